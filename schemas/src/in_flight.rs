@@ -1,0 +1,103 @@
+//! The in-flight form of the telemetry tables: what travels from the decoder through the window.
+//!
+//! It has the lake's columns in the lake's order, with cheaper types:
+//! - attribute maps are lists ([`crate::attributes`]);
+//! - what a resource, a scope or a message has once is a `Dictionary<Int32, T>` ([`DICTIONARIES`]);
+//! - `trace_id`, `span_id` and `parent_span_id` are `FixedSizeBinary` of 16 and 8 bytes.
+//!
+//! [`materialize`] turns a batch into the lake's form when it is staged.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::attributes::{lists_to_maps, to_lists};
+use crate::ids::push_hex;
+
+/// Columns that repeat per resource, scope or message, or have few values: dictionaries in flight.
+pub const DICTIONARIES: &[&str] = &[
+    "tenant_id",
+    "kind",
+    "status_code",
+    "service_name",
+    "service_namespace",
+    "service_version",
+    "service_instance_id",
+    "deployment_environment_name",
+    "resource_attributes",
+    "resource_attributes_types",
+    "resource_entity_refs",
+    "schema_url",
+    "scope_name",
+    "scope_version",
+    "scope_schema_url",
+    "scope_attributes",
+    "scope_attributes_types",
+    "temporality",
+    "kafka_topic",
+];
+
+/// The in-flight schema of a lake schema.
+pub fn schema(lake: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = lake.fields().iter().map(|field| in_flight_field(field)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn in_flight_field(field: &Field) -> Field {
+    let name = field.name().as_str();
+    let data_type = match name {
+        "trace_id" => DataType::FixedSizeBinary(16),
+        "span_id" | "parent_span_id" => DataType::FixedSizeBinary(8),
+        _ if DICTIONARIES.contains(&name) => {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(to_lists(field.data_type())))
+        }
+        _ => to_lists(field.data_type()),
+    };
+    field.clone().with_data_type(data_type)
+}
+
+/// Turns an in-flight batch into the lake's form: ids to hex, dictionaries unpacked, lists to maps.
+///
+/// # Errors
+/// When a column does not have the in-flight type of its lake column.
+pub fn materialize(batch: &RecordBatch, lake: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = lake
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| materialize_column(column, field.data_type()))
+        .collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(Arc::clone(lake), columns)
+}
+
+fn materialize_column(column: &ArrayRef, lake: &DataType) -> Result<ArrayRef, ArrowError> {
+    match column.data_type() {
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_dictionary::<Int32Type>();
+            let values = take(dictionary.values(), dictionary.keys(), None)?;
+            lists_to_maps(&values, lake)
+        }
+        DataType::FixedSizeBinary(_) if lake == &DataType::Utf8 => Ok(Arc::new(hex_column(column.as_fixed_size_binary()))),
+        _ => lists_to_maps(column, lake),
+    }
+}
+
+/// Lower-case hex of each id; null stays null.
+pub fn hex_column(ids: &FixedSizeBinaryArray) -> StringArray {
+    let width = ids.value_length() as usize * 2;
+    let mut text = String::with_capacity(ids.len() * width);
+    let mut offsets = Vec::with_capacity(ids.len() + 1);
+    offsets.push(0i32);
+    for row in 0..ids.len() {
+        if ids.is_valid(row) {
+            push_hex(ids.value(row), &mut text);
+        }
+        offsets.push(i32::try_from(text.len()).unwrap_or(i32::MAX));
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    StringArray::new(offsets, Buffer::from(text.into_bytes()), ids.nulls().cloned())
+}

@@ -1,0 +1,17 @@
+use arrow::datatypes::Field;
+
+use super::column::*;
+
+/// `key` and `value` are the bytes as they came; they are not redacted and kept for seven days.
+/// A bad record inside a good message has no `value`: its message is in the topic.
+pub(super) fn columns() -> Vec<Field> {
+    data_table(vec![
+        text("reason"),
+        text("detail"),
+        int("size_bytes"),
+        time("timestamp"),
+        bytes("key"),
+        structs("headers", vec![text("name"), bytes("value")]),
+        bytes("value"),
+    ])
+}

@@ -1,0 +1,24 @@
+use arrow::datatypes::Field;
+
+use super::column::*;
+
+/// One row an epoch and fingerprint: what to add to the incident's counts.
+/// `text` is what is embedded, that of the first failure in journal order.
+pub(super) fn count_columns() -> Vec<Field> {
+    data_table(vec![
+        text("fingerprint"),
+        code("fingerprint_version"),
+        text("title"),
+        text("service_name"),
+        text("exception_type"),
+        text("message"),
+        text("text"),
+        text("deployment_environment_name"),
+        time("first_seen"),
+        time("last_seen"),
+        int("failure_count"),
+        int("trace_count"),
+        texts("versions"),
+        texts("example_trace_ids"),
+    ])
+}

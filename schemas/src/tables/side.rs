@@ -1,0 +1,62 @@
+use arrow::datatypes::Field;
+
+use super::column::*;
+
+pub(super) fn bundle_columns() -> Vec<Field> {
+    vec![
+        text("tenant_id"),
+        text("bundle_id"),
+        text("trace_id"),
+        code("revision"),
+        int("position"),
+        time("created_at"),
+        boolean("sealed"),
+        boolean("pinned"),
+        text("supersedes"),
+        text("bundle"),
+    ]
+}
+
+pub(super) fn fix_columns() -> Vec<Field> {
+    vec![
+        text("tenant_id"),
+        text("fix_id"),
+        text("fingerprint"),
+        time("fixed_at"),
+        text("author"),
+        text("summary"),
+        text("patch_url"),
+        text("bundle_id"),
+        text("outcome"),
+        text("test_name"),
+    ]
+}
+
+/// `action` is `merge` (into `target`) or `split` (off `target`).
+pub(super) fn grouping_rule_columns() -> Vec<Field> {
+    vec![
+        text("tenant_id"),
+        text("rule_id"),
+        text("action"),
+        text("fingerprint"),
+        text("target"),
+        text("author"),
+        text("reason"),
+        time("created_at"),
+    ]
+}
+
+pub(super) fn audit_columns() -> Vec<Field> {
+    vec![
+        text("tenant_id"),
+        time("time"),
+        text("principal"),
+        text("interface"),
+        text("operation"),
+        text("arguments"),
+        int("rows"),
+        int("bytes"),
+        text("bundle_id"),
+        text("outcome"),
+    ]
+}
