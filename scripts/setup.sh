@@ -1,0 +1,246 @@
+# shellcheck shell=bash
+# Set-up shared by ./demo and ./check; sourced, never run. It installs what is missing, says what it
+# installs, and says nothing where all is there. Everything it fetches lies in one folder, SETUP_CACHE.
+#
+#   setup_begin                       folders, toolchain, disk, memory, locks
+#   setup_packages build|kafka ...    Debian packages for that purpose
+#   setup_model                       ONNX Runtime and the sentence model
+#   setup_sources                     the crates' sources
+#   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
+#   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
+
+# Marks a target folder that the set-up made, and one that holds a whole build.
+SETUP_MADE=.tracerag-made
+SETUP_BUILT=.tracerag-built
+
+say() { printf '%s\n' "tracerag: $*" >&2; }
+
+# die PROBLEM REMEDY: the remedy is always the last line.
+die() {
+  say "$1"
+  say "remedy: $2"
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least HAVE WANT: compares dotted versions.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+cache_folder() { printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/tracerag"; }
+
+nearest_existing() {
+  local dir=$1
+  while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
+  printf '%s\n' "$dir"
+}
+
+free_gib() { df -Pk "$(nearest_existing "$1")" | awk 'NR==2 {printf "%d\n", $4 / 1048576}'; }
+
+# MiB of memory that this process may have: the machine's, or the control group's where that is less.
+memory_mib() {
+  local total limit
+  total=$(awk '/^MemTotal:/ {printf "%d\n", $2 / 1024}' /proc/meminfo 2>/dev/null)
+  limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)
+  if [ "$limit" != max ] && [ $((limit / 1048576)) -lt "${total:-0}" ]; then total=$((limit / 1048576)); fi
+  printf '%s\n' "${total:-4096}"
+}
+
+available_mib() { awk '/^MemAvailable:/ {printf "%d\n", $2 / 1024}' /proc/meminfo 2>/dev/null || echo 4096; }
+
+check_toolchain() {
+  local want have_version
+  want=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$SETUP_TOP/Cargo.toml" | head -n 1)
+  if ! have cargo || ! have rustc; then
+    if [ -x "$HOME/.cargo/bin/cargo" ]; then
+      PATH="$HOME/.cargo/bin:$PATH"
+    else
+      die "no Rust toolchain on the PATH" "install Rust $want or newer with rustup and start again"
+    fi
+  fi
+  have_version=$(rustc --version 2>/dev/null | awk '{print $2}' | sed 's/-.*//')
+  [ -n "$have_version" ] || die "rustc does not run: $(rustc --version 2>&1 | head -n 1)" "rustup toolchain install stable && rustup default stable"
+  at_least "$have_version" "$want" || die "Rust $have_version is older than $want" "rustup update stable && rustup default stable"
+}
+
+# A first build fills about 12 GiB; one that has been through needs room for what changed only.
+check_disk() {
+  local need=15 free
+  [ -e "$CARGO_TARGET_DIR/$SETUP_BUILT" ] && need=4
+  free=$(free_gib "$CARGO_TARGET_DIR")
+  [ "$free" -ge "$need" ] || die "$free GiB free for $CARGO_TARGET_DIR, the build needs $need" \
+    "free some space, or name a roomier folder: CARGO_TARGET_DIR=/path $SETUP_SELF"
+}
+
+# rustc takes up to 3 GiB for the largest crates: fewer jobs where there is less for each core.
+choose_jobs() {
+  local cores memory jobs available
+  available=$(available_mib)
+  [ "$available" -ge 1500 ] || die "$available MiB of memory available, the build needs at least 1500" \
+    "stop other programs or add swap, then start again"
+  [ -z "${CARGO_BUILD_JOBS:-}" ] || return 0
+  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+  memory=$(memory_mib)
+  jobs=$cores
+  if [ $((memory / 3072)) -lt "$cores" ]; then
+    jobs=$((memory / 3072))
+    [ "$jobs" -ge 1 ] || jobs=1
+    say "$((memory / 1024)) GiB of memory for $cores cores: building with $jobs job(s)"
+  fi
+  export CARGO_BUILD_JOBS=$jobs
+}
+
+# cargo would wait in front of another cargo's lock without an end and without a reason in view.
+check_lock() {
+  local lock=$CARGO_TARGET_DIR/debug/.cargo-lock waited=0
+  have flock || return 0
+  [ -e "$lock" ] || return 0
+  while ! flock -n "$lock" true; do
+    [ "$waited" -gt 0 ] || say "another cargo holds $CARGO_TARGET_DIR; waiting up to ${SETUP_LOCK_WAIT:-120} s"
+    [ "$waited" -lt "${SETUP_LOCK_WAIT:-120}" ] || die "another cargo still holds $CARGO_TARGET_DIR" \
+      "wait until it is done, or build elsewhere: CARGO_TARGET_DIR=/path $SETUP_SELF"
+    sleep 2
+    waited=$((waited + 2))
+  done
+}
+
+setup_begin() {
+  SETUP_CACHE=$(cache_folder)
+  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SETUP_CACHE/target}
+  local new=no
+  [ -d "$CARGO_TARGET_DIR" ] || new=yes
+  mkdir -p "$SETUP_CACHE" "$CARGO_TARGET_DIR" 2>/dev/null || die "cannot write to $SETUP_CACHE or $CARGO_TARGET_DIR" \
+    "name folders that you can write to: XDG_CACHE_HOME=/path CARGO_TARGET_DIR=/path $SETUP_SELF"
+  [ "$new" = no ] || touch "$CARGO_TARGET_DIR/$SETUP_MADE"
+  check_toolchain
+  check_disk
+  choose_jobs
+  check_lock
+}
+
+# --- system packages -----------------------------------------------------------------------------
+
+# protoc alone is not enough: Lance's definitions import the well-known types, which Debian packs apart.
+protoc_works() {
+  local dir ok=1
+  have protoc || return 1
+  dir=$(mktemp -d)
+  printf 'syntax = "proto3";\nimport "google/protobuf/any.proto";\nmessage M { google.protobuf.Any a = 1; }\n' >"$dir/m.proto"
+  protoc -I "$dir" -o /dev/null "$dir/m.proto" >/dev/null 2>&1 && ok=0
+  rm -rf "$dir"
+  return $ok
+}
+
+c_headers_work() { printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 2>&1; }
+
+java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
+
+# Packages that are missing for the purposes named, one a line. Each is looked for by what it is needed for,
+# so that a compiler or a Java from elsewhere counts.
+missing_packages() {
+  local purpose major
+  for purpose in "$@"; do
+    case $purpose in
+    build)
+      have cc || [ -n "${CC:-}" ] || echo gcc
+      have c++ || [ -n "${CXX:-}" ] || echo g++
+      if have cc && ! c_headers_work; then echo libc6-dev; fi
+      have make || echo make
+      have pkg-config || echo pkg-config
+      if ! have pkg-config || ! pkg-config --exists openssl; then echo libssl-dev; fi
+      have protoc || echo protobuf-compiler
+      protoc_works || echo libprotobuf-dev
+      # Without the certificates nothing can be fetched; with rustup's own they are often not there.
+      [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki ] || [ ! -e /etc/debian_version ] || echo ca-certificates
+      ;;
+    model)
+      if "$SETUP_TOP/scripts/fetch-model.sh" --check; then continue; fi
+      have python3 || echo python3
+      python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+      ;;
+    progress) have python3 || echo python3 ;;
+    kafka)
+      major=$(java_major 2>/dev/null || true)
+      [ "${major:-0}" -ge 17 ] || echo default-jre-headless
+      "$SETUP_TOP/scripts/kafka/fetch.sh" --check || have mvn || echo maven
+      ;;
+    esac
+  done | sort -u
+}
+
+setup_packages() {
+  local missing
+  missing=$(missing_packages "$@" | tr '\n' ' ')
+  missing=${missing% }
+  [ -n "$missing" ] || return 0
+  if ! have apt-get; then
+    die "needed and not found, by their Debian names: $missing" "install these with the system's package manager and start again"
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    die "needed and not installed: $missing" "sudo apt-get install -y --no-install-recommends $missing"
+  fi
+  say "installing with apt-get: $missing"
+  apt_get update || die "apt-get update failed (see above)" "check the network and /etc/apt/sources.list, then start again"
+  # shellcheck disable=SC2086 # a list of words
+  apt_get install --no-install-recommends $missing || die "apt-get could not install: $missing (see above)" \
+    "apt-get install -y --no-install-recommends $missing"
+  hash -r
+  missing=$(missing_packages "$@" | tr '\n' ' ')
+  [ -z "$missing" ] || die "installed, and still not usable: $missing" "install a newer version of these by hand and start again"
+}
+
+apt_get() {
+  local log
+  log=$(mktemp)
+  if DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1 </dev/null; then
+    rm -f "$log"
+    return 0
+  fi
+  tail -n 8 "$log" >&2
+  rm -f "$log"
+  return 1
+}
+
+# --- what comes from the network -----------------------------------------------------------------
+
+setup_model() {
+  "$SETUP_TOP/scripts/fetch-model.sh" --check || "$SETUP_TOP/scripts/fetch-model.sh" || exit 1
+}
+
+setup_sources() {
+  local log
+  cargo fetch --locked --offline --manifest-path "$SETUP_TOP/Cargo.toml" >/dev/null 2>&1 && return 0
+  say "fetching the sources of the crates (about 200 MB)"
+  log=$(mktemp)
+  if ! cargo fetch --locked --manifest-path "$SETUP_TOP/Cargo.toml" >"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+    die "the crates' sources cannot be fetched (see above)" "connect to the network, or set HTTPS_PROXY, and start again"
+  fi
+  rm -f "$log"
+}
+
+setup_kafka() {
+  TRACERAG_TEST_KAFKA_LIBS=$("$SETUP_TOP/scripts/kafka/fetch.sh") || exit 1
+  export TRACERAG_TEST_KAFKA_LIBS
+}
+
+# Sets TRACERAG_TEST_COLLECTOR and TRACERAG_TEST_TELEMETRYGEN, or returns 1 where there is no Go to build them with.
+setup_collector() {
+  local folder
+  if ! "$SETUP_TOP/scripts/collector/build.sh" --check; then
+    have go || return 1
+    at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.25 || return 1
+  fi
+  folder=$("$SETUP_TOP/scripts/collector/build.sh") || exit 1
+  export TRACERAG_TEST_COLLECTOR=$folder/otelcol TRACERAG_TEST_TELEMETRYGEN=$folder/telemetrygen
+}
+
+# --- building ------------------------------------------------------------------------------------
+
+build_with_progress() {
+  local label=$1
+  shift
+  CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=120 CARGO_TERM_COLOR=never \
+    python3 "$SETUP_TOP/scripts/progress.py" "$label" "${CARGO_BUILD_JOBS:-1}" "$@"
+}
