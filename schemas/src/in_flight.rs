@@ -81,7 +81,9 @@ fn materialize_column(column: &ArrayRef, lake: &DataType) -> Result<ArrayRef, Ar
             let values = take(dictionary.values(), dictionary.keys(), None)?;
             lists_to_maps(&values, lake)
         }
-        DataType::FixedSizeBinary(_) if lake == &DataType::Utf8 => Ok(Arc::new(hex_column(column.as_fixed_size_binary()))),
+        DataType::FixedSizeBinary(_) if lake == &DataType::Utf8 => {
+            Ok(Arc::new(hex_column(column.as_fixed_size_binary())))
+        }
         _ => lists_to_maps(column, lake),
     }
 }

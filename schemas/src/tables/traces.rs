@@ -30,7 +30,6 @@ pub(super) fn columns() -> Vec<Field> {
         text("sampled_by"),
         text("redaction_policy"),
         code("redaction_version"),
-        map("redaction_counts"),
     ])
 }
 
