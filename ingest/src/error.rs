@@ -1,0 +1,31 @@
+//! What can go wrong between a byte and a row.
+
+use crate::changes::ChangeError;
+use crate::otlp::DecodeError;
+use crate::otlp::encode::EncodeError;
+use crate::redact::RedactError;
+use crate::source::SourceError;
+use crate::tenant::TenantError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The redaction cannot be configured so.
+    #[error(transparent)]
+    Redact(#[from] RedactError),
+    /// A tenant cannot be called so.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// A topic or file cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A message is no OTLP.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A record is no change, deployment or heap summary.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Rows cannot be written as OTLP.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}

@@ -1,0 +1,474 @@
+//! Lists of attributes: two columns each, the entries and the types of those that are no strings.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::error::ArrowError;
+use rustc_hash::FxHashSet;
+use tracerag_schemas::attributes::{entry_fields, type_name};
+use tracerag_schemas::conventions::Rename;
+
+use super::any_value::{AnyValue, ValueWriter, read_pair};
+use super::column::{Lists, TextColumn};
+use super::counts::DecodeCounts;
+use super::derive::{Derived, Side, derive, string, text};
+use super::keys::{KeyTable, Promoted};
+use super::wire::{Slice, WireError};
+use crate::redact::{AttributeRule, Class, RedactionCounts, Redactor};
+
+/// In longer lists the values of old and new names are not compared: it would take quadratic time.
+const MAX_COMPARED: usize = 1024;
+
+/// `List<Struct<keys, values>>`.
+#[derive(Default)]
+struct EntryLists {
+    lists: Lists,
+    keys: TextColumn,
+    values: TextColumn,
+}
+
+impl EntryLists {
+    fn end_row(&mut self) {
+        self.lists.end_row(self.keys.len());
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        let entries = self.lists.truncate(rows);
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+    }
+
+    fn bytes(&self) -> usize {
+        self.lists.bytes() + self.keys.bytes() + self.values.bytes()
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let entries = self.keys.len();
+        let columns = vec![self.keys.finish(entries)?, self.values.finish(entries)?];
+        let items = StructArray::try_new(entry_fields(), columns, None)?;
+        self.lists.finish(rows, item_field(), Arc::new(items))
+    }
+}
+
+fn item_field() -> FieldRef {
+    Arc::new(Field::new("item", DataType::Struct(entry_fields()), false))
+}
+
+/// The columns `..._attributes` and `..._attributes_types` of one kind of record.
+#[derive(Default)]
+pub(super) struct AttributeColumns {
+    entries: EntryLists,
+    types: EntryLists,
+}
+
+impl AttributeColumns {
+    /// The text of an entry by its position among all entries of the column.
+    pub(super) fn text(&self, entry: usize) -> Option<&str> {
+        self.entries.values.get(entry)
+    }
+
+    fn push_type(&mut self, key: &str, kind: Option<&str>) {
+        self.types.keys.push(key);
+        match kind {
+            Some(kind) => self.types.values.push(kind),
+            None => self.types.values.push_null(),
+        }
+    }
+
+    fn end_row(&mut self) {
+        self.entries.end_row();
+        self.types.end_row();
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.entries.truncate(rows);
+        self.types.truncate(rows);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.bytes() + self.types.bytes()
+    }
+
+    /// The two columns with `rows` rows; the builders are empty again.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<[ArrayRef; 2], ArrowError> {
+        Ok([self.entries.finish(rows)?, self.types.finish(rows)?])
+    }
+}
+
+/// A value that is also needed elsewhere than in its list.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) promoted: Promoted,
+    /// Position of the stored text, see [`AttributeColumns::text`].
+    pub(super) entry: usize,
+    /// The number, if the value is one.
+    pub(super) int: Option<i64>,
+}
+
+/// A payload whose text must not be stored.
+pub(super) struct FoundPayload {
+    pub(super) is_response: bool,
+    pub(super) content_type: String,
+    pub(super) text: String,
+}
+
+/// Which old names become new ones in a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renames {
+    /// None: the list belongs to no convention that was ever renamed.
+    Off,
+    /// All, for a record of this side.
+    On(Side),
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    key: u32,
+    value: Option<Slice>,
+}
+
+/// Reads lists of attributes; renames, redacts and writes them.
+pub(super) struct Walker {
+    pub(super) redactor: Arc<Redactor>,
+    pub(super) counts: DecodeCounts,
+    pub(super) redactions: RedactionCounts,
+    keys: KeyTable,
+    entries: Vec<Entry>,
+    has_old: bool,
+    duplicates: FxHashSet<u32>,
+    /// What the list written last has for other columns.
+    pub(super) found: Vec<Found>,
+    /// The payloads of the list written last.
+    pub(super) payloads: Vec<FoundPayload>,
+}
+
+impl Walker {
+    pub(super) fn new(redactor: Arc<Redactor>) -> Self {
+        Self {
+            redactor,
+            counts: DecodeCounts::default(),
+            redactions: RedactionCounts::default(),
+            keys: KeyTable::default(),
+            entries: Vec::new(),
+            has_old: false,
+            duplicates: FxHashSet::default(),
+            found: Vec::new(),
+            payloads: Vec::new(),
+        }
+    }
+
+    /// Forgets the list before.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.entries.clear();
+        self.found.clear();
+        self.payloads.clear();
+        self.has_old = false;
+        if !self.duplicates.is_empty() {
+            self.duplicates.clear();
+        }
+        self.keys.begin_list();
+    }
+
+    /// Takes in a `KeyValue`.
+    #[inline]
+    pub(super) fn add(&mut self, data: &[u8], pair: Slice) -> Result<(), WireError> {
+        let (key, value) = read_pair(data, pair)?;
+        let id = self.keys.id(key.of(data), &self.redactor);
+        self.has_old |= self.keys.get(id).rename.is_some();
+        if self.keys.mark(id) {
+            self.counts.duplicate_keys += 1;
+            self.duplicates.insert(id);
+        }
+        self.entries.push(Entry { key: id, value });
+        Ok(())
+    }
+
+    /// Appends keys and undecoded values, each with its length, to what a hash is taken of.
+    pub(super) fn push_identity(&self, data: &[u8], out: &mut Vec<u8>) {
+        for entry in &self.entries {
+            let key = self.keys.get(entry.key).name.as_bytes();
+            let value = entry.value.unwrap_or_default().of(data);
+            push_part(key, out);
+            push_part(value, out);
+        }
+    }
+
+    /// Writes the list as a row of `out`.
+    ///
+    /// # Errors
+    /// When a value is no protobuf or nested too deeply; the row is then unfinished.
+    pub(super) fn write(
+        &mut self,
+        data: &[u8],
+        tenant: &str,
+        renames: Renames,
+        out: &mut AttributeColumns,
+    ) -> Result<(), WireError> {
+        match renames {
+            Renames::On(side) if self.has_old => {
+                // New names stand before the old ones that lead to them: see `conventions`.
+                for is_target in [true, false] {
+                    for index in 0..self.entries.len() {
+                        let entry = self.entries[index];
+                        if self.keys.get(entry.key).is_target == is_target {
+                            self.write_entry(data, tenant, entry, out)?;
+                        }
+                    }
+                }
+                self.write_derived(data, tenant, side, out)?;
+            }
+            _ => {
+                for index in 0..self.entries.len() {
+                    self.write_entry(data, tenant, self.entries[index], out)?;
+                }
+            }
+        }
+        out.end_row();
+        self.name_content_types(out);
+        Ok(())
+    }
+
+    #[inline]
+    fn write_entry(
+        &mut self,
+        data: &[u8],
+        tenant: &str,
+        entry: Entry,
+        out: &mut AttributeColumns,
+    ) -> Result<(), WireError> {
+        let value = read_value(data, entry.value)?;
+        let info = self.keys.get(entry.key);
+        let (rule, promoted) = (info.rule, info.promoted);
+        if rule == AttributeRule::Drop {
+            self.redactions.add(Class::Dropped);
+            return Ok(());
+        }
+        let position = out.entries.keys.len();
+        out.entries.keys.push(&info.name);
+        let mut kind = if rule == AttributeRule::Payload {
+            self.take_payload(data, tenant, entry.key, value)?;
+            out.entries.values.push(Class::Payload.mask());
+            None
+        } else {
+            self.writer(data, tenant).push(value, rule, &mut out.entries.values)?
+        };
+        let is_duplicate = !self.duplicates.is_empty() && self.duplicates.contains(&entry.key);
+        if is_duplicate && kind.is_none() && !matches!(value, AnyValue::Absent) {
+            kind = Some(type_name::STRING);
+        }
+        if kind.is_some() || is_duplicate {
+            // Types of a key that comes more than once stand in the order of its entries, none left out.
+            let name = &self.keys.get(entry.key).name;
+            out.push_type(name, kind);
+        }
+        if let Some(promoted) = promoted {
+            self.found.push(Found { promoted, entry: position, int: as_int(value, kind) });
+        }
+        Ok(())
+    }
+
+    fn writer<'w>(&'w mut self, data: &'w [u8], tenant: &'w str) -> ValueWriter<'w> {
+        ValueWriter {
+            data,
+            tenant,
+            redactor: &self.redactor,
+            keys: &mut self.keys,
+            redactions: &mut self.redactions,
+            invalid_utf8: &mut self.counts.invalid_utf8,
+        }
+    }
+
+    /// A value that belongs to no list (the body of a log record) as a row of `out`; says its type.
+    pub(super) fn write_value(
+        &mut self,
+        data: &[u8],
+        tenant: &str,
+        value: AnyValue<'_>,
+        out: &mut TextColumn,
+    ) -> Result<Option<&'static str>, WireError> {
+        self.writer(data, tenant).push(value, AttributeRule::Scan, out)
+    }
+
+    /// A text that is searched like any other; absent if it is empty.
+    #[inline]
+    pub(super) fn write_text(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) {
+        if !bytes.is_empty() {
+            let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
+            out.set(row, &self.redactor.redact_text(&text, &mut self.redactions));
+        }
+    }
+
+    /// A text that is taken as it is; absent if it is empty.
+    #[inline]
+    pub(super) fn write_plain(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) {
+        if !bytes.is_empty() {
+            out.set(row, &super::any_value::utf8(bytes, &mut self.counts.invalid_utf8));
+        }
+    }
+
+    /// A time or count that OTLP has without a sign.
+    #[inline]
+    pub(super) fn signed(&mut self, number: u64) -> i64 {
+        i64::try_from(number).unwrap_or_else(|_| {
+            self.counts.saturated_numbers += 1;
+            i64::MAX
+        })
+    }
+
+    fn write_derived(
+        &mut self,
+        data: &[u8],
+        tenant: &str,
+        side: Side,
+        out: &mut AttributeColumns,
+    ) -> Result<(), WireError> {
+        let namespace = self.namespace(data)?;
+        for index in 0..self.entries.len() {
+            let entry = self.entries[index];
+            let info = self.keys.get(entry.key);
+            let (Some(rename), Some(slice)) = (info.rename, entry.value) else { continue };
+            let value = AnyValue::read(data, slice)?;
+            let old_rule = info.rule;
+            if old_rule == AttributeRule::Payload {
+                continue;
+            }
+            for (name, derived) in derive(&info.name, rename, value, side, namespace.as_deref()).into_iter().flatten() {
+                let id = self.keys.id(name.as_bytes(), &self.redactor);
+                if self.keys.mark(id) {
+                    self.count_conflict(data, id, value, &derived)?;
+                    continue;
+                }
+                let rule = stricter(old_rule, self.keys.get(id).rule, rename);
+                if !matches!(rule, AttributeRule::Drop | AttributeRule::Payload) {
+                    self.write_one_derived(data, tenant, id, rule, value, derived, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The original was counted; what is masked in the derived entry is not counted again.
+    #[allow(clippy::too_many_arguments)]
+    fn write_one_derived(
+        &mut self,
+        data: &[u8],
+        tenant: &str,
+        id: u32,
+        rule: AttributeRule,
+        value: AnyValue<'_>,
+        derived: Derived<'_>,
+        out: &mut AttributeColumns,
+    ) -> Result<(), WireError> {
+        let (redactions, invalid_utf8) = (self.redactions, self.counts.invalid_utf8);
+        let position = out.entries.keys.len();
+        let value = match &derived {
+            Derived::Same => value,
+            Derived::Text(text) => AnyValue::Text(text.as_bytes()),
+            Derived::Int(number) => AnyValue::Int(*number),
+        };
+        out.entries.keys.push(&self.keys.get(id).name);
+        let kind = self.writer(data, tenant).push(value, rule, &mut out.entries.values)?;
+        (self.redactions, self.counts.invalid_utf8) = (redactions, invalid_utf8);
+        let info = self.keys.get(id);
+        out.push_type(&info.name, Some(kind.unwrap_or(type_name::STRING)));
+        if let Some(promoted) = info.promoted {
+            self.found.push(Found { promoted, entry: position, int: as_int(value, kind) });
+        }
+        Ok(())
+    }
+
+    fn namespace(&self, data: &[u8]) -> Result<Option<String>, WireError> {
+        let holds = |entry: &&Entry| self.keys.get(entry.key).rename == Some(Rename::Namespace);
+        let Some(entry) = self.entries.iter().find(holds) else { return Ok(None) };
+        Ok(string(read_value(data, entry.value)?).map(|text| text.into_owned()))
+    }
+
+    /// Counts a native entry under the new name that says something else than the old one.
+    fn count_conflict(
+        &mut self,
+        data: &[u8],
+        id: u32,
+        old: AnyValue<'_>,
+        derived: &Derived<'_>,
+    ) -> Result<(), WireError> {
+        if self.entries.len() > MAX_COMPARED {
+            return Ok(());
+        }
+        let Some(native) = self.entries.iter().find(|entry| entry.key == id) else { return Ok(()) };
+        let native = text(read_value(data, native.value)?);
+        let is_same = match derived {
+            Derived::Same => native == text(old),
+            Derived::Text(text) => native.as_deref() == Some(text),
+            Derived::Int(number) => native.is_some_and(|native| native.parse() == Ok(*number)),
+        };
+        self.counts.rename_conflicts += u64::from(!is_same);
+        Ok(())
+    }
+
+    fn take_payload(&mut self, data: &[u8], tenant: &str, key: u32, value: AnyValue<'_>) -> Result<(), WireError> {
+        self.redactions.add(Class::Payload);
+        let value = match value {
+            AnyValue::Bytes(bytes) => AnyValue::Text(bytes),
+            other => other,
+        };
+        let mut column = TextColumn::default();
+        self.writer(data, tenant).push(value, AttributeRule::Pass, &mut column)?;
+        let text = column.get(0).unwrap_or_default().to_owned();
+        let is_response = self.keys.get(key).name.contains("response");
+        self.payloads.push(FoundPayload { is_response, content_type: String::new(), text });
+        Ok(())
+    }
+
+    /// The content type may stand behind the payload, so it is looked up when the list is complete.
+    fn name_content_types(&mut self, out: &AttributeColumns) {
+        for payload in &mut self.payloads {
+            let wanted = if payload.is_response { Promoted::ResponseContentType } else { Promoted::RequestContentType };
+            if let Some(found) = self.found.iter().find(|found| found.promoted == wanted) {
+                payload.content_type = first_text(out.text(found.entry).unwrap_or_default());
+            }
+        }
+    }
+}
+
+#[inline]
+fn read_value(data: &[u8], slice: Option<Slice>) -> Result<AnyValue<'_>, WireError> {
+    slice.map_or(Ok(AnyValue::Absent), |slice| AnyValue::read(data, slice))
+}
+
+fn as_int(value: AnyValue<'_>, kind: Option<&str>) -> Option<i64> {
+    match value {
+        AnyValue::Int(number) if kind == Some(type_name::INT) => Some(number),
+        _ => None,
+    }
+}
+
+/// A derived value is treated as strictly as the original. Of a connection string, which is secret as a
+/// whole, host and port are not; what the strict policy keeps it keeps by the new name.
+fn stricter(old: AttributeRule, new: AttributeRule, rename: Rename) -> AttributeRule {
+    match (old, new) {
+        (AttributeRule::DenyMask, _) => AttributeRule::DenyMask,
+        (AttributeRule::Secret(_) | AttributeRule::Identifier, AttributeRule::Scan | AttributeRule::Pass)
+            if rename != Rename::ConnectionString =>
+        {
+            old
+        }
+        _ => new,
+    }
+}
+
+/// A header is a string or, by the current convention, an array of strings.
+fn first_text(text: &str) -> String {
+    let first = || {
+        let items: serde_json::Value = serde_json::from_str(text).ok()?;
+        Some(items.get(0)?.get("stringValue")?.as_str()?.to_owned())
+    };
+    if text.starts_with('[') { first().unwrap_or_default() } else { text.to_owned() }
+}
+
+/// Length and bytes: so that parts cannot run into each other.
+pub(super) fn push_part(part: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+    out.extend_from_slice(part);
+}

@@ -1,0 +1,64 @@
+//! Why a message could not be decoded.
+
+use arrow::error::ArrowError;
+
+use super::wire::WireError;
+use super::{Encoding, Signal};
+
+/// A message that cannot be decoded. It has left no rows.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are no protobuf, or no protobuf of that message.
+    #[error("not an {} in otlp_proto: {error}; does the topic hold {hint}?", signal.request())]
+    Proto {
+        /// What was expected.
+        signal: Signal,
+        /// What is wrong.
+        error: WireError,
+        /// What else it may be.
+        hint: &'static str,
+    },
+    /// The text is no JSON, or no OTLP/JSON of that message.
+    #[error("not an {} in otlp_json: {reason}; does the topic hold otlp_proto?", signal.request())]
+    Json {
+        /// What was expected.
+        signal: Signal,
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// The message is larger than any that is taken.
+    #[error("the message has {bytes} bytes; at most {limit} are taken: lower the sender's batch size")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The greatest size.
+        limit: usize,
+    },
+    /// The message has more records than any that is taken.
+    #[error("the message has more than {limit} records: lower the sender's batch size")]
+    TooManyRecords {
+        /// The greatest number.
+        limit: usize,
+    },
+    /// The rows could not be made a batch, which is a defect of the decoder.
+    #[error("decoded rows do not fit their schema ({0}); report this as a defect")]
+    Batch(#[from] ArrowError),
+}
+
+impl DecodeError {
+    /// The class in one word, for counters and the reason of a dead letter.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            DecodeError::Proto { .. } | DecodeError::Json { .. } => "decode",
+            DecodeError::TooLarge { .. } | DecodeError::TooManyRecords { .. } => "too_large",
+            DecodeError::Batch(_) => "defect",
+        }
+    }
+
+    pub(super) fn proto(signal: Signal, encoding: Encoding, data: &[u8], error: WireError) -> Self {
+        let is_text =
+            data.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
+        let hint = if is_text && encoding != Encoding::Auto { "otlp_json" } else { "another signal or encoding" };
+        DecodeError::Proto { signal, error, hint }
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+fn spans(json: &str) -> (RecordBatch, super::super::DecodeCounts) {
+    let batches = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, json.as_bytes()).unwrap();
+    (lake(Table::Spans, &batches.spans.unwrap()), batches.counts)
+}
+
+fn wrap(span: &str) -> String {
+    format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)
+}
+
+/// What the specification allows is no deviation: hex of either case, 64-bit integers as numbers or text,
+/// unknown fields, null, the words for what JSON has no number for.
+#[test]
+fn the_specification_is_no_deviation() {
+    let (batch, counts) = spans(&wrap(
+        r#"{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"eee19b7ec3c1b174","parentSpanId":"","unknown":[{"a":1}],
+            "kind":2,"startTimeUnixNano":1544712660000000000,"endTimeUnixNano":"1544712661000000000","status":null,
+            "attributes":[{"key":"n","value":{"doubleValue":"NaN"}},{"key":"i","value":{"intValue":"-5"}},
+                          {"key":"j","value":{"intValue":7}},{"key":"e","value":{}},{"key":"d","value":{"doubleValue":3}}]}"#,
+    ));
+    assert_eq!(cell(&batch, "trace_id", 0).as_deref(), Some("5b8efff798038103d269b633813fc60c"));
+    assert_eq!(cell(&batch, "kind", 0).as_deref(), Some("SERVER"));
+    assert_eq!(cell(&batch, "duration_ns", 0).as_deref(), Some("1000000000"));
+    let values: Vec<_> = entries(&batch, "attributes", 0).into_iter().map(|(_, value)| value).collect();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(values, [text("NaN"), text("-5"), text("7"), None, text("3.0")]);
+    assert_eq!(counts, super::super::DecodeCounts::default());
+}
+
+/// What is outside the specification but clear is taken and counted by kind.
+#[test]
+fn clear_deviations_are_taken_and_counted() {
+    let (batch, counts) = spans(&wrap(
+        r#"{"trace_id":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsPBsXQ=","kind":"SPAN_KIND_CLIENT","flags":"257",
+            "startTimeUnixNano":"-1","endTimeUnixNano":1.5e18,"status":{"code":"STATUS_CODE_ERROR"},
+            "attributes":[{"key":"b","value":{"boolValue":"true"}}]}"#,
+    ));
+    assert_eq!(cell(&batch, "trace_id", 0).as_deref(), Some("5b8efff798038103d269b633813fc60c"));
+    assert_eq!(cell(&batch, "span_id", 0).as_deref(), Some("eee19b7ec3c1b174"));
+    assert_eq!(cell(&batch, "kind", 0).as_deref(), Some("CLIENT"));
+    assert_eq!(cell(&batch, "status_code", 0).as_deref(), Some("ERROR"));
+    assert_eq!(cell(&batch, "flags", 0).as_deref(), Some("257"));
+    assert_eq!(cell(&batch, "start_time", 0), None);
+    let counts: Vec<_> = counts.iter().collect();
+    let expected = [("json_base64_ids", 2), ("json_enum_names", 2), ("json_snake_case", 1), ("json_other_types", 4)];
+    assert_eq!(counts, expected);
+}
+
+/// A bad id in JSON drops its span alone, as in protobuf.
+#[test]
+fn a_bad_id_drops_one_span() {
+    let good = r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}"#;
+    let bad = r#"{"traceId":"not an id","spanId":"eee19b7ec3c1b174"}"#;
+    let (batch, counts) = spans(&wrap(&format!("{bad},{good}")));
+    assert_eq!(batch.num_rows(), 1);
+    assert_eq!(counts.invalid_trace_id, 1);
+}
+
+/// What is not clear is an error that names the field and the place.
+#[test]
+fn unclear_values_are_errors() {
+    let cases = [
+        (r#"{"name":{}}"#, "name"),
+        (r#"{"kind":"SIDEWAYS"}"#, "kind"),
+        (r#"{"startTimeUnixNano":1.5}"#, "startTimeUnixNano"),
+        (r#"{"flags":4294967296}"#, "flags"),
+        (r#"{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}"#, "bytesValue"),
+        (r#"{"attributes":7}"#, "attributes"),
+    ];
+    for (span, field) in cases {
+        let error = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, wrap(span).as_bytes()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(field) && text.contains("column"), "{text}");
+    }
+    let trailing = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, b"{} {}").unwrap_err();
+    assert!(trailing.to_string().contains("trailing"), "{trailing}");
+}
+
+/// The encoding is found out from the first byte; a newline in front may begin either.
+#[test]
+fn the_encoding_is_found_out() {
+    let json = wrap(r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}"#);
+    let proto = request(Vec::new(), vec![span(Vec::new())]).encode_to_vec();
+    // A request of 0x7b bytes of spans begins with a newline and a brace, and is protobuf.
+    let mut name = 0;
+    let brace = loop {
+        let bytes = request(Vec::new(), vec![Span { name: "n".repeat(name), ..span(Vec::new()) }]).encode_to_vec();
+        if bytes[1] == b'{' {
+            break bytes;
+        }
+        name += 1;
+    };
+    for bytes in [json.as_bytes(), format!("\n{json}").as_bytes(), format!(" \n{json}").as_bytes(), &proto, &brace] {
+        let batches = decode_with(Policy::Standard, Signal::Spans, Encoding::Auto, bytes).unwrap();
+        assert_eq!(batches.spans.unwrap().num_rows(), 1);
+    }
+}

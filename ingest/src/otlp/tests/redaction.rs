@@ -1,0 +1,164 @@
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::Status;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+
+use super::*;
+use crate::redact::Class;
+
+const MAIL: &str = "jane.doe@example.com";
+const CARD: i64 = 4_111_111_111_111_111;
+
+fn any(value: Value) -> AnyValue {
+    AnyValue { value: Some(value) }
+}
+
+fn list(values: Vec<KeyValue>) -> Value {
+    Value::KvlistValue(KeyValueList { values })
+}
+
+/// Everything in a batch as text.
+fn everything(batch: &RecordBatch) -> String {
+    format!("{batch:?}")
+}
+
+/// Personal data planted in every place of a span where text can stand is in no column.
+#[test]
+fn nothing_personal_in_any_column_of_a_span() {
+    let text = || string(MAIL);
+    let attributes = vec![
+        pair("note", text()),
+        pair("db.statement", string("SELECT * FROM u WHERE m = 'jane.doe@example.com'")),
+        pair("card", Value::IntValue(CARD)),
+        pair("card.double", Value::DoubleValue(CARD as f64)),
+        pair("raw", Value::BytesValue(MAIL.into())),
+        pair("array", Value::ArrayValue(ArrayValue { values: vec![any(text()), any(Value::IntValue(CARD))] })),
+        pair(
+            "list",
+            list(vec![
+                pair("inner", text()),
+                pair("password", string("hunter2")),
+                pair("deep", list(vec![pair("x", text())])),
+            ]),
+        ),
+    ];
+    let event = Event {
+        name: MAIL.into(),
+        attributes: vec![pair("exception.message", text()), pair("exception.stacktrace", text())],
+        ..Default::default()
+    };
+    let link = Link { trace_id: vec![3; 16], attributes: vec![pair("note", text())], ..Default::default() };
+    let planted = Span {
+        name: format!("GET /users/{MAIL}"),
+        status: Some(Status { message: format!("no such user {MAIL}"), code: 2 }),
+        events: vec![event],
+        links: vec![link],
+        ..span(attributes)
+    };
+    let batches = decode(Signal::Spans, &request(vec![pair("owner", text())], vec![planted]).encode_to_vec());
+    let batch = lake(Table::Spans, &batches.spans.unwrap());
+    let all = everything(&batch);
+    for secret in [MAIL, "4111111111111111", "hunter2", "amFuZS5kb2VAZXhhbXBsZS5jb20"] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+    assert_eq!(cell(&batch, "name", 0).as_deref(), Some("GET /users/<email>"));
+    assert_eq!(entry(&batch, "attributes", "card").as_deref(), Some("<card>"));
+    assert_eq!(entry(&batch, "attributes_types", "card"), None, "a masked number is a string");
+    // The old name's value is masked under the new one too, and counted once.
+    assert!(entry(&batch, "attributes", "db.query.text").unwrap().contains("<email>"));
+    assert_eq!(batches.redactions.get(Class::Email), 13);
+    assert_eq!(batches.redactions.get(Class::Card), 3);
+}
+
+/// Personal data in a log's body, plain or structured, is in no column.
+#[test]
+fn nothing_personal_in_any_column_of_a_log() {
+    let record =
+        |body| LogRecord { time_unix_nano: 1, body: Some(any(body)), event_name: MAIL.into(), ..Default::default() };
+    let log_records = vec![
+        record(string("mail to jane.doe@example.com failed")),
+        record(list(vec![pair("user", list(vec![pair("mail", string(MAIL))])), pair("card", Value::IntValue(CARD))])),
+    ];
+    let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+    let batch = lake(Table::Logs, &decode(Signal::Logs, &request.encode_to_vec()).logs.unwrap());
+    let all = everything(&batch);
+    assert!(!all.contains(MAIL) && !all.contains("4111111111111111"), "{all}");
+    assert_eq!(cell(&batch, "body", 0).as_deref(), Some("mail to <email> failed"));
+    assert_eq!(cell(&batch, "body_type", 0), None);
+    assert_eq!(cell(&batch, "body_type", 1).as_deref(), Some("kvlist"));
+    let body: serde_json::Value = serde_json::from_str(&cell(&batch, "body", 1).unwrap()).unwrap();
+    assert_eq!(body[1]["value"]["stringValue"], "<card>");
+}
+
+/// A payload is never stored: its shape goes to `payloads`, with the ids of its span and the content type
+/// that may stand behind it.
+#[test]
+fn payloads_leave_their_shape() {
+    let body = r#"{"amount": 12.5, "customer_id": "c-77", "mail": "jane.doe@example.com"}"#;
+    let content_type = Value::ArrayValue(ArrayValue { values: vec![any(string("application/json; charset=utf-8"))] });
+    let attributes = vec![
+        pair("http.request.body.content", string(body)),
+        pair("http.request.header.content-type", content_type),
+        pair("http.response.body.content", Value::BytesValue(b"gone".to_vec())),
+    ];
+    let batches = decode(Signal::Spans, &request(Vec::new(), vec![span(Vec::new()), span(attributes)]).encode_to_vec());
+    let spans = lake(Table::Spans, batches.spans.as_ref().unwrap());
+    assert_eq!(entries(&spans, "attributes", 1)[0].1.as_deref(), Some("<payload>"));
+    let payloads = batches.payloads.unwrap();
+    assert_eq!(payloads.schema(), Table::Payloads.lake_schema());
+    assert_eq!(payloads.num_rows(), 2);
+    let expected = [
+        ("direction", "request"),
+        ("content_type", "application/json"),
+        ("span_id", "0202020202020202"),
+        ("tenant_id", "acme"),
+        ("kafka_offset", "7"),
+    ];
+    for (column, value) in expected {
+        assert_eq!(cell(&payloads, column, 0).as_deref(), Some(value), "{column}");
+    }
+    assert_eq!(cell(&payloads, "size_bytes", 0), Some(body.len().to_string()));
+    let shape: serde_json::Value = serde_json::from_str(&cell(&payloads, "shape", 0).unwrap()).unwrap();
+    assert_eq!(shape["amount"], "number");
+    assert_eq!(cell(&payloads, "direction", 1).as_deref(), Some("response"));
+    for batch in [&spans, &payloads] {
+        assert!(!everything(batch).contains("c-77") && !everything(batch).contains(MAIL));
+    }
+}
+
+/// A message that is refused leaves no payload either.
+#[test]
+fn refused_messages_leave_no_payload() {
+    let mut bytes =
+        request(Vec::new(), vec![span(vec![pair("http.request.body.content", string("{}"))])]).encode_to_vec();
+    bytes.extend_from_slice(&[0x0a, 0x7f]);
+    let mut decoder = decoder(Policy::Standard);
+    assert!(decoder.decode(Signal::Spans, Encoding::Proto, message(&bytes)).is_err());
+    let batches = decoder.finish().unwrap();
+    assert!(batches.payloads.is_none() && batches.spans.is_none() && batches.redactions.is_empty());
+}
+
+/// A deny pattern on an old name masks what is derived from it as well, and the strict policy leaves out what
+/// is not allowed by name but keeps the current name's column.
+#[test]
+fn policies_hold_for_derived_entries() {
+    let config = RedactionConfig {
+        key: "a key of the tests, long enough".into(),
+        deny_patterns: vec!["^http\\.url$".into()],
+        ..Default::default()
+    };
+    let redactor = Arc::new(Redactor::new(&config, &PayloadConfig::default()).unwrap());
+    let mut decoder = OtlpDecoder::new(DecoderConfig::new(redactor));
+    let bytes = request(Vec::new(), vec![span(vec![pair("http.url", string("http://secret/"))])]).encode_to_vec();
+    decoder.decode(Signal::Spans, Encoding::Proto, message(&bytes)).unwrap();
+    let batch = lake(Table::Spans, &decoder.finish().unwrap().spans.unwrap());
+    assert_eq!(entry(&batch, "attributes", "url.full").as_deref(), Some("<denied>"));
+
+    let bytes = request(Vec::new(), vec![span(vec![pair("http.target", string("/a")), pair("custom", string("x"))])]);
+    let batches = decode_with(Policy::Strict, Signal::Spans, Encoding::Proto, &bytes.encode_to_vec()).unwrap();
+    let batch = lake(Table::Spans, &batches.spans.unwrap());
+    assert_eq!(entries(&batch, "attributes", 0), [("url.path".to_owned(), Some("/a".to_owned()))]);
+    assert_eq!(batches.redactions.get(Class::Dropped), 2);
+}

@@ -1,0 +1,159 @@
+//! Redaction of structured values that are stored as JSON text: names decide there as they do for attributes.
+
+use std::borrow::Cow;
+
+use super::class::RedactionCounts;
+use super::json_tokens::{Token, Tokens, is_json, unquote};
+use super::{AttributeRule, Redactor};
+
+/// Members of OTLP's `AnyValue` and its lists: their names say the type, not the meaning of what is in them.
+const ANY_VALUE_MEMBERS: &[&str] = &[
+    "stringValue",
+    "boolValue",
+    "intValue",
+    "doubleValue",
+    "arrayValue",
+    "kvlistValue",
+    "bytesValue",
+    "values",
+    "value",
+];
+
+/// One open object or array.
+struct Level {
+    is_object: bool,
+    /// The rule that holds for values here unless a name says otherwise.
+    rule: AttributeRule,
+    /// The rule of the member that is being read.
+    member: AttributeRule,
+    /// The rule of the name in `{"key": name, "value": ...}`, OTLP's form of a map entry.
+    entry: Option<AttributeRule>,
+    is_entry_key: bool,
+    /// The next string is the name of a member.
+    expects_name: bool,
+}
+
+impl Redactor {
+    /// Redacts JSON text (plain, or OTLP/JSON `AnyValue`): the rules of attribute names apply to its members at any
+    /// depth, all other strings are searched. Everything that is not redacted stays byte for byte; the result is
+    /// valid JSON if `text` was. Text that is no JSON is treated as free text.
+    pub fn redact_json_text<'a>(&self, tenant: &str, text: &'a str, counts: &mut RedactionCounts) -> Cow<'a, str> {
+        if self.is_off() {
+            return Cow::Borrowed(text);
+        }
+        if !is_json(text) {
+            return self.redact_text(text, counts);
+        }
+        let mut rewriter = Rewriter { redactor: self, tenant, text, output: String::new(), copied: 0 };
+        rewriter.run(counts);
+        if rewriter.copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        rewriter.output.push_str(&text[rewriter.copied..]);
+        Cow::Owned(rewriter.output)
+    }
+}
+
+struct Rewriter<'r, 'a> {
+    redactor: &'r Redactor,
+    tenant: &'r str,
+    text: &'a str,
+    output: String,
+    /// How much of the text stands in the output already.
+    copied: usize,
+}
+
+impl Rewriter<'_, '_> {
+    fn run(&mut self, counts: &mut RedactionCounts) {
+        let mut tokens = Tokens::new(self.text);
+        let mut levels: Vec<Level> = Vec::new();
+        while let Some((token, raw)) = tokens.next() {
+            let end = tokens.position();
+            match token {
+                Token::Mark(mark @ (b'{' | b'[')) => {
+                    let rule = levels.last().map_or(AttributeRule::Scan, |level| level.member);
+                    let is_object = mark == b'{';
+                    levels.push(Level {
+                        is_object,
+                        rule,
+                        member: rule,
+                        entry: None,
+                        is_entry_key: false,
+                        expects_name: is_object,
+                    });
+                }
+                Token::Mark(b'}' | b']') => {
+                    levels.pop();
+                }
+                Token::Mark(b',') => {
+                    if let Some(level) = levels.last_mut() {
+                        level.expects_name = level.is_object;
+                    }
+                }
+                Token::Mark(_) => {}
+                Token::String => match levels.last_mut() {
+                    Some(level) if level.expects_name => {
+                        level.expects_name = false;
+                        let name = unquote(raw);
+                        self.enter_member(level, &name);
+                        // A name can itself be personal, e.g. a map from address to something.
+                        if let Cow::Owned(masked) = self.redactor.redact_text(&name, counts) {
+                            self.replace(end - raw.len(), end, &masked);
+                        }
+                    }
+                    Some(level) if level.is_entry_key => {
+                        level.is_entry_key = false;
+                        let name = unquote(raw);
+                        level.entry = Some(self.rule_of(&name, level.rule));
+                        if let Cow::Owned(masked) = self.redactor.redact_text(&name, counts) {
+                            self.replace(end - raw.len(), end, &masked);
+                        }
+                    }
+                    level => {
+                        let rule = level.map_or(AttributeRule::Scan, |level| level.member);
+                        let value = unquote(raw);
+                        if let Cow::Owned(masked) = self.redactor.redact_value(self.tenant, rule, &value, counts) {
+                            self.replace(end - raw.len(), end, &masked);
+                        }
+                    }
+                },
+                Token::Number => {
+                    let rule = levels.last().map_or(AttributeRule::Scan, |level| level.member);
+                    let value = match rule {
+                        AttributeRule::Scan | AttributeRule::Pass if raw.len() < 13 => Cow::Borrowed(raw),
+                        // Read alone, so that nothing around the number is needed to see that it is a card.
+                        rule => self.redactor.redact_value(self.tenant, rule, raw, counts),
+                    };
+                    if let Cow::Owned(masked) = value {
+                        self.replace(end - raw.len(), end, &masked);
+                    }
+                }
+                Token::Word => {}
+            }
+        }
+    }
+
+    fn enter_member(&self, level: &mut Level, name: &str) {
+        level.is_entry_key = name == "key";
+        level.member = match level.entry {
+            Some(entry) if name == "value" => entry,
+            _ if level.is_entry_key || ANY_VALUE_MEMBERS.contains(&name) => level.rule,
+            _ => self.rule_of(name, level.rule),
+        };
+    }
+
+    /// The rule of a name within a value whose own rule is `outer`. The strict policy judges whole attributes only.
+    fn rule_of(&self, name: &str, outer: AttributeRule) -> AttributeRule {
+        match self.redactor.attribute_rule(name) {
+            AttributeRule::Scan | AttributeRule::Pass | AttributeRule::Drop => outer,
+            rule => rule,
+        }
+    }
+
+    /// Puts a JSON string in place of a token.
+    fn replace(&mut self, start: usize, end: usize, value: &str) {
+        self.output.push_str(&self.text[self.copied..start]);
+        self.output.push_str(&serde_json::Value::from(value).to_string());
+        self.copied = end;
+    }
+}

@@ -1,0 +1,204 @@
+//! Tokens that are known by their form: JSON web tokens, keys of services, PEM private keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memmem;
+
+use super::super::class::Class;
+use super::{Span, at, before, is_base64, run_end};
+
+/// Longest header of a JSON web token that is decoded, in bytes of base64.
+const MAX_JWT_HEADER: usize = 8192;
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Three (or, encrypted, five) parts whose first decodes to a JSON object. A cut-off token counts with two.
+pub(in super::super) fn find_jwt(text: &[u8], spans: &mut Vec<Span>) {
+    let mut next = 0;
+    for start in memmem::find_iter(text, b"ey") {
+        if start < next || is_base64url(before(text, start)) && !is_escaped(text, start) {
+            continue;
+        }
+        let header_end = run_end(text, start, is_base64url);
+        next = header_end;
+        if at(text, header_end) != b'.' || header_end - start > MAX_JWT_HEADER {
+            continue;
+        }
+        let is_header = URL_SAFE_NO_PAD
+            .decode(&text[start..header_end])
+            .is_ok_and(|header| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&header).is_ok());
+        let mut end = run_end(text, header_end + 1, is_base64url);
+        if !is_header || end < header_end + 5 {
+            continue;
+        }
+        while at(text, end) == b'.' && (is_base64url(at(text, end + 1)) || at(text, end + 1) == b'.') {
+            end = run_end(text, end + 1, is_base64url);
+        }
+        if at(text, end) == b'.' && text[start..end].iter().filter(|b| **b == b'.').count() == 1 {
+            end += 1;
+        }
+        next = end;
+        spans.push(Span::new(start, end, Class::Jwt));
+    }
+}
+
+/// The letter before `start` belongs to an escape such as `%20` or `\n`.
+fn is_escaped(text: &[u8], start: usize) -> bool {
+    (start >= 3 && text[start - 3] == b'%') || (start >= 2 && text[start - 2] == b'\\')
+}
+
+/// The form of a service's keys: prefix, the bytes that follow, their least and greatest number.
+struct KeyForm {
+    prefix: &'static [u8],
+    accept: fn(u8) -> bool,
+    min: usize,
+    max: usize,
+}
+
+const fn key(prefix: &'static str, accept: fn(u8) -> bool, min: usize, max: usize) -> KeyForm {
+    KeyForm { prefix: prefix.as_bytes(), accept, min, max }
+}
+
+fn upper(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit()
+}
+
+fn alnum(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+fn dotted(byte: u8) -> bool {
+    is_base64url(byte) || byte == b'.'
+}
+
+fn lower_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+/// From the services' own documentation of their key formats. Lengths are lower bounds where they have varied.
+const KEY_FORMS: &[KeyForm] = &[
+    key("AKIA", upper, 16, 16),
+    key("ASIA", upper, 16, 16),
+    key("ABIA", upper, 16, 16),
+    key("ACCA", upper, 16, 16),
+    key("ghp_", alnum, 20, 255),
+    key("gho_", alnum, 20, 255),
+    key("ghu_", alnum, 20, 255),
+    key("ghs_", alnum, 20, 255),
+    key("ghr_", alnum, 20, 255),
+    key("github_pat_", is_base64url, 20, 255),
+    key("glpat-", dotted, 16, 255),
+    key("sk-", is_base64url, 20, 255),
+    key("sk_live_", alnum, 16, 255),
+    key("sk_test_", alnum, 16, 255),
+    key("rk_live_", alnum, 16, 255),
+    key("rk_test_", alnum, 16, 255),
+    key("pk_live_", alnum, 16, 255),
+    key("whsec_", is_base64, 20, 255),
+    key("xoxa-", is_base64url, 10, 255),
+    key("xoxb-", is_base64url, 10, 255),
+    key("xoxe-", is_base64url, 10, 255),
+    key("xoxe.", dotted, 10, 255),
+    key("xoxo-", is_base64url, 10, 255),
+    key("xoxp-", is_base64url, 10, 255),
+    key("xoxr-", is_base64url, 10, 255),
+    key("xoxs-", is_base64url, 10, 255),
+    key("xapp-", is_base64url, 10, 255),
+    key("AIza", is_base64url, 35, 35),
+    key("ya29.", is_base64url, 20, 2048),
+    key("npm_", alnum, 36, 36),
+    key("pypi-", is_base64url, 50, 1024),
+    key("hf_", alnum, 30, 64),
+    key("SG.", dotted, 40, 128),
+    key("hvs.", is_base64url, 24, 255),
+    key("shpat_", lower_hex, 32, 32),
+    key("shpss_", lower_hex, 32, 32),
+    key("dop_v1_", lower_hex, 64, 64),
+    key("dapi", lower_hex, 32, 32),
+    key("ATATT3", is_base64url, 40, 512),
+];
+
+/// The secret path behind these hosts is the credential of a webhook.
+const WEBHOOKS: &[&[u8]] = &[
+    b"hooks.slack.com/services/",
+    b"hooks.slack.com/workflows/",
+    b"hooks.slack.com/triggers/",
+    b"discord.com/api/webhooks/",
+    b"discordapp.com/api/webhooks/",
+];
+
+/// First bytes of [`KEY_FORMS`].
+fn may_start_key(byte: u8) -> bool {
+    matches!(byte, b'A' | b'g' | b's' | b'r' | b'p' | b'w' | b'x' | b'y' | b'n' | b'h' | b'S' | b'd')
+}
+
+pub(in super::super) fn find_keys(text: &[u8], spans: &mut Vec<Span>) {
+    let mut start = 0;
+    while start < text.len() {
+        if !may_start_key(text[start]) || (before(text, start).is_ascii_alphanumeric() && !is_escaped(text, start)) {
+            start += 1;
+            continue;
+        }
+        let rest = &text[start..];
+        let found = KEY_FORMS.iter().filter(|form| rest.starts_with(form.prefix)).find_map(|form| {
+            let from = start + form.prefix.len();
+            let end = run_end(&text[..text.len().min(from + form.max + 1)], from, form.accept);
+            let body = &text[from..end];
+            // A word of prose or a name of a resource has no digit in it.
+            let is_key = (form.min..=form.max).contains(&body.len()) && body.iter().any(u8::is_ascii_digit);
+            (is_key && is_dense(form, body)).then_some(end)
+        });
+        match found {
+            Some(end) => {
+                spans.push(Span::new(start, end, Class::Key));
+                start = end;
+            }
+            None => start += 1,
+        }
+    }
+    for host in WEBHOOKS {
+        for found in memmem::find_iter(text, host) {
+            let from = found + host.len();
+            let end = run_end(text, from, |b| is_base64(b) && b != b'+');
+            if end > from + 8 {
+                spans.push(Span::new(from, end, Class::Key));
+            }
+        }
+    }
+}
+
+/// `sk-` also starts slugs: a key has a run of at least 16 characters without a dash, with a digit in it.
+fn is_dense(form: &KeyForm, body: &[u8]) -> bool {
+    form.prefix != b"sk-"
+        || body.split(|b| matches!(b, b'-' | b'_')).any(|run| run.len() >= 16 && run.iter().any(u8::is_ascii_digit))
+}
+
+/// From the begin line to the end line, or to the end of a text that was cut off.
+pub(in super::super) fn find_private_keys(text: &[u8], spans: &mut Vec<Span>) {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const END: &[u8] = b"-----END ";
+    let mut next = 0;
+    for start in memmem::find_iter(text, BEGIN) {
+        if start < next {
+            continue;
+        }
+        let label_from = start + BEGIN.len();
+        let label_end =
+            run_end(&text[..text.len().min(label_from + 64)], label_from, |b| b.is_ascii_uppercase() || b == b' ');
+        if memmem::find(&text[label_from..label_end], b"PRIVATE KEY").is_none() {
+            continue;
+        }
+        next = match memmem::find(&text[label_end..], END) {
+            Some(found) => {
+                let label = label_end + found + END.len();
+                let label_end = run_end(text, label, |b| b.is_ascii_uppercase() || b == b' ');
+                run_end(&text[..text.len().min(label_end + 5)], label_end, |b| b == b'-')
+            }
+            // Cut off: keep the quote that closes a JSON string around it, so that the document stays one.
+            None => run_end(text, label_end, |b| b != b'"' && b != b'\''),
+        };
+        spans.push(Span::new(start, next, Class::PrivateKey));
+    }
+}

@@ -1,0 +1,153 @@
+//! What librdkafka tells: rebalances, errors, log lines.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+/// What the group decided.
+#[derive(Debug)]
+pub(super) enum GroupEvent {
+    /// Partitions (topic, number) that this member gets; nothing is read of them before `assign` is called.
+    Assigned(Vec<(String, i32)>),
+    /// Partitions that this member no longer has.
+    Revoked(Vec<(String, i32)>),
+    /// Rebalancing failed.
+    Failed(KafkaError),
+}
+
+/// Context of all clients here.
+#[derive(Debug, Default)]
+pub(super) struct SourceContext {
+    events: Mutex<Vec<GroupEvent>>,
+    last_error: Mutex<Option<String>>,
+    is_closing: AtomicBool,
+}
+
+impl SourceContext {
+    /// What happened since the last call.
+    pub(super) fn take_events(&self) -> Vec<GroupEvent> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The last thing that librdkafka complained of, and retries by itself.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on an assignment is answered at once, with nothing: nobody is left to do it.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    fn push(&self, event: GroupEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+impl ClientContext for SourceContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::error!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", facility, "{message}")
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is reported as an error, several times a second on a quiet topic.
+        if matches!(error, KafkaError::PartitionEOF(_))
+            || error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF)
+        {
+            return;
+        }
+        tracing::warn!(target: "librdkafka", error = %error, "{reason}");
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for SourceContext {
+    /// An assignment is only noted. The worker claims the partitions in the lake first and then calls
+    /// [`super::KafkaSource::start`]; librdkafka sends heartbeats meanwhile. A revocation is carried out at once:
+    /// what was read and not recorded yet belongs to whoever claims the partition next.
+    ///
+    /// The default handler would read at once, and it ignores whether its calls succeed.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let listed = names(partitions);
+        let result = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                if listed.is_empty() || self.is_closing.load(Ordering::Acquire) {
+                    answer_nothing(consumer, is_cooperative)
+                } else {
+                    self.push(GroupEvent::Assigned(listed));
+                    Ok(())
+                }
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                let result =
+                    if is_cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
+                self.push(GroupEvent::Revoked(listed));
+                result
+            }
+            other => {
+                self.push(GroupEvent::Failed(KafkaError::Rebalance(other.into())));
+                consumer.unassign()
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "kafka did not accept the answer to a rebalance");
+            self.push(GroupEvent::Failed(error));
+        }
+    }
+}
+
+/// Answers an assignment without taking anything of it.
+pub(super) fn answer_nothing(consumer: &BaseConsumer<SourceContext>, is_cooperative: bool) -> Result<(), KafkaError> {
+    let nothing = TopicPartitionList::new();
+    if is_cooperative { consumer.incremental_assign(&nothing) } else { consumer.assign(&nothing) }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
+    partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+/// Wakes the reader when one of its many queues has something.
+#[derive(Debug, Default)]
+pub(super) struct Wakeup {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wakeup {
+    /// A callback that wakes.
+    pub(super) fn callback(self: &Arc<Self>) -> impl Fn() + Send + Sync + 'static {
+        let wakeup = Arc::clone(self);
+        move || wakeup.wake()
+    }
+
+    /// Wakes whoever waits, or the next one who would.
+    pub(super) fn wake(&self) {
+        *self.is_set.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until woken since the last call, at most so long.
+    pub(super) fn wait(&self, most: Duration) {
+        let is_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut is_set, _) =
+            self.changed.wait_timeout_while(is_set, most, |is_set| !*is_set).unwrap_or_else(PoisonError::into_inner);
+        *is_set = false;
+    }
+}

@@ -1,0 +1,148 @@
+//! What can go wrong between the broker or a file and the first decoded byte.
+
+use std::path::PathBuf;
+
+use rdkafka::error::KafkaError;
+use tracerag_schemas::SourcePartition;
+
+use super::Signal;
+
+/// A source that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A `^regex` or an `exclude` that is no regular expression.
+    #[error("topic pattern {pattern:?} is not a regular expression: {reason}; correct it under [topics]")]
+    TopicPattern {
+        /// The pattern.
+        pattern: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A topic that is named for two signals.
+    #[error("topic {topic:?} is named for {first} and for {second}; name it once under [topics]")]
+    TopicTwice {
+        /// The topic.
+        topic: String,
+        /// The first signal.
+        first: Signal,
+        /// The other one.
+        second: Signal,
+    },
+    /// An `exclude` beside names only.
+    #[error("topics.{signal}.exclude has no effect without a ^regex in topics.{signal}.topics; remove it")]
+    UselessExclude {
+        /// The signal.
+        signal: Signal,
+    },
+    /// Every list of topics is empty.
+    #[error("no topic is named; name at least one under [topics]")]
+    NoTopics,
+    /// An option that would break exactly-once.
+    #[error("kafka.options.\"{name}\" cannot be set, because {why}; remove it")]
+    FixedOption {
+        /// The setting of librdkafka.
+        name: String,
+        /// Why it is not the user's to set.
+        why: &'static str,
+    },
+    /// The client could not be made.
+    #[error("the kafka client refuses its settings: {reason}; correct [kafka]")]
+    Client {
+        /// What librdkafka says.
+        reason: KafkaError,
+    },
+    /// No broker answered.
+    #[error("no kafka broker answers at {servers} ({reason}); check kafka.bootstrap_servers and that the broker is up")]
+    Unreachable {
+        /// The addresses.
+        servers: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// The broker refuses what the client wants to do.
+    #[error("kafka refuses {action}: {reason}; check credentials and permissions (read on the topics and the group)")]
+    Refused {
+        /// What was to be done.
+        action: String,
+        /// What the broker says.
+        reason: KafkaError,
+    },
+    /// The wanted offset is not in the topic any more, or not yet.
+    #[error(
+        "offset {offset} of {source_partition} is not in the topic, which holds {low}..{high}: records were deleted \
+         before they were read, or the topic was made anew; tell kafka to keep them longer, and take up reading with \
+         a new lake or a new kafka.group_id and kafka.initial_offset"
+    )]
+    OutOfRange {
+        /// The partition.
+        source_partition: SourcePartition,
+        /// The offset wanted.
+        offset: i64,
+        /// The oldest offset there is.
+        low: i64,
+        /// The offset behind the newest one.
+        high: i64,
+    },
+    /// `start` was called for partitions that the group did not assign, or not for all of them.
+    #[error("the assignment to start does not fit the group's ({detail}); start exactly what was assigned")]
+    Assignment {
+        /// What does not fit.
+        detail: String,
+    },
+    /// An operation of the client failed.
+    #[error("kafka: {action} failed: {reason}")]
+    Kafka {
+        /// What was to be done.
+        action: String,
+        /// What librdkafka says.
+        reason: KafkaError,
+    },
+    /// Dead letters that did not reach their topic.
+    #[error("{count} dead letters did not reach topic {topic:?}: {reason}; create it, or allow writing to it")]
+    DeadLetters {
+        /// The topic.
+        topic: String,
+        /// How many.
+        count: u64,
+        /// The last reason.
+        reason: String,
+    },
+    /// The thread that watches topics could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// A file of a kind that is not known.
+    #[error(
+        "{path} is none of: OTLP/JSON lines, length-delimited OTLP protobuf, flags, CDEvents, heap records; \
+         give files as the Collector's file exporter writes them, or as the documentation of the topics says"
+    )]
+    UnknownKind {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A record of a file that is larger than any message may be.
+    #[error("{path}: record {offset} is larger than {limit} bytes; split it")]
+    RecordTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The record's number, from 0.
+        offset: i64,
+        /// Bytes permitted.
+        limit: usize,
+    },
+    /// A file that ends within a record.
+    #[error("{path}: the file ends within record {offset}; copy it again")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The record's number, from 0.
+        offset: i64,
+    },
+}

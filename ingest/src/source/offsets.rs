@@ -1,0 +1,67 @@
+//! Questions to the broker about offsets: what a partition holds, and where to begin.
+
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tracerag_schemas::SourcePartition;
+
+use super::kafka::refused;
+use super::reading::now;
+use super::{InitialOffset, KafkaSource, SourceError};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+impl KafkaSource {
+    /// Asks the broker for the oldest offset of a partition and the offset behind its newest record.
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
+        self.probe.fetch_watermarks(&source.topic, source.partition, ANSWER_WITHIN).map_err(|reason| {
+            refused(&format!("reading {source}"), &reason)
+                .unwrap_or(SourceError::Kafka { action: format!("asking for the offsets of {source}"), reason })
+        })
+    }
+
+    /// Where partitions begin that the lake knows nothing of, by `kafka.initial_offset`.
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn initial_offsets(&self, sources: &[SourcePartition]) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
+        let time = match self.config.initial_offset {
+            InitialOffset::Earliest => return self.by_watermark(sources, |(low, _)| low),
+            InitialOffset::Latest => return self.by_watermark(sources, |(_, high)| high),
+            InitialOffset::Ago(ago) => now().saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)),
+            InitialOffset::At(time) => time,
+        };
+        let failed = |reason| SourceError::Kafka { action: "looking up offsets by time".to_owned(), reason };
+        // Kafka wants milliseconds; the first record at or after that time is the answer.
+        let millis = (time.max(0) + 999_999) / 1_000_000;
+        let mut list = TopicPartitionList::with_capacity(sources.len());
+        for source in sources {
+            list.add_partition_offset(&source.topic, source.partition, Offset::Offset(millis)).map_err(failed)?;
+        }
+        let found = self.probe.offsets_for_times(list, ANSWER_WITHIN).map_err(failed)?;
+        let offset = |source: &SourcePartition| {
+            let found = found.find_partition(&source.topic, source.partition);
+            found.and_then(|found| found.error().is_ok().then(|| found.offset()))
+        };
+        sources
+            .iter()
+            .map(|source| match offset(source) {
+                Some(Offset::Offset(offset)) if offset >= 0 => Ok((source.clone(), offset)),
+                // Nothing as young as that: begin behind the newest.
+                _ => Ok((source.clone(), self.watermarks(source)?.1)),
+            })
+            .collect()
+    }
+
+    fn by_watermark(
+        &self,
+        sources: &[SourcePartition],
+        pick: impl Fn((i64, i64)) -> i64,
+    ) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
+        sources.iter().map(|source| Ok((source.clone(), pick(self.watermarks(source)?)))).collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! One partition that is being read, with its queue.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use tracerag_schemas::SourcePartition;
+
+use super::context::SourceContext;
+use super::{MessageBatch, TopicKind};
+
+/// Records and bytes after which a batch is handed out although more is there.
+const BATCH_RECORDS: usize = 8_192;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A partition that is being read.
+pub(super) struct Reading {
+    pub(super) source: SourcePartition,
+    pub(super) kind: TopicKind,
+    pub(super) queue: PartitionQueue<SourceContext>,
+    pub(super) next: i64,
+    pub(super) is_at_end: bool,
+    pub(super) is_paused: bool,
+    /// Bytes of the last batch: the next one's buffer starts with so many.
+    pub(super) usual_bytes: usize,
+}
+
+/// Why a batch ended.
+pub(super) enum DrainEnd {
+    Empty,
+    Full,
+    AtEnd,
+    Failed(KafkaError),
+}
+
+impl Reading {
+    /// Takes what lies in the queue, up to a batch.
+    pub(super) fn drain(&mut self) -> (Option<MessageBatch>, DrainEnd) {
+        let mut batch: Option<MessageBatch> = None;
+        let end = loop {
+            match self.queue.poll(Duration::ZERO) {
+                None => break DrainEnd::Empty,
+                Some(Ok(message)) if message.offset() < self.next => {}
+                Some(Ok(message)) => {
+                    let batch = batch.get_or_insert_with(|| {
+                        MessageBatch::new(self.source.clone(), self.kind, now(), self.next, self.usual_bytes)
+                    });
+                    batch.push(&message);
+                    if batch.len() >= BATCH_RECORDS || batch.bytes() >= BATCH_BYTES {
+                        break DrainEnd::Full;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break DrainEnd::AtEnd,
+                Some(Err(error)) => break DrainEnd::Failed(error),
+            }
+        };
+        if let Some(batch) = &batch {
+            self.next = batch.next_offset();
+            self.usual_bytes = batch.bytes();
+        }
+        self.is_at_end = match end {
+            DrainEnd::AtEnd => true,
+            _ => self.is_at_end && batch.is_none(),
+        };
+        (batch, end)
+    }
+}
+
+/// The worker's clock, in nanoseconds since the epoch.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

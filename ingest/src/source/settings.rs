@@ -1,0 +1,144 @@
+//! The settings of the Kafka clients: what is fixed, what has another default than librdkafka's, and
+//! what the user adds.
+
+use rdkafka::ClientConfig;
+
+use super::{KafkaConfig, SourceError};
+
+/// The largest message that is taken (after compression by the producer), in bytes.
+pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// Least and most that is fetched ahead for one partition, in KiB.
+const QUEUE_KIB: (u64, u64) = (1 << 10, 64 << 10);
+
+/// What exactly-once rests on, and what has a key of its own.
+const FIXED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "it is kafka.bootstrap_servers"),
+    ("metadata.broker.list", "it is kafka.bootstrap_servers"),
+    ("group.id", "it is kafka.group_id"),
+    ("enable.auto.commit", "the lake knows what was taken and commits follow it"),
+    ("enable.auto.offset.store", "the lake knows what was taken and commits follow it"),
+    ("auto.offset.reset", "an offset out of range must stop the worker and not skip records; use kafka.initial_offset"),
+    ("isolation.level", "aborted transactions must not be read"),
+    ("enable.partition.eof", "the end of a partition is what lets time pass"),
+];
+
+/// The settings of consumer and producer alike.
+///
+/// # Errors
+/// When the user's options hold a setting that is fixed.
+pub(super) fn common(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    for (name, why) in FIXED {
+        if config.options.contains_key(*name) {
+            return Err(SourceError::FixedOption { name: (*name).to_owned(), why });
+        }
+    }
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.bootstrap_servers);
+    client.set("client.id", "tracerag");
+    client.set("statistics.interval.ms", "0");
+    Ok(client)
+}
+
+/// The user's options, last: they win over defaults.
+fn add_options(client: &mut ClientConfig, config: &KafkaConfig, belongs: impl Fn(&str) -> bool) {
+    for (name, value) in config.options.iter().filter(|(name, _)| belongs(name)) {
+        client.set(name, value);
+    }
+}
+
+/// The consumer. `queue_bytes` bounds what is fetched ahead for all of `partitions` together.
+pub(super) fn consumer(config: &KafkaConfig, queue_bytes: u64, partitions: usize) -> Result<ClientConfig, SourceError> {
+    let mut client = common(config)?;
+    // Every partition has a queue of its own, so librdkafka's limit holds for each of them.
+    let queue_kib = (queue_bytes / 1024 / partitions.max(1) as u64).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
+    client
+        .set("group.id", &config.group_id)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("queued.max.messages.kbytes", queue_kib.to_string())
+        // A broker returns a batch that is larger than these two if it is the first one (KIP-74), so they
+        // do not bound a message; the size of the response that the client accepts does.
+        .set("fetch.message.max.bytes", (queue_kib * 1024).min(8 << 20).to_string())
+        .set("fetch.max.bytes", (16 << 20).to_string())
+        .set("receive.message.max.bytes", (2 * MAX_MESSAGE_BYTES).to_string())
+        .set("fetch.wait.max.ms", "250")
+        .set("fetch.error.backoff.ms", "100")
+        .set("topic.metadata.refresh.interval.ms", "30000");
+    add_options(&mut client, config, |_| true);
+    client
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true");
+    Ok(client)
+}
+
+/// A client for questions about the cluster; it joins no group.
+pub(super) fn probe(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = common(config)?;
+    add_options(&mut client, config, |name| !is_of_group(name));
+    client.set("isolation.level", "read_committed");
+    Ok(client)
+}
+
+/// The producer of dead letters: idempotent, so a retry writes nothing twice.
+pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = common(config)?;
+    client.set("linger.ms", "50").set("compression.type", "zstd");
+    add_options(&mut client, config, |name| !is_of_consumer(name));
+    client.set("enable.idempotence", "true").set("message.max.bytes", (MAX_MESSAGE_BYTES + (1 << 20)).to_string());
+    Ok(client)
+}
+
+fn is_of_group(name: &str) -> bool {
+    name.starts_with("group.") || name == "partition.assignment.strategy"
+}
+
+/// librdkafka logs a warning for each setting of a consumer that a producer is given.
+fn is_of_consumer(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+        "coordinator.query.interval.ms",
+        "max.poll.interval.ms",
+        "auto.commit.interval.ms",
+        "check.crcs",
+        "client.rack",
+    ];
+    is_of_group(name) || name.starts_with("fetch.") || name.starts_with("queued.") || NAMES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(json: &str) -> KafkaConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// The user's options win over defaults, and what exactly-once rests on cannot be set.
+    #[test]
+    fn options_are_passed_through() {
+        let with = config(r#"{"options": {"partition.assignment.strategy": "range", "sasl.mechanism": "PLAIN"}}"#);
+        let client = consumer(&with, 1 << 30, 4).unwrap();
+        assert_eq!(client.get("partition.assignment.strategy"), Some("range"));
+        assert_eq!(client.get("sasl.mechanism"), Some("PLAIN"));
+        assert_eq!(client.get("isolation.level"), Some("read_committed"));
+        assert_eq!(producer(&with).unwrap().get("partition.assignment.strategy"), None);
+        let wrong = config(r#"{"options": {"enable.auto.commit": "true"}}"#);
+        assert!(consumer(&wrong, 1 << 30, 4).unwrap_err().to_string().contains("enable.auto.commit"));
+    }
+
+    /// What is fetched ahead is shared among the partitions, with a floor that keeps reading possible.
+    #[test]
+    fn queues_share_the_memory() {
+        let kib = |partitions| {
+            consumer(&config("{}"), 256 << 20, partitions).unwrap().get("queued.max.messages.kbytes").map(str::to_owned)
+        };
+        assert_eq!(kib(0).as_deref(), Some("65536"));
+        assert_eq!(kib(16).as_deref(), Some("16384"));
+        assert_eq!(kib(10_000).as_deref(), Some("1024"));
+    }
+}

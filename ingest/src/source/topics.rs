@@ -1,0 +1,158 @@
+//! Which of a cluster's topics are read, and as what.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use super::config::TopicsConfig;
+use super::{Encoding, Signal, SourceError};
+
+/// What one topic carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicKind {
+    /// The signal.
+    pub signal: Signal,
+    /// The encoding; [`Encoding::Json`] for the signals that are not OTLP.
+    pub encoding: Encoding,
+}
+
+/// The `[topics]` section, compiled. Names are matched here and not by librdkafka, so that what
+/// a plan lists is what is read.
+#[derive(Debug, Clone)]
+pub struct TopicRules {
+    names: BTreeMap<String, TopicKind>,
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    regex: Regex,
+    exclude: Vec<Regex>,
+    kind: TopicKind,
+}
+
+/// The topics of a cluster, seen through the rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResolvedTopics {
+    /// Topics that exist and are read.
+    pub present: BTreeMap<String, TopicKind>,
+    /// Topics that are named, but do not exist yet; they are waited for.
+    pub missing: Vec<String>,
+}
+
+impl TopicRules {
+    /// Compiles the configuration.
+    ///
+    /// # Errors
+    /// When a regular expression is wrong, a topic is named for two signals, or nothing is named at all.
+    pub fn new(config: &TopicsConfig) -> Result<Self, SourceError> {
+        let mut rules = Self { names: BTreeMap::new(), patterns: Vec::new() };
+        for of in config.signals() {
+            let kind = TopicKind { signal: of.signal, encoding: of.encoding };
+            let exclude = of.exclude.iter().map(|regex| compile(regex)).collect::<Result<Vec<_>, _>>()?;
+            let patterns = rules.patterns.len();
+            for topic in of.topics {
+                if topic.starts_with('^') {
+                    rules.patterns.push(Pattern { regex: compile(topic)?, exclude: exclude.clone(), kind });
+                } else if let Some(other) = rules.names.insert(topic.to_owned(), kind)
+                    && other != kind
+                {
+                    return Err(SourceError::TopicTwice {
+                        topic: topic.to_owned(),
+                        first: other.signal,
+                        second: kind.signal,
+                    });
+                }
+            }
+            if !of.exclude.is_empty() && patterns == rules.patterns.len() {
+                return Err(SourceError::UselessExclude { signal: of.signal });
+            }
+        }
+        if rules.names.is_empty() && rules.patterns.is_empty() {
+            return Err(SourceError::NoTopics);
+        }
+        Ok(rules)
+    }
+
+    /// What a topic of this name carries; `None` if it is not read. A name wins over patterns, and of
+    /// patterns the first one in the order of the signals.
+    pub fn kind(&self, topic: &str) -> Option<TopicKind> {
+        self.names.get(topic).copied().or_else(|| {
+            // Kafka's own topics (`__consumer_offsets`) are never telemetry, whatever a pattern says.
+            let matches = |pattern: &&Pattern| {
+                !topic.starts_with("__")
+                    && pattern.regex.is_match(topic)
+                    && !pattern.exclude.iter().any(|exclude| exclude.is_match(topic))
+            };
+            self.patterns.iter().find(matches).map(|pattern| pattern.kind)
+        })
+    }
+
+    /// The rules, applied to the names of a cluster's topics.
+    pub fn resolve<'t>(&self, existing: impl IntoIterator<Item = &'t str>) -> ResolvedTopics {
+        let present: BTreeMap<String, TopicKind> =
+            existing.into_iter().filter_map(|topic| Some((topic.to_owned(), self.kind(topic)?))).collect();
+        let missing = self.names.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
+        ResolvedTopics { present, missing }
+    }
+
+    /// Whether topics that do not exist yet may have to be read later.
+    pub(super) fn may_grow(&self, now: &ResolvedTopics) -> bool {
+        !self.patterns.is_empty() || !now.missing.is_empty()
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, SourceError> {
+    Regex::new(pattern)
+        .map_err(|reason| SourceError::TopicPattern { pattern: pattern.to_owned(), reason: reason.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn rules(json: &str) -> Result<TopicRules, SourceError> {
+        TopicRules::new(&serde_json::from_str(json).unwrap())
+    }
+
+    /// By default the six documented topics are read; those that do not exist are waited for.
+    #[test]
+    fn defaults_resolve() {
+        let resolved = rules("{}").unwrap().resolve(["otlp_spans", "something", "feature_flags"]);
+        assert_eq!(resolved.present.keys().collect::<Vec<_>>(), ["feature_flags", "otlp_spans"]);
+        assert_eq!(resolved.present["otlp_spans"].encoding, Encoding::Proto);
+        assert_eq!(resolved.present["feature_flags"].signal, Signal::Flags);
+        assert_eq!(resolved.missing, ["deployments", "heap_summaries", "otlp_logs", "otlp_metrics"]);
+    }
+
+    /// Patterns take what they match, without what is excluded; a name wins over a pattern; Kafka's own
+    /// topics are never taken.
+    #[test]
+    fn patterns_and_excludes() {
+        let rules = rules(
+            r#"{"spans": {"topics": ["^otlp", "^.*$"], "exclude": ["test"], "encoding": "auto"},
+                "logs": {"topics": ["otlp_logs"]}}"#,
+        )
+        .unwrap();
+        assert_eq!(rules.kind("otlp_a").unwrap().signal, Signal::Spans);
+        assert_eq!(rules.kind("otlp_a").unwrap().encoding, Encoding::Auto);
+        assert_eq!(rules.kind("otlp_test_a"), None);
+        assert_eq!(rules.kind("otlp_logs").unwrap().signal, Signal::Logs);
+        assert_eq!(rules.kind("__consumer_offsets"), None);
+    }
+
+    /// A topic for two signals, a wrong pattern, an exclude without pattern and an empty list are errors.
+    #[test]
+    fn contradictions_are_refused() {
+        let error = |json| rules(json).unwrap_err().to_string();
+        assert!(error(r#"{"logs": {"topics": ["otlp_spans"]}}"#).contains("otlp_spans"));
+        assert!(error(r#"{"logs": {"topics": ["^(" ]}}"#).contains("^("));
+        assert!(error(r#"{"logs": {"exclude": ["x"]}}"#).contains("exclude"));
+        let none = r#"{"topics": []}"#;
+        let all_empty = format!(
+            r#"{{"spans": {none}, "logs": {none}, "metrics": {none}, "flags": {none}, "deployments": {none}, "heaps": {none}}}"#
+        );
+        assert!(matches!(rules(&all_empty), Err(SourceError::NoTopics)));
+    }
+}
