@@ -1,0 +1,169 @@
+//! What can go wrong with the lake.
+
+use tracerag_schemas::SourcePartition;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the lake. Every message names the dataset and the step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing at the lake's address.
+    #[error(
+        "there is no lake at {uri}; write one with `tracerag demo`, `tracerag replay FILE` or `tracerag run`, or name another with --lake"
+    )]
+    NoLake {
+        /// Address of the lake.
+        uri: String,
+    },
+    /// The lake was written by a release that this one does not understand.
+    #[error("the lake's journal has schema version {found}, this release knows up to {known}; use the newer release")]
+    TooNew {
+        /// Version found in the journal.
+        found: u32,
+        /// Greatest version that this release reads.
+        known: u32,
+    },
+    /// Lance failed.
+    #[error("{step} of dataset {dataset} failed: {source}")]
+    Lance {
+        /// Dataset, as in `spans/2026-11-23`.
+        dataset: String,
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        source: Box<lance::Error>,
+    },
+    /// Arrow failed on rows that were being written or read.
+    #[error("{step} of dataset {dataset} failed: {source}")]
+    Arrow {
+        /// Dataset, as in `spans/2026-11-23`.
+        dataset: String,
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        source: arrow::error::ArrowError,
+    },
+    /// A batch does not have its table's schema.
+    #[error("rows for table {table} do not have its schema: {detail}")]
+    Schema {
+        /// Table.
+        table: &'static str,
+        /// The first difference.
+        detail: String,
+    },
+    /// A row of a table that is kept by day has no `ingested_at`.
+    #[error("a row for table {table} has no ingested_at; every row needs the stream time of its partition")]
+    NoIngestedAt {
+        /// Table.
+        table: &'static str,
+    },
+    /// A table was written by the wrong way.
+    #[error("table {table} is {what}")]
+    WrongWay {
+        /// Table.
+        table: &'static str,
+        /// What it is, and the way to write it.
+        what: &'static str,
+    },
+    /// Another worker has claimed the partition since: stop working on it, drop what is open for it.
+    #[error(
+        "partition {partition} belongs to another worker now (generation {newest}, this worker has {own}); drop its open traces and claim it again"
+    )]
+    Fenced {
+        /// The partition that was lost.
+        partition: SourcePartition,
+        /// Generation of this worker's claim.
+        own: u64,
+        /// Generation of the newest claim.
+        newest: u64,
+    },
+    /// An epoch names a partition that this worker never claimed.
+    #[error("partition {partition} is not claimed by worker {worker}; claim it before writing")]
+    NotClaimed {
+        /// The partition.
+        partition: SourcePartition,
+        /// This worker.
+        worker: String,
+    },
+    /// An epoch does not begin where the journal's last record of the partition ended.
+    #[error(
+        "partition {partition} stands at offset {expected:?} in the journal, but the epoch goes to {to}; claim it again"
+    )]
+    OutOfSequence {
+        /// The partition.
+        partition: SourcePartition,
+        /// Next offset by the journal, if any.
+        expected: Option<i64>,
+        /// Next offset by the epoch.
+        to: i64,
+    },
+    /// A file that the journal names is gone.
+    #[error(
+        "position {position} of the journal names {file} of dataset {dataset}, which does not exist; restore the file, nothing later can be applied without it"
+    )]
+    MissingFile {
+        /// Position in the journal.
+        position: u64,
+        /// Dataset, as in `spans/2026-11-23`.
+        dataset: String,
+        /// Path of the file.
+        file: String,
+    },
+    /// The journal contradicts itself.
+    #[error("the journal is damaged at position {position}: {detail}")]
+    Damaged {
+        /// Position in the journal.
+        position: u64,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Too many other writers won the race.
+    #[error(
+        "{step} of dataset {dataset} lost against other writers {attempts} times; run fewer workers or a longer flush_interval"
+    )]
+    Contention {
+        /// Dataset.
+        dataset: String,
+        /// What was being done.
+        step: &'static str,
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// The sentence model gave no vectors.
+    #[error(transparent)]
+    Embedding(#[from] crate::incidents::EmbeddingError),
+    /// A background task ended abnormally.
+    #[error("{step} of dataset {dataset} was cut off: {detail}")]
+    Cut {
+        /// Dataset.
+        dataset: String,
+        /// What was being done.
+        step: &'static str,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Adds the dataset and the step to a foreign error.
+pub(crate) trait At<T> {
+    fn at(self, dataset: &str, step: &'static str) -> Result<T>;
+}
+
+impl<T> At<T> for lance::Result<T> {
+    fn at(self, dataset: &str, step: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Lance { dataset: dataset.to_owned(), step, source: Box::new(source) })
+    }
+}
+
+impl<T> At<T> for std::result::Result<T, arrow::error::ArrowError> {
+    fn at(self, dataset: &str, step: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Arrow { dataset: dataset.to_owned(), step, source })
+    }
+}
+
+/// Whether Lance says that there is no such dataset or version.
+pub(crate) fn is_absent(error: &lance::Error) -> bool {
+    matches!(error, lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. })
+}

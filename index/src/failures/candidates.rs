@@ -1,0 +1,61 @@
+//! Finds the rows in which something failed, by scanning columns; only these rows cost more.
+
+use tracerag_schemas::values::SEVERITY_ERROR;
+
+use super::columns::{Logs, Spans, text, value};
+
+/// The name of the event that records an exception.
+const EXCEPTION: &str = "exception";
+/// What the names of an exception's attributes begin with.
+const PREFIX: &str = "exception.";
+
+/// A span in which something failed, and how it shows.
+pub(super) struct FailedSpan {
+    pub row: usize,
+    /// Positions of its exception events.
+    pub events: Vec<usize>,
+    /// The exception stands in the span's own attributes.
+    pub own_attributes: bool,
+    /// Status ERROR, or a server's answer of 500 and above.
+    pub by_status: bool,
+}
+
+/// Spans with status ERROR, with an exception event or exception attributes, and servers' 5xx, by row.
+pub(super) fn spans(spans: &Spans<'_>) -> Vec<FailedSpan> {
+    let mut own_attributes = Vec::new();
+    spans.attributes.rows_with_prefix(PREFIX, |row| own_attributes.push(row));
+    let mut own_attributes = own_attributes.into_iter().peekable();
+    let mut found = Vec::new();
+    for row in 0..spans.rows {
+        let own = own_attributes.next_if_eq(&row).is_some();
+        let events: Vec<usize> =
+            spans.events.of(row).filter(|&event| is_exception(text(spans.events.name, event))).collect();
+        let status = text(spans.status_code, row);
+        let answered = || {
+            value(spans.http_status, row).is_some_and(|code| (500..600).contains(&code))
+                && text(spans.kind, row) == Some("SERVER")
+        };
+        let by_status = status == Some("ERROR") || (status != Some("OK") && answered());
+        if own || by_status || !events.is_empty() {
+            found.push(FailedSpan { row, own_attributes: own && events.is_empty(), events, by_status });
+        }
+    }
+    found
+}
+
+fn is_exception(name: Option<&str>) -> bool {
+    name.is_some_and(|name| name == EXCEPTION || name.ends_with(".exception"))
+}
+
+/// Rows of log records of severity ERROR and above, and of those with an exception.
+pub(super) fn logs(logs: &Logs<'_>) -> Vec<usize> {
+    let mut with_exception = Vec::new();
+    logs.attributes.rows_with_prefix(PREFIX, |row| with_exception.push(row));
+    let mut with_exception = with_exception.into_iter().peekable();
+    (0..logs.rows)
+        .filter(|row| {
+            let exception = with_exception.next_if_eq(row).is_some() || is_exception(text(logs.event_name, *row));
+            exception || value(logs.severity_number, *row).is_some_and(|number| number >= SEVERITY_ERROR)
+        })
+        .collect()
+}

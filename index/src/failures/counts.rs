@@ -1,0 +1,105 @@
+//! What the failures of one epoch add to the counts of their incidents: one row a tenant and fingerprint.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, ListBuilder, RecordBatch, StringBuilder};
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracerag_schemas::Table;
+
+use super::FailureError;
+use super::extract::{Batches, Failure};
+use super::fingerprint::FINGERPRINT_VERSION;
+use super::rows::{assemble, ingested_at, texts, times};
+
+/// Traces named as examples.
+const MAX_EXAMPLES: usize = 3;
+
+/// The sum over the failures of one fingerprint.
+struct Delta<'f, 'a> {
+    /// The first one: title, text and message are its.
+    first: &'f Failure<'a>,
+    failure_count: i64,
+    traces: FxHashSet<&'a str>,
+    examples: Vec<&'a str>,
+    versions: BTreeSet<&'a str>,
+    first_seen: Option<i64>,
+    last_seen: Option<i64>,
+    ingested_at: Option<i64>,
+}
+
+impl<'f, 'a> Delta<'f, 'a> {
+    fn new(first: &'f Failure<'a>) -> Self {
+        Delta {
+            first,
+            failure_count: 0,
+            traces: FxHashSet::default(),
+            examples: Vec::new(),
+            versions: BTreeSet::new(),
+            first_seen: None,
+            last_seen: None,
+            ingested_at: None,
+        }
+    }
+
+    fn add(&mut self, failure: &Failure<'a>, ingested_at: Option<i64>) {
+        self.failure_count += 1;
+        if let Some(trace_id) = failure.trace_id
+            && self.traces.insert(trace_id)
+            && self.examples.len() < MAX_EXAMPLES
+        {
+            self.examples.push(trace_id);
+        }
+        self.versions.extend(failure.service_version);
+        if let Some(time) = failure.draft.time {
+            self.first_seen = Some(self.first_seen.map_or(time, |known| known.min(time)));
+            self.last_seen = self.last_seen.max(Some(time));
+        }
+        self.ingested_at = self.ingested_at.max(ingested_at);
+    }
+}
+
+pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<RecordBatch, FailureError> {
+    let mut positions: FxHashMap<(&str, &str), usize> = FxHashMap::default();
+    let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
+    for failure in failures {
+        let position = *positions.entry((failure.tenant, &failure.fingerprint.id)).or_insert_with(|| {
+            deltas.push(Delta::new(failure));
+            deltas.len() - 1
+        });
+        deltas[position].add(failure, ingested_at(failure, batches));
+    }
+    let first = |get: &dyn Fn(&Failure<'_>) -> String| {
+        texts(deltas.iter().map(|delta| Some(get(delta.first)).filter(|text| !text.is_empty())))
+    };
+    let counts = |get: &dyn Fn(&Delta<'_, '_>) -> i64| {
+        Arc::new(deltas.iter().map(|delta| Some(get(delta))).collect::<Int64Array>()) as ArrayRef
+    };
+    let columns = vec![
+        ("tenant_id", first(&|failure| failure.tenant.to_owned())),
+        ("fingerprint", first(&|failure| failure.fingerprint.id.clone())),
+        ("fingerprint_version", Arc::new(Int32Array::from(vec![FINGERPRINT_VERSION; deltas.len()])) as ArrayRef),
+        ("title", first(&|failure| failure.title.clone())),
+        ("service_name", first(&|failure| failure.draft.service.to_owned())),
+        ("exception_type", first(&|failure| failure.draft.exception_type.as_deref().unwrap_or_default().to_owned())),
+        ("message", first(&|failure| failure.draft.message.to_string())),
+        ("text", first(&|failure| failure.text.clone())),
+        ("deployment_environment_name", first(&|failure| failure.environment.unwrap_or_default().to_owned())),
+        ("first_seen", times(deltas.iter().map(|delta| delta.first_seen))),
+        ("last_seen", times(deltas.iter().map(|delta| delta.last_seen))),
+        ("failure_count", counts(&|delta| delta.failure_count)),
+        ("trace_count", counts(&|delta| i64::try_from(delta.traces.len()).unwrap_or(i64::MAX))),
+        ("versions", lists(deltas.iter().map(|delta| delta.versions.iter().copied().collect()))),
+        ("example_trace_ids", lists(deltas.iter().map(|delta| delta.examples.clone()))),
+        ("ingested_at", times(deltas.iter().map(|delta| delta.ingested_at))),
+    ];
+    assemble(Table::IncidentCounts, deltas.len(), columns)
+}
+
+fn lists<'a>(values: impl Iterator<Item = Vec<&'a str>>) -> ArrayRef {
+    let mut list = ListBuilder::new(StringBuilder::new());
+    for texts in values {
+        list.append_value(texts.into_iter().map(Some));
+    }
+    Arc::new(list.finish())
+}

@@ -1,0 +1,231 @@
+//! From closed traces and their logs to failures.
+
+use arrow::record_batch::RecordBatch;
+use rustc_hash::FxHashMap;
+use sha2::{Digest, Sha256};
+
+use super::columns::{Logs, Spans, Traces, text, value};
+use super::drafts::{self, Draft, Row};
+use super::fingerprint::{Evidence, Fingerprint, fingerprint, text_for_embedding, title};
+use super::mask::{clip, mask};
+use super::topology::{TraceKey, Tree, trees};
+use super::{Extracted, FailureError, FailureRules, candidates, counts, dedupe, rows};
+
+/// Resource attributes that name a commit.
+const COMMITS: &[&str] = &["vcs.ref.head.revision", "vcs.repository.ref.revision", "git_sha"];
+
+/// One failure, complete.
+pub(super) struct Failure<'a> {
+    pub id: String,
+    pub draft: Draft<'a>,
+    pub tenant: &'a str,
+    pub trace_id: Option<&'a str>,
+    pub revision: Option<i32>,
+    pub service_version: Option<&'a str>,
+    pub environment: Option<&'a str>,
+    pub git_sha: Option<&'a str>,
+    pub span_name: Option<&'a str>,
+    pub span_path: Option<String>,
+    pub masked: String,
+    pub fingerprint: Fingerprint,
+    /// Keys and variants of the flags in effect.
+    pub flags: Vec<(&'a str, &'a str)>,
+    /// The head of its incident.
+    pub title: String,
+    /// What is embedded.
+    pub text: String,
+}
+
+/// What a failing trace consists of.
+#[derive(Default)]
+struct Parts<'a> {
+    drafts: Vec<Draft<'a>>,
+    /// Its row in `traces`.
+    row: Option<usize>,
+}
+
+/// Finds the failures in `spans` and `logs` (lake schemas), and what they add to the incidents' counts.
+///
+/// `spans` holds the spans of closed traces, all of a trace in one batch; `logs` those traces' log records
+/// and any without a trace; `traces` the rows of the same traces. Any of them may have no rows.
+///
+/// The result depends on nothing but the arguments, and not on the order of their rows but in the
+/// order of its own.
+///
+/// # Errors
+/// When a batch lacks a column that takes part, or has it with another type than the lake's schema.
+pub fn extract(
+    spans: &RecordBatch,
+    logs: &RecordBatch,
+    traces: &RecordBatch,
+    rules: &FailureRules,
+) -> Result<Extracted, FailureError> {
+    let batches = Batches { spans: Spans::new(spans)?, logs: Logs::new(logs)?, traces: Traces::new(traces)? };
+    let failures = batches.failures(rules);
+    Ok(Extracted { failures: rows::batch(&failures, &batches)?, counts: counts::batch(&failures, &batches)? })
+}
+
+/// The three batches.
+pub(super) struct Batches<'a> {
+    pub spans: Spans<'a>,
+    pub logs: Logs<'a>,
+    traces: Traces<'a>,
+}
+
+impl<'a> Batches<'a> {
+    fn failures(&self, rules: &'a FailureRules) -> Vec<Failure<'a>> {
+        let failed_spans = candidates::spans(&self.spans);
+        let failed_logs = candidates::logs(&self.logs);
+        let mut wanted: FxHashMap<TraceKey<'a>, usize> = FxHashMap::default();
+        let mut keys: Vec<TraceKey<'a>> = Vec::new();
+        let span_keys = failed_spans.iter().map(|found| self.span_key(found.row));
+        let log_keys = failed_logs.iter().map(|&row| self.log_key(row));
+        for key in span_keys.chain(log_keys).flatten() {
+            wanted.entry(key).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+        }
+        let trees = trees(&self.spans, &wanted);
+        let mut parts: Vec<Parts<'a>> = keys.iter().map(|_| Parts::default()).collect();
+        let of = |key: Option<TraceKey<'a>>| key.and_then(|key| wanted.get(&key).copied());
+
+        for found in &failed_spans {
+            if let Some(trace) = of(self.span_key(found.row)) {
+                let span = text(self.spans.span_id, found.row).and_then(|id| trees[trace].index(id));
+                parts[trace].drafts.extend(drafts::of_span(&self.spans, found, span, rules));
+            }
+        }
+        let mut alone = Vec::new();
+        for &row in &failed_logs {
+            match of(self.log_key(row)) {
+                Some(trace) => {
+                    let span = text(self.logs.span_id, row).and_then(|id| trees[trace].index(id));
+                    parts[trace].drafts.push(drafts::of_log(&self.logs, row, span, rules));
+                }
+                None => alone.push(drafts::of_log(&self.logs, row, None, rules)),
+            }
+        }
+        for row in 0..self.traces.rows {
+            let key =
+                text(self.traces.trace_id, row).map(|id| (text(self.traces.tenant_id, row).unwrap_or_default(), id));
+            if let Some(trace) = of(key) {
+                let newest = parts[trace]
+                    .row
+                    .is_none_or(|known| value(self.traces.revision, row) > value(self.traces.revision, known));
+                if newest {
+                    parts[trace].row = Some(row);
+                }
+            }
+        }
+
+        let mut failures = Vec::new();
+        for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
+            let mut seen = dedupe::Seen::new();
+            let is_ok = |span: usize| text(self.spans.status_code, tree.rows[span]) == Some("OK");
+            for draft in dedupe::distinct(parts.drafts, tree, is_ok) {
+                let failure = self.complete(draft, Some((*key, tree)), parts.row);
+                if seen.first(&failure.fingerprint.id, &failure.draft) {
+                    failures.push(failure);
+                }
+            }
+        }
+        failures.extend(alone.into_iter().map(|draft| self.complete(draft, None, None)));
+        failures
+    }
+
+    fn span_key(&self, row: usize) -> Option<TraceKey<'a>> {
+        Some((text(self.spans.tenant_id, row).unwrap_or_default(), text(self.spans.trace_id, row)?))
+    }
+
+    fn log_key(&self, row: usize) -> Option<TraceKey<'a>> {
+        Some((text(self.logs.tenant_id, row).unwrap_or_default(), text(self.logs.trace_id, row)?))
+    }
+
+    fn complete(
+        &self,
+        draft: Draft<'a>,
+        trace: Option<(TraceKey<'a>, &Tree<'a>)>,
+        trace_row: Option<usize>,
+    ) -> Failure<'a> {
+        let (spans, logs) = (&self.spans, &self.logs);
+        let span_row = draft.span.and_then(|span| trace.map(|(_, tree)| tree.rows[span]));
+        let (build_version, build_sha) = trace_row.map_or((None, None), |row| self.traces.build(row, draft.service));
+        let span_version = span_row.and_then(|row| text(spans.service_version, row));
+        let span_sha = span_row.and_then(|row| text(spans.build_git_sha, row));
+        let (tenant, revision, environment, version, sha) = match draft.row {
+            Row::Span(row) => (
+                text(spans.tenant_id, row),
+                value(spans.revision, row),
+                text(spans.environment, row),
+                text(spans.service_version, row),
+                text(spans.build_git_sha, row),
+            ),
+            Row::Log(row) => (
+                text(logs.tenant_id, row),
+                value(logs.revision, row),
+                text(logs.environment, row),
+                text(logs.service_version, row),
+                COMMITS.iter().find_map(|name| logs.resource_attributes.get(row, name)),
+            ),
+        };
+        let tenant = tenant.unwrap_or_default();
+        let masked = mask(&draft.message);
+        let local_path =
+            draft.span.and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span))).unwrap_or_default();
+        let exception_type = draft.exception_type.as_deref();
+        let fingerprint = fingerprint(&Evidence {
+            service: draft.service,
+            stated: draft.stated,
+            exception_type,
+            masked: &masked,
+            stack: &draft.stack,
+            local_path: &local_path,
+            error_type: draft.error_type.as_deref(),
+            is_log: draft.kind == drafts::Kind::Log,
+        });
+        let trace_id = trace.map(|((_, id), _)| id);
+        let span_name = span_row.and_then(|row| text(spans.name, row));
+        let place = place(&draft, &local_path);
+        Failure {
+            id: failure_id(tenant, trace_id, &draft, &fingerprint.id),
+            tenant,
+            trace_id,
+            revision,
+            service_version: version.or(span_version).or(build_version),
+            environment: environment.or_else(|| span_row.and_then(|row| text(spans.environment, row))),
+            git_sha: sha.or(span_sha).or(build_sha),
+            span_name,
+            span_path: draft.span.and_then(|span| trace.map(|(_, tree)| tree.path(spans, span))),
+            flags: trace_row.map(|row| self.traces.flags(row, draft.service)).unwrap_or_default(),
+            title: title(exception_type, &masked, &place),
+            text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
+            masked,
+            fingerprint,
+            draft,
+        }
+    }
+}
+
+/// Where it failed, in words, for failures without a message.
+fn place(draft: &Draft<'_>, local_path: &str) -> String {
+    let last = local_path.rsplit(" > ").next().filter(|name| !name.is_empty()).unwrap_or(draft.service);
+    match (draft.kind, draft.error_type.as_deref()) {
+        (drafts::Kind::SpanStatus, Some(error)) => clip(&format!("{error} in {last}"), 200).to_owned(),
+        (drafts::Kind::SpanStatus, None) => clip(&format!("error in {last}"), 200).to_owned(),
+        _ => clip(last, 200).to_owned(),
+    }
+}
+
+/// The first 16 bytes of a SHA-256 over what makes this failure this one.
+fn failure_id(tenant: &str, trace_id: Option<&str>, draft: &Draft<'_>, fingerprint: &str) -> String {
+    let time = draft.time.map(|time| time.to_string()).unwrap_or_default();
+    let mut hasher = Sha256::new();
+    for part in
+        [tenant, trace_id.unwrap_or_default(), draft.span_id.unwrap_or_default(), draft.kind.name(), fingerprint, &time]
+    {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex::encode(&hasher.finalize()[..16])
+}

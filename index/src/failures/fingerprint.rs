@@ -1,0 +1,379 @@
+//! The identity of a failure: what stays the same each time it happens.
+//!
+//! In this order, the first that applies:
+//! 1. a fingerprint that the program states in an attribute;
+//! 2. exception type and in-app frames (function and file, never lines), with the masked message where
+//!    the type or the place says little;
+//! 3. exception type and masked message, with the span path where the message is short;
+//! 4. span path, error type and masked message; a log message of several words stands for itself.
+//!
+//! The service is always part of it, so failures of two services never share a fingerprint. The span
+//! path here begins at the service's own first span: who called, and whether the caller's spans have
+//! arrived, does not matter. In doubt two groups are better than one wrong one.
+
+use sha2::{Digest, Sha256};
+
+use super::frames::{Language, StackTrace, frame_key};
+use super::mask::clip;
+
+/// The version of the rules below together with those of masking and frames.
+pub const FINGERPRINT_VERSION: i32 = 1;
+
+/// In-app frames that take part.
+const MAX_KEYS: usize = 32;
+/// A message of fewer words than this says too little to stand without a place.
+const TELLING_WORDS: usize = 4;
+const MAX_TEXT: usize = 1000;
+const MAX_TITLE: usize = 200;
+
+/// Types of errors that programs raise with any text: such a type never groups without its message.
+/// Go's are wrappers that the errors of a whole program share.
+const GENERIC_TYPES: &[&str] = &[
+    "*errors.errorString",
+    "*errors.joinError",
+    "*fmt.wrapError",
+    "*fmt.wrapErrors",
+    "*errors.withStack",
+    "*errors.withMessage",
+    "*errors.fundamental",
+    "*status.Error",
+    "*url.Error",
+    "panic",
+    "Error",
+    "Exception",
+    "BaseException",
+    "RuntimeError",
+    "StandardError",
+    "ValueError",
+    "TypeError",
+    "AssertionError",
+    "ArgumentError",
+    "ErrorException",
+    "LogicException",
+    "RuntimeException",
+    "InvalidArgumentException",
+    "InvalidOperationException",
+    "ArgumentException",
+    "ApplicationException",
+    "IllegalStateException",
+    "IllegalArgumentException",
+    "Throwable",
+    "AggregateException",
+    "HTTPException",
+];
+
+/// What is known of one failure.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The failing service.
+    pub service: &'a str,
+    /// The name and value of an attribute that states a fingerprint.
+    pub stated: Option<(&'a str, &'a str)>,
+    /// The type of the exception, if it is one.
+    pub exception_type: Option<&'a str>,
+    /// The message after masking, empty if there is none.
+    pub masked: &'a str,
+    /// The stack trace, parsed.
+    pub stack: &'a StackTrace,
+    /// The masked names of the service's spans down to the failing one.
+    pub local_path: &'a str,
+    /// `error.type`, else a status code.
+    pub error_type: Option<&'a str>,
+    /// Whether this is a log record without an exception.
+    pub is_log: bool,
+}
+
+/// A fingerprint and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// What grouped, in words.
+    pub grouped_by: String,
+}
+
+/// The fingerprint of a failure.
+#[must_use]
+pub fn fingerprint(evidence: &Evidence<'_>) -> Fingerprint {
+    let Evidence { service, masked, local_path, .. } = *evidence;
+    if let Some((name, value)) = evidence.stated {
+        return Fingerprint {
+            id: digest(service, "stated", &[value]),
+            grouped_by: format!("fingerprint stated in {name}"),
+        };
+    }
+    if let Some(exception_type) = evidence.exception_type {
+        let keys = stack_keys(evidence.stack);
+        let count = keys.iter().filter(|key| key.contains('@')).count().min(MAX_KEYS);
+        if count > 0 {
+            let mut parts: Vec<&str> = vec![exception_type];
+            parts.extend(keys.iter().map(String::as_str));
+            let frames = if count == 1 { "1 in-app frame".to_owned() } else { format!("{count} in-app frames") };
+            if !needs_message(exception_type, evidence.stack) {
+                return Fingerprint {
+                    id: digest(service, "frames", &parts),
+                    grouped_by: format!("exception type and {frames}"),
+                };
+            }
+            parts.push(masked);
+            let grouped_by = format!("exception type, {frames} and masked message");
+            return Fingerprint { id: digest(service, "frames and message", &parts), grouped_by };
+        }
+        if telling_words(masked) >= TELLING_WORDS {
+            let id = digest(service, "message", &[exception_type, masked]);
+            return Fingerprint { id, grouped_by: "exception type and masked message".to_owned() };
+        }
+        let id = digest(service, "message and path", &[exception_type, masked, local_path]);
+        let grouped_by = match (masked.is_empty(), local_path.is_empty()) {
+            (true, true) => "exception type",
+            (true, false) => "exception type and span path",
+            (false, true) => "exception type and masked message",
+            (false, false) => "exception type, masked message and span path",
+        };
+        return Fingerprint { id, grouped_by: grouped_by.to_owned() };
+    }
+    if evidence.is_log && (local_path.is_empty() || telling_words(masked) >= TELLING_WORDS) {
+        return Fingerprint { id: digest(service, "log", &[masked]), grouped_by: "masked log message".to_owned() };
+    }
+    let error_type = evidence.error_type.unwrap_or_default();
+    let mut named = vec!["span path"];
+    named.extend((!error_type.is_empty()).then_some("error type"));
+    named.extend((!masked.is_empty()).then_some("masked message"));
+    let grouped_by = match named.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => named.concat(),
+    };
+    Fingerprint { id: digest(service, "path", &[local_path, error_type, masked]), grouped_by }
+}
+
+/// Types that say little, and all of Go: its stack is that of the call that recorded the error, not of
+/// the place where it arose.
+fn needs_message(exception_type: &str, stack: &StackTrace) -> bool {
+    stack.language == Some(Language::Go)
+        || GENERIC_TYPES.contains(&short_type(exception_type))
+        || GENERIC_TYPES.contains(&exception_type)
+}
+
+/// The last part of a qualified type: `httpx.ConnectError` and `ConnectError` are one.
+#[must_use]
+pub fn short_type(exception_type: &str) -> &str {
+    exception_type.rsplit(['.', ':', '\\', '/', '$']).next().unwrap_or(exception_type)
+}
+
+/// The types of the causes, and the keys of the in-app frames; a recursion counts once.
+fn stack_keys(stack: &StackTrace) -> Vec<String> {
+    let Some(language) = stack.language else {
+        return Vec::new();
+    };
+    let mut keys: Vec<String> = Vec::new();
+    for (index, section) in stack.sections.iter().enumerate() {
+        if index > 0 {
+            keys.push(format!("cause {}", section.exception_type.as_deref().unwrap_or_default()));
+        }
+        for frame in section.frames.iter().filter(|frame| frame.in_app) {
+            let key = frame_key(frame, language);
+            if keys.last() != Some(&key) {
+                keys.push(key);
+            }
+        }
+        if keys.len() >= MAX_KEYS {
+            keys.truncate(MAX_KEYS);
+            break;
+        }
+    }
+    keys
+}
+
+/// Words of two letters and more outside placeholders.
+fn telling_words(masked: &str) -> usize {
+    masked
+        .split(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '<' | '>' | '_')))
+        .filter(|word| !word.starts_with('<') && word.chars().filter(|letter| letter.is_alphabetic()).count() >= 2)
+        .count()
+}
+
+/// The first 16 bytes of a SHA-256 over the version and the parts, each with its length before it.
+fn digest(service: &str, rule: &str, parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(FINGERPRINT_VERSION.to_le_bytes());
+    for part in [service, rule].iter().chain(parts) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex::encode(&hasher.finalize()[..16])
+}
+
+/// What is embedded of a failure: type, masked message and the innermost in-app function.
+#[must_use]
+pub fn text_for_embedding(exception_type: Option<&str>, masked: &str, stack: &StackTrace, place: &str) -> String {
+    let mut text = headline(exception_type, masked, place);
+    if let Some(function) = stack.frames().filter(|frame| frame.in_app).find_map(|frame| frame.function.as_deref()) {
+        text.push_str(" at ");
+        text.push_str(function);
+    }
+    clip(&text, MAX_TEXT).to_owned()
+}
+
+/// How an incident is headed in lists.
+#[must_use]
+pub fn title(exception_type: Option<&str>, masked: &str, place: &str) -> String {
+    clip(&headline(exception_type, masked, place), MAX_TITLE).to_owned()
+}
+
+fn headline(exception_type: Option<&str>, masked: &str, place: &str) -> String {
+    let message = without_log_prefix(masked);
+    match (exception_type, message.as_str()) {
+        (Some(exception_type), "") => format!("{exception_type} in {place}"),
+        (Some(exception_type), message) => format!("{exception_type}: {message}"),
+        (None, "") => place.to_owned(),
+        (None, message) => message.to_owned(),
+    }
+}
+
+/// A masked log line without time, level and trace ids: they say nothing about the failure.
+fn without_log_prefix(masked: &str) -> String {
+    const LEVELS: &[&str] = &["ERROR", "FATAL", "CRITICAL", "SEVERE", "[ERROR]", "[FATAL]", "error", "level=error"];
+    let mut rest = masked;
+    loop {
+        let word = rest.split(' ').next().unwrap_or_default();
+        let plain = word.trim_matches(['[', ']', ',', ':']);
+        if word.is_empty() || !(plain == "<date>" || plain == "<time>" || LEVELS.contains(&plain)) {
+            break;
+        }
+        rest = rest[word.len()..].trim_start();
+    }
+    let mut text = rest.to_owned();
+    for name in ["TraceID: ", "SpanID: ", "trace_id=", "span_id=", "trace_id: ", "span_id: ", "traceId=", "spanId="] {
+        for value in ["<hex> ", "<uuid> ", "<hex>"] {
+            text = text.replace(&format!("{name}{value}"), "");
+        }
+    }
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::frames::InAppRules;
+    use super::super::mask::mask;
+    use super::*;
+
+    fn of(service: &str, exception_type: Option<&str>, message: &str, stack: &str, path: &str) -> Fingerprint {
+        fingerprint(&Evidence {
+            service,
+            stated: None,
+            exception_type,
+            masked: &mask(message),
+            stack: &StackTrace::parse(stack, &InAppRules::default()),
+            local_path: path,
+            error_type: Some("500"),
+            is_log: false,
+        })
+    }
+
+    const STACK: &str = "PaymentFailed: x\n    at charge (/app/src/pay.js:12:5)\n    at run (/app/src/index.js:3:1)\n    at f (/app/node_modules/x/y.js:1:1)";
+
+    /// A stated fingerprint wins over everything and says which attribute stated it.
+    #[test]
+    fn a_stated_fingerprint_wins() {
+        let stack = StackTrace::parse(STACK, &InAppRules::default());
+        let evidence = |message, stated| Evidence {
+            service: "pay",
+            stated,
+            exception_type: Some("PaymentFailed"),
+            masked: message,
+            stack: &stack,
+            local_path: "",
+            error_type: None,
+            is_log: false,
+        };
+        let first = fingerprint(&evidence("a", Some(("error.fingerprint", "db-down"))));
+        assert_eq!(first, fingerprint(&evidence("b", Some(("error.fingerprint", "db-down")))));
+        assert_ne!(first, fingerprint(&evidence("a", Some(("error.fingerprint", "db-up")))));
+        assert_eq!(first.grouped_by, "fingerprint stated in error.fingerprint");
+    }
+
+    /// Other lines, other ids in the message, another library version: the same failure.
+    #[test]
+    fn frames_group_over_lines_and_messages() {
+        let first = of("pay", Some("PaymentFailed"), "order 7", STACK, "");
+        let other = STACK.replace(":12:5", ":19:9").replace("node_modules/x/y", "node_modules/x/z");
+        assert_eq!(first, of("pay", Some("PaymentFailed"), "order 8", &other, ""));
+        assert_eq!(first.grouped_by, "exception type and 2 in-app frames");
+        assert_eq!(first.id.len(), 32);
+    }
+
+    /// A type that programs raise with any text groups with its message only, frames or not.
+    #[test]
+    fn generic_types_need_their_message() {
+        let first = of("pay", Some("Error"), "no price for 7", STACK, "");
+        assert_eq!(first, of("pay", Some("Error"), "no price for 8", STACK, ""));
+        assert_ne!(first.id, of("pay", Some("Error"), "no currency for 8", STACK, "").id);
+        assert_eq!(first.grouped_by, "exception type, 2 in-app frames and masked message");
+        for exception_type in ["*errors.errorString", "*fmt.wrapError"] {
+            assert_ne!(
+                of("pay", Some(exception_type), "cannot open the price list", "", "").id,
+                of("pay", Some(exception_type), "cannot open the order list", "", "").id
+            );
+        }
+    }
+
+    /// Go's stack is that of the call that recorded the error: two errors recorded there stay two.
+    #[test]
+    fn go_frames_never_group_without_the_message() {
+        let stack = "main.handle(0x1)\n\t/src/main.go:9 +0x1";
+        let first = of("pay", Some("*net.OpError"), "dial tcp 10.0.0.1:5432: refused", stack, "");
+        assert_eq!(first, of("pay", Some("*net.OpError"), "dial tcp 10.0.0.2:5432: refused", stack, ""));
+        assert_ne!(first.id, of("pay", Some("*net.OpError"), "dial tcp 10.0.0.2:6379: refused", stack, "").id);
+    }
+
+    /// Without frames a telling message groups wherever it happens, a short one only at its place.
+    #[test]
+    fn short_messages_stay_at_their_place() {
+        let telling = "cannot read the price list of shop 7";
+        assert_eq!(of("pay", Some("A"), telling, "", "x"), of("pay", Some("A"), &telling.replace('7', "8"), "", "y"));
+        assert_ne!(of("pay", Some("A"), "EOF", "", "x").id, of("pay", Some("A"), "EOF", "", "y").id);
+    }
+
+    /// Other services, types, messages, paths and causes are other failures.
+    #[test]
+    fn what_differs_stays_apart() {
+        let base = of("pay", Some("A"), "cannot read the price list", "", "p");
+        assert_ne!(base.id, of("cart", Some("A"), "cannot read the price list", "", "p").id);
+        assert_ne!(base.id, of("pay", Some("B"), "cannot read the price list", "", "p").id);
+        assert_ne!(base.id, of("pay", Some("A"), "cannot write the price list", "", "p").id);
+        assert_ne!(of("pay", None, "", "", "p").id, of("pay", None, "", "", "q").id);
+        let java = |cause: &str| {
+            format!("a.A: x\n\tat org.shop.A.b(A.java:1)\nCaused by: {cause}: y\n\tat org.shop.C.d(C.java:1)")
+        };
+        assert_ne!(of("pay", Some("a.A"), "x", &java("a.B"), "").id, of("pay", Some("a.A"), "x", &java("a.C"), "").id);
+        // Parts do not run into each other.
+        assert_ne!(digest("a", "b", &["cd", "e"]), digest("a", "b", &["c", "de"]));
+    }
+
+    /// A span without exception groups by its path and status, and says so.
+    #[test]
+    fn spans_group_by_their_path() {
+        let found = of("pay", None, "", "", "POST /charge > SELECT");
+        assert_eq!(found.grouped_by, "span path and error type");
+        assert_eq!(of("pay", None, "no row 7", "", "p").grouped_by, "span path, error type and masked message");
+    }
+
+    /// What is embedded has type, message and place, and nothing of a log line's prefix.
+    #[test]
+    fn embedded_text_is_free_of_prefixes() {
+        let masked = mask(
+            "19:53:25.432 ERROR e.s.ExecuteServiceImpl#51 TraceID: 94ff4acb1cca33957b729bff5cc490bd SpanID: 389339ec044f738e [ticketExecute][Order Status Wrong]",
+        );
+        let none = StackTrace::default();
+        assert_eq!(
+            text_for_embedding(None, &masked, &none, "x"),
+            "e.s.ExecuteServiceImpl#<num> [ticketExecute][Order Status Wrong]"
+        );
+        let stack = StackTrace::parse(STACK, &InAppRules::default());
+        assert_eq!(text_for_embedding(Some("E"), "order <num>", &stack, "x"), "E: order <num> at charge");
+        assert_eq!(title(Some("E"), "", "POST /charge"), "E in POST /charge");
+        assert_eq!(title(None, "", "POST /charge"), "POST /charge");
+    }
+}

@@ -1,0 +1,179 @@
+//! Failures as rows of the table `failures`.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanBuilder, Int32Array, Int64Array, Int64Builder, ListArray, MapBuilder, MapFieldNames,
+    RecordBatch, StringArray, StringBuilder, StructArray, TimestampNanosecondArray, new_null_array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::DataType;
+use tracerag_schemas::Table;
+
+use super::FailureError;
+use super::columns::{Origin, text, value};
+use super::drafts::Row;
+use super::extract::{Batches, Failure};
+use super::fingerprint::FINGERPRINT_VERSION;
+
+/// Values that are a time each.
+pub(super) fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<TimestampNanosecondArray>().with_timezone("UTC"))
+}
+
+/// Values that are a text each.
+pub(super) fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+/// The batch of `table` from columns by name; a column of the table that is not given is null.
+pub(super) fn assemble(
+    table: Table,
+    rows: usize,
+    mut columns: Vec<(&'static str, ArrayRef)>,
+) -> Result<RecordBatch, FailureError> {
+    let schema = table.lake_schema();
+    let arrays = schema
+        .fields()
+        .iter()
+        .map(|field| match columns.iter().position(|(name, _)| name == field.name()) {
+            Some(at) => columns.swap_remove(at).1,
+            None => new_null_array(field.data_type(), rows),
+        })
+        .collect();
+    Ok(RecordBatch::try_new(schema, arrays)?)
+}
+
+/// Where the row of a failure came from.
+fn origin<'b, 'a>(failure: &Failure<'_>, batches: &'b Batches<'a>) -> (&'b Origin<'a>, usize) {
+    match failure.draft.row {
+        Row::Span(row) => (&batches.spans.origin, row),
+        Row::Log(row) => (&batches.logs.origin, row),
+    }
+}
+
+/// When the row of a failure was taken.
+pub(super) fn ingested_at(failure: &Failure<'_>, batches: &Batches<'_>) -> Option<i64> {
+    let (origin, row) = origin(failure, batches);
+    value(origin.ingested_at, row)
+}
+
+pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<RecordBatch, FailureError> {
+    let text_column = |get: &dyn Fn(&Failure<'_>) -> Option<String>| texts(failures.iter().map(get));
+    let owned = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let columns = vec![
+        ("tenant_id", texts(failures.iter().map(|failure| Some(failure.tenant)))),
+        ("failure_id", texts(failures.iter().map(|failure| Some(&failure.id)))),
+        ("trace_id", texts(failures.iter().map(|failure| failure.trace_id))),
+        ("span_id", texts(failures.iter().map(|failure| failure.draft.span_id))),
+        ("revision", Arc::new(failures.iter().map(|failure| failure.revision).collect::<Int32Array>())),
+        ("time", times(failures.iter().map(|failure| failure.draft.time))),
+        ("service_name", text_column(&|failure| owned(failure.draft.service))),
+        ("service_version", texts(failures.iter().map(|failure| failure.service_version))),
+        ("deployment_environment_name", texts(failures.iter().map(|failure| failure.environment))),
+        ("kind", texts(failures.iter().map(|failure| Some(failure.draft.kind.name())))),
+        ("exception_type", texts(failures.iter().map(|failure| failure.draft.exception_type.as_deref()))),
+        ("message", text_column(&|failure| owned(&failure.draft.message))),
+        ("message_masked", text_column(&|failure| owned(&failure.masked))),
+        ("frames", frames(failures)?),
+        ("stacktrace", texts(failures.iter().map(|failure| failure.draft.stacktrace))),
+        ("span_name", texts(failures.iter().map(|failure| failure.span_name))),
+        ("span_path", texts(failures.iter().map(|failure| failure.span_path.as_deref()))),
+        ("fingerprint", texts(failures.iter().map(|failure| Some(&failure.fingerprint.id)))),
+        ("fingerprint_version", Arc::new(Int32Array::from(vec![FINGERPRINT_VERSION; failures.len()])) as ArrayRef),
+        ("grouped_by", texts(failures.iter().map(|failure| Some(&failure.fingerprint.grouped_by)))),
+        ("build_git_sha", texts(failures.iter().map(|failure| failure.git_sha))),
+        ("flags", flags(failures)?),
+        (
+            "kafka_topic",
+            text_column(&|failure| {
+                let (origin, row) = origin(failure, batches);
+                text(origin.topic, row).map(str::to_owned)
+            }),
+        ),
+        (
+            "kafka_partition",
+            Arc::new(
+                failures
+                    .iter()
+                    .map(|failure| {
+                        let (origin, row) = origin(failure, batches);
+                        value(origin.partition, row)
+                    })
+                    .collect::<Int32Array>(),
+            ),
+        ),
+        (
+            "kafka_offset",
+            Arc::new(
+                failures
+                    .iter()
+                    .map(|failure| {
+                        let (origin, row) = origin(failure, batches);
+                        value(origin.offset, row)
+                    })
+                    .collect::<Int64Array>(),
+            ),
+        ),
+        ("ingested_at", times(failures.iter().map(|failure| ingested_at(failure, batches)))),
+    ];
+    assemble(Table::Failures, failures.len(), columns)
+}
+
+/// The type that a list column of `failures` holds.
+fn frames(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
+    const MISSING: FailureError = FailureError::Column { table: "failures", column: "frames" };
+    let schema = Table::Failures.lake_schema();
+    let DataType::List(item) = schema.field_with_name("frames")?.data_type() else {
+        return Err(MISSING);
+    };
+    let DataType::Struct(fields) = item.data_type() else {
+        return Err(MISSING);
+    };
+    let (mut function, mut file) = (StringBuilder::new(), StringBuilder::new());
+    let (mut line, mut in_app) = (Int64Builder::new(), BooleanBuilder::new());
+    for frame in failures.iter().flat_map(|failure| failure.draft.stack.frames()) {
+        function.append_option(frame.function.as_deref());
+        file.append_option(frame.file.as_deref());
+        line.append_option(frame.line);
+        in_app.append_value(frame.in_app);
+    }
+    let by_name: [(&str, ArrayRef); 4] = [
+        ("function", Arc::new(function.finish())),
+        ("file", Arc::new(file.finish())),
+        ("line", Arc::new(line.finish())),
+        ("in_app", Arc::new(in_app.finish())),
+    ];
+    let rows = by_name[0].1.len();
+    let columns = fields
+        .iter()
+        .map(|field| {
+            by_name
+                .iter()
+                .find(|(name, _)| name == field.name())
+                .map_or_else(|| new_null_array(field.data_type(), rows), |(_, array)| Arc::clone(array))
+        })
+        .collect();
+    let values = StructArray::try_new(fields.clone(), columns, None)?;
+    let lengths = failures.iter().map(|failure| failure.draft.stack.frames().count());
+    let nulls: NullBuffer = failures.iter().map(|failure| !failure.draft.stack.is_empty()).collect();
+    Ok(Arc::new(ListArray::try_new(
+        Arc::clone(item),
+        OffsetBuffer::from_lengths(lengths),
+        Arc::new(values),
+        Some(nulls),
+    )?))
+}
+
+fn flags(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
+    let names = MapFieldNames { entry: "entries".to_owned(), key: "keys".to_owned(), value: "values".to_owned() };
+    let mut map = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for failure in failures {
+        for (key, variant) in &failure.flags {
+            map.keys().append_value(key);
+            map.values().append_value(variant);
+        }
+        map.append(!failure.flags.is_empty())?;
+    }
+    Ok(Arc::new(map.finish()))
+}

@@ -1,0 +1,27 @@
+//! Incidents: the text of every new fingerprint becomes a vector, behind the journal and in its order.
+//!
+//! - **In:** rows of `incident_counts` at the newest head; a sentence model ([`Embedding`]).
+//! - **Out:** one table of vectors a model and dimension ([`vectors`]), which only grows.
+//!
+//! The pipeline never waits for a model: an [`Indexer`] looks for fingerprints that the table lacks,
+//! embeds each distinct text once, and appends. Without a model texts wait in `incident_counts`, where
+//! [`waiting_texts`] finds them for a search by words.
+
+mod embedder;
+mod embedding;
+mod fast;
+mod hashed;
+mod indexer;
+mod model;
+mod texts;
+mod upkeep;
+pub mod vectors;
+
+pub use embedder::{Embedder, EmbeddingError};
+pub use embedding::{Embedding, Model};
+pub use hashed::HashedNgrams;
+pub use indexer::{Indexer, IndexerOptions};
+pub use texts::{IncidentText, waiting_texts};
+
+#[cfg(test)]
+mod tests;

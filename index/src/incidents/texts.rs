@@ -1,0 +1,232 @@
+//! The texts of incidents, as the journal brings them: that of the first failure counts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{col, lit};
+use futures::TryStreamExt;
+use lance::Dataset;
+use lance_table::format::Fragment;
+use tracerag_schemas::Table;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::vectors::Stamp;
+use crate::error::{At, Error, Result};
+use crate::journal::Head;
+use crate::lake::Lake;
+
+const COLUMNS: [&str; 8] =
+    ["tenant_id", "fingerprint", "text", "message", "title", "service_name", "exception_type", "ingested_at"];
+
+/// What is known of an incident by its first failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentText {
+    /// Tenant.
+    pub tenant: String,
+    /// Fingerprint.
+    pub fingerprint: String,
+    /// What is embedded: the masked text.
+    pub text: String,
+    /// The message, not masked.
+    pub message: Option<String>,
+    /// Title.
+    pub title: Option<String>,
+    /// Service.
+    pub service_name: Option<String>,
+    /// Exception type.
+    pub exception_type: Option<String>,
+    /// When the row was taken, in ns.
+    pub ingested_at: Option<i64>,
+}
+
+impl IncidentText {
+    /// What a search by words looks at: the message with its identifiers, and type and place, which
+    /// stand in the text only. The text's placeholders are no words of it.
+    pub fn words(&self) -> String {
+        match &self.message {
+            Some(message) if !self.text.contains(message.as_str()) => {
+                format!("{message}\n{}", without_placeholders(&self.text))
+            }
+            _ => self.text.clone(),
+        }
+    }
+}
+
+/// A masked text without `<num>`, `<url:host>` and their like.
+fn without_placeholders(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('<') {
+        let (before, from) = rest.split_at(start);
+        kept.push_str(before);
+        let name = from[1..].find(|c: char| !(c.is_ascii_lowercase() || matches!(c, '_' | '-'))).unwrap_or(0);
+        let end =
+            from.find('>').filter(|end| name > 0 && matches!(from.as_bytes()[1 + name], b'>' | b':') && *end < 256);
+        let end = end.unwrap_or(0);
+        if end == 0 {
+            kept.push('<');
+        }
+        rest = &from[end + 1..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Identity of an incident in memory.
+pub(super) fn incident_key(tenant: &str, fingerprint: &str) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&(tenant.len() as u64).to_le_bytes());
+    hasher.update(tenant.as_bytes());
+    hasher.update(fingerprint.as_bytes());
+    hasher.digest128()
+}
+
+/// Texts of incidents that were not known.
+#[derive(Debug, Default)]
+pub(super) struct NewTexts {
+    /// The texts, in journal order.
+    pub texts: Vec<IncidentText>,
+    /// Rows that were looked at.
+    pub rows: u64,
+    /// Fragments below this id have been looked at, if `complete`.
+    pub end: u64,
+    /// Whether everything was looked at: otherwise there were more texts than asked for.
+    pub complete: bool,
+}
+
+/// The first `limit` texts of incidents for which `is_known` does not hold, from fragments of
+/// `incident_counts` that have not been looked at.
+pub(super) async fn new_texts(
+    lake: &Lake,
+    head: &Head,
+    taken: u64,
+    tenant: Option<&str>,
+    limit: usize,
+    is_known: impl Fn(u128) -> bool,
+) -> Result<NewTexts> {
+    let mut found = NewTexts { end: taken, complete: true, ..NewTexts::default() };
+    let Some((name, counts)) = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0) else {
+        return Ok(found);
+    };
+    let dataset = lake.dataset(name, counts.version).await?;
+    let fragments: Vec<Fragment> =
+        dataset.fragments().iter().filter(|fragment| fragment.id >= taken).cloned().collect();
+    let Some(last) = fragments.iter().map(|fragment| fragment.id).max() else { return Ok(found) };
+    found.end = last + 1;
+    let mut rows = scan(name, &dataset, fragments, tenant).await?;
+    let mut seen = HashSet::new();
+    while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
+        found.rows += batch.num_rows() as u64;
+        let columns = Columns::of(&batch)?;
+        for row in 0..batch.num_rows() {
+            let (Some(tenant), Some(fingerprint)) = (columns.text(0, row), columns.text(1, row)) else { continue };
+            let key = incident_key(tenant, fingerprint);
+            if is_known(key) || !seen.insert(key) {
+                continue;
+            }
+            if found.texts.len() == limit {
+                found.complete = false;
+                return Ok(found);
+            }
+            found.texts.extend(columns.incident(row));
+        }
+    }
+    Ok(found)
+}
+
+/// A tenant's texts that stand in `incident_counts` but in no row of `vectors` yet, in journal order: all of
+/// them without a table.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn waiting_texts(
+    lake: &Lake,
+    head: &Head,
+    tenant: &str,
+    vectors: Option<(&str, &Dataset)>,
+) -> Result<Vec<IncidentText>> {
+    let taken = match vectors {
+        Some((name, dataset)) => Stamp::of(name, dataset).await?.taken,
+        None => 0,
+    };
+    let mut waiting = new_texts(lake, head, taken, Some(tenant), usize::MAX, |_| false).await?.texts;
+    if let Some((name, dataset)) = vectors
+        && !waiting.is_empty()
+    {
+        let list = waiting.iter().map(|text| lit(text.fingerprint.as_str())).collect();
+        let mut scan = dataset.scan();
+        scan.project(&["fingerprint"]).at(name, "looking up fingerprints")?;
+        scan.filter_expr(col("tenant_id").eq(lit(tenant)).and(col("fingerprint").in_list(list, false)));
+        let known = scan.try_into_batch().await.at(name, "looking up fingerprints")?;
+        let known: HashSet<&str> = column(&known, "fingerprint")?.iter().flatten().collect();
+        waiting.retain(|text| !known.contains(text.fingerprint.as_str()));
+    }
+    Ok(waiting)
+}
+
+async fn scan(
+    name: &str,
+    dataset: &Arc<Dataset>,
+    fragments: Vec<Fragment>,
+    tenant: Option<&str>,
+) -> Result<lance::dataset::scanner::DatasetRecordBatchStream> {
+    let mut scan = dataset.scan();
+    scan.project(&COLUMNS).at(name, "reading texts of incidents")?;
+    scan.with_fragments(fragments);
+    // The first text of an incident is the one that counts.
+    scan.scan_in_order(true);
+    if let Some(tenant) = tenant {
+        scan.filter_expr(col("tenant_id").eq(lit(tenant)));
+    }
+    scan.try_into_stream().await.at(name, "reading texts of incidents")
+}
+
+struct Columns<'a> {
+    texts: Vec<&'a StringArray>,
+    ingested_at: &'a arrow::array::TimestampNanosecondArray,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let texts = COLUMNS[..7].iter().map(|name| column(batch, name)).collect::<Result<_>>()?;
+        let ingested_at = batch
+            .column_by_name("ingested_at")
+            .and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>())
+            .ok_or_else(|| unknown("ingested_at"))?;
+        Ok(Self { texts, ingested_at })
+    }
+
+    fn text(&self, column: usize, row: usize) -> Option<&'a str> {
+        let column = self.texts[column];
+        (!column.is_null(row)).then(|| column.value(row))
+    }
+
+    fn incident(&self, row: usize) -> Option<IncidentText> {
+        let owned = |column: usize| self.text(column, row).filter(|text| !text.is_empty()).map(str::to_owned);
+        let (message, title) = (owned(3), owned(4));
+        Some(IncidentText {
+            tenant: owned(0)?,
+            fingerprint: owned(1)?,
+            text: owned(2).or_else(|| title.clone()).or_else(|| message.clone())?,
+            message,
+            title,
+            service_name: owned(5),
+            exception_type: owned(6),
+            ingested_at: (!self.ingested_at.is_null(row)).then(|| self.ingested_at.value(row)),
+        })
+    }
+}
+
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a StringArray> {
+    batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::Schema {
+        table: Table::IncidentCounts.name(),
+        detail: format!("column {name} is not as this release knows it"),
+    }
+}

@@ -1,0 +1,164 @@
+//! Indices, compaction and clean-up of a table of vectors. The journal's upkeep does not know these tables.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lance::Dataset;
+use lance::dataset::cleanup::CleanupPolicy;
+use lance::dataset::optimize::{CompactionOptions, compact_files};
+use lance::index::DatasetIndexExt;
+use lance::index::vector::VectorIndexParams;
+use lance_index::optimize::OptimizeOptions;
+use lance_index::scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexParams};
+use lance_index::{IndexParams, IndexType};
+use lance_linalg::distance::MetricType;
+
+use super::vectors::{Stamp, VECTOR, WORDS};
+use crate::error::{At, Result};
+use crate::lake::Lake;
+
+/// Rows outside the indices that are put up with, beside 5 % of all rows.
+const UNINDEXED_ROWS: usize = 5_000;
+/// Deltas of an index before they are merged.
+const DELTAS: usize = 5;
+/// Rows of a partition of the vector index.
+const ROWS_PER_PARTITION: usize = 4_096;
+/// Bits a number in the vector index; five need a re-rank of only twice the asked-for rows.
+const BITS: u8 = 5;
+/// Characters of the longest token in the full-text index, so that no digest or qualified name is lost.
+const MAX_TOKEN_LENGTH: usize = 256;
+/// Rows of a full fragment.
+const ROWS_PER_FRAGMENT: usize = 100_000;
+/// Fragments below that before they are merged.
+const SMALL_FRAGMENTS: usize = 8;
+/// Versions before the oldest are removed.
+const VERSIONS: usize = 64;
+/// Age from which no reader uses a version any more.
+const LONGEST_QUERY: TimeDelta = TimeDelta::minutes(10);
+
+/// Looks after a table. Indices come first: fragments inside and outside an index are never merged.
+pub(super) async fn keep(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
+    index(lake, name, indexed_rows).await?;
+    compact(lake, name).await?;
+    clean(lake, name).await
+}
+
+async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
+    let dataset = lake.newest(name).await?;
+    let rows = rows(&dataset);
+    if rows < indexed_rows.max(1) {
+        return Ok(());
+    }
+    let mut indexed = (*dataset).clone();
+    let mut changed = false;
+    let mut lagging = Vec::new();
+    let mut most_deltas = 0;
+    for column in ["fingerprint", WORDS, VECTOR] {
+        let index = index_name(column);
+        let deltas = indexed.load_indices_by_name(&index).await.at(name, "reading its indices")?;
+        if deltas.is_empty() {
+            create(name, &mut indexed, column, rows).await?;
+            changed = true;
+            continue;
+        }
+        let is_covered = |id: u64| {
+            u32::try_from(id).is_ok_and(|id| {
+                deltas.iter().any(|delta| delta.fragment_bitmap.as_ref().is_some_and(|known| known.contains(id)))
+            })
+        };
+        let outside: usize = dataset
+            .iter_fragments()
+            .filter(|fragment| !is_covered(fragment.id))
+            .map(|fragment| fragment.physical_rows.unwrap_or_default())
+            .sum();
+        if outside >= UNINDEXED_ROWS.max(rows / 20) {
+            most_deltas = most_deltas.max(deltas.len());
+            lagging.push(index);
+        }
+    }
+    if !lagging.is_empty() {
+        let plan = if most_deltas > DELTAS { OptimizeOptions::merge(most_deltas) } else { OptimizeOptions::append() };
+        indexed.optimize_indices(&plan.index_names(lagging)).await.at(name, "extending its indices")?;
+        changed = true;
+    }
+    if changed {
+        lake.remember(name, indexed);
+    }
+    Ok(())
+}
+
+async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) -> Result<()> {
+    let tree = ScalarIndexParams::for_builtin(BuiltinIndexType::BTree);
+    let words = InvertedIndexParams::default()
+        .base_tokenizer("simple".to_owned())
+        .stem(false)
+        .remove_stop_words(false)
+        .lower_case(true)
+        .with_position(false)
+        .max_token_length(Some(MAX_TOKEN_LENGTH));
+    let partitions = (rows / ROWS_PER_PARTITION).max(1);
+    let vectors = VectorIndexParams::ivf_rq(partitions, BITS, MetricType::Cosine);
+    let (kind, params): (IndexType, &dyn IndexParams) = match column {
+        VECTOR => (IndexType::Vector, &vectors),
+        WORDS => (IndexType::Inverted, &words),
+        _ => (IndexType::BTree, &tree),
+    };
+    dataset
+        .create_index(&[column], kind, Some(index_name(column)), params, false)
+        .await
+        .at(name, "building an index")?;
+    Ok(())
+}
+
+async fn compact(lake: &Lake, name: &str) -> Result<()> {
+    let dataset = lake.newest(name).await?;
+    let is_small = |rows: Option<usize>| rows.is_none_or(|rows| rows < ROWS_PER_FRAGMENT);
+    if dataset.iter_fragments().filter(|fragment| is_small(fragment.physical_rows)).count() <= SMALL_FRAGMENTS {
+        return Ok(());
+    }
+    let mut compacted = (*dataset).clone();
+    let plan = CompactionOptions {
+        target_rows_per_fragment: ROWS_PER_FRAGMENT,
+        num_threads: Some(1),
+        ..CompactionOptions::default()
+    };
+    compact_files(&mut compacted, plan, None).await.at(name, "compacting")?;
+    lake.remember(name, compacted);
+    Ok(())
+}
+
+/// Removes old versions. A barrier goes first: an append from before any clean-up then conflicts with
+/// it, however long its writer slept.
+async fn clean(lake: &Lake, name: &str) -> Result<()> {
+    let dataset = lake.newest(name).await?;
+    let mut versions: Vec<u64> =
+        dataset.version_refs().await.at(name, "listing its versions")?.iter().map(|found| found.version).collect();
+    versions.sort_unstable();
+    let Some(version) = versions.get(VERSIONS) else { return Ok(()) };
+    let before: DateTime<Utc> = Utc::now() - LONGEST_QUERY;
+    let written = dataset.read_version_transaction(*version).await.at(name, "reading the age of a version")?;
+    if written.timestamp >= before {
+        return Ok(());
+    }
+    let mut stamped = (*dataset).clone();
+    let stamp = Stamp::of(name, &dataset).await?.properties();
+    let notes: Vec<(&str, &str)> = stamp.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    stamped.update_metadata(notes).await.at(name, "keeping how far it is")?;
+    let dataset = lake.remember(name, stamped);
+    let barrier = lake.barrier(name, &dataset).await?;
+    let policy = CleanupPolicy {
+        before_version: Some(barrier.version_id()),
+        before_timestamp: Some(before),
+        delete_unverified: false,
+        error_if_tagged_old_versions: false,
+        ..CleanupPolicy::default()
+    };
+    barrier.cleanup_with_policy(policy).await.at(name, "cleaning")?;
+    Ok(())
+}
+
+fn index_name(column: &str) -> String {
+    format!("{column}_idx")
+}
+
+fn rows(dataset: &Dataset) -> usize {
+    dataset.iter_fragments().map(|fragment| fragment.physical_rows.unwrap_or_default()).sum()
+}

@@ -1,0 +1,126 @@
+//! The tables of vectors: `incident_vectors/<model>-<dimension>`, one a model and dimension.
+//!
+//! A row is one text of one incident, and rows are only ever added. Its key is tenant, fingerprint, kind
+//! and hash of the text. Each append carries, in the same commit, the journal position up to which
+//! texts were looked at, and how many fragments of `incident_counts` that were.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use lance::Dataset;
+use tracerag_schemas::tables::timestamp;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::embedding::{Embedding, Model};
+use crate::error::{At, Error, Result, is_absent};
+use crate::journal::position::POSITION;
+use crate::lake::Lake;
+
+/// Folder of the tables, and the name under which SQL reads that of the configured model.
+pub const TABLE: &str = "incident_vectors";
+/// `kind` of the only kind of text so far: the masked one.
+pub const MASKED: &str = "masked";
+/// The column of vectors.
+pub const VECTOR: &str = "vector";
+/// The column that is searched by words.
+pub const WORDS: &str = "words";
+/// Rows from which a table has indices. Below, exact scans are as quick.
+pub const INDEXED_ROWS: usize = 10_000;
+
+/// Transaction property, and key of the table's metadata: fragments of `incident_counts` with an id
+/// below this number have been looked at.
+const TAKEN: &str = "tracerag.counts_fragments";
+
+/// Name of a model's dataset in the lake.
+pub fn dataset_name(model: &Model) -> String {
+    let slug: String =
+        model.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    format!("{TABLE}/{slug}-{}", model.dimension)
+}
+
+/// The columns of a table with vectors of a dimension. `position` is the journal's when the row was made;
+/// `words` is what a search by words looks at: exception type, first message, place.
+pub fn schema(dimension: usize) -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let length = i32::try_from(dimension).unwrap_or(i32::MAX);
+    Arc::new(Schema::new(vec![
+        text("tenant_id"),
+        text("fingerprint"),
+        text("kind"),
+        text("text"),
+        text("text_hash"),
+        text("message"),
+        text(WORDS),
+        text("title"),
+        text("service_name"),
+        text("exception_type"),
+        text("model"),
+        Field::new(VECTOR, DataType::FixedSizeList(item, length), true),
+        Field::new("position", DataType::Int64, true),
+        Field::new("ingested_at", timestamp(), true),
+    ]))
+}
+
+/// Hash of a text, as 32 hex digits.
+pub fn text_hash(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+/// The newest version of a model's table; `None` if nothing was ever embedded with it.
+///
+/// # Errors
+/// When the model is not available, or the table cannot be opened.
+pub async fn open(lake: &Lake, embedding: &Embedding) -> Result<Option<Arc<Dataset>>> {
+    let model = embedding.model().await?;
+    match lake.newest(&dataset_name(&model)).await {
+        Ok(dataset) => Ok(Some(dataset)),
+        Err(Error::Lance { source, .. }) if is_absent(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How far a table is behind `incident_counts`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Journal position.
+    pub position: u64,
+    /// Fragments of `incident_counts` with an id below this have been looked at. Ids only grow, and what a
+    /// compaction writes under new ids is looked at again, which changes nothing.
+    pub taken: u64,
+}
+
+impl Stamp {
+    pub(super) fn properties(self) -> HashMap<String, String> {
+        HashMap::from([(POSITION.to_owned(), self.position.to_string()), (TAKEN.to_owned(), self.taken.to_string())])
+    }
+
+    fn read(properties: &HashMap<String, String>) -> Option<Self> {
+        let number = |key: &str| properties.get(key)?.parse().ok();
+        Some(Self { position: number(POSITION)?, taken: number(TAKEN)? })
+    }
+
+    /// The greatest stamp on the versions of a table up to this one.
+    pub(super) async fn of(name: &str, dataset: &Dataset) -> Result<Self> {
+        let kept = Self::read(dataset.metadata());
+        let mut version = dataset.version_id();
+        while version > 0 {
+            match dataset.read_transaction_by_version(version).await {
+                Ok(transaction) => {
+                    let stamp = transaction
+                        .and_then(|transaction| transaction.transaction_properties)
+                        .and_then(|properties| Self::read(&properties));
+                    if let Some(stamp) = stamp {
+                        return Ok(stamp);
+                    }
+                }
+                // Cleaned away: its stamp is in the metadata.
+                Err(error) if is_absent(&error) => break,
+                Err(error) => return Err(error).at(name, "reading how far it is"),
+            }
+            version -= 1;
+        }
+        Ok(kept.unwrap_or_default())
+    }
+}

@@ -1,0 +1,168 @@
+//! Heads: one row for each consistent picture of all tables. Readers poll nothing else.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, AsArray, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use lance::Dataset;
+use lance::dataset::{InsertBuilder, WriteMode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracerag_schemas::tables::timestamp;
+
+use super::fence::{self, Fenced};
+use super::{DatasetHead, Head, now};
+use crate::error::{At, Error, Result};
+use crate::lake::Lake;
+use crate::stage::appended;
+
+/// Name of the dataset.
+pub(crate) const HEADS: &str = "heads";
+
+/// The columns of `heads`. What readers look at as a whole is JSON; what is searched is a column.
+pub(crate) fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("sequence", DataType::UInt64, false),
+            Field::new("position", DataType::UInt64, false),
+            Field::new("published_at", timestamp(), false),
+            Field::new("datasets", DataType::Utf8, false),
+            Field::new("sources", DataType::Utf8, false),
+            Field::new("void", DataType::Utf8, false),
+            Field::new("dropped", DataType::Utf8, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// Makes sure that there is a head, and that it has the small tables of this release.
+pub(crate) async fn create(lake: &Lake, small: Vec<(String, DatasetHead)>) -> Result<()> {
+    let first = Head { datasets: small.iter().cloned().collect(), published_at: now(), ..Head::default() };
+    let absent = match lake.newest(HEADS).await {
+        Ok(_) => false,
+        Err(Error::Lance { source, .. }) if crate::error::is_absent(&source) => true,
+        Err(error) => return Err(error),
+    };
+    if absent {
+        lake.create(HEADS, encode(&first)?).await?;
+    }
+    for attempt in 0..fence::ATTEMPTS {
+        let (heads, newest) = lake.head().await?;
+        let mut next = (*newest).clone();
+        for (name, dataset) in &small {
+            next.datasets.entry(name.clone()).or_insert_with(|| dataset.clone());
+        }
+        if next == *newest || publish(lake, &heads, next).await?.is_some() {
+            return Ok(());
+        }
+        fence::back_off(attempt).await;
+    }
+    Err(Error::Contention { dataset: HEADS.to_owned(), step: "creating", attempts: fence::ATTEMPTS })
+}
+
+/// Publishes a head after the one that `heads` ends with. `None`: another head came first.
+pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -> Result<Option<Head>> {
+    next.sequence += 1;
+    next.published_at = now();
+    let params = lake.write_params(WriteMode::Append);
+    let staged = InsertBuilder::new(Arc::clone(heads))
+        .with_params(&params)
+        .execute_uncommitted(vec![encode(&next)?])
+        .await
+        .at(HEADS, "staging")?;
+    let fragments = appended(HEADS, staged.operation)?;
+    let keys = HashSet::from([fence::head_key()]);
+    match fence::append(heads, fragments, keys, HashMap::new()).await.at(HEADS, "publishing")? {
+        Fenced::Landed(dataset) => {
+            lake.remember(HEADS, dataset);
+            Ok(Some(next))
+        }
+        Fenced::Lost => Ok(None),
+    }
+}
+
+/// The newest head in a version of `heads`.
+pub(crate) async fn read_newest(heads: &Dataset) -> Result<Head> {
+    // Heads are appended in order and compaction keeps it, so the last rows that are left decide.
+    for fragment in heads.fragments().iter().rev() {
+        let mut scan = heads.scan();
+        scan.with_fragments(vec![fragment.clone()]);
+        let batch = scan.try_into_batch().await.at(HEADS, "reading the newest")?;
+        if let Some(newest) = decode(&batch)?.into_iter().max_by_key(|head| head.sequence) {
+            return Ok(newest);
+        }
+    }
+    Err(Error::Damaged { position: 0, detail: "there is no head; restore the folder heads.lance".to_owned() })
+}
+
+/// All heads that are kept, oldest first.
+pub(crate) async fn read_all(heads: &Dataset) -> Result<Vec<Head>> {
+    let batch = heads.scan().try_into_batch().await.at(HEADS, "reading")?;
+    let mut all = decode(&batch)?;
+    all.sort_by_key(|head| head.sequence);
+    Ok(all)
+}
+
+fn encode(head: &Head) -> Result<RecordBatch> {
+    fn json(position: u64, value: &impl Serialize) -> Result<ArrayRef> {
+        let text =
+            serde_json::to_string(value).map_err(|error| Error::Damaged { position, detail: error.to_string() })?;
+        Ok(Arc::new(StringArray::from(vec![text])))
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from(vec![head.sequence])),
+        Arc::new(UInt64Array::from(vec![head.position])),
+        Arc::new(TimestampNanosecondArray::from(vec![head.published_at]).with_timezone("UTC")),
+        json(head.position, &head.datasets)?,
+        json(head.position, &head.sources)?,
+        json(head.position, &head.void)?,
+        json(head.position, &head.dropped)?,
+    ];
+    RecordBatch::try_new(schema(), columns).at(HEADS, "encoding")
+}
+
+fn decode(batch: &RecordBatch) -> Result<Vec<Head>> {
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::Damaged { position: 0, detail: format!("heads lack the column {name}") })
+    };
+    fn json<T: DeserializeOwned>(position: u64, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| Error::Damaged { position, detail: error.to_string() })
+    }
+    let sequences = column("sequence")?.as_primitive::<UInt64Type>();
+    let positions = column("position")?.as_primitive::<UInt64Type>();
+    let published = column("published_at")?.as_primitive::<TimestampNanosecondType>();
+    let datasets = column("datasets")?.as_string::<i32>();
+    let sources = column("sources")?.as_string::<i32>();
+    let void = column("void")?.as_string::<i32>();
+    let dropped = column("dropped")?.as_string::<i32>();
+    (0..batch.num_rows())
+        .map(|row| {
+            let position = positions.value(row);
+            let datasets: BTreeMap<String, DatasetHead> = json(position, datasets.value(row))?;
+            let mut head = Head {
+                sequence: sequences.value(row),
+                position,
+                published_at: published.value(row),
+                datasets,
+                stream_times: vec![],
+                sources: json(position, sources.value(row))?,
+                void: json(position, void.value(row))?,
+                dropped: json(position, dropped.value(row))?,
+            };
+            head.derive_stream_times();
+            Ok(head)
+        })
+        .collect()
+}
+
+impl Head {
+    /// Fills `stream_times` from `sources`.
+    pub(crate) fn derive_stream_times(&mut self) {
+        self.stream_times =
+            self.sources.iter().filter_map(|state| Some((state.source.clone(), state.stream_time?))).collect();
+    }
+}

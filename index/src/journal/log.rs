@@ -1,0 +1,272 @@
+//! The journal as one writer sees it: the records after the newest head, and the end to append to.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use lance::Dataset;
+use lance::dataset::{InsertBuilder, WriteMode};
+use lance_table::format::Fragment;
+use tracerag_schemas::SourcePartition;
+
+use super::fence::{self, Fenced};
+pub(crate) use super::record::schema;
+use super::record::{Kind, Record};
+use super::{ClosedTrace, Head, SourceState, closed};
+use crate::error::{At, Error, Result};
+use crate::journal::record::Closed;
+use crate::lake::Lake;
+use crate::stage::appended;
+
+/// Name of the dataset.
+pub(crate) const JOURNAL: &str = "journal";
+
+/// Fragments read at once on the way back through the journal; most hold one record.
+const STEP: usize = 32;
+
+/// Reads what is new in the journal, and appends to it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    lake: Lake,
+    /// Records after some head, in order, without gaps.
+    tail: Vec<Record>,
+    /// Greatest fragment id that `tail` has taken in; ids only grow, through compactions too.
+    seen: Option<u64>,
+}
+
+/// Where all partitions stand after some record, and which records count for nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub position: u64,
+    pub sources: HashMap<SourcePartition, SourceState>,
+    pub void: Vec<u64>,
+}
+
+impl State {
+    pub(crate) fn of(head: &Head) -> Self {
+        Self {
+            position: head.position,
+            sources: head.sources.iter().map(|state| (state.source.clone(), state.clone())).collect(),
+            void: head.void.clone(),
+        }
+    }
+
+    /// Takes in the next record. A record is void, as a whole, if one of its partitions was claimed
+    /// by another since or does not go on where its last record ended.
+    pub(crate) fn take(&mut self, record: &Record) {
+        self.position = record.position;
+        let holds = record.sources.iter().all(|interval| {
+            let state = self.sources.get(&interval.source);
+            let generation = state.map_or(0, |state| state.generation);
+            let next = state.and_then(|state| state.next);
+            match record.kind {
+                Kind::Claim => interval.generation > generation && interval.from == next && interval.to == next,
+                Kind::Epoch => interval.generation == generation && generation > 0 && interval.from == next,
+            }
+        });
+        if !holds {
+            tracing::warn!(position = record.position, worker = record.worker, "a record of the journal is void");
+            self.void.push(record.position);
+            return;
+        }
+        for interval in &record.sources {
+            let next = SourceState {
+                source: interval.source.clone(),
+                generation: interval.generation,
+                next: interval.to,
+                low_watermark: interval.low_watermark,
+                stream_time: interval.stream_time,
+            };
+            self.sources.insert(interval.source.clone(), next);
+        }
+    }
+}
+
+impl Log {
+    pub(crate) fn new(lake: Lake) -> Self {
+        Self { lake, tail: vec![], seen: None }
+    }
+
+    /// Reads on. Afterwards `tail` holds every record after the head's position that stands in the
+    /// version of the journal that is returned.
+    pub(crate) async fn refresh(&mut self, head: &Head) -> Result<Arc<Dataset>> {
+        let journal = self.lake.newest(JOURNAL).await?;
+        let fragments = journal.fragments();
+        let records = match self.seen {
+            Some(seen) => {
+                let fresh: Vec<Fragment> = fragments.iter().filter(|fragment| fragment.id > seen).cloned().collect();
+                read(&journal, fresh, Columns::All).await?
+            }
+            None => {
+                let reached = |records: &[Record]| records.first().is_some_and(|first| first.position <= head.position);
+                read_back(&journal, Columns::All, reached).await?
+            }
+        };
+        self.take(head, records)?;
+        self.seen = fragments.iter().map(|fragment| fragment.id).max().or(self.seen).max(self.seen);
+        Ok(journal)
+    }
+
+    fn take(&mut self, head: &Head, mut records: Vec<Record>) -> Result<()> {
+        self.tail.retain(|record| record.position > head.position);
+        let mut last = self.tail.last().map_or(head.position, |record| record.position);
+        records.sort_by_key(|record| record.position);
+        for record in records {
+            if record.position <= last {
+                continue;
+            }
+            if record.position != last + 1 {
+                return Err(Error::Damaged {
+                    position: last + 1,
+                    detail: format!("the record is missing, the next one is {}", record.position),
+                });
+            }
+            last = record.position;
+            self.tail.push(record);
+        }
+        Ok(())
+    }
+
+    /// The records after the head, in order.
+    pub(crate) fn after(&self, head: &Head) -> &[Record] {
+        let from = self.tail.partition_point(|record| record.position <= head.position);
+        &self.tail[from..]
+    }
+
+    /// Where everything stands after the last record that was read.
+    pub(crate) fn state(&self, head: &Head) -> State {
+        let mut state = State::of(head);
+        for record in self.after(head) {
+            state.take(record);
+        }
+        state
+    }
+
+    /// Appends a record. `draft` makes it from the state before it, or refuses; it is asked again
+    /// whenever another record came first.
+    pub(crate) async fn append(
+        &mut self,
+        epoch: &str,
+        mut draft: impl FnMut(&State) -> Result<Record>,
+    ) -> Result<Record> {
+        for attempt in 0..fence::ATTEMPTS {
+            let (_, head) = self.lake.head().await?;
+            let journal = self.refresh(&head).await?;
+            // The answer to an earlier attempt may have been lost although it landed.
+            if let Some(landed) = self.tail.iter().find(|record| record.epoch == epoch) {
+                return Ok(landed.clone());
+            }
+            let state = self.state(&head);
+            let mut record = draft(&state)?;
+            record.position = state.position + 1;
+            let params = self.lake.write_params(WriteMode::Append);
+            let staged = InsertBuilder::new(Arc::clone(&journal))
+                .with_params(&params)
+                .execute_uncommitted(vec![record.encode()?])
+                .await
+                .at(JOURNAL, "staging a record")?;
+            let fragments = appended(JOURNAL, staged.operation)?;
+            let mut keys: HashSet<u64> =
+                record.sources.iter().map(|interval| fence::partition_key(&interval.source)).collect();
+            keys.insert(fence::position_key(record.position));
+            match fence::append(&journal, fragments, keys, HashMap::new()).await.at(JOURNAL, "recording")? {
+                Fenced::Landed(landed) => {
+                    let landed = self.lake.remember(JOURNAL, landed);
+                    self.note(&landed, &record);
+                    return Ok(record);
+                }
+                Fenced::Lost => fence::back_off(attempt).await,
+            }
+        }
+        Err(Error::Contention { dataset: JOURNAL.to_owned(), step: "recording", attempts: fence::ATTEMPTS })
+    }
+
+    /// Takes in a record of our own without reading it back, if nothing else came with it.
+    fn note(&mut self, landed: &Dataset, record: &Record) {
+        let seen = self.seen;
+        let mut fresh = landed.fragments().iter().map(|fragment| fragment.id).filter(|id| Some(*id) > seen);
+        if let (Some(id), None) = (fresh.next(), fresh.next()) {
+            self.tail.push(record.clone());
+            self.seen = Some(id);
+        }
+    }
+
+    /// Writes the list of closed traces, beside the journal where it is long.
+    pub(crate) async fn store_closed(&self, epoch: &str, traces: &[ClosedTrace]) -> Result<Closed> {
+        if traces.is_empty() {
+            return Ok(Closed::None);
+        }
+        let bytes = closed::encode(traces)
+            .map_err(|error| Error::Damaged { position: 0, detail: format!("closed traces: {error}") })?;
+        if bytes.len() <= closed::INLINE_BYTES {
+            return Ok(Closed::Inline(bytes));
+        }
+        let name = format!("{epoch}.zst");
+        self.lake.put_file(JOURNAL, &name, &bytes).await?;
+        Ok(Closed::File(name))
+    }
+
+    /// The traces closed in a record.
+    pub(crate) async fn load_closed(&self, record: &Record) -> Result<Vec<ClosedTrace>> {
+        let filed;
+        let bytes = match &record.closed {
+            Closed::None => return Ok(vec![]),
+            Closed::Inline(bytes) => bytes.as_slice(),
+            Closed::File(name) => {
+                filed = self.lake.read_file(JOURNAL, name).await?.ok_or_else(|| Error::MissingFile {
+                    position: record.position,
+                    dataset: JOURNAL.to_owned(),
+                    file: name.clone(),
+                })?;
+                &filed[..]
+            }
+        };
+        closed::decode(bytes).ok_or_else(|| Error::Damaged {
+            position: record.position,
+            detail: "its list of closed traces cannot be decoded".to_owned(),
+        })
+    }
+}
+
+/// What is read of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    All,
+    /// Without the staged fragments, which are by far the largest part.
+    WithoutStaged,
+}
+
+/// The records from the end of the journal backwards, in order, until `enough` says so of what was
+/// read or there are no more.
+pub(crate) async fn read_back(
+    journal: &Dataset,
+    columns: Columns,
+    mut enough: impl FnMut(&[Record]) -> bool,
+) -> Result<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    // Compaction keeps the order of rows, so fragments stand in the order of positions.
+    for fragments in journal.fragments().rchunks(STEP) {
+        let mut earlier = read(journal, fragments.to_vec(), columns).await?;
+        earlier.append(&mut records);
+        records = earlier;
+        records.sort_by_key(|record| record.position);
+        if enough(&records) {
+            break;
+        }
+    }
+    Ok(records)
+}
+
+async fn read(journal: &Dataset, fragments: Vec<Fragment>, columns: Columns) -> Result<Vec<Record>> {
+    if fragments.is_empty() {
+        return Ok(vec![]);
+    }
+    let mut scan = journal.scan();
+    scan.with_fragments(fragments);
+    if columns == Columns::WithoutStaged {
+        let schema = schema();
+        let names: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != "staged").collect();
+        scan.project(&names).at(JOURNAL, "reading")?;
+    }
+    Record::decode(&scan.try_into_batch().await.at(JOURNAL, "reading")?)
+}

@@ -1,0 +1,436 @@
+//! The lake's folder: where datasets lie, how they are opened, and which are held open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use futures::future::try_join_all;
+use lance::Dataset;
+use lance::dataset::builder::DatasetBuilder;
+use lance::dataset::transaction::{Operation, TransactionBuilder};
+use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
+use lance::session::Session;
+use lance_file::version::LanceFileVersion;
+use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
+use tracerag_schemas::Table;
+
+use crate::error::{At, Error, Result, is_absent};
+use crate::journal::heads::{self, HEADS};
+use crate::journal::log::{self, JOURNAL};
+use crate::journal::{DatasetHead, Head};
+
+/// Bytes of index pages that Lance may keep for this lake. Its own default is 6 GiB a session.
+const INDEX_CACHE_BYTES: usize = 256 << 20;
+/// Bytes of manifests and file footers that Lance may keep for this lake (its own default: 1 GiB).
+const METADATA_CACHE_BYTES: usize = 128 << 20;
+/// Opened dataset versions held at once: two weeks of days. A manifest can take a megabyte.
+const OPENED_DATASETS: usize = 128;
+/// Versions of one dataset held at once: that of the newest head, and that of the one before.
+const OPENED_VERSIONS: usize = 2;
+
+/// Where a lake is and how to reach it.
+#[derive(Debug, Clone, Default)]
+pub struct LakeOptions {
+    /// A folder, or an address of an object store (`s3://bucket/prefix`).
+    pub uri: String,
+    /// Credentials and settings of the object store, in Lance's names; empty for a folder.
+    pub storage_options: HashMap<String, String>,
+}
+
+impl LakeOptions {
+    /// A lake in a folder, or in an object store that needs no settings.
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self { uri: uri.into(), storage_options: HashMap::new() }
+    }
+}
+
+/// A handle on a lake; cloning it is cheap, and clones share what is open.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    uri: String,
+    storage_options: HashMap<String, String>,
+    session: Arc<Session>,
+    opened: Mutex<Opened>,
+    newest: Mutex<HashMap<String, Arc<Dataset>>>,
+    head: Mutex<Option<(u64, Arc<Head>)>>,
+}
+
+impl std::fmt::Debug for Lake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Storage options hold credentials, so they stay out.
+        f.debug_struct("Lake").field("uri", &self.inner.uri).finish_non_exhaustive()
+    }
+}
+
+/// Dataset versions by name, the least recently used leaving first.
+#[derive(Default)]
+struct Opened {
+    datasets: HashMap<(String, u64), (Arc<Dataset>, u64)>,
+    uses: u64,
+}
+
+impl Opened {
+    fn get(&mut self, key: &(String, u64)) -> Option<Arc<Dataset>> {
+        self.uses += 1;
+        let (dataset, used) = self.datasets.get_mut(key)?;
+        *used = self.uses;
+        Some(Arc::clone(dataset))
+    }
+
+    fn put(&mut self, key: (String, u64), dataset: Arc<Dataset>) {
+        self.uses += 1;
+        let mut versions: Vec<u64> =
+            self.datasets.keys().filter(|(name, _)| *name == key.0).map(|(_, version)| *version).collect();
+        if versions.len() >= OPENED_VERSIONS && !versions.contains(&key.1) {
+            versions.sort_unstable();
+            self.datasets.remove(&(key.0.clone(), versions[0]));
+        }
+        if self.datasets.len() >= OPENED_DATASETS {
+            let oldest = self.datasets.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
+            if let Some(oldest) = oldest {
+                self.datasets.remove(&oldest);
+            }
+        }
+        self.datasets.insert(key, (dataset, self.uses));
+    }
+}
+
+impl Lake {
+    /// Opens a lake that exists.
+    ///
+    /// # Errors
+    /// [`Error::NoLake`] if there is none at the address.
+    pub async fn open(options: LakeOptions) -> Result<Lake> {
+        let lake = Self::handle(options);
+        match lake.load(HEADS, None).await {
+            Ok(heads) => lake.remember(HEADS, heads),
+            Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
+            Err(error) => return Err(error).at(HEADS, "opening"),
+        };
+        Ok(lake)
+    }
+
+    /// Opens a lake, and creates what is missing of it: the small tables, the journal, and `heads`
+    /// as the last, so that a lake that can be opened is whole.
+    pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
+        let lake = Self::handle(options);
+        match lake.load(HEADS, None).await {
+            Ok(heads) => {
+                lake.remember(HEADS, heads);
+            }
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error).at(HEADS, "opening"),
+        }
+        let small: Vec<Table> = Table::ALL.iter().copied().filter(|table| !table.by_day()).collect();
+        let datasets = try_join_all(small.iter().map(|table| lake.ensure(table.name(), table.lake_schema()))).await?;
+        lake.ensure(JOURNAL, log::schema()).await?;
+        let in_head: Vec<(String, DatasetHead)> = small
+            .iter()
+            .zip(&datasets)
+            .filter(|(table, _)| !table.is_side())
+            .map(|(table, dataset)| (table.name().to_owned(), DatasetHead::empty(dataset.version_id())))
+            .collect();
+        heads::create(&lake, in_head).await?;
+        Ok(lake)
+    }
+
+    fn handle(options: LakeOptions) -> Lake {
+        let trimmed = options.uri.trim_end_matches('/');
+        let uri = if trimmed.is_empty() { options.uri.clone() } else { trimmed.to_owned() };
+        let registry = Arc::new(ObjectStoreRegistry::default());
+        Lake {
+            inner: Arc::new(Inner {
+                uri,
+                storage_options: options.storage_options,
+                session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, registry)),
+                opened: Mutex::default(),
+                newest: Mutex::default(),
+                head: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Address of the lake.
+    pub fn uri(&self) -> &str {
+        &self.inner.uri
+    }
+
+    /// Address of a dataset: `LAKE/flags.lance`, `LAKE/spans/2026-11-23.lance`.
+    pub fn dataset_uri(&self, name: &str) -> String {
+        format!("{}/{name}.lance", self.inner.uri)
+    }
+
+    /// The newest head. Reads `heads` only, and of that only what is new.
+    pub async fn newest_head(&self) -> Result<Head> {
+        Ok((*self.head().await?.1).clone())
+    }
+
+    /// The newest head with the version of `heads` in which it stands.
+    pub(crate) async fn head(&self) -> Result<(Arc<Dataset>, Arc<Head>)> {
+        let heads = self.newest(HEADS).await?;
+        let version = heads.version_id();
+        if let Some((read, head)) = &*lock(&self.inner.head)
+            && *read == version
+        {
+            return Ok((heads, Arc::clone(head)));
+        }
+        let head = Arc::new(heads::read_newest(&heads).await?);
+        let mut known = lock(&self.inner.head);
+        if known.as_ref().is_none_or(|(read, _)| *read < version) {
+            *known = Some((version, Arc::clone(&head)));
+        }
+        drop(known);
+        Ok((heads, head))
+    }
+
+    /// A dataset at a version, as a head names them.
+    pub async fn dataset(&self, name: &str, version: u64) -> Result<Arc<Dataset>> {
+        let key = (name.to_owned(), version);
+        if let Some(dataset) = lock(&self.inner.opened).get(&key) {
+            return Ok(dataset);
+        }
+        let dataset = Arc::new(self.load(name, Some(version)).await.at(name, "opening a version")?);
+        lock(&self.inner.opened).put(key, Arc::clone(&dataset));
+        Ok(dataset)
+    }
+
+    /// The newest version of a dataset that is not read through a head: side tables, derived tables.
+    pub async fn newest(&self, name: &str) -> Result<Arc<Dataset>> {
+        let known = lock(&self.inner.newest).get(name).cloned();
+        let Some(known) = known else {
+            let dataset = self.load(name, None).await.at(name, "opening")?;
+            return Ok(self.remember(name, dataset));
+        };
+        let mut latest = (*known).clone();
+        latest.checkout_latest().await.at(name, "looking for a newer version")?;
+        if latest.version_id() == known.version_id() {
+            return Ok(known);
+        }
+        Ok(self.remember(name, latest))
+    }
+
+    /// The newest version of a dataset, which is created empty if it does not exist.
+    ///
+    /// For tables that are derived from the lake's own; everything else exists from the start or is
+    /// created when a day's first rows are staged.
+    pub async fn ensure(&self, name: &str, schema: SchemaRef) -> Result<Arc<Dataset>> {
+        if let Some(known) = lock(&self.inner.newest).get(name).cloned() {
+            return Ok(known);
+        }
+        match self.load(name, None).await {
+            Ok(dataset) => return Ok(self.remember(name, dataset)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error).at(name, "opening"),
+        }
+        self.create(name, RecordBatch::new_empty(schema)).await
+    }
+
+    /// Creates a dataset with its first rows; if another was quicker, opens the other's.
+    pub(crate) async fn create(&self, name: &str, rows: RecordBatch) -> Result<Arc<Dataset>> {
+        let uri = self.dataset_uri(name);
+        let params = self.write_params(WriteMode::Create);
+        let created = InsertBuilder::new(uri.as_str()).with_params(&params).execute(vec![rows]).await;
+        match created {
+            Ok(dataset) => Ok(self.remember(name, dataset)),
+            Err(error) => match self.load(name, None).await {
+                Ok(dataset) => Ok(self.remember(name, dataset)),
+                Err(_) => Err(error).at(name, "creating"),
+            },
+        }
+    }
+
+    /// Appends to a side table (bundles, fixes, audit, grouping rules), outside the journal.
+    ///
+    /// # Errors
+    /// [`Error::WrongWay`] for a data table: those are written by a [`crate::Writer`] only.
+    pub async fn append_side(&self, table: Table, batch: RecordBatch) -> Result<()> {
+        if !table.is_side() {
+            return Err(Error::WrongWay {
+                table: table.name(),
+                what: "a data table; write it through a Writer, as part of an epoch",
+            });
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let dataset = self.ensure(table.name(), table.lake_schema()).await?;
+        let params = self.write_params(WriteMode::Append);
+        let written = InsertBuilder::new(dataset)
+            .with_params(&params)
+            .execute(vec![batch])
+            .await
+            .at(table.name(), "appending")?;
+        self.remember(table.name(), written);
+        Ok(())
+    }
+
+    /// Commits an append without rows: every fenced writer that started before it conflicts with it.
+    pub(crate) async fn barrier(&self, name: &str, dataset: &Arc<Dataset>) -> Result<Arc<Dataset>> {
+        let empty = TransactionBuilder::new(dataset.version_id(), Operation::Append { fragments: vec![] }).build();
+        let committed = CommitBuilder::new(Arc::clone(dataset))
+            .with_skip_auto_cleanup(true)
+            .execute(empty)
+            .await
+            .at(name, "committing a barrier")?;
+        Ok(self.remember(name, committed))
+    }
+
+    /// Settings of every write: the file format that knows maps, and no clean-up of Lance's own.
+    pub fn write_params(&self, mode: WriteMode) -> WriteParams {
+        WriteParams {
+            mode,
+            data_storage_version: Some(LanceFileVersion::V2_2),
+            store_params: self.store_params(),
+            session: Some(Arc::clone(&self.inner.session)),
+            auto_cleanup: None,
+            skip_auto_cleanup: true,
+            ..WriteParams::default()
+        }
+    }
+
+    fn store_params(&self) -> Option<ObjectStoreParams> {
+        if self.inner.storage_options.is_empty() {
+            return None;
+        }
+        Some(ObjectStoreParams {
+            storage_options_accessor: Some(Arc::new(StorageOptionsAccessor::with_static_options(
+                self.inner.storage_options.clone(),
+            ))),
+            ..ObjectStoreParams::default()
+        })
+    }
+
+    /// Writes a file below the lake that is not part of a dataset.
+    pub(crate) async fn put_file(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<()> {
+        let (store, path) = ObjectStore::from_uri_and_params(
+            self.registry(),
+            &format!("{}/{folder}/{name}", self.inner.uri),
+            &self.store_params().unwrap_or_default(),
+        )
+        .await
+        .at(folder, "opening the store")?;
+        store.put(&path, bytes).await.at(folder, "writing a file")?;
+        Ok(())
+    }
+
+    /// Reads a file below the lake; `None` if there is none.
+    pub(crate) async fn read_file(&self, folder: &str, name: &str) -> Result<Option<Bytes>> {
+        let (store, path) = ObjectStore::from_uri_and_params(
+            self.registry(),
+            &format!("{}/{folder}/{name}", self.inner.uri),
+            &self.store_params().unwrap_or_default(),
+        )
+        .await
+        .at(folder, "opening the store")?;
+        if !store.exists(&path).await.at(folder, "looking for a file")? {
+            return Ok(None);
+        }
+        store.read_one_all(&path).await.at(folder, "reading a file").map(Some)
+    }
+
+    /// Deletes a file below the lake; one that is not there is fine.
+    pub(crate) async fn remove_file(&self, folder: &str, name: &str) -> Result<()> {
+        let (store, path) = ObjectStore::from_uri_and_params(
+            self.registry(),
+            &format!("{}/{folder}/{name}", self.inner.uri),
+            &self.store_params().unwrap_or_default(),
+        )
+        .await
+        .at(folder, "opening the store")?;
+        if store.exists(&path).await.at(folder, "looking for a file")? {
+            store.delete(&path).await.at(folder, "deleting a file")?;
+        }
+        Ok(())
+    }
+
+    /// Names of the days that have a folder for a table, whether a head names them or not.
+    pub(crate) async fn day_folders(&self, table: Table) -> Result<Vec<String>> {
+        let folder = table.name();
+        let (store, path) = ObjectStore::from_uri_and_params(
+            self.registry(),
+            &format!("{}/{folder}", self.inner.uri),
+            &self.store_params().unwrap_or_default(),
+        )
+        .await
+        .at(folder, "opening the store")?;
+        let entries = match store.read_dir(path).await {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(vec![]),
+            Err(error) => return Err(error).at(folder, "listing its days"),
+        };
+        Ok(entries.iter().filter_map(|entry| entry.strip_suffix(".lance")).map(str::to_owned).collect())
+    }
+
+    /// Deletes a dataset with all its files.
+    pub(crate) async fn remove_dataset(&self, name: &str) -> Result<()> {
+        self.forget(name);
+        let (store, path) = ObjectStore::from_uri_and_params(
+            self.registry(),
+            &self.dataset_uri(name),
+            &self.store_params().unwrap_or_default(),
+        )
+        .await
+        .at(name, "opening the store")?;
+        store.remove_dir_all(path).await.at(name, "deleting")
+    }
+
+    fn registry(&self) -> Arc<ObjectStoreRegistry> {
+        self.inner.session.store_registry()
+    }
+
+    pub(crate) async fn load(&self, name: &str, version: Option<u64>) -> lance::Result<Dataset> {
+        let mut builder =
+            DatasetBuilder::from_uri(self.dataset_uri(name)).with_session(Arc::clone(&self.inner.session));
+        if !self.inner.storage_options.is_empty() {
+            builder = builder.with_storage_options(self.inner.storage_options.clone());
+        }
+        if let Some(version) = version {
+            builder = builder.with_version(version);
+        }
+        builder.load().await
+    }
+
+    /// Keeps a handle on a version that is known to exist, so that nobody here has to open it again.
+    pub(crate) fn remember(&self, name: &str, dataset: Dataset) -> Arc<Dataset> {
+        let dataset = Arc::new(dataset);
+        lock(&self.inner.opened).put((name.to_owned(), dataset.version_id()), Arc::clone(&dataset));
+        let mut newest = lock(&self.inner.newest);
+        match newest.get(name) {
+            Some(known) if known.version_id() > dataset.version_id() => {}
+            _ => {
+                newest.insert(name.to_owned(), Arc::clone(&dataset));
+            }
+        }
+        dataset
+    }
+
+    /// Lets go of a dataset that is about to be deleted.
+    pub(crate) fn forget(&self, name: &str) {
+        lock(&self.inner.newest).remove(name);
+        lock(&self.inner.opened).datasets.retain(|(opened, _), _| opened != name);
+    }
+}
+
+/// The caches hold no invariant that a panic elsewhere could break, so a poisoned lock is taken.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Name of a table's dataset for a day, in days since 1970-01-01.
+pub(crate) fn day_dataset(table: Table, day: i64) -> String {
+    format!("{}/{}", table.name(), tracerag_schemas::time::day_name(day))
+}
+
+/// The table of a dataset's name, and its day where the table is kept by day.
+pub(crate) fn table_of(name: &str) -> Option<(Table, Option<&str>)> {
+    match name.split_once('/') {
+        Some((table, day)) => Table::by_name(table).filter(|table| table.by_day()).map(|table| (table, Some(day))),
+        None => Table::by_name(name).map(|table| (table, None)),
+    }
+}

@@ -1,0 +1,192 @@
+//! Clean-up: versions, records and files that nobody can need any more.
+//!
+//! A commit is checked only against versions whose manifests still exist. So before versions are
+//! removed, a barrier is committed, with which every fenced writer from before conflicts, and nothing
+//! from the barrier on is removed: a writer that slept through any number of clean-ups adds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use lance::Dataset;
+use lance::dataset::cleanup::CleanupPolicy;
+use tracerag_schemas::Table;
+
+use super::{MaintainOptions, MaintainReport, compact};
+use crate::error::{At, Result};
+use crate::journal::heads::{self, HEADS};
+use crate::journal::log::{Columns, JOURNAL, read_back};
+use crate::journal::position::{POSITION, position_of};
+use crate::journal::record::{Closed, Record};
+use crate::journal::{Head, SourceState};
+use crate::lake::{Lake, table_of};
+
+/// Rows of a compacted fragment of `journal` and `heads`, whose rows are some KiB each and are read
+/// from the end.
+const ROWS_PER_FRAGMENT: usize = 1_000;
+
+pub(super) async fn clean(
+    lake: &Lake,
+    names: &BTreeSet<String>,
+    options: &MaintainOptions,
+    report: &mut MaintainReport,
+) -> Result<()> {
+    let pruned = prune_heads(lake, options).await;
+    let Some(kept) = report.check(HEADS, pruned) else { return Ok(()) };
+    for name in names {
+        let is_side = table_of(name).is_some_and(|(table, _)| table.is_side());
+        let cleaned = if is_side { by_time(lake, name, options).await } else { data(lake, name, &kept, options).await };
+        note(report, name, cleaned);
+    }
+    let pruned = prune_journal(lake, options).await;
+    report.check(JOURNAL, pruned);
+    for name in [JOURNAL, HEADS] {
+        let compacted = compact::fragments(lake, name, ROWS_PER_FRAGMENT, options.stale_versions).await;
+        report.check(name, compacted);
+        let cleaned = by_time(lake, name, options).await;
+        note(report, name, cleaned);
+    }
+    let deleted = delete_dropped(lake, &kept).await;
+    report.deleted = report.check("lake", deleted).unwrap_or_default();
+    Ok(())
+}
+
+fn note(report: &mut MaintainReport, name: &str, cleaned: Result<(u64, u64)>) {
+    let (versions, bytes) = report.check(name, cleaned).unwrap_or_default();
+    report.cleaned_versions += versions;
+    report.freed_bytes += bytes;
+}
+
+/// Removes heads that no reader can hold any more, and gives those that stay.
+async fn prune_heads(lake: &Lake, options: &MaintainOptions) -> Result<Vec<Head>> {
+    let heads = lake.newest(HEADS).await?;
+    let all = heads::read_all(&heads).await?;
+    let since = options.now.saturating_sub(nanos(options.longest_query));
+    // A head was the newest until the next one came.
+    let first = all.windows(2).position(|pair| pair[1].published_at > since).unwrap_or(all.len().saturating_sub(1));
+    let kept = all[first..].to_vec();
+    if first > options.stale_versions
+        && let Some(oldest) = kept.first()
+    {
+        let mut pruned = (*heads).clone();
+        let deleted =
+            pruned.delete(&format!("sequence < {}", oldest.sequence)).await.at(HEADS, "removing old heads")?;
+        lake.remember(HEADS, Arc::unwrap_or_clone(deleted.new_dataset));
+    }
+    Ok(kept)
+}
+
+/// Removes a data table's versions that are older than every head that stays.
+async fn data(lake: &Lake, name: &str, kept: &[Head], options: &MaintainOptions) -> Result<(u64, u64)> {
+    let Some(oldest) = kept.iter().filter_map(|head| head.datasets.get(name)).map(|known| known.version).min() else {
+        return Ok((0, 0));
+    };
+    let dataset = lake.newest(name).await?;
+    let versions = dataset.version_refs().await.at(name, "listing its versions")?;
+    if versions.iter().filter(|version| version.version < oldest).count() <= options.stale_versions {
+        return Ok((0, 0));
+    }
+    let floor = kept.last().and_then(|head| Some((head.datasets.get(name)?, head.position)));
+    let position = position_of(name, &dataset, floor).await?;
+    let noted = dataset.metadata().get(POSITION).and_then(|noted| noted.parse::<u64>().ok());
+    let dataset = if noted.is_none_or(|noted| noted < position) {
+        let mut stamped = (*dataset).clone();
+        stamped.update_metadata([(POSITION, position.to_string().as_str())]).await.at(name, "keeping its position")?;
+        lake.remember(name, stamped)
+    } else {
+        dataset
+    };
+    let barrier = lake.barrier(name, &dataset).await?;
+    remove(name, &barrier, CleanupPolicy { before_version: Some(oldest), ..policy() }).await
+}
+
+/// Removes versions that are older than the longest query of a dataset that no head names.
+async fn by_time(lake: &Lake, name: &str, options: &MaintainOptions) -> Result<(u64, u64)> {
+    let dataset = lake.newest(name).await?;
+    let before = DateTime::<Utc>::from_timestamp_nanos(options.now.saturating_sub(nanos(options.longest_query)));
+    let mut versions: Vec<u64> =
+        dataset.version_refs().await.at(name, "listing its versions")?.iter().map(|found| found.version).collect();
+    versions.sort_unstable();
+    // Worth a barrier only if that many versions can go.
+    let Some(version) = versions.get(options.stale_versions) else { return Ok((0, 0)) };
+    let written = dataset.read_version_transaction(*version).await.at(name, "reading the age of a version")?;
+    if written.timestamp >= before {
+        return Ok((0, 0));
+    }
+    let barrier = lake.barrier(name, &dataset).await?;
+    let policy =
+        CleanupPolicy { before_version: Some(barrier.version_id()), before_timestamp: Some(before), ..policy() };
+    remove(name, &barrier, policy).await
+}
+
+fn policy() -> CleanupPolicy {
+    // Files that no version ever named are staged rows of somebody: Lance leaves them for seven days.
+    CleanupPolicy { delete_unverified: false, error_if_tagged_old_versions: false, ..CleanupPolicy::default() }
+}
+
+async fn remove(name: &str, dataset: &Dataset, policy: CleanupPolicy) -> Result<(u64, u64)> {
+    let removed = dataset.cleanup_with_policy(policy).await.at(name, "cleaning up")?;
+    Ok((removed.old_versions, removed.bytes_removed))
+}
+
+/// Removes records that are old and whose offsets no partition will ever ask about.
+async fn prune_journal(lake: &Lake, options: &MaintainOptions) -> Result<()> {
+    let (_, head) = lake.head().await?;
+    let before = options.now.saturating_sub(nanos(options.journal_keep));
+    let journal = lake.newest(JOURNAL).await?;
+    // The first fragment tells whether anything is old, without reading the rest.
+    let Some(first) = journal.fragments().first().cloned() else { return Ok(()) };
+    let mut scan = journal.scan();
+    scan.with_fragments(vec![first]).filter(&format!("recorded_at < {}", literal(before))).at(JOURNAL, "reading")?;
+    scan.project(&["position"]).at(JOURNAL, "reading")?;
+    if scan.try_into_batch().await.at(JOURNAL, "looking for old records")?.num_rows() == 0 {
+        return Ok(());
+    }
+    let records = read_back(&journal, Columns::WithoutStaged, |_| false).await?;
+    let states: BTreeMap<_, &SourceState> = head.sources.iter().map(|state| (&state.source, state)).collect();
+    let done = |record: &&Record| {
+        record.recorded_at < before
+            && record.position < head.position
+            && record.sources.iter().all(|interval| {
+                let low = states.get(&interval.source).and_then(|state| state.low_watermark);
+                interval.to.is_none() || low.is_some_and(|low| interval.to.is_some_and(|to| to <= low))
+            })
+    };
+    let done: Vec<&Record> = records.iter().take_while(done).collect();
+    let Some(last) = done.last() else { return Ok(()) };
+    let mut pruned = (*journal).clone();
+    let deleted = pruned.delete(&format!("position <= {}", last.position)).await.at(JOURNAL, "removing old records")?;
+    lake.remember(JOURNAL, Arc::unwrap_or_clone(deleted.new_dataset));
+    for record in done {
+        if let Closed::File(name) = &record.closed {
+            lake.remove_file(JOURNAL, name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the folders of days that retention dropped, once no kept head names them.
+async fn delete_dropped(lake: &Lake, kept: &[Head]) -> Result<Vec<String>> {
+    let Some(newest) = kept.last() else { return Ok(vec![]) };
+    let mut deleted = Vec::new();
+    for table in Table::ALL.iter().copied().filter(|table| newest.dropped.contains_key(table.name())) {
+        for day in lake.day_folders(table).await? {
+            let name = format!("{}/{day}", table.name());
+            if newest.is_dropped(&name) && !kept.iter().any(|head| head.datasets.contains_key(&name)) {
+                lake.remove_dataset(&name).await?;
+                deleted.push(name);
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// A time as SQL.
+fn literal(ns: i64) -> String {
+    let text = tracerag_schemas::time::rfc3339(ns);
+    format!("timestamp '{}'", text.trim_end_matches('Z').replace('T', " "))
+}
+
+fn nanos(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,111 @@
+//! What the lake holds of given traces already: late fragments are compared with it before they are written.
+
+use std::sync::Arc;
+
+use arrow::compute::concat_batches;
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{col, lit};
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+use tracerag_schemas::Table;
+
+use crate::error::{At, Result};
+use crate::journal::Head;
+use crate::lake::Lake;
+
+/// Trace ids in one filter; more are asked for in several scans.
+const IDS_PER_SCAN: usize = 1_000;
+
+/// The rows of `table` with one of these trace ids (lower-case hex), of all tenants, with the named columns.
+///
+/// # Errors
+/// When a dataset of the head cannot be read.
+pub async fn stored_rows(
+    lake: &Lake,
+    head: &Head,
+    table: Table,
+    trace_ids: &[String],
+    columns: &[&str],
+) -> Result<RecordBatch> {
+    let schema = Arc::new(project(&table.lake_schema(), columns));
+    let mut batches = Vec::new();
+    for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
+        let opened = lake.dataset(name, dataset.version).await?;
+        for ids in trace_ids.chunks(IDS_PER_SCAN) {
+            let mut scan = opened.scan();
+            let scan =
+                scan.project(columns).and_then(|scan| scan.filter(&in_list(ids))).at(name, "planning a look-up")?;
+            let stream = scan.try_into_stream().await.at(name, "looking up stored rows")?;
+            let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up stored rows")?;
+            for batch in found {
+                // Lance may give fields other metadata; the columns are the same.
+                batches.push(
+                    RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
+                        .at(name, "reading stored rows")?,
+                );
+            }
+        }
+    }
+    concat_batches(&schema, &batches).at(table.name(), "joining stored rows")
+}
+
+/// The rows of a table with `ingested_at` at or after `since` (ns), of all tenants, with the named columns.
+///
+/// # Errors
+/// When a dataset of the head cannot be read.
+pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, columns: &[&str]) -> Result<RecordBatch> {
+    let schema = Arc::new(project(&table.lake_schema(), columns));
+    let recent = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
+    let mut batches = Vec::new();
+    for (name, dataset) in head.of(table) {
+        if dataset.ingested_at.is_none_or(|(_, greatest)| greatest < since) {
+            continue;
+        }
+        let opened = lake.dataset(name, dataset.version).await?;
+        let mut scan = opened.scan();
+        scan.project(columns).at(name, "planning a look-up")?;
+        scan.filter_expr(col("ingested_at").gt_eq(lit(recent.clone())));
+        let stream = scan.try_into_stream().await.at(name, "looking up recent rows")?;
+        let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up recent rows")?;
+        for batch in found {
+            batches.push(
+                RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).at(name, "reading recent rows")?,
+            );
+        }
+    }
+    concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
+}
+
+/// All rows of a table at a head, of all tenants: for the small tables only.
+///
+/// # Errors
+/// When a dataset of the head cannot be read.
+pub async fn all_rows(lake: &Lake, head: &Head, table: Table) -> Result<RecordBatch> {
+    let schema = table.lake_schema();
+    let mut batches = Vec::new();
+    for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
+        let opened = lake.dataset(name, dataset.version).await?;
+        let stream = opened.scan().try_into_stream().await.at(name, "reading a small table")?;
+        let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "reading a small table")?;
+        for batch in found {
+            batches.push(
+                RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
+                    .at(name, "reading a small table")?,
+            );
+        }
+    }
+    concat_batches(&schema, &batches).at(table.name(), "joining a small table")
+}
+
+fn project(schema: &Schema, columns: &[&str]) -> Schema {
+    let fields = columns.iter().filter_map(|name| schema.field_with_name(name).ok().cloned());
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn in_list(ids: &[String]) -> String {
+    // Ids are hex digits that we printed ourselves, so nothing needs quoting.
+    debug_assert!(ids.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+    format!("trace_id IN ({})", list.join(", "))
+}

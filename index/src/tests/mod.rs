@@ -1,0 +1,124 @@
+//! Tests of the lake as a whole, on real Lance datasets in a temporary folder.
+
+#![allow(clippy::unwrap_used)]
+
+mod basics;
+mod exactly_once;
+mod kills;
+mod upkeep;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array};
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+use tempfile::TempDir;
+use tracerag_schemas::time::{DAY, SECOND};
+use tracerag_schemas::{SourcePartition, Table};
+
+use crate::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
+
+/// Noon of 2026-11-23.
+pub(super) const NOON: i64 = 1_795_435_200 * SECOND;
+
+pub(super) struct Fixture {
+    pub folder: TempDir,
+    pub lake: Lake,
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
+        Self { folder, lake }
+    }
+
+    /// Another handle on the same lake, as another process has it.
+    pub async fn reopen(&self) -> Lake {
+        Lake::open(LakeOptions::new(self.folder.path().to_str().unwrap())).await.unwrap()
+    }
+
+    /// A new process that has claimed the partitions.
+    pub async fn worker(&self, name: &str, sources: &[SourcePartition]) -> Writer {
+        let mut writer = Writer::new(self.reopen().await, name.to_owned()).await.unwrap();
+        writer.claim(sources).await.unwrap();
+        writer
+    }
+
+    /// The Kafka offsets stored in a table, sorted, as the newest head shows them.
+    pub async fn offsets(&self, table: Table) -> Vec<i64> {
+        offsets(&self.reopen().await, table).await
+    }
+}
+
+pub(super) async fn offsets(lake: &Lake, table: Table) -> Vec<i64> {
+    let head = lake.newest_head().await.unwrap();
+    let mut all = Vec::new();
+    for (name, known) in head.of(table) {
+        let dataset = lake.dataset(name, known.version).await.unwrap();
+        let mut scan = dataset.scan();
+        scan.project(&["kafka_offset"]).unwrap();
+        let batch = scan.try_into_batch().await.unwrap();
+        all.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+    }
+    all.sort_unstable();
+    all
+}
+
+pub(super) fn source(partition: i32) -> SourcePartition {
+    SourcePartition::new("cluster", "otlp_spans", partition)
+}
+
+/// One row an offset, ingested at the given time, starting as many seconds after it as the offset.
+pub(super) fn rows(table: Table, offsets: impl IntoIterator<Item = i64>, ingested_at: i64) -> RecordBatch {
+    let offsets: Vec<i64> = offsets.into_iter().collect();
+    let n = offsets.len();
+    let schema = table.lake_schema();
+    let columns: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .map(|field| -> ArrayRef {
+            match field.name().as_str() {
+                "tenant_id" => Arc::new(StringArray::from(vec!["default"; n])),
+                "trace_id" => {
+                    Arc::new(offsets.iter().map(|offset| Some(format!("{offset:032x}"))).collect::<StringArray>())
+                }
+                "message" if table == Table::Failures => Arc::new(
+                    offsets.iter().map(|offset| Some(format!("decimal overflow {offset}"))).collect::<StringArray>(),
+                ),
+                "kafka_topic" => Arc::new(StringArray::from(vec!["otlp_spans"; n])),
+                "kafka_partition" => Arc::new(Int32Array::from(vec![0; n])),
+                "kafka_offset" => Arc::new(Int64Array::from(offsets.clone())),
+                "ingested_at" => Arc::new(TimestampNanosecondArray::from(vec![ingested_at; n]).with_timezone("UTC")),
+                "start_time" | "time" => Arc::new(
+                    offsets
+                        .iter()
+                        .map(|offset| Some(ingested_at + offset * SECOND))
+                        .collect::<TimestampNanosecondArray>()
+                        .with_timezone("UTC"),
+                ),
+                _ => new_null_array(field.data_type(), n),
+            }
+        })
+        .collect();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+/// Offsets `from..to` of a partition as spans, traces and flags, all of one instant.
+pub(super) fn epoch(source: SourcePartition, from: i64, to: i64, ingested_at: i64) -> Epoch {
+    let tables = [Table::Spans, Table::Traces, Table::Flags];
+    let rows = if from == to {
+        vec![]
+    } else {
+        tables.iter().map(|table| (*table, rows(*table, from..to, ingested_at))).collect()
+    };
+    Epoch {
+        rows,
+        sources: vec![SourceProgress { source, to, low_watermark: to, stream_time: ingested_at }],
+        closed: vec![],
+    }
+}
+
+pub(super) fn day_before(time: i64) -> i64 {
+    time - DAY
+}
