@@ -1,0 +1,381 @@
+//! A bundle as Markdown for a reader with little room: what failed first, then what explains it.
+//!
+//! Text of the evidence is data: control characters and those that change the direction of writing
+//! are taken out, and nothing is said to the reader besides facts with their anchors.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use serde_json::Value;
+use tracerag_schemas::bundle::{Bundle, Log, Span};
+
+/// Bytes that a token stands for: English text and identifiers take about four.
+const BYTES_A_TOKEN: usize = 4;
+
+/// The bundle within about `max_tokens` tokens. Sections are filled by importance; what had no room is
+/// counted at the end.
+pub fn view(bundle: &Bundle, max_tokens: usize) -> String {
+    let mut page =
+        Page { text: String::new(), room: max_tokens.saturating_mul(BYTES_A_TOKEN), left_out: BTreeMap::new() };
+    head(&mut page, bundle);
+    failures(&mut page, bundle);
+    failing_path(&mut page, bundle);
+    flags(&mut page, bundle);
+    builds(&mut page, bundle);
+    logs(&mut page, bundle);
+    heaps(&mut page, bundle);
+    payloads(&mut page, bundle);
+    metrics(&mut page, bundle);
+    links(&mut page, bundle);
+    other_spans(&mut page, bundle);
+    similar(&mut page, bundle);
+    page.finish(bundle)
+}
+
+struct Page {
+    text: String,
+    room: usize,
+    left_out: BTreeMap<&'static str, usize>,
+}
+
+impl Page {
+    /// A heading and as many of its lines as there is room for.
+    fn section(&mut self, title: &'static str, lines: impl IntoIterator<Item = String>) {
+        let mut begun = false;
+        for line in lines {
+            let needed = line.len() + 1 + if begun { 0 } else { title.len() + 6 };
+            if self.text.len() + needed > self.room {
+                *self.left_out.entry(title).or_default() += 1;
+                continue;
+            }
+            if !begun {
+                let _ = write!(self.text, "\n## {title}\n");
+                begun = true;
+            }
+            self.text.push_str(&line);
+            self.text.push('\n');
+        }
+    }
+
+    fn finish(mut self, bundle: &Bundle) -> String {
+        let mut notes: Vec<String> = self
+            .left_out
+            .iter()
+            .map(|(section, count)| format!("- {section}: {count} more in the JSON form"))
+            .collect();
+        notes.extend(
+            bundle
+                .evidence
+                .omitted
+                .iter()
+                .map(|(section, cut)| format!("- {section}: {} not in the bundle ({})", cut.omitted, cut.why)),
+        );
+        if !notes.is_empty() {
+            let _ = write!(self.text, "\n## Left out\n{}\n", notes.join("\n"));
+        }
+        self.text
+    }
+}
+
+fn head(page: &mut Page, bundle: &Bundle) {
+    let trace = &bundle.evidence.trace;
+    let _ = writeln!(page.text, "# Trace {} `{}`", clean(opt(&trace.root_name)), trace.trace_id);
+    let _ = writeln!(
+        page.text,
+        "{} | {} | {} | services: {}",
+        opt(&trace.status),
+        duration(trace.duration_ns),
+        opt(&trace.started_at),
+        clean(&trace.services.join(", ")),
+    );
+    let _ = writeln!(
+        page.text,
+        "bundle `{}`{}",
+        bundle.bundle_id,
+        if bundle.evidence.sealed { "" } else { " (not sealed yet)" }
+    );
+    if trace.complete == Some(false) {
+        let _ = writeln!(page.text, "incomplete: {}", trace.incomplete_reasons.join(", "));
+    }
+}
+
+fn failures(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.evidence.failures.iter().map(|failure| {
+        let mut line = format!(
+            "- [{}] {} {}: {}",
+            failure.anchor,
+            clean(opt(&failure.service)),
+            clean(opt(&failure.exception_type)),
+            short(opt(&failure.message), 300),
+        );
+        if let Some(span_id) = &failure.span_id {
+            let _ = write!(line, " (span:{span_id})");
+        }
+        for frame in failure.frames.iter().filter(|frame| frame.in_app != Some(false)).take(5) {
+            let place = match (&frame.anchor, &frame.file, frame.line) {
+                (Some(anchor), ..) => format!("[{anchor}]"),
+                (None, Some(file), Some(number)) => format!("{file}:{number}"),
+                _ => continue,
+            };
+            let _ = write!(line, "\n  - {} {}", clean(opt(&frame.function)), clean(&place));
+        }
+        line
+    });
+    page.section("Failures", lines);
+}
+
+/// Spans that failed, with what leads to them, as a tree.
+fn failing_path(page: &mut Page, bundle: &Bundle) {
+    let spans = &bundle.evidence.spans;
+    let depths = depths(spans);
+    let failing = failing(spans);
+    let lines = spans.iter().filter(|span| failing.contains_key(span.span_id.as_str())).map(|span| line(span, &depths));
+    page.section("Failing path", lines);
+}
+
+fn other_spans(page: &mut Page, bundle: &Bundle) {
+    let spans = &bundle.evidence.spans;
+    let depths = depths(spans);
+    let failing = failing(spans);
+    let others = spans.iter().filter(|span| !failing.contains_key(span.span_id.as_str()));
+    // What the trace waited for says more than what ran beside it.
+    let (critical, beside): (Vec<_>, Vec<_>) = others.partition(|span| span.on_critical_path);
+    page.section("Other spans", critical.into_iter().chain(beside).map(|span| line(span, &depths)));
+}
+
+fn line(span: &Span, depths: &HashMap<&str, usize>) -> String {
+    let depth = depths.get(span.span_id.as_str()).copied().unwrap_or_default().min(20);
+    let mut line = format!(
+        "{}- [{}] {} {} {} {}",
+        "  ".repeat(depth),
+        span.anchor,
+        clean(opt(&span.service)),
+        clean(opt(&span.name)),
+        duration(span.duration_ns),
+        opt(&span.status),
+    );
+    if let Some(message) = span.status_message.as_deref().filter(|message| !message.is_empty()) {
+        let _ = write!(line, " \"{}\"", short(message, 160));
+    }
+    if span.on_critical_path {
+        line.push_str(" *critical*");
+    }
+    line
+}
+
+/// Failing spans and all spans above them.
+fn failing(spans: &[Span]) -> HashMap<&str, ()> {
+    let parents: HashMap<&str, Option<&str>> =
+        spans.iter().map(|span| (span.span_id.as_str(), span.parent_span_id.as_deref())).collect();
+    let mut failing = HashMap::new();
+    for span in spans.iter().filter(|span| span.status.as_deref() == Some("ERROR")) {
+        let mut above = Some(span.span_id.as_str());
+        while let Some(id) = above {
+            if !parents.contains_key(id) || failing.insert(id, ()).is_some() {
+                break;
+            }
+            above = parents.get(id).copied().flatten();
+        }
+    }
+    failing
+}
+
+/// Spans stand parents first, so one pass gives every depth.
+fn depths(spans: &[Span]) -> HashMap<&str, usize> {
+    let mut depths: HashMap<&str, usize> = HashMap::with_capacity(spans.len());
+    for span in spans {
+        let depth = span.parent_span_id.as_deref().and_then(|parent| depths.get(parent)).map_or(0, |depth| depth + 1);
+        depths.insert(span.span_id.as_str(), depth);
+    }
+    depths
+}
+
+fn flags(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.evidence.flags.iter().map(|flag| {
+        let value = flag.variant.as_deref().or(flag.value.as_deref()).unwrap_or("-");
+        format!("- [{}] = {} since {} ({})", flag.anchor, short(value, 120), opt(&flag.since), opt(&flag.r#match))
+    });
+    page.section("Flags and configuration", lines);
+}
+
+fn builds(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.evidence.builds.iter().map(|build| {
+        format!(
+            "- [{}] commit {} deployed {} ({})",
+            build.anchor,
+            clean(opt(&build.git_sha)),
+            opt(&build.deployed_at),
+            opt(&build.r#match),
+        )
+    });
+    page.section("Builds", lines);
+}
+
+/// Records that say the same thing stand once, with their number; the most severe first.
+fn logs(page: &mut Page, bundle: &Bundle) {
+    let mut clusters: Vec<(&Log, usize)> = Vec::new();
+    let mut known: HashMap<(&Option<String>, &Option<String>, String), usize> = HashMap::new();
+    for log in &bundle.evidence.logs {
+        let key = (&log.service, &log.severity, without_digits(&body(log)));
+        match known.get(&key) {
+            Some(cluster) => clusters[*cluster].1 += 1,
+            None => {
+                known.insert(key, clusters.len());
+                clusters.push((log, 1));
+            }
+        }
+    }
+    let rank = |log: &Log| match log.severity.as_deref() {
+        Some("FATAL") => 0,
+        Some("ERROR") => 1,
+        Some("WARN") => 2,
+        _ => 3,
+    };
+    clusters.sort_by_key(|(log, _)| rank(log));
+    let lines = clusters.into_iter().map(|(log, count)| {
+        let mut line = format!(
+            "- [{}] {} {} {}: {}",
+            log.anchor,
+            opt(&log.time),
+            opt(&log.severity),
+            clean(opt(&log.service)),
+            short(&body(log), 300),
+        );
+        if count > 1 {
+            let _ = write!(line, " ({count} like this)");
+        }
+        line
+    });
+    page.section("Logs", lines);
+}
+
+fn body(log: &Log) -> String {
+    match &log.body {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn without_digits(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for c in text.chars() {
+        if !c.is_ascii_digit() {
+            masked.push(c);
+        } else if !masked.ends_with('#') {
+            masked.push('#');
+        }
+    }
+    masked
+}
+
+fn heaps(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.evidence.heaps.iter().map(|heap| {
+        let mut line = format!("- [{}] {} captured {}", heap.anchor, clean(opt(&heap.service)), opt(&heap.captured_at));
+        for held in heap.top_types.iter().take(3) {
+            let _ = write!(
+                line,
+                "\n  - {} {} B, {} objects",
+                clean(opt(&held.r#type)),
+                count(held.bytes),
+                count(held.count)
+            );
+        }
+        for site in heap.top_sites.iter().take(3) {
+            let file = site.file.as_deref().unwrap_or("-");
+            let _ = write!(
+                line,
+                "\n  - {} {}:{} {} B",
+                clean(opt(&site.function)),
+                clean(file),
+                count(site.line),
+                count(site.bytes)
+            );
+        }
+        for path in heap.retained_paths.iter().take(1) {
+            let _ = write!(line, "\n  - held by {}", short(&path.join(" -> "), 300));
+        }
+        line
+    });
+    page.section("Heap", lines);
+}
+
+fn payloads(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle
+        .evidence
+        .payloads
+        .iter()
+        .map(|payload| format!("- [{}] {}", payload.anchor, short(&payload.sample.to_string(), 300)));
+    page.section("Payloads", lines);
+}
+
+fn metrics(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.evidence.metrics.iter().filter_map(|metric| {
+        let (first, last) = (metric.points.first()?, metric.points.last()?);
+        Some(format!(
+            "- [{}] {} {} {} -> {} {} ({} points)",
+            metric.anchor,
+            clean(opt(&metric.service)),
+            clean(opt(&metric.name)),
+            first.1,
+            last.1,
+            clean(metric.unit.as_deref().unwrap_or_default()),
+            metric.points.len(),
+        ))
+    });
+    page.section("Metrics", lines);
+}
+
+fn links(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle
+        .evidence
+        .linked
+        .iter()
+        .map(|link| format!("- [{}] {} trace {}", link.anchor, link.direction, opt(&link.trace_id)));
+    page.section("Linked traces", lines);
+}
+
+fn similar(page: &mut Page, bundle: &Bundle) {
+    let lines = bundle.context.similar.iter().map(|similar| {
+        let distance = similar.distance.map_or_else(|| "-".to_owned(), |distance| format!("{distance:.3}"));
+        format!(
+            "- [{}] {} (distance {distance}, {}, {} known fixes)",
+            similar.anchor,
+            short(opt(&similar.title), 160),
+            clean(opt(&similar.reason)),
+            similar.fixes.len(),
+        )
+    });
+    page.section("Similar incidents", lines);
+}
+
+fn opt(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or("-")
+}
+
+fn count(number: Option<i64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn duration(ns: Option<i64>) -> String {
+    match ns {
+        None => "-".to_owned(),
+        Some(ns) if ns >= 1_000_000_000 => format!("{:.2} s", ns as f64 / 1e9),
+        Some(ns) => format!("{:.2} ms", ns as f64 / 1e6),
+    }
+}
+
+/// At most `most` characters, on one line.
+fn short(text: &str, most: usize) -> String {
+    let text = clean(text);
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// One line without control characters and without those that change the direction of writing.
+fn clean(text: &str) -> String {
+    let hidden = |c: &char| !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    text.chars().filter(hidden).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,174 @@
+//! Evidence bundles: everything the lake knows of one trace, as one JSON document with an id.
+//!
+//! Assembly is a pure function of the rows at one head that were taken up to [`SessionOptions::seal_after`]
+//! past the trace's close. Lists stand in a stated order that does not depend on how rows lie in the
+//! lake, so whoever assembles a sealed revision, and when, gets the same bytes.
+//!
+//! [`SessionOptions::seal_after`]: crate::SessionOptions::seal_after
+
+mod changes;
+mod context;
+mod failures;
+mod footprint;
+mod heaps;
+mod logs;
+pub mod markdown;
+mod metrics;
+mod origin;
+mod payloads;
+mod redaction;
+mod spans;
+mod store;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::logical_expr::{Expr, col, lit};
+use tracerag_index::incidents::Embedding;
+use tracerag_schemas::anchor::Anchors;
+use tracerag_schemas::bundle::{Bundle, Context, Evidence, Omitted};
+use tracerag_schemas::ids::parse_hex;
+use tracerag_schemas::version::BUNDLE_SCHEMA;
+
+use crate::Session;
+use crate::error::{QueryError, Result};
+use crate::links::LinkCache;
+use crate::search::{self, SimilarIncident, SimilarRequest};
+use crate::snapshot::{Range, Snapshot, time_literal};
+pub use store::{by_id, pin, store};
+use trace::TraceRow;
+
+/// Assembles the bundle of a trace's newest revision, with similar incidents beside the evidence,
+/// without storing it.
+///
+/// # Errors
+/// [`QueryError::TraceUnknown`] and the others that say why there is none; never an empty bundle.
+pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
+    let mut bundle = session.bundler().assemble(trace_id).await?;
+    context::add_similar(session.bundler(), &mut bundle).await;
+    Ok(bundle)
+}
+
+/// What was left out, by section.
+type OmittedBy = BTreeMap<String, Omitted>;
+
+/// Assembles bundles of one head.
+#[derive(Clone)]
+pub struct Bundler {
+    snapshot: Snapshot,
+    seal_after: i64,
+    links: LinkCache,
+    embedding: Option<Arc<Embedding>>,
+}
+
+impl std::fmt::Debug for Bundler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bundler").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+impl Bundler {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        seal_after: Duration,
+        links: LinkCache,
+        embedding: Option<Arc<Embedding>>,
+    ) -> Self {
+        let seal_after = i64::try_from(seal_after.as_nanos()).unwrap_or(i64::MAX);
+        Self { snapshot, seal_after, links, embedding }
+    }
+
+    pub(crate) async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
+        search::similar(&self.snapshot, self.embedding.as_deref(), request).await
+    }
+
+    /// The head, for its tenant.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The bundle without similar incidents.
+    ///
+    /// # Errors
+    /// See [`assemble`].
+    pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
+        let id = trace_id(trace)?;
+        let trace = trace::newest(&self.snapshot, &id, self.seal_after).await?;
+        let snapshot = &self.snapshot;
+        let (spans, logs, failures, payloads, heaps, metrics, links) = futures::try_join!(
+            spans::read(snapshot, &trace),
+            logs::read(snapshot, &trace),
+            failures::read(snapshot, &trace),
+            payloads::read(snapshot, &trace),
+            heaps::read(snapshot, &trace),
+            metrics::read(snapshot, &trace),
+            self.links.leading_to(snapshot, &id, trace.start),
+        )?;
+        let mut omitted = OmittedBy::new();
+        let mut anchors = Anchors::default();
+        let builds = changes::builds(trace.builds.clone(), &mut anchors);
+        let flags = changes::flags(trace.flags.clone(), &mut anchors);
+        let assembled = spans::assemble(&spans, &trace, &builds, &mut anchors, &mut omitted)?;
+        let footprint = &assembled.footprint;
+        let (heaps, late_heaps) = heaps::assemble(&heaps, &trace, footprint, &mut omitted)?;
+        let (linked, late_links) = spans::linked(&assembled.spans, links, &trace, &mut omitted);
+        let mut document = trace.document.clone();
+        document.service_graph = assembled.graph;
+        let mut evidence = Evidence {
+            schema: BUNDLE_SCHEMA.to_owned(),
+            tenant: snapshot.tenant().to_owned(),
+            sealed: trace.sealed,
+            trace: document,
+            resources: assembled.resources,
+            logs: logs::assemble(&logs, footprint, &mut omitted)?,
+            failures: failures::assemble(&failures)?,
+            metrics: metrics::assemble(&metrics, &trace, footprint, &mut omitted)?,
+            payloads: payloads::assemble(&payloads, &mut anchors)?,
+            heaps,
+            builds,
+            flags,
+            linked,
+            redaction: trace.redaction.clone(),
+            spans: assembled.spans,
+            omitted,
+        };
+        evidence.redaction.counts = redaction::counts(&evidence)?;
+        let late = context::late(late_heaps, late_links)?;
+        let context = Context { position: snapshot.head().position, late, ..Context::default() };
+        Ok(Bundle::new(evidence, context)?)
+    }
+}
+
+/// The canonical form of a trace id: 32 lower-case hex digits.
+pub(crate) fn trace_id(text: &str) -> Result<String> {
+    match parse_hex::<16>(text.trim()) {
+        Some(id) => Ok(hex::encode(id)),
+        None => Err(QueryError::NotATraceId { text: text.to_owned() }),
+    }
+}
+
+/// Rows of the trace that are evidence of its revision.
+fn of_trace(trace: &TraceRow) -> Expr {
+    col("trace_id").eq(lit(trace.id.as_str())).and(in_time(trace))
+}
+
+/// Rows that were taken before the revision was sealed.
+fn in_time(trace: &TraceRow) -> Expr {
+    col("ingested_at").lt_eq(time_literal(trace.limit))
+}
+
+/// Days that may hold evidence of the trace.
+fn days(trace: &TraceRow) -> Vec<Range> {
+    // Clocks of senders and brokers differ, but not by days.
+    let day = tracerag_schemas::time::DAY;
+    vec![Range::new("ingested_at", trace.start.saturating_sub(day), trace.limit)]
+}
+
+/// Notes that entries were left out.
+fn omit(omitted: &mut OmittedBy, section: &str, count: usize, why: &str) {
+    if count > 0 {
+        omitted.insert(section.to_owned(), Omitted { omitted: count as u64, why: why.to_owned() });
+    }
+}

@@ -1,0 +1,122 @@
+//! Stored bundles: what was handed out stays, under its id, for ever.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{Expr, col, lit};
+use tracerag_schemas::Table;
+use tracerag_schemas::bundle::Bundle;
+
+use crate::Session;
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, number, owned, text, truth};
+use crate::snapshot::{Read, Snapshot};
+
+/// A row of `bundles`.
+struct Stored {
+    created_at: i64,
+    bundle_id: String,
+    revision: i32,
+    pinned: bool,
+    supersedes: Option<String>,
+    bundle: String,
+}
+
+/// Stores a bundle that is handed out; one that is stored already stays as it is. The answer says
+/// under `context.supersedes` which earlier bundle of the trace it replaces.
+///
+/// # Errors
+/// When the side table cannot be read or written.
+pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
+    let snapshot = session.snapshot();
+    let trace_id = &bundle.evidence.trace.trace_id;
+    let mut known = rows(snapshot, col("trace_id").eq(lit(trace_id.as_str()))).await?;
+    known.sort_by_key(|stored| stored.created_at);
+    if let Some(stored) = known.iter().find(|stored| stored.bundle_id == bundle.bundle_id) {
+        bundle.context.supersedes.clone_from(&stored.supersedes);
+        return Ok(bundle);
+    }
+    bundle.context.supersedes = known.last().map(|stored| stored.bundle_id.clone());
+    let document = serde_json::to_string(&bundle)?;
+    append(snapshot, &bundle, false, document).await?;
+    Ok(bundle)
+}
+
+/// A stored bundle.
+///
+/// # Errors
+/// [`QueryError::BundleUnknown`] if the tenant has no such bundle.
+pub async fn by_id(session: &Session, bundle_id: &str) -> Result<Bundle> {
+    let stored = newest(session.snapshot(), bundle_id).await?;
+    Ok(serde_json::from_str(&stored.bundle)?)
+}
+
+/// Keeps a stored bundle beyond its retention, or no longer.
+///
+/// # Errors
+/// [`QueryError::BundleUnknown`] if the tenant has no such bundle.
+pub async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<()> {
+    let snapshot = session.snapshot();
+    let stored = newest(snapshot, bundle_id).await?;
+    if stored.pinned == pinned {
+        return Ok(());
+    }
+    let bundle: Bundle = serde_json::from_str(&stored.bundle)?;
+    append(snapshot, &bundle, pinned, stored.bundle).await
+}
+
+async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
+    let stored = rows(snapshot, col("bundle_id").eq(lit(bundle_id))).await?;
+    stored
+        .into_iter()
+        .max_by_key(|stored| (stored.created_at, stored.revision))
+        .ok_or_else(|| QueryError::BundleUnknown { bundle_id: bundle_id.to_owned() })
+}
+
+async fn rows(snapshot: &Snapshot, filter: Expr) -> Result<Vec<Stored>> {
+    let columns = ["bundle_id", "revision", "created_at", "pinned", "supersedes", "bundle"];
+    let read = Read { columns: &columns, filter: Some(filter), ranges: vec![] };
+    let mut stored = Vec::new();
+    for batch in snapshot.read(Table::Bundles, read).await? {
+        let columns = Columns::of("bundles", &batch);
+        let (ids, revisions, created) =
+            (columns.text("bundle_id")?, columns.code("revision")?, columns.time("created_at")?);
+        let (pinned, supersedes, documents) =
+            (columns.boolean("pinned")?, columns.text("supersedes")?, columns.text("bundle")?);
+        stored.extend((0..batch.num_rows()).map(|row| Stored {
+            created_at: number(created, row).unwrap_or_default(),
+            bundle_id: text(ids, row).unwrap_or_default().to_owned(),
+            revision: number(revisions, row).unwrap_or_default(),
+            pinned: truth(pinned, row).unwrap_or_default(),
+            supersedes: owned(supersedes, row),
+            bundle: text(documents, row).unwrap_or_default().to_owned(),
+        }));
+    }
+    Ok(stored)
+}
+
+async fn append(snapshot: &Snapshot, bundle: &Bundle, pinned: bool, document: String) -> Result<()> {
+    let trace = &bundle.evidence.trace;
+    let position = i64::try_from(bundle.context.position).unwrap_or(i64::MAX);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![snapshot.tenant()])),
+        Arc::new(StringArray::from(vec![bundle.bundle_id.as_str()])),
+        Arc::new(StringArray::from(vec![trace.trace_id.as_str()])),
+        Arc::new(Int32Array::from(vec![trace.revision])),
+        Arc::new(Int64Array::from(vec![position])),
+        Arc::new(TimestampNanosecondArray::from(vec![now()]).with_timezone("UTC")),
+        Arc::new(BooleanArray::from(vec![bundle.evidence.sealed])),
+        Arc::new(BooleanArray::from(vec![pinned])),
+        Arc::new(StringArray::from(vec![bundle.context.supersedes.as_deref()])),
+        Arc::new(StringArray::from(vec![document])),
+    ];
+    let row = RecordBatch::try_new(Table::Bundles.lake_schema(), columns)?;
+    Ok(snapshot.lake().append_side(Table::Bundles, row).await?)
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

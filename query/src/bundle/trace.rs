@@ -1,0 +1,168 @@
+//! The trace's own row: which revision is newest, up to when rows are evidence of it, and whether
+//! that time has passed.
+
+use std::collections::BTreeMap;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{col, lit};
+use tracerag_schemas::Table;
+use tracerag_schemas::bundle::{Build, Flag, Redaction, Trace};
+use tracerag_schemas::time::{SECOND, rfc3339};
+
+use super::changes;
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, number, owned, text, texts, truth};
+use crate::snapshot::{Read, Snapshot};
+
+/// Time that an open trace is given before it counts as unknown: the window's longest trace.
+const OPEN_FOR: i64 = 300 * SECOND;
+/// Seconds after which an open trace is usually closed: the window's idle gap.
+const OPEN_WAIT_SECONDS: u64 = 10;
+
+const COLUMNS: [&str; 17] = [
+    "trace_id",
+    "revision",
+    "root_span_id",
+    "root_name",
+    "services",
+    "start_time",
+    "end_time",
+    "duration_ns",
+    "status",
+    "closed_at",
+    "complete",
+    "incomplete_reasons",
+    "flags_in_effect",
+    "builds_in_effect",
+    "redaction_policy",
+    "redaction_version",
+    "ingested_at",
+];
+
+/// The newest revision of a trace; times in ns.
+#[derive(Debug, Clone)]
+pub(super) struct TraceRow {
+    pub id: String,
+    pub start: i64,
+    pub end: i64,
+    /// Rows taken later are no evidence of the revision.
+    pub limit: i64,
+    pub sealed: bool,
+    pub document: Trace,
+    pub flags: Vec<Flag>,
+    pub builds: Vec<Build>,
+    pub redaction: Redaction,
+}
+
+impl TraceRow {
+    pub(super) fn services(&self) -> &[String] {
+        &self.document.services
+    }
+}
+
+/// The newest revision of a trace in the lake, or why there is none.
+pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Result<TraceRow> {
+    let filter = col("trace_id").eq(lit(id));
+    let batches =
+        snapshot.read(Table::Traces, Read { columns: &COLUMNS, filter: Some(filter), ranges: vec![] }).await?;
+    let mut newest: Option<((i32, i64, i64), &RecordBatch, usize)> = None;
+    for batch in &batches {
+        let columns = Columns::of("traces", batch);
+        let (revisions, closed) = (columns.code("revision")?, columns.time("closed_at")?);
+        let ingested = columns.time("ingested_at")?;
+        for row in 0..batch.num_rows() {
+            // Beyond the late horizon a whole trace may have been written again with the same number.
+            let key = (
+                number(revisions, row).unwrap_or_default(),
+                number(closed, row).unwrap_or_default(),
+                number(ingested, row).unwrap_or_default(),
+            );
+            if newest.as_ref().is_none_or(|(known, ..)| key > *known) {
+                newest = Some((key, batch, row));
+            }
+        }
+    }
+    match newest {
+        Some((_, batch, row)) => read(snapshot, batch, row, seal_after),
+        None => Err(why_absent(snapshot, id).await?),
+    }
+}
+
+fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -> Result<TraceRow> {
+    let columns = Columns::of("traces", batch);
+    let start = number(columns.time("start_time")?, row);
+    let end = number(columns.time("end_time")?, row);
+    let closed_at =
+        number(columns.time("closed_at")?, row).or(number(columns.time("ingested_at")?, row)).unwrap_or_default();
+    let limit = closed_at.saturating_add(seal_after);
+    let times = &snapshot.head().stream_times;
+    let mut services = texts(columns.list("services")?, row);
+    services.sort();
+    services.dedup();
+    let mut reasons = texts(columns.list("incomplete_reasons")?, row);
+    reasons.sort();
+    let id = owned(columns.text("trace_id")?, row).unwrap_or_default();
+    let document = Trace {
+        trace_id: id.clone(),
+        revision: number(columns.code("revision")?, row).unwrap_or_default(),
+        root_span_id: owned(columns.text("root_span_id")?, row),
+        root_name: owned(columns.text("root_name")?, row),
+        services,
+        service_graph: vec![],
+        started_at: start.map(rfc3339),
+        duration_ns: number(columns.int("duration_ns")?, row),
+        status: owned(columns.text("status")?, row),
+        complete: truth(columns.boolean("complete")?, row),
+        incomplete_reasons: reasons,
+    };
+    let start = start.unwrap_or(closed_at);
+    Ok(TraceRow {
+        id,
+        start,
+        end: end.unwrap_or(start).max(start),
+        limit,
+        // A partition that stands at the limit itself may still bring a row of that time.
+        sealed: !times.is_empty() && times.iter().all(|(_, time)| *time > limit),
+        document,
+        flags: changes::flags_in_effect(columns, row)?,
+        builds: changes::builds_in_effect(columns, row)?,
+        redaction: Redaction {
+            policy: owned(columns.text("redaction_policy")?, row),
+            version: number(columns.code("redaction_version")?, row),
+            counts: BTreeMap::new(),
+        },
+    })
+}
+
+/// Why the lake has no such trace: its logs came before its spans, it expired, or nobody knows it.
+async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
+    let trace_id = id.to_owned();
+    let of_trace = || Some(col("trace_id").eq(lit(id)));
+    let stored = Read { columns: &["bundle_id", "created_at"], filter: of_trace(), ranges: vec![] };
+    let logs = Read { columns: &["ingested_at"], filter: of_trace(), ranges: vec![] };
+    let (stored, logs) = futures::try_join!(snapshot.read(Table::Bundles, stored), snapshot.read(Table::Logs, logs))?;
+    let mut newest: Option<(i64, String)> = None;
+    for batch in &stored {
+        let columns = Columns::of("bundles", batch);
+        let (ids, created) = (columns.text("bundle_id")?, columns.time("created_at")?);
+        for row in 0..batch.num_rows() {
+            let candidate = (number(created, row).unwrap_or_default(), text(ids, row).unwrap_or_default().to_owned());
+            newest = newest.max(Some(candidate));
+        }
+    }
+    if let Some((_, bundle_id)) = newest {
+        return Ok(QueryError::Expired { trace_id, bundle_id });
+    }
+    let mut last = None;
+    for batch in &logs {
+        let ingested = Columns::of("logs", batch).time("ingested_at")?;
+        last = last.max(arrow::compute::max(ingested));
+    }
+    let now = snapshot.head().stream_times.iter().map(|(_, time)| *time).max();
+    Ok(match (last, now) {
+        (Some(last), Some(now)) if now.saturating_sub(last) <= OPEN_FOR => {
+            QueryError::TraceOpen { trace_id, wait_seconds: OPEN_WAIT_SECONDS }
+        }
+        _ => QueryError::TraceUnknown { trace_id },
+    })
+}

@@ -1,0 +1,229 @@
+//! What can go wrong with a query.
+
+use datafusion::error::DataFusionError;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = QueryError> = std::result::Result<T, E>;
+
+/// An error of a query. Every message says what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The statement would change something, or reach outside the lake.
+    #[error("the lake is read only: {statement} is refused; ask with SELECT, SHOW, DESCRIBE or EXPLAIN")]
+    ReadOnly {
+        /// First words of the statement.
+        statement: String,
+    },
+    /// The statement is wrong: syntax, a name that does not exist, a type that does not fit.
+    #[error("{0}")]
+    Sql(String),
+    /// A parameter without a value, or a value without a parameter.
+    #[error("{0}; pass one value for each $1, $2 .. or $name of the query")]
+    Parameters(String),
+    /// The query ran too long.
+    #[error("the query was stopped after {seconds} s; narrow its time range or ask for fewer columns")]
+    TimeLimit {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The query wanted too much memory.
+    #[error(
+        "the query needs more than its {bytes} bytes of memory ({detail}); narrow its time range, or aggregate over fewer groups"
+    )]
+    MemoryLimit {
+        /// The limit.
+        bytes: usize,
+        /// Who wanted how much.
+        detail: String,
+    },
+    /// Text that is no trace id.
+    #[error("{text:?} is not a trace id; write its 32 hex digits")]
+    NotATraceId {
+        /// The text.
+        text: String,
+    },
+    /// A trace of which rows have come but which is not closed yet.
+    #[error("trace-open: trace {trace_id} is not closed yet; ask again in {wait_seconds} s")]
+    TraceOpen {
+        /// The trace.
+        trace_id: String,
+        /// Seconds after which it is worth asking again.
+        wait_seconds: u64,
+    },
+    /// No such trace, or another tenant's.
+    #[error(
+        "trace-unknown: the lake has no trace {trace_id}; look it up with: select trace_id, root_name, start_time from traces order by start_time desc limit 20"
+    )]
+    TraceUnknown {
+        /// The trace.
+        trace_id: String,
+    },
+    /// Sampling left the trace out.
+    #[error(
+        "not-sampled: trace {trace_id} was left out by sampling; take a kept one: select trace_id from traces where status = 'ERROR' limit 20"
+    )]
+    NotSampled {
+        /// The trace.
+        trace_id: String,
+    },
+    /// Retention has removed the trace.
+    #[error("expired: the rows of trace {trace_id} are past their retention; its stored bundle is {bundle_id}")]
+    Expired {
+        /// The trace.
+        trace_id: String,
+        /// The newest bundle of it that is stored.
+        bundle_id: String,
+    },
+    /// The trace was erased.
+    #[error("erased: trace {trace_id} was erased on request; nothing of it is kept")]
+    Erased {
+        /// The trace.
+        trace_id: String,
+    },
+    /// No such bundle, or another tenant's.
+    #[error(
+        "bundle-unknown: the lake has no bundle {bundle_id}; make one with `tracerag bundle TRACE_ID`, or list them with: select bundle_id, trace_id from bundles"
+    )]
+    BundleUnknown {
+        /// The bundle.
+        bundle_id: String,
+    },
+    /// Wrong arguments of a table function.
+    #[error("{function}: {why}")]
+    Argument {
+        /// Name of the function.
+        function: &'static str,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// A similarity search failed.
+    #[error("the similarity search failed: {0}")]
+    Search(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The lake failed.
+    #[error(transparent)]
+    Lake(#[from] tracerag_index::Error),
+    /// Lance failed while reading.
+    #[error("reading dataset {dataset} failed: {source}")]
+    Lance {
+        /// Dataset.
+        dataset: String,
+        /// The cause.
+        source: Box<lance::Error>,
+    },
+    /// A column does not have the type that this release knows.
+    #[error(
+        "column {column} of dataset {dataset} is not as this release knows it; use the release that wrote the lake, or a newer one"
+    )]
+    Column {
+        /// Dataset or table.
+        dataset: String,
+        /// Column.
+        column: String,
+    },
+    /// JSON failed.
+    #[error("a stored document is damaged: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The engine failed.
+    #[error("the query failed: {0}")]
+    Engine(Box<DataFusionError>),
+}
+
+impl QueryError {
+    /// The short name that commands, HTTP and MCP answer with, where the error has one.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::TraceOpen { .. } => Some("trace-open"),
+            Self::TraceUnknown { .. } => Some("trace-unknown"),
+            Self::NotSampled { .. } => Some("not-sampled"),
+            Self::Expired { .. } => Some("expired"),
+            Self::Erased { .. } => Some("erased"),
+            Self::BundleUnknown { .. } => Some("bundle-unknown"),
+            Self::ReadOnly { .. } => Some("read-only"),
+            _ => None,
+        }
+    }
+
+    /// The same error again, if it is one that names a trace, a bundle or an argument.
+    fn copy(&self) -> Option<Self> {
+        let copy = match self {
+            Self::NotATraceId { text } => Self::NotATraceId { text: text.clone() },
+            Self::TraceOpen { trace_id, wait_seconds } => {
+                Self::TraceOpen { trace_id: trace_id.clone(), wait_seconds: *wait_seconds }
+            }
+            Self::TraceUnknown { trace_id } => Self::TraceUnknown { trace_id: trace_id.clone() },
+            Self::NotSampled { trace_id } => Self::NotSampled { trace_id: trace_id.clone() },
+            Self::Expired { trace_id, bundle_id } => {
+                Self::Expired { trace_id: trace_id.clone(), bundle_id: bundle_id.clone() }
+            }
+            Self::Erased { trace_id } => Self::Erased { trace_id: trace_id.clone() },
+            Self::BundleUnknown { bundle_id } => Self::BundleUnknown { bundle_id: bundle_id.clone() },
+            Self::Argument { function, why } => Self::Argument { function, why: why.clone() },
+            _ => return None,
+        };
+        Some(copy)
+    }
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        match own(error) {
+            Ok(error) => error,
+            Err(error) => match error.find_root() {
+                DataFusionError::SQL(..)
+                | DataFusionError::Plan(_)
+                | DataFusionError::SchemaError(..)
+                | DataFusionError::NotImplemented(_)
+                | DataFusionError::Configuration(_) => Self::Sql(error.strip_backtrace()),
+                _ => Self::Engine(Box::new(error)),
+            },
+        }
+    }
+}
+
+/// Takes an error of ours out of the layers that DataFusion puts around it.
+fn own(error: DataFusionError) -> Result<QueryError, DataFusionError> {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
+            Ok(error) => Ok(*error),
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(inner) => own(*inner),
+                Err(inner) => Err(DataFusionError::External(inner)),
+            },
+        },
+        DataFusionError::ArrowError(inner, trace) => match *inner {
+            arrow::error::ArrowError::ExternalError(inner) => own(DataFusionError::External(inner)),
+            inner => Err(DataFusionError::ArrowError(Box::new(inner), trace)),
+        },
+        // Several consumers share one error, so it can only be copied out.
+        DataFusionError::Shared(inner) => match inner.find_root() {
+            DataFusionError::External(root) => match root.downcast_ref::<QueryError>().and_then(QueryError::copy) {
+                Some(error) => Ok(error),
+                None => Err(DataFusionError::Shared(inner)),
+            },
+            _ => Err(DataFusionError::Shared(inner)),
+        },
+        DataFusionError::Context(text, inner) => {
+            own(*inner).map_err(|inner| DataFusionError::Context(text, Box::new(inner)))
+        }
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            own(*inner).map_err(|inner| DataFusionError::Diagnostic(diagnostic, Box::new(inner)))
+        }
+        other => Err(other),
+    }
+}
+
+impl From<QueryError> for DataFusionError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Engine(error) => *error,
+            error => DataFusionError::External(Box::new(error)),
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for QueryError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}

@@ -1,0 +1,34 @@
+//! `evidence_bundle(trace_id)`: assembles without storing.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::arguments::Arguments;
+use crate::bundle::Bundler;
+use crate::error::Result;
+
+pub(super) fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("bundle_id", DataType::Utf8, false),
+            Field::new("revision", DataType::Int32, false),
+            Field::new("sealed", DataType::Boolean, false),
+            Field::new("bundle", DataType::Utf8, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<RecordBatch> {
+    let bundle = bundler.assemble(arguments.text(0, "trace_id")?).await?;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![bundle.bundle_id.as_str()])),
+        Arc::new(Int32Array::from(vec![bundle.evidence.trace.revision])),
+        Arc::new(BooleanArray::from(vec![bundle.evidence.sealed])),
+        Arc::new(StringArray::from(vec![serde_json::to_string(&bundle)?])),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}

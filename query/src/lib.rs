@@ -1,0 +1,53 @@
+//! SQL, similar incidents and evidence bundles over one head of the lake.
+//!
+//! - **In:** a [`tracerag_index::Lake`] and a tenant.
+//! - **Out:** Arrow batches of a query ([`Session::sql`]), and [bundles](bundle).
+//!
+//! A [`Session`] stays on the head it was opened on, so everything it answers is one consistent
+//! picture, and it sees one tenant only: the filter is part of every scan, below whatever the query
+//! says. Nothing can be written through it.
+//!
+//! ```no_run
+//! use tracerag_index::{Lake, LakeOptions};
+//! use tracerag_query::{Session, SessionOptions, bundle};
+//!
+//! # async fn example() -> tracerag_query::Result<()> {
+//! let lake = Lake::open(LakeOptions::new("./lake")).await?;
+//! let session = Session::open(&lake, SessionOptions::new("default")).await?;
+//! let failing = session.collect("select trace_id from traces where status = 'ERROR' limit 1", None).await?;
+//! for batch in &failing {
+//!     for row in tracerag_query::json::rows(batch)? {
+//!         let trace_id = row["trace_id"].as_str().unwrap_or_default();
+//!         let evidence = bundle::store(&session, bundle::assemble(&session, trace_id).await?).await?;
+//!         assert!(evidence.is_intact());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod bundle;
+mod catalog;
+pub mod error;
+mod functions;
+pub mod json;
+mod links;
+mod rows;
+mod script;
+pub mod search;
+pub mod session;
+mod snapshot;
+mod statement;
+mod tables;
+mod tree;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{QueryError, Result};
+pub use links::LinkCache;
+pub use script::statements;
+pub use search::{KnownFix, SimilarIncident, SimilarRequest};
+pub use session::{Parameters, Session, SessionOptions};
+pub use snapshot::Snapshot;

@@ -1,0 +1,210 @@
+//! What is known of incidents: counts, times, examples, fixes, and what people have merged.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray};
+use datafusion::logical_expr::{Expr, col, lit};
+use tracerag_schemas::Table;
+
+use super::{KnownFix, SimilarIncident};
+use crate::error::Result;
+use crate::rows::{Columns, number, owned, text};
+use crate::snapshot::{Read, Snapshot};
+
+/// Merges by people: a fingerprint counts for its target.
+#[derive(Debug, Default)]
+pub(super) struct Merges {
+    targets: HashMap<String, String>,
+}
+
+impl Merges {
+    /// The newest rule of each fingerprint holds.
+    pub(super) async fn read(snapshot: &Snapshot) -> Result<Self> {
+        let columns = ["action", "fingerprint", "target", "created_at"];
+        let read = Read { columns: &columns, filter: None, ranges: vec![] };
+        let mut newest: HashMap<String, (Option<i64>, Option<String>)> = HashMap::new();
+        for batch in snapshot.read(Table::GroupingRules, read).await? {
+            let columns = Columns::of("grouping_rules", &batch);
+            let (actions, fingerprints, targets, times) = (
+                columns.text("action")?,
+                columns.text("fingerprint")?,
+                columns.text("target")?,
+                columns.time("created_at")?,
+            );
+            for row in 0..batch.num_rows() {
+                let Some(fingerprint) = text(fingerprints, row) else { continue };
+                let at = number(times, row);
+                if newest.get(fingerprint).is_none_or(|(known, _)| *known < at) {
+                    let target = owned(targets, row).filter(|_| text(actions, row) == Some("merge"));
+                    newest.insert(fingerprint.to_owned(), (at, target));
+                }
+            }
+        }
+        let targets =
+            newest.into_iter().filter_map(|(fingerprint, (_, target))| Some((fingerprint, target?))).collect();
+        Ok(Self { targets })
+    }
+
+    /// The fingerprint that this one counts for.
+    pub(super) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
+        self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
+    }
+}
+
+/// What the lake holds of one incident.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    title: Option<String>,
+    pub service_name: Option<String>,
+    pub exception_type: Option<String>,
+    pub failure_count: i64,
+    pub trace_count: i64,
+    pub first_seen: Option<i64>,
+    last_seen: Option<i64>,
+    example: Option<String>,
+    pub fixes: Vec<KnownFix>,
+    /// Whether the title is of a row of its own, and when that row was taken: the earliest own row wins.
+    title_from: Option<(bool, Option<i64>)>,
+}
+
+impl History {
+    pub(super) fn incident(
+        &self,
+        fingerprint: &str,
+        distance: Option<f64>,
+        score: f64,
+        reason: String,
+    ) -> SimilarIncident {
+        let good = |fix: &&KnownFix| fix.outcome.as_deref() != Some("wrong");
+        SimilarIncident {
+            fingerprint: fingerprint.to_owned(),
+            title: self.title.clone().unwrap_or_else(|| fingerprint.to_owned()),
+            service_name: self.service_name.clone(),
+            distance,
+            score,
+            reason,
+            failure_count: self.failure_count,
+            trace_count: self.trace_count,
+            first_seen: self.first_seen,
+            last_seen: self.last_seen,
+            fix_summary: self.fixes.iter().filter(good).find_map(|fix| fix.summary.clone()),
+            fixes: self.fixes.clone(),
+            example_trace_id: self.example.clone(),
+        }
+    }
+}
+
+/// The histories of fingerprints that have counts at the snapshot's head. `asked` is a trace that is no
+/// example: whoever asks about it has it.
+pub(super) async fn read(
+    snapshot: &Snapshot,
+    merges: &Merges,
+    fingerprints: &[&str],
+    asked: Option<&str>,
+) -> Result<HashMap<String, History>> {
+    if fingerprints.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let merged = merges.targets.iter().filter(|(_, target)| fingerprints.contains(&target.as_str()));
+    let members: Vec<&str> =
+        fingerprints.iter().copied().chain(merged.map(|(fingerprint, _)| fingerprint.as_str())).collect();
+    let (mut histories, mut fixes) =
+        tokio::try_join!(counts(snapshot, merges, &members, asked), fixes(snapshot, merges, &members))?;
+    for (fingerprint, history) in &mut histories {
+        history.fixes = fixes.remove(fingerprint).unwrap_or_default();
+    }
+    Ok(histories)
+}
+
+fn among(fingerprints: &[&str]) -> Option<Expr> {
+    Some(col("fingerprint").in_list(fingerprints.iter().map(|fingerprint| lit(*fingerprint)).collect(), false))
+}
+
+async fn counts(
+    snapshot: &Snapshot,
+    merges: &Merges,
+    members: &[&str],
+    asked: Option<&str>,
+) -> Result<HashMap<String, History>> {
+    let columns = [
+        "fingerprint",
+        "title",
+        "service_name",
+        "exception_type",
+        "first_seen",
+        "last_seen",
+        "failure_count",
+        "trace_count",
+        "example_trace_ids",
+        "ingested_at",
+    ];
+    let mut histories: HashMap<String, History> = HashMap::new();
+    let read = Read { columns: &columns, filter: among(members), ranges: vec![] };
+    for batch in snapshot.read(Table::IncidentCounts, read).await? {
+        let columns = Columns::of("incident_counts", &batch);
+        let fingerprints = columns.text("fingerprint")?;
+        let (titles, services, types) =
+            (columns.text("title")?, columns.text("service_name")?, columns.text("exception_type")?);
+        let (first, last, ingested) =
+            (columns.time("first_seen")?, columns.time("last_seen")?, columns.time("ingested_at")?);
+        let (failures, traces) = (columns.int("failure_count")?, columns.int("trace_count")?);
+        let examples = columns.list("example_trace_ids")?;
+        for row in 0..batch.num_rows() {
+            let Some(fingerprint) = text(fingerprints, row) else { continue };
+            let target = merges.target(fingerprint);
+            let history = histories.entry(target.to_owned()).or_default();
+            // A merged row lends its title only where the target has no rows.
+            let from = (target != fingerprint, number(ingested, row));
+            if history.title_from.is_none_or(|known| from < known) {
+                history.title_from = Some(from);
+                history.title = owned(titles, row);
+                history.service_name = owned(services, row);
+                history.exception_type = owned(types, row);
+            }
+            history.failure_count += number(failures, row).unwrap_or(0);
+            history.trace_count += number(traces, row).unwrap_or(0);
+            history.first_seen = match (history.first_seen, number(first, row)) {
+                (Some(known), Some(found)) => Some(known.min(found)),
+                (known, found) => known.or(found),
+            };
+            let seen = number(last, row);
+            if (history.example.is_none() || seen >= history.last_seen) && examples.is_valid(row) {
+                let named = examples.value(row);
+                let other = named.as_string_opt::<i32>().and_then(|named| {
+                    named.iter().flatten().find(|example| Some(*example) != asked).map(str::to_owned)
+                });
+                history.example = other.or_else(|| history.example.take());
+            }
+            history.last_seen = history.last_seen.max(seen);
+        }
+    }
+    Ok(histories)
+}
+
+/// Known fixes by the fingerprint that counts, newest first.
+async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<HashMap<String, Vec<KnownFix>>> {
+    let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome"];
+    let mut fixes: HashMap<String, Vec<KnownFix>> = HashMap::new();
+    let read = Read { columns: &columns, filter: among(members), ranges: vec![] };
+    for batch in snapshot.read(Table::Fixes, read).await? {
+        let columns = Columns::of("fixes", &batch);
+        let (ids, fingerprints, times) =
+            (columns.text("fix_id")?, columns.text("fingerprint")?, columns.time("fixed_at")?);
+        let (summaries, urls, outcomes) =
+            (columns.text("summary")?, columns.text("patch_url")?, columns.text("outcome")?);
+        for row in 0..batch.num_rows() {
+            let Some(fingerprint) = text(fingerprints, row) else { continue };
+            fixes.entry(merges.target(fingerprint).to_owned()).or_default().push(KnownFix {
+                fix_id: owned(ids, row),
+                fixed_at: number(times, row),
+                summary: owned(summaries, row),
+                patch_url: owned(urls, row),
+                outcome: owned(outcomes, row),
+            });
+        }
+    }
+    for known in fixes.values_mut() {
+        known.sort_by(|a, b| b.fixed_at.cmp(&a.fixed_at).then_with(|| a.fix_id.cmp(&b.fix_id)));
+    }
+    Ok(fixes)
+}

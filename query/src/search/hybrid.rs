@@ -1,0 +1,387 @@
+//! The two searches: by vector and by words, over what is embedded and what waits to be.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
+use arrow::datatypes::Float32Type;
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{Expr, col, lit};
+use lance::Dataset;
+use lance::dataset::scanner::Scanner;
+use lance::index::DatasetIndexExt;
+use lance_index::scalar::FullTextSearchQuery;
+use lance_linalg::distance::MetricType;
+use tokio::sync::OnceCell;
+use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, vectors, waiting_texts};
+
+use super::failed;
+use super::filter::Filter;
+use super::probe::{Probe, Question};
+use super::rank::{Weights, places};
+use super::words::Query;
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, owned};
+use crate::snapshot::Snapshot;
+
+/// Texts of each ranking that are fused.
+const DEPTH: usize = 100;
+/// Rows that are looked at for that many different texts, where many incidents share one.
+const DEEPEST: usize = 6_400;
+/// Partitions of the vector index that are searched at least.
+const PROBES: usize = 16;
+/// Rows that are compared exactly for each that is wanted.
+const REFINE: u32 = 2;
+/// Shared words that a reason names.
+const NAMED_WORDS: usize = 4;
+
+/// Where incidents are searched.
+pub(super) struct Corpus {
+    table: Option<Stored>,
+    /// The tenant's texts that are in no table; filters are not applied yet.
+    waiting: OnceCell<Vec<IncidentText>>,
+    model: Option<String>,
+    words_only: Option<String>,
+}
+
+struct Stored {
+    dataset: Arc<Dataset>,
+    /// Whether there is an index of words; without one the table is small.
+    has_words: bool,
+}
+
+impl Corpus {
+    pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
+        let none = |why: String| Self { table: None, waiting: OnceCell::new(), model: None, words_only: Some(why) };
+        let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
+        let model = match embedding.model().await {
+            Ok(model) => model,
+            Err(EmbeddingError::Absent { model, .. }) => {
+                return Ok(none(format!("the sentence model {model} is not installed")));
+            }
+            Err(error) if error.is_unavailable() => {
+                return Ok(none(format!("the sentence model {} cannot be loaded", embedding.model_name())));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let table = match vectors::open(snapshot.lake(), embedding).await? {
+            Some(dataset) => {
+                let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
+                Some(Stored { has_words: !indices.is_empty(), dataset })
+            }
+            None => None,
+        };
+        let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
+        Ok(Self { table, waiting: OnceCell::new(), model: Some(model.name), words_only })
+    }
+
+    /// Name of the model that made the vectors.
+    pub(super) fn model_name(&self) -> &str {
+        self.model.as_deref().unwrap_or("no model")
+    }
+
+    /// Why there are no vectors at all.
+    pub(super) fn words_only(&self) -> Option<&str> {
+        self.words_only.as_deref()
+    }
+
+    async fn waiting(&self, snapshot: &Snapshot) -> Result<&[IncidentText]> {
+        let read = async {
+            let table = self.table.as_ref().map(|table| (vectors::TABLE, &*table.dataset));
+            waiting_texts(snapshot.lake(), snapshot.head(), snapshot.tenant(), table).await
+        };
+        Ok(self.waiting.get_or_try_init(|| read).await?)
+    }
+}
+
+/// An incident that one of the searches found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub fingerprint: String,
+    pub score: f64,
+    pub distance: Option<f64>,
+    /// Whether its masked text is the question's.
+    pub same_text: bool,
+    /// Words that it shares with the question, where it was found by words.
+    pub shared: Vec<String>,
+    /// The question's identifier that stands in it.
+    pub identifier: Option<String>,
+    /// Other incidents with the same text, which it stands for.
+    pub alike: usize,
+}
+
+/// A text of an incident, as a search found it.
+#[derive(Debug, Clone)]
+struct Candidate {
+    fingerprint: String,
+    hash: String,
+    words: String,
+    distance: Option<f64>,
+}
+
+/// The vector of each of the question's probes; `None` where there is no model or no table.
+pub(super) async fn vectors(
+    corpus: &Corpus,
+    embedding: Option<&Embedding>,
+    question: &Question,
+) -> Result<Vec<Option<Vec<f32>>>> {
+    let (Some(_), Some(embedding)) = (&corpus.table, embedding) else { return Ok(vec![None; question.probes.len()]) };
+    let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
+    Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
+}
+
+/// Incidents like a probe, best first: at most one for each text, and never one of the question's own.
+pub(super) async fn search(
+    snapshot: &Snapshot,
+    corpus: &Corpus,
+    filter: &Filter,
+    question: &Question,
+    probe: &Probe,
+    vector: Option<&[f32]>,
+    k: usize,
+) -> Result<Vec<Found>> {
+    if filter.is_empty() {
+        return Ok(vec![]);
+    }
+    let expr = filter.expr(&question.own);
+    let query = Query::new(&probe.raw);
+    let (mut near, mut by_words) = tokio::try_join!(
+        nearest(corpus, &expr, vector, k.max(DEPTH)),
+        matching(snapshot, corpus, filter, question, &expr, &query, k.max(DEPTH)),
+    )?;
+    if let Some(vector) = vector {
+        measure(corpus, &expr, vector, &near, &mut by_words).await?;
+        // What the words found has a place among the near ones as well, if it is near.
+        let known: HashSet<&str> = near.iter().map(|candidate| candidate.fingerprint.as_str()).collect();
+        let more: Vec<Candidate> = by_words
+            .iter()
+            .filter(|candidate| candidate.distance.is_some() && !known.contains(candidate.fingerprint.as_str()))
+            .cloned()
+            .collect();
+        near.extend(more);
+        near.sort_by(|a, b| {
+            let (a_distance, b_distance) = (a.distance.unwrap_or(f64::MAX), b.distance.unwrap_or(f64::MAX));
+            a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
+        });
+    }
+    Ok(fuse(probe, vector.is_some(), &near, &by_words, &query))
+}
+
+fn fuse(probe: &Probe, has_vectors: bool, near: &[Candidate], by_words: &[Candidate], query: &Query) -> Vec<Found> {
+    let near_places = places(near.iter().map(|candidate| candidate.hash.as_str()));
+    let word_places = places(by_words.iter().map(|candidate| candidate.hash.as_str()));
+    let identifier_of = |words: &str| {
+        let lower = words.to_lowercase();
+        probe.identifiers.iter().find(|identifier| lower.contains(identifier.as_str())).cloned()
+    };
+    let weights = Weights::route(by_words.iter().any(|candidate| identifier_of(&candidate.words).is_some()));
+    let own_hash = vectors::text_hash(&probe.masked);
+    let mut texts: HashMap<&str, Ranked<'_>> = HashMap::new();
+    for (candidate, place) in near.iter().zip(&near_places) {
+        let ranked = texts.entry(&candidate.hash).or_insert_with(|| Ranked::new(candidate));
+        ranked.near.get_or_insert(*place);
+        ranked.alike.insert(&candidate.fingerprint);
+    }
+    for (candidate, place) in by_words.iter().zip(&word_places) {
+        let ranked = texts.entry(&candidate.hash).or_insert_with(|| Ranked::new(candidate));
+        // Equal masked texts differ in the message: the one with the words stands for all.
+        if ranked.words.is_none() {
+            ranked.candidate = candidate;
+            ranked.words = Some(*place);
+        }
+        ranked.alike.insert(&candidate.fingerprint);
+    }
+    let mut found: Vec<Found> = texts
+        .into_values()
+        .map(|Ranked { candidate, near, words, alike }| {
+            let identifier = identifier_of(&candidate.words);
+            // A text without a vector could be in no other ranking, so the words alone are its measure.
+            let vectors = (has_vectors && candidate.distance.is_some()).then_some(near.filter(|place| *place < DEPTH));
+            let strength = match identifier.is_some() || !has_vectors {
+                true => 1.0,
+                false => query.coverage(&candidate.words),
+            };
+            Found {
+                fingerprint: candidate.fingerprint.clone(),
+                score: weights.fuse(vectors, Some(words), strength),
+                distance: candidate.distance,
+                same_text: candidate.hash == own_hash,
+                shared: if words.is_some() { query.shared(&candidate.words, NAMED_WORDS) } else { vec![] },
+                identifier,
+                alike: alike.len() - 1,
+            }
+        })
+        .filter(|found| found.score > 0.0)
+        .collect();
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+    found
+}
+
+/// One masked text with its places in the two rankings, and the fingerprints that share it.
+struct Ranked<'a> {
+    candidate: &'a Candidate,
+    near: Option<usize>,
+    words: Option<usize>,
+    alike: HashSet<&'a str>,
+}
+
+impl<'a> Ranked<'a> {
+    fn new(candidate: &'a Candidate) -> Self {
+        Self { candidate, near: None, words: None, alike: HashSet::new() }
+    }
+}
+
+/// The nearest texts by true cosine distance. The filter holds before the search.
+async fn nearest(corpus: &Corpus, filter: &Expr, vector: Option<&[f32]>, depth: usize) -> Result<Vec<Candidate>> {
+    let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
+    let key = Float32Array::from(vector.to_vec());
+    let mut rows = depth;
+    loop {
+        let mut scan = table.dataset.scan();
+        scan.project(&["fingerprint", "text_hash", vectors::WORDS, "_distance"]).map_err(lance)?;
+        scan.filter_expr(filter.clone());
+        scan.prefilter(true);
+        scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
+        scan.distance_metric(MetricType::Cosine).minimum_nprobes(PROBES).refine(REFINE);
+        let batch = scan.try_into_batch().await.map_err(lance)?;
+        let mut near = candidates(&batch)?;
+        let distances = batch
+            .column_by_name("_distance")
+            .and_then(|column| column.as_primitive_opt::<Float32Type>())
+            .ok_or_else(|| unknown("_distance"))?;
+        for (row, candidate) in near.iter_mut().enumerate() {
+            candidate.distance = distances.is_valid(row).then(|| f64::from(distances.value(row)).max(0.0));
+        }
+        let texts: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
+        // Many incidents with one text would leave no room for others.
+        if near.len() < rows || texts.len() >= depth / 4 || rows >= DEEPEST {
+            return Ok(near);
+        }
+        rows *= 4;
+    }
+}
+
+/// Texts that share words with the probe, best first.
+async fn matching(
+    snapshot: &Snapshot,
+    corpus: &Corpus,
+    filter: &Filter,
+    question: &Question,
+    expr: &Expr,
+    query: &Query,
+    depth: usize,
+) -> Result<Vec<Candidate>> {
+    let mut stored = Vec::new();
+    let mut total = 0;
+    let mut is_ranked = false;
+    if let Some(table) = &corpus.table {
+        let mut scan = table.dataset.scan();
+        scan.filter_expr(expr.clone());
+        if table.has_words {
+            let words = FullTextSearchQuery::new(query.text())
+                .with_column(vectors::WORDS.to_owned())
+                .map_err(lance)?
+                .limit(Some(i64::try_from(depth).unwrap_or(i64::MAX)));
+            scan.prefilter(true);
+            scan.full_text_search(words).map_err(lance)?;
+            scan.project(&["fingerprint", "text_hash", vectors::WORDS, "_score"]).map_err(lance)?;
+            is_ranked = true;
+        } else {
+            scan.project(&["fingerprint", "text_hash", vectors::WORDS]).map_err(lance)?;
+        }
+        stored = read(&scan).await?;
+        total = table.dataset.count_rows(None).await.map_err(lance)?;
+    }
+    let waiting = corpus.waiting(snapshot).await?;
+    let waiting: Vec<Candidate> = waiting
+        .iter()
+        .filter(|incident| filter.takes(incident) && !question.own.contains(&incident.fingerprint))
+        .map(|incident| Candidate {
+            fingerprint: incident.fingerprint.clone(),
+            hash: vectors::text_hash(&incident.text),
+            words: incident.words(),
+            distance: None,
+        })
+        .collect();
+    if is_ranked && waiting.is_empty() {
+        return Ok(stored);
+    }
+    // Both kinds get scores of one measure: how common a word is, is judged by the texts that were read,
+    // among all there are.
+    total += waiting.len();
+    stored.extend(waiting);
+    let ranked = query.rank(stored.iter().map(|candidate| candidate.words.as_str()), if is_ranked { total } else { 0 });
+    Ok(ranked.into_iter().take(depth).map(|(index, _)| stored[index].clone()).collect())
+}
+
+/// Gives what was found by words its true distance.
+async fn measure(
+    corpus: &Corpus,
+    filter: &Expr,
+    vector: &[f32],
+    near: &[Candidate],
+    by_words: &mut [Candidate],
+) -> Result<()> {
+    let Some(table) = &corpus.table else { return Ok(()) };
+    let mut known: HashMap<String, f64> =
+        near.iter().filter_map(|candidate| Some((candidate.fingerprint.clone(), candidate.distance?))).collect();
+    let missing: Vec<Expr> = by_words
+        .iter()
+        .filter(|candidate| !known.contains_key(&candidate.fingerprint))
+        .map(|candidate| lit(candidate.fingerprint.as_str()))
+        .collect();
+    if !missing.is_empty() {
+        let mut scan = table.dataset.scan();
+        scan.project(&["fingerprint", vectors::VECTOR]).map_err(lance)?;
+        scan.filter_expr(filter.clone().and(col("fingerprint").in_list(missing, false)));
+        let batch = scan.try_into_batch().await.map_err(lance)?;
+        let fingerprints = Columns::of(vectors::TABLE, &batch).text("fingerprint")?;
+        let lists: &FixedSizeListArray = batch
+            .column_by_name(vectors::VECTOR)
+            .and_then(|column| column.as_fixed_size_list_opt())
+            .ok_or_else(|| unknown(vectors::VECTOR))?;
+        for row in (0..batch.num_rows()).filter(|row| lists.is_valid(*row)) {
+            let stored = lists.value(row);
+            let Some(stored) = stored.as_primitive_opt::<Float32Type>() else { continue };
+            known.insert(fingerprints.value(row).to_owned(), cosine(vector, stored.values()));
+        }
+    }
+    for candidate in by_words {
+        candidate.distance = known.get(&candidate.fingerprint).copied();
+    }
+    Ok(())
+}
+
+fn cosine(one: &[f32], other: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let norm = (dot(one, one) * dot(other, other)).sqrt();
+    if norm > 0.0 { (1.0 - dot(one, other) / norm).max(0.0) } else { 1.0 }
+}
+
+async fn read(scan: &Scanner) -> Result<Vec<Candidate>> {
+    candidates(&scan.try_into_batch().await.map_err(lance)?)
+}
+
+fn candidates(batch: &RecordBatch) -> Result<Vec<Candidate>> {
+    let columns = Columns::of(vectors::TABLE, batch);
+    let (fingerprints, hashes, words) =
+        (columns.text("fingerprint")?, columns.text("text_hash")?, columns.text(vectors::WORDS)?);
+    Ok((0..batch.num_rows())
+        .filter_map(|row| {
+            Some(Candidate {
+                fingerprint: owned(fingerprints, row)?,
+                hash: owned(hashes, row)?,
+                words: owned(words, row).unwrap_or_default(),
+                distance: None,
+            })
+        })
+        .collect())
+}
+
+fn lance(source: lance::Error) -> QueryError {
+    QueryError::Lance { dataset: vectors::TABLE.to_owned(), source: Box::new(source) }
+}
+
+fn unknown(column: &str) -> QueryError {
+    QueryError::Column { dataset: vectors::TABLE.to_owned(), column: column.to_owned() }
+}

@@ -1,0 +1,229 @@
+//! Similar incidents: vectors and words, fused, filtered before the search.
+//!
+//! A question is a text or a failing trace. Of a trace, incidents with its own fingerprints come first;
+//! then, for both, what is near by meaning (vectors of masked texts) and by words (messages as they came).
+//! Without a sentence model the words alone answer, and every reason says so.
+
+mod filter;
+mod history;
+mod hybrid;
+mod probe;
+mod rank;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use tracerag_index::incidents::Embedding;
+
+use crate::error::{QueryError, Result};
+use crate::snapshot::Snapshot;
+use filter::Filter;
+use history::{History, Merges};
+use hybrid::{Corpus, Found};
+use probe::Question;
+
+/// Incidents in one answer at most.
+const MOST: usize = 1_000;
+
+/// What to look for, and among which incidents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimilarRequest {
+    /// An error message, or a question in plain words. Either this or `trace_id`.
+    pub text: Option<String>,
+    /// A failing trace, as 32 hex digits.
+    pub trace_id: Option<String>,
+    /// Incidents in the answer at most; 1 to 1,000.
+    pub k: usize,
+    /// Only incidents of this service.
+    pub service: Option<String>,
+    /// Only incidents with this exception type.
+    pub error_type: Option<String>,
+    /// Only incidents that were seen in this version of their service or a later one.
+    pub min_version: Option<String>,
+    /// Only incidents that were seen in this version of their service or an earlier one.
+    pub max_version: Option<String>,
+    /// Only incidents that were seen in this environment.
+    pub environment: Option<String>,
+    /// Only incidents that were seen at or after this time, in ns since the epoch.
+    pub since: Option<i64>,
+    /// Only incidents that were seen at or before this time, in ns since the epoch.
+    pub until: Option<i64>,
+}
+
+impl Default for SimilarRequest {
+    fn default() -> Self {
+        Self {
+            text: None,
+            trace_id: None,
+            k: 10,
+            service: None,
+            error_type: None,
+            min_version: None,
+            max_version: None,
+            environment: None,
+            since: None,
+            until: None,
+        }
+    }
+}
+
+impl SimilarRequest {
+    /// Looks for a text, or for what is like a trace: 32 hex digits are a trace id.
+    pub fn about(text_or_trace_id: &str, k: usize) -> Self {
+        let given = Some(text_or_trace_id.trim().to_owned());
+        match probe::is_trace_id(text_or_trace_id.trim()) {
+            true => Self { trace_id: given, k, ..Self::default() },
+            false => Self { text: given, k, ..Self::default() },
+        }
+    }
+}
+
+/// An incident that is like what was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimilarIncident {
+    /// Fingerprint.
+    pub fingerprint: String,
+    /// Title.
+    pub title: String,
+    /// Service.
+    pub service_name: Option<String>,
+    /// Cosine distance of the texts' vectors, 0 (same direction) to 2; `None` where there is no vector.
+    pub distance: Option<f64>,
+    /// Fused rank, above 0 and at most 1; comparable within one answer only.
+    pub score: f64,
+    /// Why it is in the answer, in words.
+    pub reason: String,
+    /// Failures counted.
+    pub failure_count: i64,
+    /// Traces counted.
+    pub trace_count: i64,
+    /// First failure, in ns since the epoch.
+    pub first_seen: Option<i64>,
+    /// Last failure, in ns since the epoch.
+    pub last_seen: Option<i64>,
+    /// The newest known fix that was not found wrong.
+    pub fix_summary: Option<String>,
+    /// All known fixes, newest first.
+    pub fixes: Vec<KnownFix>,
+    /// A trace with this failure; the newest that is known.
+    pub example_trace_id: Option<String>,
+}
+
+/// What somebody did about an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownFix {
+    /// Id.
+    pub fix_id: Option<String>,
+    /// When, in ns since the epoch.
+    pub fixed_at: Option<i64>,
+    /// What was done.
+    pub summary: Option<String>,
+    /// Where the change is.
+    pub patch_url: Option<String>,
+    /// `fixed`, `mitigated` or `wrong`.
+    pub outcome: Option<String>,
+}
+
+/// Incidents of the snapshot's tenant that are like what is asked for, most alike first.
+///
+/// # Errors
+/// [`QueryError::TraceUnknown`] and [`QueryError::NotATraceId`] for a trace, [`QueryError::Argument`] for a
+/// request without a question, and when the lake cannot be read or the model fails. A model that is not
+/// there is no error.
+pub async fn similar(
+    snapshot: &Snapshot,
+    embedding: Option<&Embedding>,
+    request: &SimilarRequest,
+) -> Result<Vec<SimilarIncident>> {
+    let Some(question) = Question::of(snapshot, request).await? else { return Ok(vec![]) };
+    let k = request.k.clamp(1, MOST);
+    let (filter, corpus, merges) =
+        tokio::try_join!(Filter::of(snapshot, request), Corpus::open(snapshot, embedding), Merges::read(snapshot),)?;
+    let mut best: HashMap<String, Found> = HashMap::new();
+    let probes = hybrid::vectors(&corpus, embedding, &question).await?;
+    for (probe, vector) in question.probes.iter().zip(&probes) {
+        for found in hybrid::search(snapshot, &corpus, &filter, &question, probe, vector.as_deref(), k).await? {
+            let fingerprint = merges.target(&found.fingerprint).to_owned();
+            if best.get(&fingerprint).is_none_or(|known| known.score < found.score) {
+                best.insert(fingerprint, found);
+            }
+        }
+    }
+    answer(snapshot, &filter, &corpus, &merges, &question, best, k).await
+}
+
+/// Puts own incidents first and gives every incident its history.
+async fn answer(
+    snapshot: &Snapshot,
+    filter: &Filter,
+    corpus: &Corpus,
+    merges: &Merges,
+    question: &Question,
+    mut best: HashMap<String, Found>,
+    k: usize,
+) -> Result<Vec<SimilarIncident>> {
+    let mut own: Vec<String> = Vec::new();
+    for fingerprint in question.own.iter().map(|own| merges.target(own).to_owned()) {
+        best.remove(&fingerprint);
+        if !own.contains(&fingerprint) {
+            own.push(fingerprint);
+        }
+    }
+    let mut others: Vec<(String, Found)> = best.into_iter().collect();
+    others.sort_by(|(a, one), (b, other)| {
+        let by_distance = distance_or_last(one.distance).total_cmp(&distance_or_last(other.distance));
+        other.score.total_cmp(&one.score).then(by_distance).then_with(|| a.cmp(b))
+    });
+    // Some may have no counts at this head yet: what is embedded may be ahead of it.
+    others.truncate(2 * k + 16);
+    let wanted: Vec<&str> =
+        own.iter().chain(others.iter().map(|(fingerprint, _)| fingerprint)).map(String::as_str).collect();
+    let histories = history::read(snapshot, merges, &wanted, question.trace_id.as_deref()).await?;
+    let mut answer = Vec::new();
+    let mut seen = HashSet::new();
+    for fingerprint in &own {
+        let Some(history) = histories.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
+        else {
+            continue;
+        };
+        seen.insert(fingerprint.as_str());
+        answer.push(history.incident(fingerprint, Some(0.0), 1.0, own_reason(history)));
+    }
+    for (fingerprint, found) in &others {
+        if let Some(history) = histories.get(fingerprint.as_str())
+            && seen.insert(fingerprint.as_str())
+        {
+            let reason = rank::reason(found, corpus, history);
+            answer.push(history.incident(fingerprint, found.distance, found.score, reason));
+        }
+    }
+    answer.truncate(k);
+    Ok(answer)
+}
+
+fn distance_or_last(distance: Option<f64>) -> f64 {
+    distance.unwrap_or(f64::INFINITY)
+}
+
+fn own_reason(history: &History) -> String {
+    let since =
+        history.first_seen.map_or_else(String::new, |at| format!(" since {}", tracerag_schemas::time::rfc3339(at)));
+    let fixes = match history.fixes.len() {
+        0 => String::new(),
+        1 => "; 1 known fix".to_owned(),
+        more => format!("; {more} known fixes"),
+    };
+    format!("same fingerprint: {} failures in {} traces{since}{fixes}", history.failure_count, history.trace_count)
+}
+
+/// Errors of a search that are not the lake's.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> QueryError {
+    QueryError::Search(Box::new(error))
+}
+
+fn argument(why: &str) -> QueryError {
+    QueryError::Argument { function: "similar_incidents", why: why.to_owned() }
+}

@@ -1,0 +1,208 @@
+//! What is asked: one text, or the failures of a trace.
+
+use std::collections::HashMap;
+
+use datafusion::logical_expr::{col, lit};
+use tracerag_index::failures::mask::mask;
+use tracerag_schemas::Table;
+
+use super::{SimilarRequest, argument};
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, number, owned, text};
+use crate::snapshot::{Read, Snapshot};
+
+/// Distinct failures of a trace that are searched with; a trace that fails in more ways than that has
+/// mostly one cause.
+const MOST_PROBES: usize = 4;
+/// Bytes of a text that are searched with.
+const MOST_BYTES: usize = 4_096;
+/// Digits from which a number is taken for an identifier.
+const LONG_NUMBER: usize = 5;
+/// Placeholders of the masker that stand for identifiers, not for quantities and times.
+const IDENTIFIERS: [&str; 12] = [
+    "<id>",
+    "<uuid>",
+    "<hex>",
+    "<ip>",
+    "<mac>",
+    "<email>",
+    "<host>",
+    "<pod>",
+    "<path>",
+    "<url",
+    "<jwt>",
+    "<traceparent>",
+];
+
+/// A text to search with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// Masked; what is compared by vector.
+    pub masked: String,
+    /// As it came; what is compared by words.
+    pub raw: String,
+    /// Words of `raw` that are identifiers by the masker's rules, in lower case.
+    pub identifiers: Vec<String>,
+}
+
+impl Probe {
+    pub(super) fn new(masked: String, raw: &str) -> Self {
+        let raw = clip(raw, MOST_BYTES).to_owned();
+        Self { masked, identifiers: identifiers(&raw), raw }
+    }
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    /// The trace, if it is about one.
+    pub trace_id: Option<String>,
+    /// Fingerprints of the trace's failures, in the order of time.
+    pub own: Vec<String>,
+    /// Texts to search with.
+    pub probes: Vec<Probe>,
+}
+
+impl Question {
+    /// The question of a request; `None`: a trace without failures.
+    pub(super) async fn of(snapshot: &Snapshot, request: &SimilarRequest) -> Result<Option<Self>> {
+        match (&request.text, &request.trace_id) {
+            (Some(_), Some(_)) => Err(argument("give a text or a trace id, not both")),
+            (None, None) => Err(argument("give a text or a trace id")),
+            (Some(text), None) if text.trim().is_empty() => {
+                Err(argument("the text is empty; give a message or a question"))
+            }
+            (Some(text), None) => {
+                let probe = Probe::new(mask(text), text);
+                Ok(Some(Self { trace_id: None, own: vec![], probes: vec![probe] }))
+            }
+            (None, Some(trace_id)) => Self::of_trace(snapshot, trace_id.trim()).await,
+        }
+    }
+
+    async fn of_trace(snapshot: &Snapshot, given: &str) -> Result<Option<Self>> {
+        if !is_trace_id(given) {
+            return Err(QueryError::NotATraceId { text: given.to_owned() });
+        }
+        let trace_id = given.to_ascii_lowercase();
+        let of_trace = || Some(col("trace_id").eq(lit(trace_id.as_str())));
+        let columns = ["fingerprint", "message", "time"];
+        let read = Read { columns: &columns, filter: of_trace(), ranges: vec![] };
+        let mut failures: Vec<(Option<i64>, String, Option<String>)> = Vec::new();
+        for batch in snapshot.read(Table::Failures, read).await? {
+            let columns = Columns::of("failures", &batch);
+            let (fingerprints, messages, times) =
+                (columns.text("fingerprint")?, columns.text("message")?, columns.time("time")?);
+            for row in 0..batch.num_rows() {
+                if let Some(fingerprint) = owned(fingerprints, row) {
+                    failures.push((number(times, row), fingerprint, owned(messages, row)));
+                }
+            }
+        }
+        if failures.is_empty() {
+            let read = Read { columns: &["trace_id"], filter: of_trace(), ranges: vec![] };
+            return match snapshot.read(Table::Traces, read).await?.is_empty() {
+                true => Err(QueryError::TraceUnknown { trace_id }),
+                false => Ok(None),
+            };
+        }
+        failures.sort();
+        let mut own: Vec<String> = Vec::new();
+        let mut messages: HashMap<String, String> = HashMap::new();
+        for (_, fingerprint, message) in failures {
+            if let Some(message) = message {
+                messages.entry(fingerprint.clone()).or_insert(message);
+            }
+            if !own.contains(&fingerprint) {
+                own.push(fingerprint);
+            }
+        }
+        let texts = texts_of(snapshot, &own).await?;
+        let mut probes: Vec<Probe> = Vec::new();
+        for fingerprint in &own {
+            let message = messages.get(fingerprint).map(String::as_str).unwrap_or_default();
+            let masked = texts.get(fingerprint).cloned().unwrap_or_else(|| mask(message));
+            if masked.is_empty() || probes.iter().any(|known| known.masked == masked) {
+                continue;
+            }
+            // The text has type and place, the message its identifiers.
+            probes.push(Probe::new(masked.clone(), &format!("{message}\n{masked}")));
+            if probes.len() == MOST_PROBES {
+                break;
+            }
+        }
+        Ok(Some(Self { trace_id: Some(trace_id), own, probes }))
+    }
+}
+
+/// What is embedded of these fingerprints: the text of the first row.
+async fn texts_of(snapshot: &Snapshot, fingerprints: &[String]) -> Result<HashMap<String, String>> {
+    let list = fingerprints.iter().map(|fingerprint| lit(fingerprint.as_str())).collect();
+    let filter = Some(col("fingerprint").in_list(list, false));
+    let read = Read { columns: &["fingerprint", "text", "ingested_at"], filter, ranges: vec![] };
+    let mut first: HashMap<String, (Option<i64>, String)> = HashMap::new();
+    for batch in snapshot.read(Table::IncidentCounts, read).await? {
+        let columns = Columns::of("incident_counts", &batch);
+        let (fingerprints, texts, times) =
+            (columns.text("fingerprint")?, columns.text("text")?, columns.time("ingested_at")?);
+        for row in 0..batch.num_rows() {
+            let (Some(fingerprint), Some(found)) = (text(fingerprints, row), text(texts, row)) else { continue };
+            let at = number(times, row);
+            if first.get(fingerprint).is_none_or(|(known, _)| at < *known) {
+                first.insert(fingerprint.to_owned(), (at, found.to_owned()));
+            }
+        }
+    }
+    Ok(first.into_iter().map(|(fingerprint, (_, text))| (fingerprint, text)).collect())
+}
+
+/// Words of a text that the masker takes for identifiers, in lower case.
+fn identifiers(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '/' && c != '_');
+        // `key=value` hides the value from whoever looks for it alone.
+        let word = word.rsplit(['=', '(', '[']).next().unwrap_or(word);
+        let masked = mask(word);
+        // The tail of `blk_4381937042` is a number to the masker, and nobody counts that far.
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let is_long_number = digits >= LONG_NUMBER && masked.contains("<num>");
+        if is_long_number || (!word.starts_with('<') && IDENTIFIERS.iter().any(|class| masked.contains(class))) {
+            let word = word.to_lowercase();
+            if !found.contains(&word) {
+                found.push(word);
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn is_trace_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn clip(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::identifiers;
+
+    /// Ids, addresses and long numbers route a question to the search by words; quantities, times, plain
+    /// words and placeholders do not.
+    #[test]
+    fn identifiers_are_found_by_the_maskers_rules() {
+        assert_eq!(
+            identifiers("why did 7f3b0c9e-1f7a-4b57-9e70-2f60a9c1d001 fail on 10.1.2.3?"),
+            ["7f3b0c9e-1f7a-4b57-9e70-2f60a9c1d001", "10.1.2.3"]
+        );
+        assert_eq!(identifiers("where is order 88231199 or blk_4381937042?"), ["88231199", "blk_4381937042"]);
+        assert!(identifiers("the payment took 12.5 ms and 3 retries, <uuid> too").is_empty());
+        assert!(identifiers("customers cannot pay in the evening").is_empty());
+    }
+}

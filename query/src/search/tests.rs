@@ -1,0 +1,373 @@
+//! The search as a whole, on real Lance tables.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, ListBuilder, StringArray, StringBuilder, TimestampNanosecondArray, new_null_array,
+};
+use arrow::record_batch::RecordBatch;
+use tempfile::TempDir;
+use tracerag_index::failures::mask::mask;
+use tracerag_index::incidents::{Embedding, Indexer, IndexerOptions};
+use tracerag_index::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
+use tracerag_schemas::{SourcePartition, Table};
+
+use super::{SimilarIncident, SimilarRequest, similar};
+use crate::error::QueryError;
+use crate::snapshot::Snapshot;
+
+const SECOND: i64 = 1_000_000_000;
+/// An instant of 2026-11-23.
+const NOON: i64 = 1_795_435_200 * SECOND;
+const TRACE: &str = "0123456789abcdef0123456789abcdef";
+
+/// An incident as one row of counts.
+#[derive(Clone)]
+struct Incident {
+    tenant: &'static str,
+    fingerprint: String,
+    message: String,
+    service: &'static str,
+    version: &'static str,
+    environment: &'static str,
+    seen: i64,
+}
+
+fn incident(fingerprint: &str, message: &str) -> Incident {
+    Incident {
+        tenant: "default",
+        fingerprint: fingerprint.to_owned(),
+        message: message.to_owned(),
+        service: "payments",
+        version: "1.9.0",
+        environment: "production",
+        seen: NOON,
+    }
+}
+
+struct Fixture {
+    _folder: TempDir,
+    lake: Lake,
+    writer: Writer,
+    offset: i64,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
+        let mut writer = Writer::new(lake.clone(), "worker".to_owned()).await.unwrap();
+        writer.claim(&[source()]).await.unwrap();
+        Self { _folder: folder, lake, writer, offset: 0 }
+    }
+
+    async fn write(&mut self, table: Table, rows: RecordBatch) {
+        self.offset += 1;
+        let progress =
+            SourceProgress { source: source(), to: self.offset, low_watermark: self.offset, stream_time: NOON };
+        let epoch = Epoch { rows: vec![(table, rows)], sources: vec![progress], closed: vec![] };
+        self.writer.write(epoch).await.unwrap();
+    }
+
+    async fn incidents(&mut self, incidents: &[Incident]) {
+        self.write(Table::IncidentCounts, counts(incidents)).await;
+    }
+
+    /// A failure of the trace.
+    async fn failure(&mut self, tenant: &str, fingerprint: &str, message: &str) {
+        let rows = batch(Table::Failures, 1, &|name| match name {
+            "tenant_id" => Some(texts(vec![tenant.to_owned()])),
+            "trace_id" => Some(texts(vec![TRACE.to_owned()])),
+            "fingerprint" => Some(texts(vec![fingerprint.to_owned()])),
+            "message" => Some(texts(vec![message.to_owned()])),
+            "time" | "ingested_at" => Some(times(vec![NOON])),
+            _ => None,
+        });
+        self.write(Table::Failures, rows).await;
+    }
+
+    async fn embed(&self, embedding: &Embedding) {
+        Indexer::new(self.lake.clone(), Arc::new(embedding.clone())).catch_up().await.unwrap();
+    }
+
+    async fn ask(&self, embedding: Option<&Embedding>, request: &SimilarRequest) -> Vec<SimilarIncident> {
+        self.ask_as("default", embedding, request).await.unwrap()
+    }
+
+    async fn ask_as(
+        &self,
+        tenant: &str,
+        embedding: Option<&Embedding>,
+        request: &SimilarRequest,
+    ) -> Result<Vec<SimilarIncident>, QueryError> {
+        let head = Arc::new(self.lake.newest_head().await.unwrap());
+        similar(&Snapshot::new(self.lake.clone(), head, tenant), embedding, request).await
+    }
+}
+
+fn source() -> SourcePartition {
+    SourcePartition::new("cluster", "otlp_spans", 0)
+}
+
+fn hashed() -> Embedding {
+    Embedding::new("hashed-ngrams", Path::new("/nonexistent"))
+}
+
+fn texts(values: Vec<String>) -> ArrayRef {
+    Arc::new(StringArray::from(values))
+}
+
+fn times(values: Vec<i64>) -> ArrayRef {
+    Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC"))
+}
+
+fn lists(values: impl Iterator<Item = String>) -> ArrayRef {
+    let mut list = ListBuilder::new(StringBuilder::new());
+    for value in values {
+        list.append_value([Some(value)]);
+    }
+    Arc::new(list.finish())
+}
+
+fn batch(table: Table, rows: usize, column: &dyn Fn(&str) -> Option<ArrayRef>) -> RecordBatch {
+    let schema = table.lake_schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| column(field.name()).unwrap_or_else(|| new_null_array(field.data_type(), rows)))
+        .collect();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+fn counts(incidents: &[Incident]) -> RecordBatch {
+    let text = |get: &dyn Fn(&Incident) -> String| Some(texts(incidents.iter().map(get).collect()));
+    let time = || Some(times(incidents.iter().map(|incident| incident.seen).collect()));
+    batch(Table::IncidentCounts, incidents.len(), &|name| match name {
+        "tenant_id" => text(&|incident| incident.tenant.to_owned()),
+        "fingerprint" => text(&|incident| incident.fingerprint.clone()),
+        "title" | "text" => text(&|incident| mask(&incident.message)),
+        "message" => text(&|incident| incident.message.clone()),
+        "service_name" => text(&|incident| incident.service.to_owned()),
+        "exception_type" => text(&|_| "Error".to_owned()),
+        "deployment_environment_name" => text(&|incident| incident.environment.to_owned()),
+        "first_seen" | "last_seen" | "ingested_at" => time(),
+        "failure_count" | "trace_count" => Some(Arc::new(Int64Array::from(vec![1; incidents.len()]))),
+        "versions" => Some(lists(incidents.iter().map(|incident| incident.version.to_owned()))),
+        "example_trace_ids" => {
+            Some(lists(incidents.iter().map(|incident| format!("trace of {}", incident.fingerprint))))
+        }
+        _ => None,
+    })
+}
+
+fn fingerprints(found: &[SimilarIncident]) -> Vec<&str> {
+    found.iter().map(|incident| incident.fingerprint.as_str()).collect()
+}
+
+fn about(text: &str, k: usize) -> SimilarRequest {
+    SimilarRequest::about(text, k)
+}
+
+/// Without any model a question is answered by words, and every reason says that and why.
+#[tokio::test]
+async fn words_answer_without_a_model() {
+    let mut fixture = Fixture::new().await;
+    fixture.incidents(&[incident("f1", "decimal overflow in rounding"), incident("f2", "connection refused")]).await;
+    let nowhere = tempfile::tempdir().unwrap();
+    let absent = Embedding::new("all-MiniLM-L6-v2", nowhere.path());
+    let found = fixture.ask(Some(&absent), &about("overflow while rounding", 5)).await;
+    assert_eq!(fingerprints(&found), ["f1"]);
+    assert!(found[0].reason.contains("shares the words overflow, rounding"), "{}", found[0].reason);
+    assert!(
+        found[0].reason.ends_with("by words only: the sentence model all-MiniLM-L6-v2 is not installed"),
+        "{}",
+        found[0].reason
+    );
+    assert_eq!(found[0].distance, None);
+    let found = fixture.ask(None, &about("refused", 5)).await;
+    assert!(found[0].reason.contains("no sentence model is configured"));
+}
+
+/// An identifier is found by words, though its masked text is that of many others; and an incident that
+/// came after the last embedding is found as well.
+#[tokio::test]
+async fn an_identifier_is_found_by_words() {
+    let mut fixture = Fixture::new().await;
+    let many: Vec<Incident> = (0..200)
+        .map(|n| incident(&format!("f{n:03}"), &format!("cannot replicate block blk_{}81937{n:03} to node{n}", n + 1)))
+        .collect();
+    fixture.incidents(&many).await;
+    let wanted = about("what happened to blk_4381937042?", 3);
+    for indexed_rows in [100_000, 100] {
+        let options = IndexerOptions { indexed_rows, ..IndexerOptions::default() };
+        // The second indexer finds nothing new, but a straggler makes it look after the table.
+        fixture.incidents(&[incident(&format!("late {indexed_rows}"), "nothing to do with it")]).await;
+        let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
+        assert!(indexer.catch_up().await.unwrap() > 0);
+        let found = fixture.ask(Some(&hashed()), &wanted).await;
+        assert_eq!(found[0].fingerprint, "f042", "{found:?}");
+        assert!(found[0].reason.starts_with("contains blk_4381937042"), "{}", found[0].reason);
+    }
+    fixture.incidents(&[incident("fresh", "cannot delete volume vol-0a1b2c3d4e5f67890")]).await;
+    let found = fixture.ask(Some(&hashed()), &about("vol-0a1b2c3d4e5f67890", 3)).await;
+    assert_eq!(found[0].fingerprint, "fresh", "{found:?}");
+    assert!(found[0].reason.contains("not embedded yet"), "{}", found[0].reason);
+}
+
+/// Filters hold before the search: although a thousand incidents of another service are nearer, the k of
+/// the service asked for are found; the same for versions, environment and time.
+#[tokio::test]
+async fn filters_hold_before_the_search() {
+    let mut fixture = Fixture::new().await;
+    let mut all: Vec<Incident> =
+        (0..1_000).map(|n| incident(&format!("near{n}"), &format!("decimal overflow in rounding step{n}x"))).collect();
+    for n in 0..3 {
+        let far = incident(&format!("far{n}"), &format!("socket closed by peer number{n}x"));
+        all.push(Incident {
+            service: "checkout",
+            version: "2.1.0",
+            environment: "staging",
+            seen: NOON + 60 * SECOND,
+            ..far
+        });
+    }
+    fixture.incidents(&all).await;
+    let options = IndexerOptions { indexed_rows: 500, ..IndexerOptions::default() };
+    Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options).catch_up().await.unwrap();
+    let base = about("decimal overflow in rounding", 3);
+    let narrow = [
+        SimilarRequest { service: Some("checkout".to_owned()), ..base.clone() },
+        SimilarRequest { min_version: Some("v2.0".to_owned()), ..base.clone() },
+        SimilarRequest { environment: Some("staging".to_owned()), ..base.clone() },
+        SimilarRequest { since: Some(NOON + SECOND), ..base.clone() },
+    ];
+    for request in narrow {
+        let mut found = fixture.ask(Some(&hashed()), &request).await;
+        found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        assert_eq!(fingerprints(&found), ["far0", "far1", "far2"], "{request:?}");
+    }
+    let none = SimilarRequest { max_version: Some("1.0".to_owned()), ..base.clone() };
+    assert!(fixture.ask(Some(&hashed()), &none).await.is_empty());
+    let found = fixture.ask(Some(&hashed()), &base).await;
+    assert!(found.len() == 3 && found.iter().all(|incident| incident.fingerprint.starts_with("near")), "{found:?}");
+}
+
+/// Another tenant's incidents, traces and failures do not exist, however near they are.
+#[tokio::test]
+async fn tenants_do_not_meet() {
+    let mut fixture = Fixture::new().await;
+    let other = Incident { tenant: "other", ..incident("theirs", "decimal overflow") };
+    fixture.incidents(&[other, incident("ours", "something else entirely")]).await;
+    fixture.failure("other", "theirs", "decimal overflow").await;
+    for embedded in [false, true] {
+        if embedded {
+            fixture.embed(&hashed()).await;
+        }
+        let found = fixture.ask(Some(&hashed()), &about("decimal overflow", 10)).await;
+        assert!(!fingerprints(&found).contains(&"theirs"), "{found:?}");
+        let refused = fixture.ask_as("default", Some(&hashed()), &about(TRACE, 10)).await;
+        assert!(matches!(refused, Err(QueryError::TraceUnknown { .. })), "{refused:?}");
+        let found = fixture.ask_as("other", Some(&hashed()), &about(TRACE, 10)).await.unwrap();
+        assert_eq!(fingerprints(&found), ["theirs"]);
+    }
+}
+
+/// Of a trace, its own incident comes first, with its history and its newest fix that was not wrong; then
+/// what is alike. Of several incidents with one text, one stands for all and says so.
+#[tokio::test]
+async fn a_traces_own_incident_comes_first() {
+    let mut fixture = Fixture::new().await;
+    let own = incident("own", "decimal overflow for order 4711");
+    let later = Incident { seen: NOON + SECOND, ..own.clone() };
+    let copies =
+        ["copy1", "copy2"].map(|id| Incident { service: "billing", ..incident(id, "decimal overflow for order 12") });
+    fixture.incidents(&[own, later, copies[0].clone(), copies[1].clone(), incident("far", "connection refused")]).await;
+    fixture.failure("default", "own", "decimal overflow for order 4711").await;
+    let fixes = batch(Table::Fixes, 3, &|name| match name {
+        "tenant_id" => Some(texts(vec!["default".to_owned(), "default".to_owned(), "other".to_owned()])),
+        "fingerprint" => Some(texts(vec!["own".to_owned(); 3])),
+        "fixed_at" => Some(times(vec![NOON, NOON + SECOND, NOON + 2 * SECOND])),
+        "summary" => Some(texts(vec!["round half even".to_owned(), "restart it".to_owned(), "theirs".to_owned()])),
+        "outcome" => Some(texts(vec!["fixed".to_owned(), "wrong".to_owned(), "fixed".to_owned()])),
+        _ => None,
+    });
+    fixture.lake.append_side(Table::Fixes, fixes).await.unwrap();
+    fixture.embed(&hashed()).await;
+    let found = fixture.ask(Some(&hashed()), &about(TRACE, 2)).await;
+    assert_eq!(found[0].fingerprint, "own");
+    assert_eq!((found[0].distance, found[0].failure_count, found[0].trace_count), (Some(0.0), 2, 2));
+    assert!(
+        found[0].reason.starts_with("same fingerprint: 2 failures in 2 traces since 2026-11-23"),
+        "{}",
+        found[0].reason
+    );
+    assert_eq!(found[0].fix_summary.as_deref(), Some("round half even"));
+    assert_eq!(found[0].fixes.len(), 2);
+    assert!(found[1].fingerprint.starts_with("copy"), "{found:?}");
+    assert!(
+        found[1].reason.contains("same text") && found[1].reason.contains("1 more incident has this text"),
+        "{}",
+        found[1].reason
+    );
+    assert!(found[1].distance.unwrap() < 1e-5);
+    assert_eq!(found[1].example_trace_id.as_deref().map(|id| &id[..13]), Some("trace of copy"));
+}
+
+/// A request needs one question, and a trace id is 32 hex digits.
+#[tokio::test]
+async fn a_wrong_request_is_refused() {
+    let fixture = Fixture::new().await;
+    let none = fixture.ask_as("default", None, &SimilarRequest::default()).await;
+    assert!(matches!(none, Err(QueryError::Argument { .. })));
+    let both = SimilarRequest { text: Some("x".to_owned()), ..about(TRACE, 1) };
+    assert!(matches!(fixture.ask_as("default", None, &both).await, Err(QueryError::Argument { .. })));
+    let odd = SimilarRequest { trace_id: Some("xyz".to_owned()), ..SimilarRequest::default() };
+    assert!(matches!(fixture.ask_as("default", None, &odd).await, Err(QueryError::NotATraceId { .. })));
+}
+
+/// With the real model a question in other words finds its incident among others that share more words
+/// with it.
+#[tokio::test]
+async fn a_paraphrase_is_found_by_meaning() {
+    let Some(cache) = installed() else { return };
+    let model = Embedding::new("all-MiniLM-L6-v2", &cache);
+    let mut fixture = Fixture::new().await;
+    let messages = [
+        "SQL query timed out",
+        "decimal overflow: amount exceeds precision of currency",
+        "user session expired, please log in again",
+        "customer answered the survey with an unknown language",
+        "disk quota exceeded on volume data",
+    ];
+    let incidents: Vec<Incident> =
+        messages.iter().enumerate().map(|(n, message)| incident(&format!("f{n}"), message)).collect();
+    fixture.incidents(&incidents).await;
+    fixture.embed(&model).await;
+    for (question, expected) in [
+        ("there was no storage space left on the drive", "f4"),
+        ("nobody answered while reading from the database, too slow", "f0"),
+        ("people had to authenticate a second time", "f2"),
+    ] {
+        let found = fixture.ask(Some(&model), &about(question, 1)).await;
+        assert_eq!(fingerprints(&found), [expected], "{question}: {found:?}");
+        assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{}", found[0].reason);
+    }
+}
+
+/// Where the files of the default model are, or `None` after saying so; with `CI=true` they must be there.
+fn installed() -> Option<PathBuf> {
+    let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/tracerag");
+    let is_there = cache.join("models/all-MiniLM-L6-v2/model.onnx").is_file();
+    assert!(is_there || std::env::var("CI").as_deref() != Ok("true"), "run scripts/fetch-model.sh first");
+    if !is_there {
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("skipped: the sentence model is not installed; run scripts/fetch-model.sh");
+        }
+        return None;
+    }
+    Some(cache)
+}

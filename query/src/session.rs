@@ -1,0 +1,305 @@
+//! One session: one tenant, one head of the lake, read only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::common::ParamValues;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::{Instant, timeout_at};
+use tracerag_index::incidents::Embedding;
+use tracerag_index::{Head, Lake};
+
+use crate::bundle::Bundler;
+use crate::catalog::{CATALOG, LakeSchema, SCHEMA, catalogs};
+use crate::error::{QueryError, Result};
+use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
+use crate::links::LinkCache;
+use crate::search::{SimilarIncident, SimilarRequest};
+use crate::snapshot::Snapshot;
+use crate::statement;
+
+/// Batches computed before the reader asks for them.
+const BATCHES_AHEAD: usize = 2;
+
+/// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
+pub type Parameters = ParamValues;
+
+/// What a session may do.
+#[derive(Clone)]
+pub struct SessionOptions {
+    /// The tenant whose rows are seen; no others ever are.
+    pub tenant: String,
+    /// Bytes that a query may hold at once.
+    pub memory_limit: usize,
+    /// Time that a query may take, from planning to its last row.
+    pub time_limit: Duration,
+    /// Time after a trace's close until which rows are evidence of it; as in `[window].seal_after`.
+    pub seal_after: Duration,
+    /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
+    pub unredacted: bool,
+    /// What is kept from one session to the next; clones share it.
+    pub links: LinkCache,
+    /// The sentence model that similar incidents are looked for with; without one, words alone.
+    pub embedding: Option<Arc<Embedding>>,
+}
+
+impl SessionOptions {
+    /// A tenant with the default limits: 1 GiB, 60 s, sealed after 10 minutes.
+    pub fn new(tenant: impl Into<String>) -> Self {
+        Self {
+            tenant: tenant.into(),
+            memory_limit: 1 << 30,
+            time_limit: Duration::from_secs(60),
+            seal_after: Duration::from_secs(600),
+            unredacted: false,
+            links: LinkCache::default(),
+            embedding: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for SessionOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionOptions")
+            .field("tenant", &self.tenant)
+            .field("memory_limit", &self.memory_limit)
+            .field("time_limit", &self.time_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A DataFusion session over one head. It is cheap to open, and stays on its head.
+pub struct Session {
+    context: SessionContext,
+    bundler: Bundler,
+    memory_limit: usize,
+    time_limit: Duration,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("snapshot", self.snapshot()).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session on the newest head.
+    ///
+    /// # Errors
+    /// When `heads` cannot be read.
+    pub async fn open(lake: &Lake, options: SessionOptions) -> Result<Self> {
+        let head = lake.newest_head().await?;
+        Self::at(lake, Arc::new(head), options)
+    }
+
+    /// A session on a given head.
+    ///
+    /// # Errors
+    /// When the limits cannot be set up.
+    pub fn at(lake: &Lake, head: Arc<Head>, options: SessionOptions) -> Result<Self> {
+        let snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
+        let bundler = Bundler::new(snapshot.clone(), options.seal_after, options.links, options.embedding.clone());
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(options.memory_limit, 1.0).build_arc()?;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_relation_planners(vec![Arc::new(FunctionRelations)])
+            .with_query_planner(Arc::new(Planner { bundler: bundler.clone() }))
+            .build();
+        let context = SessionContext::new_with_state(state);
+        for scalar in scalars::all() {
+            context.register_udf(scalar);
+        }
+        let schema = LakeSchema::new(&snapshot, options.unredacted, options.embedding, &context.state())?;
+        context.register_catalog_list(catalogs(Arc::new(schema))?);
+        Ok(Self { context, bundler, memory_limit: options.memory_limit, time_limit: options.time_limit })
+    }
+
+    /// The head that the session reads, for its tenant.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.bundler.snapshot()
+    }
+
+    /// Assembles bundles of this session's head.
+    pub fn bundler(&self) -> &Bundler {
+        &self.bundler
+    }
+
+    /// The DataFusion context, for servers that speak a protocol of their own. Statements that come
+    /// through it are not checked: hand them to [`Session::plan`].
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Plans a statement without running it.
+    ///
+    /// # Errors
+    /// [`QueryError::ReadOnly`] for whatever is not a question, [`QueryError::Sql`] for what is wrong.
+    pub async fn plan(&self, query: &str) -> Result<LogicalPlan> {
+        let state = self.context.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let parsed = state.sql_to_statement(query, &dialect)?;
+        statement::refuse_changes(&parsed)?;
+        let plan = state.statement_to_plan(parsed).await?;
+        statement::verify(&plan)?;
+        Ok(plan)
+    }
+
+    /// Runs a statement. The answer comes as it is computed, and ends with an error when the session's
+    /// time or memory is used up.
+    ///
+    /// # Errors
+    /// As [`Session::plan`], and when parameters are missing.
+    pub async fn sql(&self, query: &str, parameters: Option<Parameters>) -> Result<SendableRecordBatchStream> {
+        let deadline = Instant::now() + self.time_limit;
+        let stream = async {
+            let plan = bind(self.plan(query).await?, parameters)?;
+            self.start(&plan).await
+        };
+        let stream = timeout_at(deadline, stream).await.map_err(|_| self.too_slow())??;
+        Ok(self.limited(stream, deadline))
+    }
+
+    /// Runs a plan of [`Session::plan`].
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn execute(
+        &self,
+        plan: LogicalPlan,
+        parameters: Option<Parameters>,
+    ) -> Result<SendableRecordBatchStream> {
+        let deadline = Instant::now() + self.time_limit;
+        statement::verify(&plan)?;
+        let plan = bind(plan, parameters)?;
+        let stream = timeout_at(deadline, self.start(&plan)).await.map_err(|_| self.too_slow())??;
+        Ok(self.limited(stream, deadline))
+    }
+
+    /// Runs a statement and gathers its answer.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn collect(&self, query: &str, parameters: Option<Parameters>) -> Result<Vec<RecordBatch>> {
+        Ok(self.sql(query, parameters).await?.try_collect().await?)
+    }
+
+    /// Incidents of the tenant that are like a text or a trace, most alike first.
+    ///
+    /// # Errors
+    /// As [`crate::search::similar`].
+    pub async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
+        self.bundler.similar(request).await
+    }
+
+    async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let state = self.context.state();
+        let physical = state.create_physical_plan(plan).await?;
+        execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error).into())
+    }
+
+    /// The answer is computed by a task of its own, which ends with the stream: an operator that computes for
+    /// long without giving way would otherwise keep the clock from being looked at.
+    fn limited(&self, mut computed: SendableRecordBatchStream, deadline: Instant) -> SendableRecordBatchStream {
+        let schema = computed.schema();
+        let mut answer = RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD);
+        let batches = answer.tx();
+        answer.spawn(async move {
+            while let Some(batch) = computed.next().await {
+                if batches.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let stream = answer.build();
+        let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
+        let limited = futures::stream::unfold(Some(stream), move |stream| async move {
+            let mut stream = stream?;
+            match timeout_at(deadline, stream.next()).await {
+                Ok(Some(Ok(batch))) => Some((Ok(batch), Some(stream))),
+                Ok(Some(Err(error))) => Some((Err(memory_error(error, bytes)), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(DataFusionError::from(QueryError::TimeLimit { seconds })), None)),
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, limited))
+    }
+
+    fn limit_error(&self, error: DataFusionError) -> DataFusionError {
+        memory_error(error, self.memory_limit)
+    }
+
+    fn too_slow(&self) -> QueryError {
+        QueryError::TimeLimit { seconds: self.time_limit.as_secs() }
+    }
+}
+
+fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {
+    let detail = match error.find_root() {
+        DataFusionError::ResourcesExhausted(detail) => detail.lines().next().unwrap_or_default().to_owned(),
+        _ => return error,
+    };
+    QueryError::MemoryLimit { bytes, detail }.into()
+}
+
+fn bind(plan: LogicalPlan, parameters: Option<Parameters>) -> Result<LogicalPlan> {
+    let names = plan.get_parameter_names()?;
+    let given: Vec<String> = match &parameters {
+        None => vec![],
+        Some(ParamValues::List(values)) => (1..=values.len()).map(|number| format!("${number}")).collect(),
+        Some(ParamValues::Map(values)) => values.keys().map(|name| format!("${name}")).collect(),
+    };
+    if let Some(missing) = names.iter().filter(|name| !given.contains(name)).min() {
+        return Err(QueryError::Parameters(format!("parameter {missing} has no value")));
+    }
+    if let Some(unused) = given.iter().find(|name| !names.contains(*name)) {
+        return Err(QueryError::Parameters(format!("the query has no parameter {unused}")));
+    }
+    match parameters {
+        Some(parameters) => Ok(plan.with_param_values(parameters)?),
+        None => Ok(plan),
+    }
+}
+
+/// DataFusion's planner with the table functions added.
+struct Planner {
+    bundler: Bundler,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Planner")
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        state: &SessionState,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let functions = FunctionPlanner::new(self.bundler.clone());
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(functions)]);
+        planner.create_physical_plan(plan, state).await
+    }
+}

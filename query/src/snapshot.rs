@@ -1,0 +1,129 @@
+//! One head of the lake as one tenant sees it. Every read of this crate goes through here, and the
+//! tenant's wall is put up here: each scan carries the tenant's filter.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, col, lit};
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+use lance::Dataset;
+use tracerag_index::{DatasetHead, Head, Lake};
+use tracerag_schemas::Table;
+
+use crate::error::{QueryError, Result};
+
+/// One head of the lake, for one tenant.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    lake: Lake,
+    head: Arc<Head>,
+    tenant: Arc<str>,
+}
+
+/// What to read of a table.
+#[derive(Debug, Default)]
+pub(crate) struct Read<'a> {
+    /// Columns; never empty.
+    pub columns: &'a [&'a str],
+    /// Rows, besides the tenant's: comparisons on plain columns only.
+    pub filter: Option<Expr>,
+    /// Ranges that rows must meet: datasets outside are not opened. Rows are not filtered by them.
+    pub ranges: Vec<Range>,
+}
+
+/// A closed interval of a time column, in ns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub column: String,
+    pub from: i64,
+    pub to: i64,
+}
+
+impl Range {
+    pub(crate) fn new(column: &str, from: i64, to: i64) -> Self {
+        Self { column: column.to_owned(), from, to }
+    }
+
+    /// Whether a dataset may hold a row within the range. Without knowledge of a column, it may.
+    pub(crate) fn may_meet(&self, dataset: &DatasetHead) -> bool {
+        let known =
+            if self.column == "ingested_at" { dataset.ingested_at } else { dataset.times.get(&self.column).copied() };
+        known.is_none_or(|(least, greatest)| self.from <= greatest && self.to >= least)
+    }
+}
+
+impl Snapshot {
+    /// A head of a lake, for a tenant.
+    pub fn new(lake: Lake, head: Arc<Head>, tenant: &str) -> Self {
+        Self { lake, head, tenant: Arc::from(tenant) }
+    }
+
+    /// The lake.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Arc<Head> {
+        &self.head
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// `tenant_id = TENANT`, which every scan carries.
+    pub(crate) fn wall(&self) -> Expr {
+        col("tenant_id").eq(lit(self.tenant.as_ref()))
+    }
+
+    /// Names and heads of a table's datasets that have rows and may meet all ranges, oldest first.
+    pub(crate) fn datasets(&self, table: Table, ranges: &[Range]) -> Vec<(String, DatasetHead)> {
+        self.head
+            .of(table)
+            .filter(|(_, dataset)| dataset.rows > 0 && ranges.iter().all(|range| range.may_meet(dataset)))
+            .map(|(name, dataset)| (name.to_owned(), dataset.clone()))
+            .collect()
+    }
+
+    /// A table's datasets, opened: at the head's versions, side tables at their newest.
+    pub(crate) async fn open(&self, table: Table, ranges: &[Range]) -> Result<Vec<Arc<Dataset>>> {
+        if table.is_side() {
+            return Ok(vec![self.lake.newest(table.name()).await?]);
+        }
+        let datasets = self.datasets(table, ranges);
+        let opened = datasets.iter().map(|(name, dataset)| self.lake.dataset(name, dataset.version));
+        Ok(try_join_all(opened).await?)
+    }
+
+    /// Reads rows of the tenant, dataset by dataset in the order of days; within one in no order.
+    pub(crate) async fn read(&self, table: Table, read: Read<'_>) -> Result<Vec<RecordBatch>> {
+        let filter = match read.filter {
+            Some(filter) => self.wall().and(filter),
+            None => self.wall(),
+        };
+        let datasets = self.open(table, &read.ranges).await?;
+        let scans = datasets.into_iter().map(|dataset| {
+            let filter = filter.clone();
+            async move {
+                let failed = |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) };
+                let mut scan = dataset.scan();
+                scan.project(read.columns).map_err(failed)?;
+                scan.filter_expr(filter);
+                scan.scan_in_order(false);
+                let stream = scan.try_into_stream().await.map_err(failed)?;
+                stream.try_collect::<Vec<_>>().await.map_err(failed)
+            }
+        });
+        let batches = try_join_all(scans).await?;
+        Ok(batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect())
+    }
+}
+
+/// A time as a literal of the lake's type.
+pub(crate) fn time_literal(ns: i64) -> Expr {
+    lit(ScalarValue::TimestampNanosecond(Some(ns), Some(Arc::from("UTC"))))
+}

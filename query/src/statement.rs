@@ -1,0 +1,52 @@
+//! Which statements are asked, and which would change something.
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SQLOptions;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+
+use crate::error::{QueryError, Result};
+
+/// Refuses every statement that is not a question. Done on the text's parse, before names are looked
+/// up, so that the answer is the same whether or not the thing to be changed exists.
+pub(crate) fn refuse_changes(statement: &Statement) -> Result<()> {
+    match statement {
+        Statement::Explain(explain) => refuse_changes(&explain.statement),
+        Statement::Statement(sql) => refuse_sql(sql),
+        Statement::CreateExternalTable(_) => Err(refused("CREATE EXTERNAL TABLE")),
+        Statement::CopyTo(_) => Err(refused("COPY")),
+        Statement::Reset(_) => Err(refused("RESET")),
+    }
+}
+
+fn refuse_sql(sql: &Sql) -> Result<()> {
+    match sql {
+        Sql::Explain { statement, .. } => refuse_sql(statement),
+        Sql::Query(_)
+        | Sql::ExplainTable { .. }
+        | Sql::ShowTables { .. }
+        | Sql::ShowColumns { .. }
+        | Sql::ShowFunctions { .. }
+        | Sql::ShowVariable { .. }
+        | Sql::ShowVariables { .. }
+        | Sql::ShowSchemas { .. }
+        | Sql::ShowDatabases { .. }
+        | Sql::ShowCatalogs { .. }
+        | Sql::ShowViews { .. }
+        | Sql::ShowCreate { .. } => Ok(()),
+        other => Err(refused(&other.to_string())),
+    }
+}
+
+/// Refuses plans that change something, wherever in the plan; what [`refuse_changes`] let through
+/// and the planner turned into a change has no other gate.
+pub(crate) fn verify(plan: &LogicalPlan) -> Result<()> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(plan).map_err(|error| refused(&error.strip_backtrace()))
+}
+
+/// Names the statement by its first words; the rest may be long, and may hold data.
+fn refused(statement: &str) -> QueryError {
+    let words: Vec<&str> = statement.split_whitespace().take(2).collect();
+    QueryError::ReadOnly { statement: words.join(" ") }
+}

@@ -1,0 +1,113 @@
+//! Tables for SQL: one provider unites a table's day datasets at the head's versions.
+//!
+//! What goes down into Lance: the tenant's wall (always), projection, limit, and comparisons of plain
+//! columns. What does not: anything that reads a map, a list or a struct. `LanceTableProvider` says
+//! that it can filter by any expression, but reads `attributes['k']` as a field of a struct and then
+//! fails, so it is only ever given what [`pushdown`] has let through.
+
+mod conform;
+mod logs;
+mod prune;
+mod pushdown;
+mod vectors;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use futures::future::try_join_all;
+use lance::Dataset;
+use lance::datafusion::LanceTableProvider;
+use tracerag_schemas::Table;
+
+pub(crate) use logs::LogsTable;
+pub(crate) use vectors::VectorsTable;
+
+use crate::snapshot::Snapshot;
+
+/// Columns of `dead_letters` that hold bytes as they came, not redacted.
+const UNREDACTED: [&str; 3] = ["key", "headers", "value"];
+
+/// A stored table at one head, behind the tenant's wall.
+#[derive(Debug)]
+pub(crate) struct LakeTable {
+    snapshot: Snapshot,
+    table: Table,
+    schema: SchemaRef,
+}
+
+impl LakeTable {
+    /// A table with the columns that everybody may read; `unredacted` adds those of dead letters
+    /// that hold bytes as they came.
+    pub(crate) fn new(snapshot: Snapshot, table: Table, unredacted: bool) -> Self {
+        let schema = table.lake_schema();
+        let schema = match table {
+            Table::DeadLetters if !unredacted => {
+                let open = |field: &&FieldRef| !UNREDACTED.contains(&field.name().as_str());
+                Arc::new(Schema::new(schema.fields().iter().filter(open).cloned().collect::<Vec<_>>()))
+            }
+            _ => schema,
+        };
+        Self { snapshot, table, schema }
+    }
+}
+
+/// Scans one dataset for rows of the wanted schema. The filters hold the tenant's wall.
+async fn scan_dataset(
+    state: &dyn Session,
+    dataset: Arc<Dataset>,
+    wanted: &SchemaRef,
+    walled: &[Expr],
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let provider = LanceTableProvider::new_with_ordering(dataset, false, false, false);
+    let stored = provider.schema();
+    // A day that an older release wrote may lack columns: they are read as null.
+    let present: Vec<usize> = wanted.fields().iter().filter_map(|field| stored.index_of(field.name()).ok()).collect();
+    let plan = provider.scan(state, Some(&present), walled, limit).await?;
+    conform::conform(plan, wanted)
+}
+
+#[async_trait]
+impl TableProvider for LakeTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| pushdown::support(filter, &self.schema)).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        let ranges = prune::ranges(filters);
+        let datasets = self.snapshot.open(self.table, &ranges).await?;
+        let mut walled = vec![self.snapshot.wall()];
+        walled.extend_from_slice(filters);
+        let scans = datasets.into_iter().map(|dataset| scan_dataset(state, dataset, &wanted, &walled, limit));
+        let scans = try_join_all(scans).await?;
+        match scans.len() {
+            0 => Ok(Arc::new(EmptyExec::new(wanted))),
+            _ => UnionExec::try_new(scans),
+        }
+    }
+}

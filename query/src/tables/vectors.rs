@@ -1,0 +1,94 @@
+//! `incident_vectors`: the vectors of the configured model, at their newest version.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use lance::Dataset;
+use tracerag_index::incidents::{Embedding, vectors};
+use tracerag_schemas::tables::timestamp;
+
+use super::pushdown;
+use crate::error::QueryError;
+use crate::snapshot::Snapshot;
+
+/// The vectors, behind the tenant's wall.
+pub(crate) struct VectorsTable {
+    snapshot: Snapshot,
+    embedding: Option<Arc<Embedding>>,
+    schema: SchemaRef,
+}
+
+impl std::fmt::Debug for VectorsTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("VectorsTable")
+    }
+}
+
+impl VectorsTable {
+    pub(crate) fn new(snapshot: Snapshot, embedding: Option<Arc<Embedding>>) -> Self {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        // Models differ in their dimension; a list holds any, so that the table looks the same for all.
+        let vector = DataType::List(Arc::new(Field::new("item", DataType::Float32, true)));
+        let schema = Arc::new(Schema::new(vec![
+            text("tenant_id"),
+            text("fingerprint"),
+            text("kind"),
+            text("text"),
+            text("title"),
+            text("service_name"),
+            text("exception_type"),
+            text("model"),
+            Field::new(vectors::VECTOR, vector, true),
+            Field::new("ingested_at", timestamp(), true),
+        ]));
+        Self { snapshot, embedding, schema }
+    }
+
+    /// The table of the configured model; `None` without a model, or before it has embedded anything.
+    async fn dataset(&self) -> Result<Option<Arc<Dataset>>> {
+        let Some(embedding) = &self.embedding else { return Ok(None) };
+        match vectors::open(self.snapshot.lake(), embedding).await {
+            Ok(dataset) => Ok(dataset),
+            Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => Ok(None),
+            Err(error) => Err(QueryError::from(error).into()),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for VectorsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|filter| pushdown::support(filter, &self.schema)).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let wanted = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => Arc::clone(&self.schema),
+        };
+        let Some(dataset) = self.dataset().await? else { return Ok(Arc::new(EmptyExec::new(wanted))) };
+        let mut walled = vec![self.snapshot.wall()];
+        walled.extend_from_slice(filters);
+        super::scan_dataset(state, dataset, &wanted, &walled, limit).await
+    }
+}

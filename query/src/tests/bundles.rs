@@ -1,0 +1,136 @@
+//! Bundles: content, order, seal, storage.
+
+use serde_json::{Value, json};
+use tracerag_schemas::Table;
+use tracerag_schemas::bundle::content_id;
+use tracerag_schemas::time::SECOND;
+
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, example};
+use crate::{QueryError, bundle};
+
+/// The failing checkout's bundle holds everything that explains it, in the stated order.
+#[tokio::test]
+async fn the_bundle_carries_the_evidence() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = lake.session("acme").await;
+    let bundle = bundle::assemble(&session, FAILING).await.unwrap();
+    insta::assert_json_snapshot!("failing_checkout", bundle);
+    let page = bundle::markdown::view(&bundle, 4_000);
+    insta::assert_snapshot!("failing_checkout_markdown", page);
+}
+
+/// The id is the hash of the canonical evidence, also after a round trip through text, and does not
+/// change with what stands under `context`.
+#[tokio::test]
+async fn the_id_is_the_evidences_hash() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = lake.session("acme").await;
+    let mut bundle = bundle::assemble(&session, FAILING).await.unwrap();
+    assert!(bundle.is_intact());
+    let text: Value = serde_json::from_str(&serde_json::to_string(&bundle).unwrap()).unwrap();
+    assert_eq!(content_id(&text["evidence"]).unwrap(), bundle.bundle_id);
+    bundle.context.position += 1;
+    assert!(bundle.is_intact());
+    bundle.evidence.spans[0].name = Some("changed".to_owned());
+    assert!(!bundle.is_intact());
+}
+
+/// The same rows written in the opposite order, and a lake that holds more since, give the same bytes.
+#[tokio::test]
+async fn sealed_bytes_depend_on_the_evidence_alone() {
+    let one = TestLake::example(false, 10_000).await;
+    let other = TestLake::example(true, 10_000).await;
+    let first = bundle::assemble(&one.session("acme").await, FAILING).await.unwrap();
+    let second = bundle::assemble(&other.session("acme").await, FAILING).await.unwrap();
+    assert_eq!(first.bundle_id, second.bundle_id);
+    // A log record of the trace that comes after the seal is no evidence of this revision.
+    let late = json!({"tenant_id": "acme", "time": at(3), "trace_id": FAILING, "service_name": "payments", "body": "too late",
+        "ingested_at": at(9_000), "attributes": {}, "attributes_types": {}, "resource_attributes": {}});
+    one.write(&[(Table::Logs, vec![late])], NOON + 20_000 * SECOND).await;
+    let third = bundle::assemble(&one.session("acme").await, FAILING).await.unwrap();
+    assert_eq!(third.bundle_id, first.bundle_id);
+    assert!(third.context.position > first.context.position);
+}
+
+/// A revision is sealed once the stream time of every partition has passed its time, not before.
+#[tokio::test]
+async fn the_seal_waits_for_stream_time() {
+    let limit = 6 + 600;
+    for (stream_time, sealed) in [(100, false), (limit, false), (limit + 1, true)] {
+        let lake = TestLake::example(false, stream_time).await;
+        let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+        assert_eq!(bundle.evidence.sealed, sealed, "at {stream_time}");
+    }
+}
+
+/// A bundle that was handed out stays under its id, says what it replaces, and can be pinned.
+#[tokio::test]
+async fn stored_bundles_stay() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let open = bundle::store(&session, bundle::assemble(&session, FAILING).await.unwrap()).await.unwrap();
+    assert_eq!(open.context.supersedes, None);
+    lake.write(&[], NOON + 10_000 * SECOND).await;
+    let session = lake.session("acme").await;
+    let sealed = bundle::store(&session, bundle::assemble(&session, FAILING).await.unwrap()).await.unwrap();
+    assert_ne!(sealed.bundle_id, open.bundle_id);
+    assert_eq!(sealed.context.supersedes.as_ref(), Some(&open.bundle_id));
+    bundle::store(&session, sealed.clone()).await.unwrap();
+    assert_eq!(bundle::by_id(&session, &open.bundle_id).await.unwrap(), open);
+    bundle::pin(&session, &open.bundle_id, true).await.unwrap();
+    let stored = ask(&session, "select bundle_id, sealed, pinned from bundles order by sealed").await;
+    assert_eq!(
+        stored,
+        json!([{"bundle_id": open.bundle_id, "sealed": false, "pinned": true},
+               {"bundle_id": sealed.bundle_id, "sealed": true, "pinned": false}])
+    );
+    let error = bundle::by_id(&session, "sha256:00").await.unwrap_err();
+    assert!(matches!(error, QueryError::BundleUnknown { .. }), "{error}");
+}
+
+/// There is never an empty bundle: an open trace, an unknown one and an expired one each say so.
+#[tokio::test]
+async fn absent_traces_say_why() {
+    let lake = TestLake::example(false, 510).await;
+    let session = lake.session("acme").await;
+    let open = bundle::assemble(&session, "4ef7651916cd43dd8448eb211c80319c").await.unwrap_err();
+    assert!(matches!(open, QueryError::TraceOpen { wait_seconds: 1.., .. }), "{open}");
+    let unknown = bundle::assemble(&session, "ffffffffffffffffffffffffffffffff").await.unwrap_err();
+    assert_eq!(unknown.code(), Some("trace-unknown"));
+    assert!(matches!(unknown, QueryError::TraceUnknown { .. }), "{unknown}");
+    // A bundle that outlives its rows: stored here, asked for in a lake whose rows are gone.
+    let stored = bundle::store(&session, bundle::assemble(&session, GOOD).await.unwrap()).await.unwrap();
+    let empty = TestLake::empty().await;
+    let row = ask(&session, "select * from bundles").await;
+    let row = super::lake::batch(Table::Bundles, row.as_array().unwrap());
+    empty.lake.append_side(Table::Bundles, row).await.unwrap();
+    let expired = bundle::assemble(&empty.session("acme").await, GOOD).await.unwrap_err();
+    assert!(matches!(&expired, QueryError::Expired { bundle_id, .. } if *bundle_id == stored.bundle_id), "{expired}");
+}
+
+/// What has no room is counted, never cut silently: points, records without ids, and lines of the page.
+#[tokio::test]
+async fn what_is_left_out_is_counted() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    let points = |i: i64| {
+        json!({"tenant_id": "acme", "time": at(i - 40), "name": "jvm.memory.used", "kind": "GAUGE",
+        "service_name": "payments", "service_instance_id": "payments-b-1", "value": 1.0, "attributes": {},
+        "attributes_types": {}, "exemplars": [], "ingested_at": at(0)})
+    };
+    let logs = |i: i64| {
+        json!({"tenant_id": "acme", "time": at(2), "service_name": "payments", "body": format!("line {i}"),
+        "severity_number": 9, "ingested_at": at(3), "attributes": {}, "attributes_types": {}, "resource_attributes": {}})
+    };
+    tables.push((Table::Metrics, (0..80).map(points).collect()));
+    tables.push((Table::Logs, (0..210).map(logs).collect()));
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    assert_eq!(bundle.evidence.omitted["metrics.points"].omitted, 20);
+    assert_eq!(bundle.evidence.omitted["logs.time"].omitted, 11);
+    // The warning is kept before all that say less.
+    assert!(bundle.evidence.logs.iter().any(|log| log.body == json!("pool exhausted")));
+    let page = bundle::markdown::view(&bundle, 400);
+    assert!(page.contains("failure:0") && page.contains("## Left out"), "{page}");
+    assert!(page.contains("(199 like this)") || page.contains("more in the JSON form"), "{page}");
+}

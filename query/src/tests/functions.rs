@@ -1,0 +1,98 @@
+//! Table functions and scalars.
+
+use datafusion::common::{ParamValues, ScalarValue};
+use serde_json::json;
+
+use super::lake::{FAILING, TestLake, ask, rows};
+use crate::{QueryError, bundle};
+
+/// A trace comes back in tree order, with depth, self time and critical path.
+#[tokio::test]
+async fn trees_are_in_order() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let query = format!("select name, depth, self_time_ns, on_critical_path from trace_tree('{FAILING}')");
+    assert_eq!(
+        ask(&session, &query).await,
+        json!([
+            {"name": "POST /checkout", "depth": 0, "self_time_ns": 2_000_000_000, "on_critical_path": true},
+            {"name": "charge", "depth": 1, "self_time_ns": 2_000_000_000, "on_critical_path": true},
+        ])
+    );
+    let query = format!("select t.name from trace_tree(lower(upper('{FAILING}'))) as t where t.depth = 1");
+    assert_eq!(ask(&session, &query).await, json!([{"name": "charge"}]));
+}
+
+/// Bound parameters reach the arguments of table functions, by position and by name, and beside
+/// others of the same query.
+#[tokio::test]
+async fn parameters_are_bound_in_arguments() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let id = ScalarValue::from(FAILING);
+    let by_position = ParamValues::from(vec![id.clone(), ScalarValue::from(1_i64)]);
+    let answer = session.collect("select name from trace_tree($1) where depth = $2", Some(by_position)).await.unwrap();
+    assert_eq!(rows(answer), json!([{"name": "charge"}]));
+    let by_name = ParamValues::from(vec![("trace", id)]);
+    let answer = session.collect("select sealed from evidence_bundle($trace)", Some(by_name)).await.unwrap();
+    assert_eq!(rows(answer), json!([{"sealed": false}]));
+    let error = session.collect("select 1 from evidence_bundle($1)", None).await.unwrap_err();
+    assert!(matches!(error, QueryError::Parameters(_)), "{error}");
+    let too_many = ParamValues::from(vec![ScalarValue::from(1_i64)]);
+    let error = session.collect("select 1", Some(too_many)).await.unwrap_err();
+    assert!(matches!(error, QueryError::Parameters(_)), "{error}");
+}
+
+/// Wrong arguments are refused with the usage, and a text that is no trace id with what one is.
+#[tokio::test]
+async fn wrong_arguments_say_what_is_right() {
+    let lake = TestLake::empty().await;
+    let session = lake.session("acme").await;
+    for query in [
+        "select * from evidence_bundle()",
+        "select * from evidence_bundle('a', 'b')",
+        "select * from evidence_bundle(null)",
+        "select * from evidence_bundle(5)",
+        "select * from trace_tree(name)",
+        "select * from similar_incidents('x', 0)",
+        "select * from similar_incidents('x', 'many')",
+    ] {
+        let error = session.collect(query, None).await.unwrap_err();
+        assert!(matches!(error, QueryError::Argument { .. }), "{query}: {error}");
+    }
+    let error = session.collect("select * from evidence_bundle('nonsense')", None).await.unwrap_err();
+    assert!(matches!(error, QueryError::NotATraceId { .. }), "{error}");
+}
+
+/// What SQL's function gives is the bundle that the library assembles.
+#[tokio::test]
+async fn the_function_gives_the_bundle() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = lake.session("acme").await;
+    let answer = ask(&session, &format!("select * from evidence_bundle('{}')", FAILING.to_uppercase())).await;
+    let assembled = bundle::assemble(&session, FAILING).await.unwrap();
+    assert_eq!(answer[0]["bundle_id"], json!(assembled.bundle_id));
+    assert_eq!((&answer[0]["revision"], &answer[0]["sealed"]), (&json!(2), &json!(true)));
+    let query = format!(
+        "select json_get(bundle, 'evidence', 'spans', 1, 'name') as name,
+                         json_get_int(bundle, 'evidence', 'trace', 'revision') as revision
+                         from evidence_bundle('{FAILING}')"
+    );
+    assert_eq!(ask(&session, &query).await, json!([{"name": "charge", "revision": 2}]));
+}
+
+/// The scalars, on values, nulls and what they cannot read.
+#[tokio::test]
+async fn scalars_compute() {
+    let lake = TestLake::empty().await;
+    let session = lake.session("acme").await;
+    let query = "select hex(unhex('AC1D')) as h, unhex('zz') as bad, hex(null) as nothing,
+                 json_get('{\"a\": [1, {\"b\": \"x\"}]}', 'a', 1, 'b') as text, json_get('{\"a\": [1]}', 'a') as list,
+                 json_get('no json', 'a') as broken, json_get_float('{\"a\": 1.5}', 'a') as f,
+                 json_get_bool('{\"a\": true}', 'a') as b, json_get_int('[7]', 0) as i, json_get_int('[7]', 9) as beyond";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([{"h": "ac1d", "bad": null, "nothing": null, "text": "x", "list": "[1]", "broken": null, "f": 1.5, "b": true,
+                "i": 7, "beyond": null}])
+    );
+}

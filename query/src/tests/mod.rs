@@ -1,0 +1,9 @@
+//! Tests on a small lake that is written as the pipeline writes it.
+
+#![allow(clippy::unwrap_used)]
+
+mod bundles;
+mod functions;
+mod lake;
+mod sql;
+mod tenants;

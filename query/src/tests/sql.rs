@@ -1,0 +1,214 @@
+//! SQL over stored tables and views.
+
+use std::collections::HashSet;
+
+use datafusion::physical_plan::displayable;
+use serde_json::{Value, json};
+
+use super::lake::{FAILING, GOOD, TestLake, ask, at};
+use crate::{QueryError, Session};
+
+/// Days of `spans` that a query's plan would open.
+async fn opened(session: &Session, query: &str) -> usize {
+    let plan = session.plan(query).await.unwrap();
+    let physical = session.context().state().create_physical_plan(&plan).await.unwrap();
+    let text = displayable(physical.as_ref()).indent(true).to_string();
+    // A dataset may be read twice: the filter's columns first, the others for the rows that are left.
+    let datasets = text.split("LanceRead: uri=").skip(1).filter_map(|rest| rest.split(',').next());
+    datasets.collect::<HashSet<_>>().len()
+}
+
+/// Rows of all days are one table: counted, filtered and projected as such, maps included.
+#[tokio::test]
+async fn a_table_unites_its_days() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    assert_eq!(ask(&session, "select count(*) as n from spans").await, json!([{"n": 4}]));
+    let query = "select trace_id, http_response_status_code as code from spans
+                 where attributes['http.route'] = '/checkout' order by start_time";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([{"trace_id": GOOD, "code": null}, {"trace_id": FAILING, "code": 502}])
+    );
+    let query = "select count(*) as n from spans where attr(attributes, 'http.route') is not null and kind = 'SERVER'";
+    assert_eq!(ask(&session, query).await, json!([{"n": 2}]));
+    let query = "select name from spans where name in ('charge', 'x') or duration_ns < 0 limit 1";
+    assert_eq!(ask(&session, query).await, json!([{"name": "charge"}]));
+}
+
+/// A bound on a time column keeps days unopened, however it is written; the answer stays right.
+#[tokio::test]
+async fn time_bounds_prune_days() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    assert_eq!(opened(&session, "select name from spans").await, 2);
+    for bound in [
+        "start_time >= '2026-11-23T00:00:00Z'",
+        "start_time >= timestamp '2026-11-23T00:00:00'",
+        "start_time > timestamp '2026-11-24 00:00:00' - interval '1 day'",
+        "ingested_at >= '2026-11-23'",
+        "start_time between '2026-11-23T00:00:00Z' and '2026-11-24T00:00:00Z'",
+    ] {
+        let query = format!("select name from spans where {bound}");
+        assert_eq!(opened(&session, &query).await, 1, "{bound}");
+        let query = format!("select count(*) as n from spans where {bound}");
+        assert_eq!(ask(&session, &query).await, json!([{"n": 3}]), "{bound}");
+    }
+    assert_eq!(opened(&session, "select trace_id from traces where start_time >= '2026-11-24T00:00:00Z'").await, 2);
+}
+
+/// `traces` shows the newest revision of each trace, `trace_revisions` all.
+#[tokio::test]
+async fn traces_are_the_newest_revisions() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let newest = ask(&session, "select trace_id, revision, status from traces order by start_time").await;
+    assert_eq!(
+        newest,
+        json!([{"trace_id": GOOD, "revision": 1, "status": "UNSET"}, {"trace_id": FAILING, "revision": 2, "status": "ERROR"}])
+    );
+    // A filter that only an older revision meets finds nothing.
+    assert_eq!(
+        ask(&session, "select trace_id from traces where span_count = 1 and start_time > '2026-11-23'").await,
+        json!([])
+    );
+    assert_eq!(ask(&session, "select count(*) as n from trace_revisions").await, json!([{"n": 3}]));
+}
+
+/// A flag holds until the next change of its key, an evaluation only at its moment; a deletion ends
+/// what was before it and is no flag itself. Builds likewise.
+#[tokio::test]
+async fn validity_ends_with_the_next_change() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let flags = ask(&session, "select variant, source, valid_from, valid_to from flags order by valid_from").await;
+    assert_eq!(
+        flags,
+        json!([
+            {"variant": "lenient", "source": "change", "valid_from": at(-3600), "valid_to": at(-60)},
+            {"variant": "strict", "source": "change", "valid_from": at(-60), "valid_to": at(600)},
+            {"variant": "strict", "source": "evaluation", "valid_from": at(1), "valid_to": at(1)},
+        ])
+    );
+    assert_eq!(ask(&session, "select count(*) as n from flag_events").await, json!([{"n": 4}]));
+    let builds = ask(&session, "select version, valid_to from builds order by valid_from").await;
+    assert_eq!(builds, json!([{"version": "1.8.2", "valid_to": at(-600)}, {"version": "1.9.0", "valid_to": null}]));
+}
+
+/// An incident's counts are summed; its title is that of its first failure.
+#[tokio::test]
+async fn incidents_sum_their_counts() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let query =
+        "select fingerprint, title, failure_count, trace_count, first_seen, last_seen, versions, example_trace_ids
+                 from incidents";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([{"fingerprint": "abcd", "title": "OverflowError: decimal overflow", "failure_count": 5, "trace_count": 2,
+                "first_seen": at(3), "last_seen": at(9), "versions": ["1.8.2", "1.9.0"],
+                "example_trace_ids": [FAILING, GOOD]}])
+    );
+}
+
+/// `joined_by` says what is in the lake of a record's trace, and is only looked up where it is asked for.
+#[tokio::test]
+async fn joined_by_is_looked_up_when_asked() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let query = "select body, joined_by from logs order by body";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([
+            {"body": "[{\"intValue\":\"1\"}]", "joined_by": "trace"}, {"body": "decimal overflow", "joined_by": "ids"},
+            {"body": "early", "joined_by": null}, {"body": "elsewhere", "joined_by": null},
+            {"body": "pool exhausted", "joined_by": null},
+        ])
+    );
+    assert_eq!(ask(&session, "select count(*) as n from logs where joined_by = 'ids'").await, json!([{"n": 1}]));
+    assert_eq!(opened(&session, "select body from logs").await, 1);
+    assert!(opened(&session, "select body, joined_by from logs").await > 1);
+    let Value::Array(all) = ask(&session, "select * from logs").await else { panic!("no rows") };
+    assert_eq!(all.len(), 5);
+}
+
+/// Whatever would change something or reach out of the lake is refused, and the answer says so.
+#[tokio::test]
+async fn changes_are_refused() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    for statement in [
+        "insert into spans values (1)",
+        "insert into nowhere select * from spans",
+        "delete from spans",
+        "update spans set name = 'x'",
+        "drop table spans",
+        "create table t as select 1",
+        "create view v as select 1",
+        "create external table t stored as csv location '/etc/passwd'",
+        "copy spans to '/tmp/x.csv'",
+        "copy (select 1) to '/tmp/x.json' stored as json",
+        "explain analyze insert into spans values (1)",
+        "explain copy spans to '/tmp/x.csv'",
+        "set datafusion.execution.batch_size = 1",
+        "reset datafusion.execution.batch_size",
+        "truncate table spans",
+        "prepare p as select 1",
+        "create function f() returns int return 1",
+        "begin",
+    ] {
+        let refusal = session.sql(statement, None).await.err().unwrap_or_else(|| panic!("{statement} ran"));
+        assert!(matches!(refusal, QueryError::ReadOnly { .. }), "{statement}: {refusal}");
+        assert!(refusal.to_string().starts_with("the lake is read only: "), "{refusal}");
+    }
+    for statement in
+        ["select * from '/etc/passwd'", "select * from read_csv('/etc/passwd')", "select * into t from spans"]
+    {
+        assert!(session.sql(statement, None).await.is_err(), "{statement} ran");
+    }
+    for statement in ["show tables", "describe spans", "explain select 1", "explain analyze select count(*) from spans"]
+    {
+        assert!(session.collect(statement, None).await.is_ok(), "{statement} was refused");
+    }
+}
+
+/// Names of the contract are columns without quotes, and unredacted bytes are none.
+#[tokio::test]
+async fn the_schema_is_the_contracts() {
+    let lake = TestLake::empty().await;
+    let session = lake.session("acme").await;
+    for query in [
+        "select time, name, kind, value, value_int, count, sum, min, max, bounds, buckets, scale, flags from metrics",
+        "select kind, key, variant, value, valid_from, valid_to, source, reason, version from flags",
+        "select time, body, severity_text, joined_by from logs",
+        "select reason, detail, size_bytes, timestamp from dead_letters",
+        "select time, principal, interface, operation, arguments, rows, bytes, outcome from audit",
+        "select bundle_id, position, pinned, bundle from bundles",
+        "select fix_id, fingerprint, summary, outcome from fixes",
+        "select fingerprint, title, text, versions from incidents",
+        "select trace_id, services, flags_in_effect, closed_at from traces",
+    ] {
+        assert_eq!(ask(&session, query).await, json!([]), "{query}");
+    }
+    let refusal = session.collect("select value from dead_letters", None).await.unwrap_err();
+    assert!(matches!(refusal, QueryError::Sql(_)), "{refusal}");
+    let zone =
+        ask(&session, "select arrow_typeof(now()) as t, extract(hour from timestamp '2026-11-23T12:00:00Z') as h")
+            .await;
+    assert_eq!(zone[0]["h"], json!(12));
+    let tables = ask(&session, "select table_name from information_schema.tables where table_schema = 'public'").await;
+    assert!(tables.as_array().unwrap().iter().any(|row| row["table_name"] == "incidents"), "{tables}");
+}
+
+/// A query that takes too long ends with an error that says what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_queries_are_stopped() {
+    let lake = TestLake::empty().await;
+    let mut options = crate::SessionOptions::new("acme");
+    options.time_limit = std::time::Duration::from_millis(200);
+    let session = Session::open(&lake.lake, options).await.unwrap();
+    let query =
+        "select count(*) from generate_series(1, 300) a, generate_series(1, 1000000000) b where a.value + b.value = 7";
+    let error = session.collect(query, None).await.unwrap_err();
+    assert!(matches!(error, QueryError::TimeLimit { .. }), "{error}");
+}

@@ -1,0 +1,84 @@
+//! Views over the stored tables. Stored rows are events and never change; what looks like a change
+//! (the newest revision, `valid_to`, an incident's counts) is computed here.
+
+/// A view: its name and its query over the base tables.
+pub(crate) struct View {
+    pub name: &'static str,
+    pub query: &'static str,
+}
+
+/// Every view.
+pub(crate) const VIEWS: [View; 5] = [
+    // An anti join against the few traces that have a later revision, not a window over all rows: so
+    // a filter goes down to the scan and prunes days.
+    View {
+        name: "traces",
+        query: "select t.* from trace_revisions t left anti join (
+                  select trace_id, max(revision) as newest from trace_revisions where revision > 1 group by trace_id
+                ) n on t.trace_id = n.trace_id and t.revision < n.newest",
+    },
+    // A change holds until the next change of the same key for the same service, instance and
+    // environment. An evaluation tells of one moment: another may see another variant.
+    View {
+        name: "flags",
+        query: "select tenant_id, kind, key, variant, value, service_name, service_instance_id,
+                  deployment_environment_name, valid_from, valid_to, source, trace_id, span_id, reason,
+                  provider_name, set_id, version, digest, kafka_topic, kafka_partition, kafka_offset, ingested_at
+                from (
+                  select *, lead(valid_from) over (
+                      partition by kind, key, service_name, service_instance_id, deployment_environment_name
+                      order by valid_from, kafka_topic, kafka_partition, kafka_offset) as valid_to
+                    from flag_events where source is distinct from 'evaluation'
+                  union all
+                  select *, valid_from as valid_to from flag_events where source = 'evaluation'
+                ) where variant is not null or value is not null or digest is not null",
+    },
+    View {
+        name: "builds",
+        query: "select tenant_id, service_name, service_instance_id, deployment_environment_name, version, git_sha,
+                  build_number, artifact, lockfile_digests, schema_migrations, valid_from, valid_to, source,
+                  event_type, kafka_topic, kafka_partition, kafka_offset, ingested_at
+                from (
+                  select *, lead(valid_from) over (
+                      partition by service_name, service_instance_id, deployment_environment_name
+                      order by valid_from, kafka_topic, kafka_partition, kafka_offset) as valid_to
+                    from build_events
+                ) where removed is not true",
+    },
+    // Rules of people come last: a merged fingerprint counts for its target.
+    View {
+        name: "incidents",
+        query: "select i.*, v.model from (
+                select tenant_id, fingerprint,
+                  first_value(title order by own desc, ingested_at, first_seen) as title,
+                  first_value(service_name order by own desc, ingested_at, first_seen) as service_name,
+                  first_value(exception_type order by own desc, ingested_at, first_seen) as exception_type,
+                  first_value(text order by own desc, ingested_at, first_seen) as text,
+                  min(first_seen) as first_seen, max(last_seen) as last_seen,
+                  sum(failure_count) as failure_count, sum(trace_count) as trace_count,
+                  array_sort(array_distinct(flatten(array_agg(versions) filter (where versions is not null)))) as versions,
+                  array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
+                    filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids
+                from (
+                  select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
+                    c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
+                    c.trace_count, c.versions, c.example_trace_ids, c.ingested_at
+                  from incident_counts c left join (
+                    select fingerprint, target from (
+                      select fingerprint, target, action,
+                        row_number() over (partition by fingerprint order by created_at desc) as newest
+                      from grouping_rules) where newest = 1 and action = 'merge'
+                  ) r on c.fingerprint = r.fingerprint
+                ) group by tenant_id, fingerprint
+                ) i left join (
+                  select fingerprint, max(model) as model from incident_vectors group by fingerprint
+                ) v on i.fingerprint = v.fingerprint",
+    },
+    // Pinning appends a row, so the newest row of a bundle holds.
+    View {
+        name: "bundles",
+        query: "select tenant_id, bundle_id, trace_id, revision, position, created_at, sealed, pinned, supersedes, bundle
+                from (select *, row_number() over (partition by bundle_id order by created_at desc) as newest
+                      from bundle_events) where newest = 1",
+    },
+];
