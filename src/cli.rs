@@ -1,0 +1,115 @@
+//! The command line. Data goes to stdout, progress and logs to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::config::{Config, Overrides};
+use crate::error::Error;
+
+/// Turns the telemetry that you already have into evidence that can be queried, compared, cited and verified.
+#[derive(Debug, Parser)]
+#[command(name = "tracerag", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Configuration file [default: $TRACERAG_CONFIG, else ./tracerag.toml where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lake: a folder or s3://bucket/path
+    #[arg(long, global = true, value_name = "PATH")]
+    lake: Option<String>,
+    /// Tenant to read [default: the configuration's tenant.default]
+    #[arg(long, global = true, value_name = "NAME")]
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the main job on an embedded broker with sample telemetry
+    Demo(commands::demo::DemoArgs),
+    /// Run a pipeline worker on Kafka until a signal
+    Run,
+    /// Run the same stages from files, without a broker
+    Replay(commands::replay::ReplayArgs),
+    /// Ask the lake with SQL
+    Sql(commands::sql::SqlArgs),
+    /// Find similar incidents
+    Similar(commands::similar::SimilarArgs),
+    /// Print the evidence bundle of a trace
+    Bundle(commands::bundle::BundleArgs),
+    /// Show what the pipeline has taken and where it stands
+    Status(commands::status::StatusArgs),
+}
+
+/// Formats of `sql`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// An array of objects, a row an object
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+    /// Arrow IPC stream
+    Arrow,
+}
+
+/// What every command gets.
+pub(crate) struct Context {
+    /// The whole configuration.
+    pub config: Config,
+    /// The tenant that is read.
+    pub tenant: String,
+}
+
+/// Parses the command line, runs the command and says how it ended: 0 done, 1 failed, 2 wrong use.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::telemetry::init_logs(matches!(cli.command, Command::Run));
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::output::error(&error);
+            crate::exit(if error.is_wrong_use() { crate::WRONG_USE } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Error> {
+    let overrides = Overrides {
+        config: cli.global.config.clone(),
+        lake: cli.global.lake.clone(),
+        tenant: cli.global.tenant.clone(),
+    };
+    let config = Config::load(&overrides)?;
+    let tenant = overrides.tenant.clone().unwrap_or_else(|| config.tenant.default.clone());
+    let context = Context { config, tenant };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { what: String::from("start the async runtime"), source })?;
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => commands::demo::run(context, args, overrides.lake.is_some()).await,
+            Command::Run => commands::run::run(context).await,
+            Command::Replay(args) => commands::replay::run(context, args).await,
+            Command::Sql(args) => commands::sql::run(context, args).await,
+            Command::Similar(args) => commands::similar::run(context, args).await,
+            Command::Bundle(args) => commands::bundle::run(context, args).await,
+            Command::Status(args) => commands::status::run(context, args).await,
+        }
+    });
+    // A query that was stopped may still compute; nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}

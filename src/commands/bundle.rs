@@ -1,0 +1,77 @@
+//! `tracerag bundle`: the evidence of one trace, stored and printed.
+
+use clap::{Args, Subcommand, ValueEnum};
+use tracerag_query::bundle;
+
+use crate::cli::Context;
+use crate::error::Error;
+use crate::output;
+
+/// Tokens of a Markdown view, about four bytes each: what most agents accept as one result.
+const MARKDOWN_TOKENS: usize = 8_000;
+
+/// Options of `bundle`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BundleArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// How the bundle is printed
+    #[arg(long, value_enum, default_value_t = BundleFormat::Json)]
+    format: BundleFormat,
+    /// A trace id, or the id of a bundle that was handed out (sha256:...)
+    #[arg(value_name = "TRACE_ID|BUNDLE_ID", required = true)]
+    id: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Keep a bundle beyond retention
+    Pin {
+        /// sha256:...
+        bundle_id: String,
+    },
+    /// Let retention have a bundle again
+    Unpin {
+        /// sha256:...
+        bundle_id: String,
+    },
+}
+
+/// Formats of `bundle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BundleFormat {
+    /// The whole bundle
+    Json,
+    /// A view for people and models: the failing path first
+    Markdown,
+}
+
+/// Prints the bundle of a trace, and stores what it hands out.
+pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error> {
+    let session = super::session(&context).await?;
+    match (args.action, args.id) {
+        (Some(Action::Pin { bundle_id }), _) => pin(&session, &bundle_id, true).await,
+        (Some(Action::Unpin { bundle_id }), _) => pin(&session, &bundle_id, false).await,
+        (None, Some(id)) => {
+            let bundle = match id.starts_with("sha256:") {
+                true => bundle::by_id(&session, &id).await?,
+                false => bundle::store(&session, bundle::assemble(&session, &id).await?).await?,
+            };
+            match args.format {
+                BundleFormat::Json => {
+                    let text = serde_json::to_string_pretty(&bundle).map_err(tracerag_query::QueryError::from)?;
+                    output::data(&format!("{text}\n"))
+                }
+                BundleFormat::Markdown => output::data(&bundle::markdown::view(&bundle, MARKDOWN_TOKENS)),
+            }
+        }
+        (None, None) => Err(Error::Usage(String::from("give a trace id or a bundle id"))),
+    }
+}
+
+async fn pin(session: &tracerag_query::Session, bundle_id: &str, pinned: bool) -> Result<(), Error> {
+    bundle::pin(session, bundle_id, pinned).await?;
+    output::note(&format!("{bundle_id} is {}", if pinned { "pinned" } else { "no longer pinned" }));
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! `tracerag demo`: the main job on an embedded broker with the bundled sample telemetry.
+//!
+//! The broker is librdkafka's mock cluster: the real protocol on a loopback port, in memory. It keeps some
+//! megabytes a partition and then drops the oldest, so a record is published only when the pipeline has taken
+//! those before it. It is for trying out.
+
+mod sample;
+mod story;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::{ClientConfig, error::KafkaError};
+use tokio::runtime::Handle;
+use tracerag_index::incidents::Indexer;
+use tracerag_index::{MaintainOptions, maintain};
+use tracerag_ingest::source::files::{FileRecord, Replay};
+use tracerag_ingest::source::{Encoding, Signal};
+
+use crate::cli::Context;
+use crate::config::Config;
+use crate::error::Error;
+use crate::output;
+use crate::pipeline::Pipeline;
+use crate::telemetry::Readiness;
+use crate::worker::Worker;
+
+/// Partitions of each topic: enough that a trace has to find itself.
+const PARTITIONS: i32 = 2;
+/// Records published before the pipeline must have taken them.
+const AHEAD: u64 = 16;
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Remove what an earlier demo wrote, and stop
+    #[arg(long)]
+    clean: bool,
+}
+
+/// Publishes the sample, processes it, and prints what was found and what to type next.
+pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: bool) -> Result<(), Error> {
+    let folder = context.config.embedding.cache_folder().join("demo");
+    if !lake_is_given {
+        context.config.lake.uri = folder.join("lake").display().to_string();
+    }
+    if !lake_is_given || args.clean {
+        remove(&folder)?;
+    }
+    if args.clean {
+        output::note(&format!("removed {}", folder.display()));
+        return Ok(());
+    }
+    super::demo_key(&mut context.config)?;
+    context.tenant.clone_from(&context.config.tenant.default);
+    let files = sample::unpack(&folder)?;
+    output::note("publishing the sample to an embedded broker and reading it back ...");
+    let config = demo_config(&context.config);
+    let pipeline = Pipeline::open(&config, "demo").await?;
+    let runtime = Handle::current();
+    let work_config = config.clone();
+    let tally = tokio::task::spawn_blocking(move || work(&work_config, pipeline, &files, &runtime))
+        .await
+        .map_err(|error| Error::Stopped { what: "the demo's worker", detail: error.to_string() })??;
+    super::replay::summary(&tally);
+    let lake = tracerag_index::Lake::open(super::lake_options(&config)).await?;
+    let mut indexer = Indexer::new(lake.clone(), super::embedding(&config));
+    let embedded = indexer.catch_up().await?;
+    match indexer.waiting_for() {
+        Some(reason) => output::note(&format!("texts are not embedded yet: {reason}")),
+        None => output::note(&format!("embedded: {embedded} texts of failures")),
+    }
+    maintain(&lake, &MaintainOptions::default()).await?;
+    story::tell(&context).await
+}
+
+fn remove(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("remove {}", folder.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The user's configuration with the demo's topics and times: the sample's minutes pass in seconds.
+fn demo_config(config: &Config) -> Config {
+    let mut config = config.clone();
+    for topics in [&mut config.topics.spans, &mut config.topics.logs, &mut config.topics.metrics] {
+        topics.encoding = Encoding::Json;
+    }
+    config.kafka.options.insert(String::from("security.protocol"), String::from("plaintext"));
+    config
+}
+
+fn topic(config: &Config, signal: Signal) -> Result<String, Error> {
+    let topics = config.topics.names(signal);
+    topics.into_iter().find(|name| !name.starts_with('^')).ok_or_else(|| {
+        Error::Usage(format!("topics.{signal} names no topic; the demo needs one name that is no ^regex"))
+    })
+}
+
+/// Broker, publisher and worker in one thread: the mock cluster belongs to the thread that made it.
+fn work(
+    config: &Config,
+    pipeline: Pipeline,
+    files: &[PathBuf],
+    runtime: &Handle,
+) -> Result<crate::pipeline::Tally, Error> {
+    let kafka = |error: KafkaError| Error::Stopped { what: "the embedded broker", detail: error.to_string() };
+    let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).map_err(kafka)?;
+    let mut config = config.clone();
+    config.kafka.bootstrap_servers = cluster.bootstrap_servers();
+    for signal in Signal::ALL {
+        cluster.create_topic(&topic(&config, signal)?, PARTITIONS, 1).map_err(kafka)?;
+    }
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &config.kafka.bootstrap_servers)
+        .set("message.max.bytes", "67108864")
+        .set("linger.ms", "0")
+        .create()
+        .map_err(kafka)?;
+    let mut worker = Worker::connect(&config, pipeline, Arc::new(Readiness::default()))?;
+    let replay = Replay::open(files).map_err(tracerag_ingest::IngestError::from)?;
+    // The changes have to be in their topics before the worker takes them for empty.
+    let mut published = 0;
+    for record in replay {
+        let record = record.map_err(tracerag_ingest::IngestError::from)?;
+        publish(&producer, &topic(&config, record.signal)?, &record, published).map_err(kafka)?;
+        published += 1;
+        if published.is_multiple_of(AHEAD) {
+            producer.flush(Duration::from_secs(10)).map_err(kafka)?;
+            take_all(&mut worker, runtime, published)?;
+        }
+    }
+    producer.flush(Duration::from_secs(10)).map_err(kafka)?;
+    take_all(&mut worker, runtime, published)?;
+    runtime.block_on(worker.pipeline_mut().drain())?;
+    Ok(worker.pipeline().tally().clone())
+}
+
+fn publish(producer: &BaseProducer, topic: &str, record: &FileRecord, number: u64) -> Result<(), KafkaError> {
+    let partition = i32::try_from(number % PARTITIONS as u64).unwrap_or(0);
+    let message: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).payload(&record.value);
+    producer.send(message).map_err(|(error, _)| error)
+}
+
+fn take_all(worker: &mut Worker, runtime: &Handle, published: u64) -> Result<(), Error> {
+    while worker.pipeline().tally().records < published {
+        worker.step(runtime)?;
+    }
+    Ok(())
+}

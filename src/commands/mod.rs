@@ -1,0 +1,73 @@
+//! One file a command.
+
+pub(crate) mod bundle;
+pub(crate) mod demo;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod similar;
+pub(crate) mod sql;
+pub(crate) mod status;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tracerag_index::incidents::Embedding;
+use tracerag_index::{Lake, LakeOptions};
+use tracerag_query::{Session, SessionOptions};
+
+use crate::cli::Context;
+use crate::config::Config;
+use crate::error::Error;
+
+fn lake_options(config: &Config) -> LakeOptions {
+    LakeOptions {
+        uri: config.lake.uri.clone(),
+        storage_options: config.lake.storage_options.clone().into_iter().collect(),
+    }
+}
+
+/// The sentence model of the configuration, loaded when it is first needed.
+fn embedding(config: &Config) -> Arc<Embedding> {
+    Arc::new(Embedding::new(&config.embedding.model, &config.embedding.cache_folder()))
+}
+
+/// A session on the newest head of a lake that exists.
+async fn session(context: &Context) -> Result<Session, Error> {
+    let lake = Lake::open(lake_options(&context.config)).await?;
+    let options = SessionOptions {
+        memory_limit: context.config.memory_limit.0.0,
+        seal_after: context.config.window.seal_after.0,
+        embedding: Some(embedding(&context.config)),
+        ..SessionOptions::new(&context.tenant)
+    };
+    Ok(Session::open(&lake, options).await?)
+}
+
+/// The key with which `demo` and `replay` make tokens where none is configured: made once, in the cache folder.
+fn demo_key(config: &mut Config) -> Result<(), Error> {
+    if !config.redaction.key.is_empty() {
+        return Ok(());
+    }
+    let path = config.embedding.cache_folder().join("hmac.key");
+    config.redaction.key = match std::fs::read_to_string(&path) {
+        Ok(key) => key,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_key(&path)?,
+        Err(error) => return Err(Error::io(format!("read the redaction key {}", path.display()))(error)),
+    };
+    Ok(())
+}
+
+fn make_key(path: &Path) -> Result<String, Error> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let key = hex::encode(rand::random::<[u8; 32]>());
+    let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(key.as_bytes())
+    };
+    write().map_err(Error::io(format!("make the redaction key {}", path.display())))?;
+    Ok(key)
+}

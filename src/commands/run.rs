@@ -1,0 +1,143 @@
+//! `tracerag run`: a pipeline worker on Kafka until a signal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Handle;
+
+use crate::cli::Context;
+use crate::error::Error;
+use crate::output;
+use crate::pipeline::Pipeline;
+use crate::telemetry::{self, Readiness};
+use crate::upkeep::Upkeep;
+use crate::worker::Worker;
+
+/// How often progress is shown: refreshed on a terminal, logged otherwise.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
+pub(crate) async fn run(context: Context) -> Result<(), Error> {
+    let config = context.config;
+    let recorder = telemetry::install_metrics()?;
+    let readiness = Arc::new(Readiness::default());
+    let address =
+        telemetry::serve(&config.metrics.listen, recorder, Arc::clone(&readiness), config.lake.flush_interval.0)
+            .await?;
+    if let Some(address) = address {
+        tracing::info!(%address, "answering /metrics, /healthz and /readyz");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(Arc::clone(&stop))?;
+    let worker_id = format!("{}-{}", hostname(), std::process::id());
+    let pipeline = Pipeline::open(&config, &worker_id).await?;
+    let upkeep = Upkeep::start(pipeline.lake().clone(), &config);
+    let runtime = Handle::current();
+    let worked = tokio::task::spawn_blocking(move || {
+        let mut worker = Worker::connect(&config, pipeline, readiness)?;
+        let mut progress = Progress::start();
+        while !stop.load(Ordering::Relaxed) {
+            worker.step(&runtime)?;
+            progress.show(&worker);
+        }
+        runtime.block_on(worker.pipeline_mut().settle())?;
+        progress.finish();
+        tracing::info!(
+            position = worker.pipeline().tally().position,
+            "stopped; open traces are rebuilt by the next worker"
+        );
+        Ok::<(), Error>(())
+    })
+    .await
+    .map_err(|error| Error::Stopped { what: "the worker", detail: error.to_string() })?;
+    upkeep.stop().await;
+    worked
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| String::from("worker"), |name| name.trim().to_owned())
+}
+
+fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for SIGINT"))?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}
+
+/// Throughput, lag and open traces: one line refreshed on a terminal, structured logs otherwise.
+struct Progress {
+    line: Option<ProgressBar>,
+    shown_at: Instant,
+    records: u64,
+    rows: u64,
+}
+
+impl Progress {
+    fn start() -> Self {
+        let line = output::is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { line, shown_at: Instant::now(), records: 0, rows: 0 }
+    }
+
+    fn show(&mut self, worker: &Worker) {
+        let elapsed = self.shown_at.elapsed();
+        if elapsed < if self.line.is_some() { SHOW_EVERY } else { LOG_EVERY } {
+            return;
+        }
+        let tally = worker.pipeline().tally();
+        let rows = tally.spans + tally.logs + tally.points;
+        let per_second = |now: u64, before: u64| ((now - before) as f64 / elapsed.as_secs_f64()) as u64;
+        let (records, row_rate) = (per_second(tally.records, self.records), per_second(rows, self.rows));
+        let (open, bytes) = worker.pipeline().held();
+        let lag = worker.lag();
+        metrics::gauge!("tracerag_lag_records").set(lag as f64);
+        metrics::gauge!("tracerag_open_traces").set(open as f64);
+        metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
+        match &self.line {
+            Some(line) => line.set_message(format!(
+                "{} messages/s  {} rows/s  lag {}  open traces {}  window {} MiB  position {}",
+                output::thousands(records),
+                output::thousands(row_rate),
+                output::thousands(lag),
+                output::thousands(open as i128),
+                bytes >> 20,
+                tally.position
+            )),
+            None => tracing::info!(
+                records_per_second = records,
+                rows_per_second = row_rate,
+                lag,
+                open_traces = open,
+                window_bytes = bytes,
+                position = tally.position,
+                "progress"
+            ),
+        }
+        self.shown_at = Instant::now();
+        self.records = tally.records;
+        self.rows = rows;
+    }
+
+    fn finish(&self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The configuration: `tracerag.toml`, overridden by environment variables and options.
+//!
+//! Precedence: option, environment, file, default. Every key is documented in the shipped
+//! `tracerag.example.toml`.
+
+mod load;
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
+use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
+use tracerag_ingest::tenant::TenantConfig;
+
+pub use load::{ConfigError, Overrides};
+pub use units::{Bytes, Span};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What fetch buffers, window, staging and embedding may take together.
+    pub memory_limit: MemoryLimit,
+    /// The cluster to read.
+    pub kafka: KafkaConfig,
+    /// Topics by signal.
+    pub topics: TopicsConfig,
+    /// How a record's tenant is found.
+    pub tenant: TenantConfig,
+    /// The trace window.
+    pub window: WindowSection,
+    /// What is removed before anything is stored.
+    pub redaction: RedactionConfig,
+    /// Which attributes are payloads.
+    pub payload: PayloadConfig,
+    /// Where the lake is and how often it is written.
+    pub lake: LakeSection,
+    /// How long rows are kept.
+    pub retention: RetentionSection,
+    /// The sentence model.
+    pub embedding: EmbeddingSection,
+    /// Where a worker answers about itself.
+    pub metrics: MetricsSection,
+    /// Where a server listens.
+    pub serve: ServeSection,
+}
+
+/// `memory_limit`: 2 GiB unless said.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(transparent)]
+pub struct MemoryLimit(pub Bytes);
+
+impl Default for MemoryLimit {
+    fn default() -> Self {
+        Self(Bytes(2 << 30))
+    }
+}
+
+/// `[window]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WindowSection {
+    /// Quiet time after the root's end.
+    pub root_grace: Span,
+    /// Quiet time without an ended root.
+    pub idle_gap: Span,
+    /// The oldest that an open trace may become.
+    pub max_duration: Span,
+    /// Bytes of open traces.
+    pub memory: Bytes,
+    /// Bytes of one open trace.
+    pub max_trace_bytes: Bytes,
+    /// How long closed traces are remembered, in stream time.
+    pub late_horizon: Span,
+    /// How long hashes of written log records are remembered, in stream time.
+    pub dedupe_horizon: Span,
+    /// When nothing more becomes evidence of a closed trace.
+    pub seal_after: Span,
+    /// When a partition without data no longer holds time back.
+    pub idle_partition: Span,
+}
+
+impl Default for WindowSection {
+    fn default() -> Self {
+        Self {
+            root_grace: Span::seconds(2),
+            idle_gap: Span::seconds(10),
+            max_duration: Span::seconds(300),
+            memory: Bytes(512 << 20),
+            max_trace_bytes: Bytes(64 << 20),
+            late_horizon: Span::seconds(3600),
+            dedupe_horizon: Span::seconds(600),
+            seal_after: Span::seconds(600),
+            idle_partition: Span::seconds(5),
+        }
+    }
+}
+
+/// `[lake]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeSection {
+    /// A folder or `s3://...`.
+    pub uri: String,
+    /// How often an epoch is written.
+    pub flush_interval: Span,
+    /// Bytes of waiting rows that write an epoch earlier.
+    pub flush_bytes: Bytes,
+    /// Options of the object store.
+    pub storage_options: BTreeMap<String, String>,
+}
+
+impl Default for LakeSection {
+    fn default() -> Self {
+        Self {
+            uri: String::from("./lake"),
+            flush_interval: Span::seconds(2),
+            flush_bytes: Bytes(64 << 20),
+            storage_options: BTreeMap::new(),
+        }
+    }
+}
+
+/// `[retention]`: `default`, `max_bytes`, and one key a table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSection {
+    /// For every table without a key of its own.
+    pub default: Span,
+    /// Upper bound of the lake; empty: none.
+    pub max_bytes: String,
+    /// See `default`.
+    pub traces: Option<Span>,
+    /// See `default`.
+    pub spans: Option<Span>,
+    /// See `default`.
+    pub logs: Option<Span>,
+    /// See `default`.
+    pub metrics: Option<Span>,
+    /// See `default`.
+    pub failures: Option<Span>,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        Self {
+            default: Span::seconds(14 * 86_400),
+            max_bytes: String::new(),
+            traces: None,
+            spans: None,
+            logs: None,
+            metrics: None,
+            failures: None,
+        }
+    }
+}
+
+/// `[embedding]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddingSection {
+    /// `all-MiniLM-L6-v2`, `hashed-ngrams`, or a folder with an ONNX model and its tokenizer.
+    pub model: String,
+    /// Where models and ONNX Runtime lie.
+    pub cache: PathBuf,
+}
+
+impl Default for EmbeddingSection {
+    fn default() -> Self {
+        Self { model: String::from("all-MiniLM-L6-v2"), cache: PathBuf::from("~/.cache/tracerag") }
+    }
+}
+
+impl EmbeddingSection {
+    /// The cache folder with `~` replaced by the home folder.
+    pub fn cache_folder(&self) -> PathBuf {
+        match (self.cache.strip_prefix("~"), std::env::var_os("HOME")) {
+            (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+            _ => self.cache.clone(),
+        }
+    }
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// Address of `/metrics`, `/healthz` and `/readyz`; empty: nowhere.
+    pub listen: String,
+}
+
+impl Default for MetricsSection {
+    fn default() -> Self {
+        Self { listen: String::from("127.0.0.1:9464") }
+    }
+}
+
+/// `[serve]`: read by `serve`, accepted by every command.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeSection {
+    /// API, MCP and page.
+    pub http: String,
+    /// Flight SQL.
+    pub flight_sql: String,
+    /// Postgres wire.
+    pub postgres: String,
+    /// File of tokens.
+    pub tokens_file: String,
+    /// How clients reach this server.
+    pub public_url: String,
+}
+
+impl Default for ServeSection {
+    fn default() -> Self {
+        Self {
+            http: String::from("127.0.0.1:8080"),
+            flight_sql: String::from("127.0.0.1:8081"),
+            postgres: String::from("127.0.0.1:5433"),
+            tokens_file: String::new(),
+            public_url: String::new(),
+        }
+    }
+}

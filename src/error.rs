@@ -1,0 +1,60 @@
+//! What ends a command with status 1 or 2.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// An error of a command; its message says what to do next.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Taking or decoding input failed.
+    #[error(transparent)]
+    Ingest(#[from] tracerag_ingest::IngestError),
+    /// The trace window failed.
+    #[error(transparent)]
+    Enrich(#[from] tracerag_enrich::Error),
+    /// The lake failed.
+    #[error(transparent)]
+    Index(#[from] tracerag_index::Error),
+    /// A query failed.
+    #[error(transparent)]
+    Query(#[from] tracerag_query::QueryError),
+    /// A batch could not be put together.
+    #[error("cannot arrange rows for the lake: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The operating system refused something.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The command was used wrongly.
+    #[error("{0}")]
+    Usage(String),
+    /// A background task died.
+    #[error("{what} stopped: {detail}; run the command again, nothing that was committed is lost")]
+    Stopped {
+        /// Which part.
+        what: &'static str,
+        /// What it said.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Wrong use ends with status 2, everything else with 1.
+    pub fn is_wrong_use(&self) -> bool {
+        matches!(self, Error::Config(_) | Error::Usage(_))
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+}

@@ -1,0 +1,321 @@
+//! Records to rows: picks the decoder by signal, keeps what cannot be taken, counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+use tracerag_ingest::changes::{DeploymentDecoder, FlagDecoder, HeapDecoder, Origin};
+use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters};
+use tracerag_ingest::otlp::{self, DecoderConfig, Message, OtlpDecoder};
+use tracerag_ingest::redact::Redactor;
+use tracerag_ingest::source::files::FileRecord;
+use tracerag_ingest::source::{self, DeadLetterTopic, Encoding, Signal};
+use tracerag_ingest::tenant::Tenants;
+use tracerag_schemas::{SourcePartition, Table};
+
+use super::{Progress, Tally, count};
+use crate::error::Error;
+
+/// A batch is this many rows or bytes, or the end of what was fetched.
+const BATCH_ROWS: usize = 8_192;
+const BATCH_BYTES: usize = 4 << 20;
+
+type Headers<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+
+/// One record, from wherever it comes.
+pub(crate) struct Input<'a> {
+    pub signal: Signal,
+    pub encoding: Encoding,
+    pub offset: i64,
+    /// The record's own time in ns.
+    pub timestamp: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    /// `None`: a tombstone.
+    pub value: Option<&'a [u8]>,
+    headers: HeaderSource<'a>,
+}
+
+enum HeaderSource<'a> {
+    None,
+    Kafka(source::Record<'a>),
+}
+
+impl<'a> Input<'a> {
+    /// A Kafka record.
+    pub(crate) fn from_kafka(record: source::Record<'a>, signal: Signal, encoding: Encoding) -> Self {
+        Self {
+            signal,
+            encoding,
+            offset: record.offset(),
+            timestamp: record.timestamp(),
+            key: record.key(),
+            value: record.value(),
+            headers: HeaderSource::Kafka(record),
+        }
+    }
+
+    /// A record of a replayed file.
+    pub(crate) fn from_file(record: &'a FileRecord) -> Self {
+        Self {
+            signal: record.signal,
+            encoding: record.encoding,
+            offset: record.offset,
+            timestamp: Some(record.record_time),
+            key: None,
+            value: Some(&record.value),
+            headers: HeaderSource::None,
+        }
+    }
+
+    /// Collected only where they are asked for: nearly no record has any.
+    fn headers(&self) -> Headers<'a> {
+        match &self.headers {
+            HeaderSource::None => Vec::new(),
+            HeaderSource::Kafka(record) => record.headers().collect(),
+        }
+    }
+}
+
+/// What the decoders of one source had.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub spans: Option<RecordBatch>,
+    pub logs: Option<RecordBatch>,
+    /// Rows that wait for no trace.
+    pub rows: Vec<(Table, RecordBatch)>,
+}
+
+/// All decoders of a worker.
+pub(super) struct Intake {
+    redactor: Arc<Redactor>,
+    tenants: Tenants,
+    telemetry: HashMap<SourcePartition, OtlpDecoder>,
+    flags: FlagDecoder,
+    deployments: DeploymentDecoder,
+    heaps: HeapDecoder,
+    letters: DeadLetters,
+    letter_topic: Option<DeadLetterTopic>,
+}
+
+impl Intake {
+    pub(super) fn new(redactor: Arc<Redactor>, tenants: Tenants) -> Self {
+        Self {
+            flags: FlagDecoder::new(Arc::clone(&redactor)),
+            deployments: DeploymentDecoder::new(),
+            heaps: HeapDecoder::new(Arc::clone(&redactor)),
+            letters: DeadLetters::new(),
+            letter_topic: None,
+            telemetry: HashMap::new(),
+            redactor,
+            tenants,
+        }
+    }
+
+    /// Dead letters go to a topic as well.
+    pub(super) fn send_letters_to(&mut self, topic: Option<DeadLetterTopic>) {
+        self.letter_topic = topic;
+    }
+
+    /// The flag configurations that the lake knows: the base of the next difference.
+    pub(super) fn seed_flags(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        Ok(self.flags.restore(rows)?)
+    }
+
+    /// Drops what was decoded but not handed on of a source.
+    pub(super) fn forget(&mut self, source: &SourcePartition) {
+        self.telemetry.remove(source);
+    }
+
+    /// Takes one record.
+    pub(super) fn take(
+        &mut self,
+        source: &SourcePartition,
+        record: &Input<'_>,
+        clock: i64,
+        progress: &mut Progress,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        progress.advance(record.timestamp.unwrap_or(clock), clock);
+        progress.next = record.offset + 1;
+        tally.records += 1;
+        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+            tally.tombstones += 1;
+            metrics::counter!("tracerag_tombstones_total", "topic" => source.topic.to_string()).increment(1);
+            return Ok(());
+        };
+        tally.bytes += value.len() as u64;
+        let is_written = record.offset < progress.written_to;
+        // Spans and logs may belong to traces that are still open; everything else that was written is skipped.
+        if is_written && !matches!(record.signal, Signal::Spans | Signal::Logs) {
+            return Ok(());
+        }
+        let tenant = match self.tenants.of_topic(&source.topic) {
+            Some(tenant) => tenant,
+            None => self.tenants.of(&source.topic, record.headers()),
+        };
+        let ingested_at = progress.stream_time;
+        let decoded = match record.signal {
+            Signal::Spans | Signal::Logs | Signal::Metrics => {
+                self.take_telemetry(source, record, value, &tenant, ingested_at)
+            }
+            _ => {
+                let origin =
+                    Origin { tenant: &tenant, source, offset: record.offset, timestamp: record.timestamp, ingested_at };
+                self.take_change(record, value, &origin)
+            }
+        };
+        if let Err((reason, detail)) = decoded
+            && !is_written
+        {
+            self.bury(source, record, &tenant, ingested_at, reason, &detail, tally)?;
+        }
+        Ok(())
+    }
+
+    fn take_telemetry(
+        &mut self,
+        source: &SourcePartition,
+        record: &Input<'_>,
+        value: &[u8],
+        tenant: &Arc<str>,
+        ingested_at: i64,
+    ) -> Result<(), (&'static str, String)> {
+        let redactor = &self.redactor;
+        let decoder = self
+            .telemetry
+            .entry(source.clone())
+            .or_insert_with(|| OtlpDecoder::new(DecoderConfig::new(Arc::clone(redactor))));
+        // The caller has looked: only these three signals come here.
+        let signal = record.signal.otlp().unwrap_or(otlp::Signal::Spans);
+        let message = Message {
+            value,
+            topic: &source.topic,
+            partition: source.partition,
+            offset: record.offset,
+            tenant,
+            timestamp_ns: record.timestamp.unwrap_or(ingested_at),
+            ingested_at,
+        };
+        decoder.decode(signal, record.encoding.into(), message).map_err(|error| (error.reason(), error.to_string()))
+    }
+
+    fn take_change(
+        &mut self,
+        record: &Input<'_>,
+        value: &[u8],
+        origin: &Origin<'_>,
+    ) -> Result<(), (&'static str, String)> {
+        let taken = match record.signal {
+            Signal::Flags => self.flags.decode(value, origin).map(|_| ()),
+            Signal::Deployments => self.deployments.decode(value, record.headers(), origin).map(|_| ()),
+            _ => self.heaps.decode(value, origin).map(|_| ()),
+        };
+        taken.map_err(|error| ("change", error.to_string()))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn bury(
+        &mut self,
+        source: &SourcePartition,
+        record: &Input<'_>,
+        tenant: &str,
+        ingested_at: i64,
+        reason: &'static str,
+        detail: &str,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        tracing::warn!(topic = %source.topic, partition = source.partition, offset = record.offset, reason, detail, "dead letter");
+        metrics::counter!("tracerag_dead_letters_total", "reason" => reason).increment(1);
+        tally.dead_letters += 1;
+        let headers = record.headers();
+        let letter = DeadLetter {
+            tenant,
+            reason,
+            detail,
+            source,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            size_bytes: record.value.map_or(0, |value| i64::try_from(value.len()).unwrap_or(i64::MAX)),
+            headers: &headers,
+            ingested_at,
+        };
+        if let Some(topic) = &self.letter_topic {
+            topic.send(&letter).map_err(tracerag_ingest::IngestError::from)?;
+        }
+        self.letters.push(&letter);
+        Ok(())
+    }
+
+    /// Whether the source's decoder holds a batch.
+    pub(super) fn is_full(&self, source: &SourcePartition) -> bool {
+        self.telemetry.get(source).is_some_and(|decoder| decoder.rows() >= BATCH_ROWS || decoder.bytes() >= BATCH_BYTES)
+    }
+
+    /// Hands on what was decoded of a source.
+    pub(super) fn finish(
+        &mut self,
+        source: &SourcePartition,
+        progress: &Progress,
+        tally: &mut Tally,
+    ) -> Result<Taken, Error> {
+        let mut taken = Taken::default();
+        if let Some(decoder) = self.telemetry.get_mut(source) {
+            let batches = decoder.finish().map_err(tracerag_ingest::IngestError::from)?;
+            for (kind, number) in batches.counts.iter() {
+                tally.count(kind, number);
+                metrics::counter!("tracerag_decode_deviations_total", "kind" => kind).increment(number);
+            }
+            let rows = |batch: &Option<RecordBatch>| batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            tally.spans += rows(&batches.spans);
+            tally.logs += rows(&batches.logs);
+            tally.points += rows(&batches.metrics);
+            count(source, "tracerag_spans_total", rows(&batches.spans));
+            count(source, "tracerag_logs_total", rows(&batches.logs));
+            count(source, "tracerag_points_total", rows(&batches.metrics));
+            taken.spans = batches.spans;
+            taken.logs = batches.logs;
+            if let Some(metrics) = batches.metrics {
+                taken.rows.push((
+                    Table::Metrics,
+                    tracerag_schemas::in_flight::materialize(&metrics, &Table::Metrics.lake_schema())?,
+                ));
+            }
+            if let Some(payloads) = batches.payloads {
+                taken.rows.push((Table::Payloads, unwritten(&payloads, progress.written_to)?));
+            }
+        }
+        if !self.flags.is_empty() {
+            taken.rows.push((Table::Flags, self.flags.finish()?));
+        }
+        if !self.deployments.is_empty() {
+            taken.rows.push((Table::Builds, self.deployments.finish()?));
+        }
+        if !self.heaps.is_empty() {
+            taken.rows.push((Table::Heaps, self.heaps.finish()?));
+        }
+        if !self.letters.is_empty() {
+            // After the epoch nobody reads the bad records again, so they have to be in their topic before.
+            if let Some(topic) = &self.letter_topic {
+                topic.flush(Duration::from_secs(10)).map_err(tracerag_ingest::IngestError::from)?;
+            }
+            taken.rows.push((Table::DeadLetters, self.letters.finish()?));
+        }
+        Ok(taken)
+    }
+}
+
+/// Payload rows wait for no trace, so those of records that were written before are dropped.
+fn unwritten(payloads: &RecordBatch, written_to: i64) -> Result<RecordBatch, Error> {
+    let offsets = payloads.column(payloads.schema().index_of("kafka_offset")?).as_primitive::<Int64Type>();
+    let keep: BooleanArray =
+        offsets.iter().map(|offset| Some(offset.is_none_or(|offset| offset >= written_to))).collect();
+    match keep.true_count() == keep.len() {
+        true => Ok(payloads.clone()),
+        false => Ok(filter_record_batch(payloads, &keep)?),
+    }
+}

@@ -1,0 +1,489 @@
+//! The stages wired into one worker: decode, window, failures, epoch.
+//!
+//! A [`Pipeline`] is fed with records of source partitions and gives its rows to the lake epoch by
+//! epoch. It does not know whether the records come from Kafka or from files; `run`, `replay` and
+//! `demo` differ only in what feeds it and in what moves time.
+//!
+//! One epoch is in flight at a time: while it is written, decoding goes on. The next one is put together
+//! only when it has landed, because a late fragment of a trace is compared with what is stored of it.
+
+mod epoch;
+mod intake;
+mod late;
+mod progress;
+mod tally;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use tokio::task::JoinHandle;
+use tracerag_enrich::{ResumeState, ResumedTrace, Window, WindowConfig};
+use tracerag_index::{Lake, LakeOptions, Resume, SourceProgress, Writer, Written};
+use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
+use tracerag_ingest::source::files::FILE_CLUSTER;
+use tracerag_ingest::tenant::Tenants;
+use tracerag_schemas::{SourcePartition, Table};
+
+pub(crate) use intake::Input;
+pub(crate) use tally::Tally;
+
+use crate::config::Config;
+use crate::error::Error;
+use epoch::RedactionStamp;
+use intake::Intake;
+use progress::Progress;
+
+/// Rows that wait for the next epoch and need no window.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<(SourcePartition, Table, RecordBatch)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, source: &SourcePartition, table: Table, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.bytes += batch.get_array_memory_size();
+            self.rows.push((source.clone(), table, batch));
+        }
+    }
+
+    fn take(&mut self) -> Vec<(Table, RecordBatch)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.rows).into_iter().map(|(_, table, batch)| (table, batch)).collect()
+    }
+}
+
+type InFlight = JoinHandle<(Writer, Result<Written, Error>)>;
+
+/// One worker's stages; see the module.
+pub(crate) struct Pipeline {
+    lake: Lake,
+    intake: Intake,
+    window: Window,
+    waiting: Waiting,
+    progress: HashMap<SourcePartition, Progress>,
+    /// Present while no epoch is in flight.
+    writer: Option<Writer>,
+    in_flight: Option<InFlight>,
+    stamp: RedactionStamp,
+    flush_interval: Duration,
+    flush_bytes: usize,
+    flushed_at: Instant,
+    /// Bytes given to the window since the last epoch was begun.
+    pushed_bytes: usize,
+    /// The last flush was bounded in bytes: more is due.
+    more: bool,
+    dedupe_horizon: i64,
+    seal_after: i64,
+    /// Stream time at which all traces that were written are sealed: just past the last moment of their evidence.
+    seal_due: i64,
+    tally: Tally,
+}
+
+impl Pipeline {
+    /// Opens the lake, or makes it, and loads the flags and builds that it knows.
+    ///
+    /// # Errors
+    /// When the lake cannot be opened or the redaction's configuration is refused.
+    pub(crate) async fn open(config: &Config, worker: &str) -> Result<Self, Error> {
+        let redactor = Redactor::new(&config.redaction, &config.payload).map_err(tracerag_ingest::IngestError::from)?;
+        let stamp = RedactionStamp {
+            policy: Arc::from(redactor.policy_name()),
+            version: i32::try_from(POLICY_VERSION).unwrap_or(i32::MAX),
+        };
+        let tenants = Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
+        let options = LakeOptions {
+            uri: config.lake.uri.clone(),
+            storage_options: config.lake.storage_options.clone().into_iter().collect(),
+        };
+        let lake = Lake::open_or_create(options).await?;
+        let writer =
+            Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(config.window.late_horizon.0);
+        let mut pipeline = Self {
+            intake: Intake::new(Arc::new(redactor), tenants),
+            window: Window::new(window_config(config)),
+            waiting: Waiting::default(),
+            progress: HashMap::new(),
+            writer: Some(writer),
+            in_flight: None,
+            stamp,
+            flush_interval: config.lake.flush_interval.0,
+            flush_bytes: config.lake.flush_bytes.0,
+            flushed_at: Instant::now(),
+            pushed_bytes: 0,
+            more: false,
+            dedupe_horizon: config.window.dedupe_horizon.nanos(),
+            seal_after: config.window.seal_after.nanos(),
+            seal_due: i64::MIN,
+            tally: Tally::default(),
+            lake,
+        };
+        pipeline.load_changes().await?;
+        Ok(pipeline)
+    }
+
+    /// Flags and builds of earlier runs hold until something newer is read.
+    async fn load_changes(&mut self) -> Result<(), Error> {
+        let head = self.lake.newest_head().await?;
+        for table in [Table::Flags, Table::Builds] {
+            let rows = tracerag_index::stored::all_rows(&self.lake, &head, table).await?;
+            match table {
+                Table::Flags => {
+                    self.intake.seed_flags(&rows)?;
+                    self.window.push_flag_events(&rows)?;
+                }
+                _ => self.window.push_build_events(&rows)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims partitions in the lake and says where each goes on; `None`: it was never read.
+    ///
+    /// # Errors
+    /// When the claim cannot be recorded.
+    pub(crate) async fn assign(
+        &mut self,
+        sources: &[SourcePartition],
+    ) -> Result<Vec<(SourcePartition, Option<i64>)>, Error> {
+        self.settle().await?;
+        let floor = self.floor().await?;
+        let writer = self.writer.as_mut().ok_or_else(Self::no_writer)?;
+        let resumes = writer.claim(sources).await?;
+        let mut starts = Vec::with_capacity(resumes.len());
+        for resume in resumes {
+            let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
+            let progress = Progress::resume(&resume, floor);
+            self.window.assign(&[resume_state(&resume, progress.stream_time)]);
+            self.progress.insert(resume.source.clone(), progress);
+            starts.push((resume.source, resume.seek.or(resume.next)));
+        }
+        self.remember_logs().await?;
+        Ok(starts)
+    }
+
+    /// The log records that were written last: one that is sent again is the same record.
+    async fn remember_logs(&mut self) -> Result<(), Error> {
+        let oldest = self.progress.values().map(|progress| progress.stream_time).filter(|time| *time > 0).min();
+        let Some(oldest) = oldest else { return Ok(()) };
+        let head = self.lake.newest_head().await?;
+        let columns = ["tenant_id", "record_hash", "kafka_topic", "kafka_partition", "kafka_offset", "ingested_at"];
+        let since = oldest.saturating_sub(self.dedupe_horizon);
+        let rows = tracerag_index::stored::rows_since(&self.lake, &head, Table::Logs, since, &columns).await?;
+        Ok(self.window.remember_logs(&rows)?)
+    }
+
+    /// The greatest stream time that the lake knows of files; see [`Progress`].
+    async fn floor(&self) -> Result<i64, Error> {
+        let head = self.lake.newest_head().await?;
+        let times = head.stream_times.iter().filter(|(source, _)| source.cluster.as_ref() == FILE_CLUSTER);
+        Ok(times.map(|(_, time)| *time).max().unwrap_or(0))
+    }
+
+    /// Gives partitions up: what is open of them is dropped, whoever gets them rebuilds it.
+    pub(crate) async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
+        self.settle().await?;
+        self.window.revoke(sources);
+        for source in sources {
+            self.progress.remove(source);
+            self.intake.forget(source);
+        }
+        // Their next owner reads again what was not written.
+        self.waiting.rows.retain(|(source, ..)| !sources.contains(source));
+        if let Some(writer) = self.writer.as_mut() {
+            writer.release(sources).await;
+        }
+        Ok(())
+    }
+
+    /// Says where a partition that was never read begins, if not at 0.
+    pub(crate) fn begin_at(&mut self, source: &SourcePartition, offset: i64) {
+        if let Some(progress) = self.progress.get_mut(source) {
+            progress.begin_at(offset);
+        }
+    }
+
+    /// Takes records of one partition, in offset order. `clock` is the time when they were read, in ns.
+    ///
+    /// # Errors
+    /// Never for what a record holds: that goes to the dead letters.
+    pub(crate) fn take<'a>(
+        &mut self,
+        source: &SourcePartition,
+        clock: i64,
+        records: impl Iterator<Item = Input<'a>>,
+    ) -> Result<(), Error> {
+        let Some(progress) = self.progress.get_mut(source) else { return Ok(()) };
+        let before = (self.tally.records, self.tally.bytes);
+        for record in records {
+            self.intake.take(source, &record, clock, progress, &mut self.tally)?;
+            if self.intake.is_full(source) {
+                self.pushed_bytes +=
+                    emit(&mut self.intake, &mut self.window, &mut self.waiting, source, progress, &mut self.tally)?;
+            }
+        }
+        self.pushed_bytes +=
+            emit(&mut self.intake, &mut self.window, &mut self.waiting, source, progress, &mut self.tally)?;
+        let (records, bytes) = (self.tally.records - before.0, self.tally.bytes - before.1);
+        count(source, "tracerag_records_total", records);
+        count(source, "tracerag_bytes_total", bytes);
+        Ok(())
+    }
+
+    /// The partition stands at its end: the worker's clock moves its time from here.
+    pub(crate) fn at_end(&mut self, source: &SourcePartition, clock: i64) -> Result<(), Error> {
+        if let Some(progress) = self.progress.get_mut(source) {
+            progress.advance(clock, clock);
+            self.window.at_high_watermark(source, clock)?;
+        }
+        Ok(())
+    }
+
+    /// Back-pressure holds partitions, or does no longer.
+    pub(crate) fn set_paused(&mut self, sources: &[SourcePartition], paused: bool) -> Result<(), Error> {
+        for source in sources.iter().filter(|source| self.progress.contains_key(*source)) {
+            self.window.set_paused(source, paused)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the window's clock, which tells idle partitions.
+    pub(crate) fn tick(&mut self, clock: i64) {
+        self.window.tick(clock);
+    }
+
+    /// Whether an epoch should be written now.
+    pub(crate) fn is_due(&self) -> bool {
+        if self.in_flight.as_ref().is_some_and(|task| !task.is_finished()) {
+            return false;
+        }
+        self.more
+            || self.flushed_at.elapsed() >= self.flush_interval
+            || self.waiting.bytes >= self.flush_bytes
+            || self.pushed_bytes >= self.flush_bytes
+            || self.window.is_over_memory()
+    }
+
+    /// Whether more input must wait: what is held has reached its bound.
+    pub(crate) fn is_full(&self) -> bool {
+        self.window.is_over_memory() || self.waiting.bytes >= self.flush_bytes.saturating_mul(2)
+    }
+
+    /// Starts to write an epoch of everything that is due. Without anything to write nothing happens,
+    /// except when a trace comes due to be sealed.
+    ///
+    /// # Errors
+    /// When the epoch before failed: the partitions have to be claimed again.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        self.settle().await?;
+        let flushed = self.window.flush()?;
+        self.write(flushed).await
+    }
+
+    async fn write(&mut self, mut flushed: tracerag_enrich::Flushed) -> Result<(), Error> {
+        self.flushed_at = Instant::now();
+        self.pushed_bytes = 0;
+        self.more = flushed.more;
+        self.tally.flushed(&flushed.counts);
+        if flushed.has_fragments() {
+            late::revise(&self.lake, &mut flushed).await?;
+        }
+        let sources = self.source_progress(&flushed);
+        let newest = sources.iter().map(|source| source.stream_time).min().unwrap_or(i64::MIN);
+        let is_seal_due = self.seal_due != i64::MIN && newest >= self.seal_due;
+        let is_dirty = self.progress.values().any(Progress::is_dirty);
+        if flushed.is_empty() && self.waiting.rows.is_empty() && !is_dirty && !is_seal_due {
+            return Ok(());
+        }
+        self.seal_due = match flushed.closed.iter().map(|closed| closed.closed_at).max() {
+            Some(closed_at) => self.seal_due.max(closed_at.saturating_add(self.seal_after).saturating_add(1)),
+            None if is_seal_due => i64::MIN,
+            None => self.seal_due,
+        };
+        for source in &sources {
+            if let Some(progress) = self.progress.get_mut(&source.source) {
+                progress.recorded = (source.to, source.stream_time);
+            }
+        }
+        let waiting = self.waiting.take();
+        let stamp = self.stamp.clone();
+        let Some(mut writer) = self.writer.take() else { return Err(Self::no_writer()) };
+        self.in_flight = Some(tokio::spawn(async move {
+            let epoch = tokio::task::spawn_blocking(move || epoch::assemble(flushed, waiting, sources, &stamp)).await;
+            let written = match epoch {
+                Ok(Ok(epoch)) => writer.write(epoch).await.map_err(Error::from),
+                Ok(Err(error)) => Err(error),
+                Err(panic) => Err(Error::Stopped { what: "putting an epoch together", detail: panic.to_string() }),
+            };
+            (writer, written)
+        }));
+        Ok(())
+    }
+
+    fn source_progress(&self, flushed: &tracerag_enrich::Flushed) -> Vec<SourceProgress> {
+        let low: HashMap<&SourcePartition, i64> =
+            flushed.progress.iter().map(|progress| (&progress.source, progress.low_watermark)).collect();
+        let mut sources: Vec<SourceProgress> = self
+            .progress
+            .iter()
+            .map(|(source, progress)| {
+                let (to, low_watermark) = progress.interval(low.get(source).copied());
+                SourceProgress { source: source.clone(), to, low_watermark, stream_time: progress.stream_time }
+            })
+            .collect();
+        sources.sort_by(|a, b| a.source.cmp(&b.source));
+        sources
+    }
+
+    /// Waits for the epoch in flight.
+    ///
+    /// # Errors
+    /// What its writing ended with.
+    pub(crate) async fn settle(&mut self) -> Result<(), Error> {
+        let Some(task) = self.in_flight.take() else { return Ok(()) };
+        let (writer, written) =
+            task.await.map_err(|error| Error::Stopped { what: "writing an epoch", detail: error.to_string() })?;
+        self.writer = Some(writer);
+        let written = written?;
+        self.tally.landed(&written);
+        Ok(())
+    }
+
+    /// The input has ended: closes every trace, writes it, and seals everything.
+    pub(crate) async fn drain(&mut self) -> Result<(), Error> {
+        loop {
+            self.settle().await?;
+            let flushed = self.window.drain()?;
+            let more = flushed.more;
+            self.write(flushed).await?;
+            if !more {
+                break;
+            }
+        }
+        self.settle().await?;
+        self.seal().await
+    }
+
+    /// Moves time past the seal of every trace, and records it.
+    async fn seal(&mut self) -> Result<(), Error> {
+        if self.seal_due == i64::MIN {
+            return Ok(());
+        }
+        for progress in self.progress.values_mut() {
+            progress.advance(self.seal_due, i64::MAX);
+        }
+        self.write(tracerag_enrich::Flushed::empty()).await?;
+        self.settle().await
+    }
+
+    /// What was taken and written so far.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Open traces and the bytes that the window holds.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.window.open_traces(), self.window.bytes())
+    }
+
+    /// Dead letters go to this topic as well.
+    pub(crate) fn send_dead_letters_to(&mut self, topic: Option<tracerag_ingest::source::DeadLetterTopic>) {
+        self.intake.send_letters_to(topic);
+    }
+
+    /// Where each partition stands, as of the last recorded epoch: for lag tools.
+    pub(crate) fn recorded(&self) -> Vec<(SourcePartition, i64)> {
+        self.progress
+            .iter()
+            .filter(|(_, progress)| progress.recorded.0 >= 0)
+            .map(|(source, progress)| (source.clone(), progress.recorded.0))
+            .collect()
+    }
+
+    /// The lake that is written.
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    fn no_writer() -> Error {
+        Error::Stopped { what: "the writer", detail: String::from("an earlier epoch did not give it back") }
+    }
+}
+
+/// Counts something of a partition, for Prometheus.
+fn count(source: &SourcePartition, name: &'static str, number: u64) {
+    if number > 0 {
+        metrics::counter!(name, "topic" => source.topic.to_string(), "partition" => source.partition.to_string())
+            .increment(number);
+    }
+}
+
+/// Hands what the decoders have to the window, or to the rows that wait for no trace. Gives the bytes that
+/// the window got.
+fn emit(
+    intake: &mut Intake,
+    window: &mut Window,
+    waiting: &mut Waiting,
+    source: &SourcePartition,
+    progress: &Progress,
+    tally: &mut Tally,
+) -> Result<usize, Error> {
+    let taken = intake.finish(source, progress, tally)?;
+    window.advance(source, progress.stream_time, progress.next)?;
+    let mut bytes = 0;
+    if let Some(spans) = taken.spans {
+        bytes += spans.get_array_memory_size();
+        window.push_spans(source, spans)?;
+    }
+    if let Some(logs) = taken.logs {
+        bytes += logs.get_array_memory_size();
+        window.push_logs(source, logs)?;
+    }
+    for (table, batch) in taken.rows {
+        match table {
+            Table::Flags => window.push_flag_events(&batch)?,
+            Table::Builds => window.push_build_events(&batch)?,
+            _ => {}
+        }
+        waiting.push(source, table, batch);
+    }
+    Ok(bytes)
+}
+
+fn window_config(config: &Config) -> WindowConfig {
+    let window = &config.window;
+    WindowConfig {
+        root_grace: window.root_grace.nanos(),
+        idle_gap: window.idle_gap.nanos(),
+        max_duration: window.max_duration.nanos(),
+        late_horizon: window.late_horizon.nanos(),
+        dedupe_horizon: window.dedupe_horizon.nanos(),
+        seal_after: window.seal_after.nanos(),
+        memory: window.memory.0,
+        max_trace_bytes: window.max_trace_bytes.0,
+        idle_partition: window.idle_partition.nanos(),
+        ..WindowConfig::default()
+    }
+}
+
+fn resume_state(resume: &Resume, stream_time: i64) -> ResumeState {
+    ResumeState {
+        source: resume.source.clone(),
+        next: resume.next,
+        seek: resume.seek,
+        stream_time: (stream_time > 0).then_some(stream_time),
+        closed: resume
+            .closed
+            .iter()
+            .map(|trace| ResumedTrace {
+                tenant: Arc::clone(&trace.tenant),
+                trace_id: trace.trace_id,
+                closed_at: trace.closed_at,
+                last_offset: trace.last_offset,
+            })
+            .collect(),
+    }
+}

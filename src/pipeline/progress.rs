@@ -1,0 +1,111 @@
+//! How far each source partition was taken, and its time.
+
+use tracerag_index::Resume;
+
+/// One source partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// Offset that is read next.
+    pub next: i64,
+    /// Offset at which this worker began to read: nothing below it can be open.
+    first: i64,
+    /// Rows that never wait are in the lake up to this offset (exclusive): read again, they are skipped.
+    pub written_to: i64,
+    /// Stream time in ns; never goes back.
+    pub stream_time: i64,
+    /// Next offset and stream time of the last recorded epoch.
+    pub recorded: (i64, i64),
+}
+
+impl Progress {
+    /// Where the journal says to go on. `floor` is the earliest stream time that the partition may have: the
+    /// greatest that the lake knows of files, which have no clock of their own, so that what they bring
+    /// cannot slip under the seal of a trace.
+    pub fn resume(resume: &Resume, floor: i64) -> Self {
+        let next = resume.seek.or(resume.next).unwrap_or(0);
+        let stream_time = resume.stream_time.unwrap_or(0).max(floor);
+        Self {
+            next,
+            first: next,
+            written_to: resume.next.unwrap_or(0),
+            stream_time,
+            recorded: (resume.next.unwrap_or(-1), stream_time),
+        }
+    }
+
+    /// The partition was never read, and begins here.
+    pub fn begin_at(&mut self, offset: i64) {
+        self.next = offset;
+        self.first = offset;
+    }
+
+    /// Where the partition stands, and the lowest offset that an open trace still needs, given what the window
+    /// says of it. While what was open is read again, it stands where the journal says, not behind.
+    pub fn interval(&self, low_watermark: Option<i64>) -> (i64, i64) {
+        let to = self.next.max(self.written_to);
+        (to, low_watermark.unwrap_or(to).max(self.first).min(to))
+    }
+
+    /// Record time = min(Kafka's timestamp, the clock when it was read): a sender's clock that is ahead
+    /// cannot close windows.
+    pub fn advance(&mut self, record_time: i64, clock: i64) {
+        self.stream_time = self.stream_time.max(record_time.min(clock));
+    }
+
+    /// Whether something happened that an epoch should record.
+    pub fn is_dirty(&self) -> bool {
+        self.next > self.recorded.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracerag_schemas::SourcePartition;
+
+    use super::*;
+
+    fn fresh(floor: i64) -> Progress {
+        let resume = Resume {
+            source: SourcePartition::new("c", "t", 0),
+            generation: 1,
+            next: None,
+            seek: None,
+            stream_time: None,
+            closed: vec![],
+        };
+        Progress::resume(&resume, floor)
+    }
+
+    /// Time never goes back, and a sender's clock that is ahead cannot push it past the reader's.
+    #[test]
+    fn time_is_bounded_by_the_clock() {
+        let mut progress = fresh(0);
+        progress.advance(50, 100);
+        progress.advance(40, 100);
+        assert_eq!(progress.stream_time, 50);
+        progress.advance(5_000, 100);
+        assert_eq!(progress.stream_time, 100);
+    }
+
+    /// A partition that begins late in its topic never asks for what was deleted before; one that reads again
+    /// what was open does not go back.
+    #[test]
+    fn intervals_stay_within_what_was_read() {
+        let mut progress = fresh(0);
+        progress.begin_at(500);
+        assert_eq!(progress.interval(Some(0)), (500, 500));
+        progress.next = 600;
+        assert_eq!(progress.interval(Some(550)), (600, 550));
+        progress.written_to = 700;
+        assert_eq!(progress.interval(Some(550)), (700, 550));
+        assert_eq!(progress.interval(None), (700, 700));
+    }
+
+    /// Rows of a file that is older than what the lake has sealed are stamped after the seal.
+    #[test]
+    fn rows_do_not_slip_under_a_seal() {
+        let mut progress = fresh(70);
+        progress.advance(50, 100);
+        assert_eq!(progress.stream_time, 70);
+    }
+}

@@ -1,0 +1,112 @@
+//! What tracerag tells of itself: structured logs, Prometheus metrics, health.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use crate::output;
+
+/// Logs go to stderr: one line a record for people, JSON lines for a worker without a terminal.
+/// `TRACERAG_LOG` sets the levels in `tracing`'s syntax.
+pub(crate) fn init_logs(worker: bool) {
+    let default = if worker { "info,lance=warn,lance_core=warn,lance_io=warn" } else { "warn" };
+    let filter = EnvFilter::try_from_env("TRACERAG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second initialisation can only happen in tests that share a process.
+    let _ = if worker && !output::is_terminal() {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(output::is_terminal()).try_init()
+    };
+}
+
+/// What `/readyz` wants to know of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    assigned: AtomicBool,
+    landed_at_ms: AtomicI64,
+}
+
+impl Readiness {
+    /// The worker has its partitions, or has lost them.
+    pub(crate) fn set_assigned(&self, assigned: bool) {
+        self.assigned.store(assigned, Ordering::Relaxed);
+        self.landed();
+    }
+
+    /// An epoch landed, or there was nothing to write.
+    pub(crate) fn landed(&self) {
+        self.landed_at_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    fn ready(&self, within: Duration) -> Result<(), &'static str> {
+        if !self.assigned.load(Ordering::Relaxed) {
+            return Err("no partitions assigned yet\n");
+        }
+        let age = now_ms() - self.landed_at_ms.load(Ordering::Relaxed);
+        match u128::try_from(age) {
+            Ok(age) if age > within.as_millis() => Err("the last epoch is older than three flush intervals\n"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Installs the recorder behind the `metrics` macros.
+///
+/// # Errors
+/// When another recorder is installed already.
+pub(crate) fn install_metrics() -> Result<PrometheusHandle, Error> {
+    PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| Error::Stopped { what: "the metrics recorder", detail: error.to_string() })
+}
+
+/// Answers `/metrics`, `/healthz` and `/readyz` until the process ends. An empty address: nowhere.
+///
+/// # Errors
+/// When the address is no address or is taken.
+pub(crate) async fn serve(
+    listen: &str,
+    handle: PrometheusHandle,
+    readiness: Arc<Readiness>,
+    flush_interval: Duration,
+) -> Result<Option<SocketAddr>, Error> {
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(Error::io(format!("listen on {listen} (change metrics.listen, or set it to \"\")")))?;
+    let address = listener.local_addr().map_err(Error::io("read the listener's address"))?;
+    let within = flush_interval * 3 + Duration::from_secs(1);
+    let router = Router::new()
+        .route("/metrics", get(move || std::future::ready(handle.render())))
+        .route("/healthz", get(|| std::future::ready("ok\n")))
+        .route(
+            "/readyz",
+            get(move || {
+                std::future::ready(match readiness.ready(within) {
+                    Ok(()) => (StatusCode::OK, "ready\n"),
+                    Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+                })
+            }),
+        );
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the metrics listener stopped");
+        }
+    });
+    Ok(Some(address))
+}

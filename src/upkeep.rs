@@ -1,0 +1,92 @@
+//! What goes on behind the pipeline: texts are embedded, tables are kept in shape. Neither slows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracerag_index::incidents::{Embedding, Indexer};
+use tracerag_index::{Lake, MaintainOptions, Retention, maintain};
+use tracerag_schemas::Table;
+
+use crate::config::{Config, RetentionSection};
+
+/// How often new texts are looked for.
+const EMBED_EVERY: Duration = Duration::from_secs(5);
+/// How often tables are looked after.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// The background tasks of a worker.
+pub(crate) struct Upkeep {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    /// Starts both tasks.
+    pub(crate) fn start(lake: Lake, config: &Config) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let embedding = Arc::new(Embedding::new(&config.embedding.model, &config.embedding.cache_folder()));
+        let retention = retention(&config.retention);
+        let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
+        let keep = tokio::spawn(keep(lake, retention, stopped));
+        Self { stop, tasks: vec![embed, keep] }
+    }
+
+    /// Lets each task end its step and waits for it.
+    pub(crate) async fn stop(self) {
+        // Receivers that are gone already have stopped.
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "a background task had failed");
+            }
+        }
+    }
+}
+
+async fn embed(lake: Lake, embedding: Arc<Embedding>, mut stopped: watch::Receiver<bool>) {
+    let mut indexer = Indexer::new(lake, embedding);
+    loop {
+        match indexer.catch_up().await {
+            Ok(texts) if texts > 0 => tracing::info!(texts, "embedded"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "embedding failed and will be tried again"),
+        }
+        if pause(&mut stopped, EMBED_EVERY).await {
+            return;
+        }
+    }
+}
+
+async fn keep(lake: Lake, retention: Retention, mut stopped: watch::Receiver<bool>) {
+    loop {
+        if pause(&mut stopped, MAINTAIN_EVERY).await {
+            return;
+        }
+        let options = MaintainOptions { retention: retention.clone(), ..MaintainOptions::default() };
+        match maintain(&lake, &options).await {
+            Ok(report) => tracing::debug!(?report, "upkeep"),
+            Err(error) => tracing::warn!(%error, "upkeep failed and will be tried again"),
+        }
+    }
+}
+
+/// Waits; true: it is time to stop.
+async fn pause(stopped: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    tokio::time::timeout(time, stopped.wait_for(|stopped| *stopped)).await.is_ok()
+}
+
+fn retention(section: &RetentionSection) -> Retention {
+    let named = [
+        (Table::Traces, section.traces),
+        (Table::Spans, section.spans),
+        (Table::Logs, section.logs),
+        (Table::Metrics, section.metrics),
+        (Table::Failures, section.failures),
+    ];
+    Retention {
+        default: Some(section.default.0),
+        tables: named.into_iter().filter_map(|(table, keep)| Some((table, keep?.0))).collect(),
+    }
+}

@@ -1,0 +1,212 @@
+//! Feeds a pipeline from Kafka: assignment, back-pressure, epochs, lag.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, MessageBatch, Signal, SourceLimits};
+use tracerag_schemas::SourcePartition;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::pipeline::{Input, Pipeline};
+use crate::telemetry::Readiness;
+
+/// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
+const POLL: Duration = Duration::from_millis(50);
+
+/// One member of the consumer group with its pipeline. Driven by one thread.
+pub(crate) struct Worker {
+    source: KafkaSource,
+    pipeline: Pipeline,
+    readiness: Arc<Readiness>,
+    /// Partitions of changes (flags, deployments) that were not read to their end yet: until they are,
+    /// telemetry waits, or the first traces would be joined with nothing.
+    changes_behind: BTreeSet<SourcePartition>,
+    telemetry: Vec<SourcePartition>,
+    held_back: bool,
+    committed_at: Instant,
+}
+
+impl Worker {
+    /// Connects to Kafka and opens the lake.
+    ///
+    /// # Errors
+    /// When no broker answers or the configuration is refused.
+    pub(crate) fn connect(config: &Config, pipeline: Pipeline, readiness: Arc<Readiness>) -> Result<Self, Error> {
+        // Fetched but unread records: a sixteenth of the limit; the window has a budget of its own.
+        let limits = SourceLimits { queue_bytes: (config.memory_limit.0.0 as u64 / 16).max(64 << 20) };
+        let source =
+            KafkaSource::connect(&config.kafka, &config.topics, limits).map_err(tracerag_ingest::IngestError::from)?;
+        let letters = DeadLetterTopic::open(&config.kafka).map_err(tracerag_ingest::IngestError::from)?;
+        let mut pipeline = pipeline;
+        pipeline.send_dead_letters_to(letters);
+        Ok(Self {
+            source,
+            pipeline,
+            readiness,
+            changes_behind: BTreeSet::new(),
+            telemetry: Vec::new(),
+            held_back: false,
+            committed_at: Instant::now(),
+        })
+    }
+
+    /// Handles what comes within one poll, and writes an epoch when one is due.
+    ///
+    /// # Errors
+    /// When Kafka or the lake cannot be used any more. What was committed stays.
+    pub(crate) fn step(&mut self, runtime: &Handle) -> Result<(), Error> {
+        let event = self.source.poll(POLL).map_err(tracerag_ingest::IngestError::from)?;
+        match event {
+            Event::Assigned(sources) => runtime.block_on(self.assign(sources))?,
+            Event::Revoked(sources) => runtime.block_on(self.revoke(&sources))?,
+            Event::Messages(batch) => self.take(&batch)?,
+            Event::AtEnd(source) => self.at_end(&source)?,
+            Event::Waiting(topics) if topics.is_empty() => tracing::info!("all topics exist"),
+            Event::Waiting(topics) => tracing::warn!(?topics, "waiting for topics that do not exist yet"),
+            Event::Idle => {}
+        }
+        self.keep_time()?;
+        if self.pipeline.is_due() {
+            runtime.block_on(self.pipeline.flush())?;
+            self.readiness.landed();
+            self.commit_offsets()?;
+        }
+        self.balance()
+    }
+
+    async fn assign(&mut self, sources: Vec<SourcePartition>) -> Result<(), Error> {
+        let known = self.pipeline.assign(&sources).await?;
+        let fresh: Vec<SourcePartition> =
+            known.iter().filter(|(_, next)| next.is_none()).map(|(source, _)| source.clone()).collect();
+        let initial = self.source.initial_offsets(&fresh).map_err(tracerag_ingest::IngestError::from)?;
+        let mut starts = Vec::with_capacity(known.len());
+        for (source, next) in known {
+            let offset = match next {
+                Some(offset) => offset,
+                None => {
+                    let offset = initial.iter().find(|(fresh, _)| *fresh == source).map_or(0, |(_, offset)| *offset);
+                    self.pipeline.begin_at(&source, offset);
+                    offset
+                }
+            };
+            starts.push((source, offset));
+        }
+        self.announce(&starts)?;
+        self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
+        for (source, _) in starts {
+            match self.source.kind(&source.topic).map(|kind| kind.signal) {
+                Some(Signal::Flags | Signal::Deployments) => {
+                    self.changes_behind.insert(source);
+                }
+                _ => self.telemetry.push(source),
+            }
+        }
+        self.readiness.set_assigned(true);
+        self.hold_telemetry()
+    }
+
+    /// Says what will be read, before it is.
+    fn announce(&self, starts: &[(SourcePartition, i64)]) -> Result<(), Error> {
+        let taken = starts.iter().cloned().collect();
+        for line in self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)? {
+            tracing::info!(
+                topic = %line.source.topic,
+                partition = line.source.partition,
+                signal = %line.signal,
+                encoding = line.encoding.name(),
+                from = line.start,
+                to = line.end,
+                messages = line.messages,
+                "will read"
+            );
+        }
+        Ok(())
+    }
+
+    async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
+        self.pipeline.revoke(sources).await?;
+        self.telemetry.retain(|source| !sources.contains(source));
+        self.changes_behind.retain(|source| !sources.contains(source));
+        self.hold_telemetry()
+    }
+
+    /// Telemetry waits until all changes were read.
+    fn hold_telemetry(&mut self) -> Result<(), Error> {
+        let hold = self.held_back || !self.changes_behind.is_empty();
+        match hold {
+            true => self.source.pause(&self.telemetry),
+            false => self.source.resume(&self.telemetry),
+        }
+        // Silence of a partition that is held back is not idleness.
+        self.pipeline.set_paused(&self.telemetry, hold)
+    }
+
+    fn take(&mut self, batch: &MessageBatch) -> Result<(), Error> {
+        let (signal, encoding) = (batch.signal(), batch.encoding());
+        let records = batch.iter().map(|record| Input::from_kafka(record, signal, encoding));
+        self.pipeline.take(batch.source(), batch.read_at(), records)
+    }
+
+    fn at_end(&mut self, source: &SourcePartition) -> Result<(), Error> {
+        self.pipeline.at_end(source, now())?;
+        if self.changes_behind.remove(source) && self.changes_behind.is_empty() {
+            tracing::info!("all changes of flags and deployments are read, telemetry goes on");
+            return self.hold_telemetry();
+        }
+        Ok(())
+    }
+
+    /// Partitions that stand at their end have the worker's clock as their time, poll after poll.
+    fn keep_time(&mut self) -> Result<(), Error> {
+        let clock = now();
+        self.pipeline.tick(clock);
+        let at_end: Vec<SourcePartition> =
+            self.source.reading().filter(|(_, at_end)| *at_end).map(|(source, _)| source.clone()).collect();
+        for source in at_end {
+            self.pipeline.at_end(&source, clock)?;
+        }
+        Ok(())
+    }
+
+    /// Back-pressure: what is held has a bound, and Kafka keeps the rest.
+    fn balance(&mut self) -> Result<(), Error> {
+        let full = self.pipeline.is_full();
+        if full == self.held_back {
+            return Ok(());
+        }
+        self.held_back = full;
+        self.hold_telemetry()
+    }
+
+    /// Group offsets are for lag tools only.
+    fn commit_offsets(&mut self) -> Result<(), Error> {
+        if self.committed_at.elapsed() >= Duration::from_secs(5) {
+            self.committed_at = Instant::now();
+            self.source.commit(&self.pipeline.recorded()).map_err(tracerag_ingest::IngestError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Records between what was read and the ends of the topics.
+    pub(crate) fn lag(&self) -> i64 {
+        self.source.lag().iter().map(tracerag_ingest::source::Lag::records).sum()
+    }
+
+    /// The pipeline, to look at.
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The pipeline, to end it.
+    pub(crate) fn pipeline_mut(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+}
+
+/// The worker's clock in ns.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,15 @@
+//! End-to-end tests, one binary: everything here links the whole program, and linking it once is enough.
+
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod demo;
+mod example_config;
+mod kafka_smoke;
+mod kafka_worker;
+mod layers;
+mod licences;
+mod snapshots;
+mod support;
+mod trainticket;
+mod worked_example;
