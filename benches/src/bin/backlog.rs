@@ -1,0 +1,173 @@
+//! A Kafka backlog into joined, committed, queryable tables: one worker of tracerag, and beside it in the same
+//! run the Collector's kafkareceiver with groupbytrace that drops everything.
+//!
+//! `cargo run --release -p tracerag-benches --bin backlog -- BROKER TRACERAG [SPANS] [COLLECTOR]`: a broker's
+//! address, the program, how many spans, and the Collector's binary. CPU seconds are those of the measured process.
+
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use tracerag_benches::{machine, rich};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// A run that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(1_800);
+
+struct Measured {
+    name: &'static str,
+    cpu: Duration,
+    wall: Duration,
+    peak: u64,
+}
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [broker, program, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: backlog BROKER TRACERAG [SPANS] [COLLECTOR]".into());
+    };
+    let spans = rest.first().map_or(Ok(1_000_000), |text| text.parse())?;
+    let topic = format!("rich-{}", std::process::id());
+    println!("{}", machine::describe());
+    let load = rich::messages(42, spans);
+    println!("{} spans of {} bytes in {} messages", load.spans, load.bytes / load.spans, load.encoded.len());
+    produce(broker, &topic, &load.encoded)?;
+    let folder = tempfile::tempdir()?;
+    let mut results = vec![tracerag(broker, program, &topic, load.spans, folder.path())?];
+    if let Some(collector) = rest.get(1) {
+        results.push(groupbytrace(broker, collector, &topic, load.encoded.len(), folder.path())?);
+    }
+    println!("{:<40} {:>14} {:>12} {:>10} {:>10}", "", "spans/CPU-s", "spans/s", "peak MiB", "ratio");
+    let rate = |measured: &Measured| load.spans as f64 / measured.cpu.as_secs_f64();
+    let reference = results.last().map_or(f64::NAN, rate);
+    for measured in &results {
+        println!(
+            "{:<40} {:>14.0} {:>12.0} {:>10} {:>9.2}x",
+            measured.name,
+            rate(measured),
+            load.spans as f64 / measured.wall.as_secs_f64(),
+            measured.peak >> 20,
+            rate(measured) / reference
+        );
+    }
+    println!(
+        "lake: {:.1} bytes a span, indices included",
+        folder_bytes(&folder.path().join("lake"))? as f64 / load.spans as f64
+    );
+    Ok(())
+}
+
+fn produce(broker: &str, topic: &str, messages: &[Vec<u8>]) -> Outcome<()> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("message.max.bytes", "10000000")
+        .set("queue.buffering.max.kbytes", "262144")
+        .create()?;
+    for message in messages {
+        loop {
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(message);
+            match producer.send(record) {
+                Ok(()) => break,
+                Err(_) => producer.poll(Duration::from_millis(20)),
+            };
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(Duration::from_secs(60))?;
+    Ok(())
+}
+
+fn tracerag(broker: &str, program: &str, topic: &str, spans: usize, folder: &Path) -> Outcome<Measured> {
+    let config = folder.join("tracerag.toml");
+    fs::write(
+        &config,
+        format!(
+            "[kafka]\nbootstrap_servers = \"{broker}\"\ngroup_id = \"{topic}\"\n[topics]\nspans = {{ topics = [\"{topic}\"] }}\n\
+             logs = {{ topics = [] }}\nmetrics = {{ topics = [] }}\nflags = {{ topics = [] }}\ndeployments = {{ topics = [] }}\nheaps = {{ topics = [] }}\n\
+             [redaction]\nkey = \"0123456789abcdef0123456789abcdef\"\n[embedding]\nmodel = \"hashed-ngrams\"\n[metrics]\nlisten = \"\"\n"
+        ),
+    )?;
+    let lake = folder.join("lake");
+    let begun = Instant::now();
+    let command = [&*config.display().to_string(), "--lake", &*lake.display().to_string()].map(str::to_owned);
+    let mut child = Command::new(program).arg("--config").args(&command).arg("run").stderr(Stdio::null()).spawn()?;
+    let counted = || -> Option<usize> {
+        let query = "select count(*) from spans";
+        let output =
+            Command::new(program).args(["--lake", &command[2], "sql", "--format", "csv", query]).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.lines().nth(1)?.parse().ok()
+    };
+    let measured = watch("tracerag: committed and queryable", &mut child, begun, || counted() == Some(spans));
+    child.kill()?;
+    child.wait()?;
+    measured
+}
+
+fn groupbytrace(broker: &str, program: &str, topic: &str, messages: usize, folder: &Path) -> Outcome<Measured> {
+    let group = format!("{topic}-collector");
+    let config = folder.join("collector.yaml");
+    fs::write(
+        &config,
+        format!(
+            "receivers:\n  kafka:\n    brokers: [\"{broker}\"]\n    group_id: {group}\n    initial_offset: earliest\n    traces:\n      topics: [{topic}]\n\
+             processors:\n  groupbytrace:\n    wait_duration: 2s\n    num_traces: 1000000\nexporters:\n  nop:\n\
+             service:\n  telemetry:\n    metrics:\n      level: none\n  pipelines:\n    traces:\n      receivers: [kafka]\n      processors: [groupbytrace]\n      exporters: [nop]\n"
+        ),
+    )?;
+    let offsets: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker).set("group.id", &group).create()?;
+    let begun = Instant::now();
+    let mut child = Command::new(program).arg("--config").arg(&config).stderr(Stdio::null()).spawn()?;
+    let is_read = || {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, 0);
+        let committed = offsets.committed_offsets(list, Duration::from_secs(5)).ok();
+        let offset = committed.and_then(|list| list.find_partition(topic, 0).map(|found| found.offset()));
+        offset == Some(Offset::Offset(messages as i64))
+    };
+    let measured = watch("Collector: groupbytrace (2 s), dropped", &mut child, begun, is_read);
+    child.kill()?;
+    child.wait()?;
+    measured
+}
+
+/// Looks every half second whether the work is done; what the process used up to then counts.
+fn watch(name: &'static str, child: &mut Child, begun: Instant, done: impl Fn() -> bool) -> Outcome<Measured> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Err(format!("{name} ended early: {status}").into());
+        }
+        if begun.elapsed() > LIMIT {
+            return Err(format!("{name} is not done after {LIMIT:?}").into());
+        }
+        if done() {
+            let pid = child.id();
+            return Ok(Measured {
+                name,
+                cpu: machine::cpu_time_of(pid),
+                wall: begun.elapsed(),
+                peak: machine::peak_memory_of(pid),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn folder_bytes(folder: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { folder_bytes(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}

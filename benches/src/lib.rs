@@ -1,0 +1,17 @@
+//! Benchmarks: a seeded load and the machine's figures, shared by the programs in `src/bin`.
+//!
+//! - **In:** a seed.
+//! - **Out:** tables on stdout. Nothing here is a test: no figure fails a build.
+//!
+//! ```
+//! let messages = tracerag_benches::rich::messages(42, 1_000);
+//! assert_eq!(messages.spans, 1_000);
+//! ```
+
+/// The program's own allocator, so that figures are those of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+pub mod machine;
+pub mod reference;
+pub mod rich;
