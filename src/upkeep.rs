@@ -26,7 +26,7 @@ impl Upkeep {
     /// Starts both tasks.
     pub(crate) fn start(lake: Lake, config: &Config) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let embedding = Arc::new(Embedding::new(&config.embedding.model, &config.embedding.cache_folder()));
+        let embedding = config.embedding.model();
         let retention = retention(&config.retention);
         let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
         let keep = tokio::spawn(keep(lake, retention, stopped));

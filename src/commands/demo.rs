@@ -67,8 +67,8 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: boo
         .await
         .map_err(|error| Error::Stopped { what: "the demo's worker", detail: error.to_string() })??;
     super::replay::summary(&tally);
-    let lake = tracerag_index::Lake::open(super::lake_options(&config)).await?;
-    let mut indexer = Indexer::new(lake.clone(), super::embedding(&config));
+    let lake = tracerag_index::Lake::open(config.lake.options()).await?;
+    let mut indexer = Indexer::new(lake.clone(), config.embedding.model());
     let embedded = indexer.catch_up().await?;
     match indexer.waiting_for() {
         Some(reason) => output::note(&format!("texts are not embedded yet: {reason}")),

@@ -9,35 +9,21 @@ pub(crate) mod sql;
 pub(crate) mod status;
 
 use std::path::Path;
-use std::sync::Arc;
 
-use tracerag_index::incidents::Embedding;
-use tracerag_index::{Lake, LakeOptions};
+use tracerag_index::Lake;
 use tracerag_query::{Session, SessionOptions};
 
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 
-fn lake_options(config: &Config) -> LakeOptions {
-    LakeOptions {
-        uri: config.lake.uri.clone(),
-        storage_options: config.lake.storage_options.clone().into_iter().collect(),
-    }
-}
-
-/// The sentence model of the configuration, loaded when it is first needed.
-fn embedding(config: &Config) -> Arc<Embedding> {
-    Arc::new(Embedding::new(&config.embedding.model, &config.embedding.cache_folder()))
-}
-
 /// A session on the newest head of a lake that exists.
 async fn session(context: &Context) -> Result<Session, Error> {
-    let lake = Lake::open(lake_options(&context.config)).await?;
+    let lake = Lake::open(context.config.lake.options()).await?;
     let options = SessionOptions {
         memory_limit: context.config.memory_limit.0.0,
         seal_after: context.config.window.seal_after.0,
-        embedding: Some(embedding(&context.config)),
+        embedding: Some(context.config.embedding.model()),
         ..SessionOptions::new(&context.tenant)
     };
     Ok(Session::open(&lake, options).await?)

@@ -61,7 +61,7 @@ fn progress_bar(bytes: u64) -> ProgressBar {
 
 /// Embeds what is new and tidies up, while the user waits: nothing runs after a replay.
 async fn after(pipeline: &Pipeline, context: &Context) -> Result<(), Error> {
-    let embedding = super::embedding(&context.config);
+    let embedding = context.config.embedding.model();
     let mut indexer = Indexer::new(pipeline.lake().clone(), embedding);
     indexer.catch_up().await?;
     if let Some(reason) = indexer.waiting_for() {

@@ -35,7 +35,7 @@ pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error>
     if !matches!(args.format, Format::Table | Format::Json) {
         return Err(Error::Usage(String::from("status prints --format table or json")));
     }
-    let lake = Lake::open(super::lake_options(&context.config)).await?;
+    let lake = Lake::open(context.config.lake.options()).await?;
     let head = lake.newest_head().await?;
     let ends = ends(&context.config, &head).await;
     let session = super::session(&context).await?;

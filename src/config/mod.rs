@@ -8,8 +8,11 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
+use tracerag_index::LakeOptions;
+use tracerag_index::incidents::Embedding;
 use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
 use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
@@ -123,6 +126,13 @@ impl Default for LakeSection {
     }
 }
 
+impl LakeSection {
+    /// Where the lake is, and how to reach it.
+    pub(crate) fn options(&self) -> LakeOptions {
+        LakeOptions { uri: self.uri.clone(), storage_options: self.storage_options.clone().into_iter().collect() }
+    }
+}
+
 /// `[retention]`: `default`, `max_bytes`, and one key a table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,6 +184,11 @@ impl Default for EmbeddingSection {
 }
 
 impl EmbeddingSection {
+    /// The sentence model, loaded when it is first needed.
+    pub(crate) fn model(&self) -> Arc<Embedding> {
+        Arc::new(Embedding::new(&self.model, &self.cache_folder()))
+    }
+
     /// The cache folder with `~` replaced by the home folder.
     pub fn cache_folder(&self) -> PathBuf {
         match (self.cache.strip_prefix("~"), std::env::var_os("HOME")) {

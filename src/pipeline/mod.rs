@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use tokio::task::JoinHandle;
 use tracerag_enrich::{ResumeState, ResumedTrace, Window, WindowConfig};
-use tracerag_index::{Lake, LakeOptions, Resume, SourceProgress, Writer, Written};
+use tracerag_index::{Lake, Resume, SourceProgress, Writer, Written};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
 use tracerag_ingest::source::files::FILE_CLUSTER;
 use tracerag_ingest::tenant::Tenants;
@@ -95,11 +95,7 @@ impl Pipeline {
             version: i32::try_from(POLICY_VERSION).unwrap_or(i32::MAX),
         };
         let tenants = Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
-        let options = LakeOptions {
-            uri: config.lake.uri.clone(),
-            storage_options: config.lake.storage_options.clone().into_iter().collect(),
-        };
-        let lake = Lake::open_or_create(options).await?;
+        let lake = Lake::open_or_create(config.lake.options()).await?;
         let writer =
             Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(config.window.late_horizon.0);
         let mut pipeline = Self {
