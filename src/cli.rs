@@ -28,7 +28,7 @@ pub(crate) struct Global {
     /// Lake: a folder or s3://bucket/path
     #[arg(long, global = true, value_name = "PATH")]
     lake: Option<String>,
-    /// Tenant to read [default: the configuration's tenant.default]
+    /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
 }
@@ -92,8 +92,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         tenant: cli.global.tenant.clone(),
     };
     let config = Config::load(&overrides)?;
-    let tenant = overrides.tenant.clone().unwrap_or_else(|| config.tenant.default.clone());
-    let context = Context { config, tenant };
+    let context = Context { tenant: config.tenant.default.clone(), config };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -7,9 +7,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracerag_index::incidents::{Embedding, Indexer};
 use tracerag_index::{Lake, MaintainOptions, Retention, maintain};
-use tracerag_schemas::Table;
 
-use crate::config::{Config, RetentionSection};
+use crate::config::Config;
 
 /// How often new texts are looked for.
 const EMBED_EVERY: Duration = Duration::from_secs(5);
@@ -27,7 +26,7 @@ impl Upkeep {
     pub(crate) fn start(lake: Lake, config: &Config) -> Self {
         let (stop, stopped) = watch::channel(false);
         let embedding = config.embedding.model();
-        let retention = retention(&config.retention);
+        let retention = config.retention.retention();
         let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
         let keep = tokio::spawn(keep(lake, retention, stopped));
         Self { stop, tasks: vec![embed, keep] }
@@ -75,18 +74,4 @@ async fn keep(lake: Lake, retention: Retention, mut stopped: watch::Receiver<boo
 /// Waits; true: it is time to stop.
 async fn pause(stopped: &mut watch::Receiver<bool>, time: Duration) -> bool {
     tokio::time::timeout(time, stopped.wait_for(|stopped| *stopped)).await.is_ok()
-}
-
-fn retention(section: &RetentionSection) -> Retention {
-    let named = [
-        (Table::Traces, section.traces),
-        (Table::Spans, section.spans),
-        (Table::Logs, section.logs),
-        (Table::Metrics, section.metrics),
-        (Table::Failures, section.failures),
-    ];
-    Retention {
-        default: Some(section.default.0),
-        tables: named.into_iter().filter_map(|(table, keep)| Some((table, keep?.0))).collect(),
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
-use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, MessageBatch, Signal, SourceLimits};
+use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits};
 use tracerag_schemas::SourcePartition;
 
 use crate::config::Config;
@@ -24,6 +24,9 @@ pub(crate) struct Worker {
     /// Partitions of changes (flags, deployments) that were not read to their end yet: until they are,
     /// telemetry waits, or the first traces would be joined with nothing.
     changes_behind: BTreeSet<SourcePartition>,
+    /// Partitions of changes that are assigned.
+    changes: Vec<SourcePartition>,
+    /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
     held_back: bool,
     committed_at: Instant,
@@ -35,8 +38,7 @@ impl Worker {
     /// # Errors
     /// When no broker answers or the configuration is refused.
     pub(crate) fn connect(config: &Config, pipeline: Pipeline, readiness: Arc<Readiness>) -> Result<Self, Error> {
-        // Fetched but unread records: a sixteenth of the limit; the window has a budget of its own.
-        let limits = SourceLimits { queue_bytes: (config.memory_limit.0.0 as u64 / 16).max(64 << 20) };
+        let limits = SourceLimits { queue_bytes: config.fetch_bytes() as u64 };
         let source =
             KafkaSource::connect(&config.kafka, &config.topics, limits).map_err(tracerag_ingest::IngestError::from)?;
         let letters = DeadLetterTopic::open(&config.kafka).map_err(tracerag_ingest::IngestError::from)?;
@@ -47,6 +49,7 @@ impl Worker {
             pipeline,
             readiness,
             changes_behind: BTreeSet::new(),
+            changes: Vec::new(),
             telemetry: Vec::new(),
             held_back: false,
             committed_at: Instant::now(),
@@ -94,24 +97,27 @@ impl Worker {
             };
             starts.push((source, offset));
         }
-        self.announce(&starts)?;
+        self.announce(&starts, &fresh)?;
         self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
         for (source, _) in starts {
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
                 Some(Signal::Flags | Signal::Deployments) => {
-                    self.changes_behind.insert(source);
+                    self.changes_behind.insert(source.clone());
+                    self.changes.push(source);
                 }
                 _ => self.telemetry.push(source),
             }
         }
-        self.readiness.set_assigned(true);
+        self.readiness.set_assigned(self.has_partitions());
         self.hold_telemetry()
     }
 
     /// Says what will be read, before it is.
-    fn announce(&self, starts: &[(SourcePartition, i64)]) -> Result<(), Error> {
+    fn announce(&self, starts: &[(SourcePartition, i64)], fresh: &[SourcePartition]) -> Result<(), Error> {
         let taken = starts.iter().cloned().collect();
-        for line in self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)? {
+        let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;
+        for line in plan.iter().filter(|line| line.is_continued) {
+            let start = if fresh.contains(&line.source) { "kafka.initial_offset" } else { "the lake" };
             tracing::info!(
                 topic = %line.source.topic,
                 partition = line.source.partition,
@@ -120,16 +126,38 @@ impl Worker {
                 from = line.start,
                 to = line.end,
                 messages = line.messages,
+                start_is_by = start,
                 "will read"
+            );
+        }
+        let elsewhere = plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).count();
+        if elsewhere > 0 {
+            // A trace must meet itself and its logs in one worker.
+            tracing::warn!(
+                partitions = elsewhere,
+                "other members of the group have partitions of these topics; traces whose parts lie in both are cut, \
+                 start one worker only, or key all topics by trace id"
             );
         }
         Ok(())
     }
 
+    fn has(&self, source: &SourcePartition) -> bool {
+        self.telemetry.contains(source) || self.changes.contains(source)
+    }
+
+    fn has_partitions(&self) -> bool {
+        !self.telemetry.is_empty() || !self.changes.is_empty()
+    }
+
     async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
         self.pipeline.revoke(sources).await?;
         self.telemetry.retain(|source| !sources.contains(source));
+        self.changes.retain(|source| !sources.contains(source));
         self.changes_behind.retain(|source| !sources.contains(source));
+        if !self.has_partitions() {
+            self.readiness.set_assigned(false);
+        }
         self.hold_telemetry()
     }
 
@@ -190,9 +218,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Records between what was read and the ends of the topics.
-    pub(crate) fn lag(&self) -> i64 {
-        self.source.lag().iter().map(tracerag_ingest::source::Lag::records).sum()
+    /// Records between what was read and the end, by partition.
+    pub(crate) fn lag(&self) -> Vec<Lag> {
+        self.source.lag()
     }
 
     /// The pipeline, to look at.

@@ -209,7 +209,8 @@ impl Lake {
         };
         let mut latest = (*known).clone();
         latest.checkout_latest().await.at(name, "looking for a newer version")?;
-        if latest.version_id() == known.version_id() {
+        // A listing that races a clean-up may miss the newest; what is known is newer then.
+        if latest.version_id() <= known.version_id() {
             return Ok(known);
         }
         Ok(self.remember(name, latest))

@@ -9,7 +9,7 @@ mod story;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rdkafka::mocking::MockCluster;
@@ -19,10 +19,11 @@ use tokio::runtime::Handle;
 use tracerag_index::incidents::Indexer;
 use tracerag_index::{MaintainOptions, maintain};
 use tracerag_ingest::source::files::{FileRecord, Replay};
-use tracerag_ingest::source::{Encoding, Signal};
+use tracerag_ingest::source::{Encoding, KafkaConfig, Signal, TopicsConfig};
+use tracerag_ingest::tenant::TenantConfig;
 
 use crate::cli::Context;
-use crate::config::Config;
+use crate::config::{Config, WindowSection};
 use crate::error::Error;
 use crate::output;
 use crate::pipeline::Pipeline;
@@ -33,6 +34,8 @@ use crate::worker::Worker;
 const PARTITIONS: i32 = 2;
 /// Records published before the pipeline must have taken them.
 const AHEAD: u64 = 16;
+/// They never take that long.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
@@ -87,13 +90,19 @@ fn remove(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// The user's configuration with the demo's topics and times: the sample's minutes pass in seconds.
+/// The user's lake, redaction and model with the broker, topics and window of the demo: what is set for a real
+/// cluster says nothing about an embedded one.
 fn demo_config(config: &Config) -> Config {
-    let mut config = config.clone();
+    let mut config = Config {
+        kafka: KafkaConfig::default(),
+        topics: TopicsConfig::default(),
+        tenant: TenantConfig { default: config.tenant.default.clone(), ..TenantConfig::default() },
+        window: WindowSection { memory: config.window.memory, ..WindowSection::default() },
+        ..config.clone()
+    };
     for topics in [&mut config.topics.spans, &mut config.topics.logs, &mut config.topics.metrics] {
         topics.encoding = Encoding::Json;
     }
-    config.kafka.options.insert(String::from("security.protocol"), String::from("plaintext"));
     config
 }
 
@@ -150,7 +159,14 @@ fn publish(producer: &BaseProducer, topic: &str, record: &FileRecord, number: u6
 }
 
 fn take_all(worker: &mut Worker, runtime: &Handle, published: u64) -> Result<(), Error> {
+    let begun = Instant::now();
     while worker.pipeline().tally().records < published {
+        if begun.elapsed() > TAKEN_WITHIN {
+            return Err(Error::Stopped {
+                what: "the demo's worker",
+                detail: String::from("it does not get what was published; TRACERAG_LOG=debug shows why"),
+            });
+        }
         worker.step(runtime)?;
     }
     Ok(())

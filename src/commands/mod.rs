@@ -19,6 +19,7 @@ use crate::error::Error;
 
 /// A session on the newest head of a lake that exists.
 async fn session(context: &Context) -> Result<Session, Error> {
+    context.config.require(&["lake", "embedding"])?;
     let lake = Lake::open(context.config.lake.options()).await?;
     let options = SessionOptions {
         memory_limit: context.config.memory_limit.0.0,
@@ -31,8 +32,11 @@ async fn session(context: &Context) -> Result<Session, Error> {
 
 /// The key with which `demo` and `replay` make tokens where none is configured: made once, in the cache folder.
 fn demo_key(config: &mut Config) -> Result<(), Error> {
+    if config.lacks_key_file() {
+        config.redaction.key.clear();
+    }
     if !config.redaction.key.is_empty() {
-        return Ok(());
+        return Ok(config.require(&["redaction.key"])?);
     }
     let path = config.embedding.cache_folder().join("hmac.key");
     config.redaction.key = match std::fs::read_to_string(&path) {

@@ -26,6 +26,7 @@ pub(crate) struct ReplayArgs {
 /// Takes the files, closes and seals everything, and says what came of it.
 pub(crate) async fn run(mut context: Context, args: ReplayArgs) -> Result<(), Error> {
     super::demo_key(&mut context.config)?;
+    context.config.require(&["lake", "embedding", "window", "payload", "tenant"])?;
     let config = &context.config;
     let mut replay = Replay::open(&args.files).map_err(tracerag_ingest::IngestError::from)?;
     let mut pipeline = Pipeline::open(config, "replay").await?;

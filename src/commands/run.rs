@@ -13,7 +13,7 @@ use crate::output;
 use crate::pipeline::Pipeline;
 use crate::telemetry::{self, Readiness};
 use crate::upkeep::Upkeep;
-use crate::worker::Worker;
+use crate::worker::{Worker, now};
 
 /// How often progress is shown: refreshed on a terminal, logged otherwise.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
 pub(crate) async fn run(context: Context) -> Result<(), Error> {
     let config = context.config;
+    config.require(&[])?;
     let recorder = telemetry::install_metrics()?;
     let readiness = Arc::new(Readiness::default());
     let address =
@@ -106,10 +107,7 @@ impl Progress {
         let per_second = |now: u64, before: u64| ((now - before) as f64 / elapsed.as_secs_f64()) as u64;
         let (records, row_rate) = (per_second(tally.records, self.records), per_second(rows, self.rows));
         let (open, bytes) = worker.pipeline().held();
-        let lag = worker.lag();
-        metrics::gauge!("tracerag_lag_records").set(lag as f64);
-        metrics::gauge!("tracerag_open_traces").set(open as f64);
-        metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
+        let lag = self.measure(worker, open, bytes);
         match &self.line {
             Some(line) => line.set_message(format!(
                 "{} messages/s  {} rows/s  lag {}  open traces {}  window {} MiB  position {}",
@@ -133,6 +131,24 @@ impl Progress {
         self.shown_at = Instant::now();
         self.records = tally.records;
         self.rows = rows;
+    }
+
+    /// Sets the gauges; gives the records that are not read yet.
+    fn measure(&self, worker: &Worker, open: usize, bytes: usize) -> i64 {
+        metrics::gauge!("tracerag_open_traces").set(open as f64);
+        metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
+        let clock = now();
+        for (source, stream_time) in worker.pipeline().stream_times() {
+            let labels = [("topic", source.topic.to_string()), ("partition", source.partition.to_string())];
+            metrics::gauge!("tracerag_delay_seconds", &labels).set((clock - stream_time).max(0) as f64 / 1e9);
+        }
+        let mut total = 0;
+        for lag in worker.lag() {
+            let labels = [("topic", lag.source.topic.to_string()), ("partition", lag.source.partition.to_string())];
+            metrics::gauge!("tracerag_lag_records", &labels).set(lag.records() as f64);
+            total += lag.records();
+        }
+        total
     }
 
     fn finish(&self) {

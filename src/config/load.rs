@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use toml::{Table, Value};
+use toml::de::DeValue;
 
 use super::Config;
+use super::document::{Document, Mistake, Unresolved, placeholder, typed};
 
 /// Environment variables that are no configuration keys although they begin like one.
 const RESERVED: &[&str] = &["TRACERAG_CONFIG", "TRACERAG_TOKEN", "TRACERAG_LOG"];
 const PREFIX: &str = "TRACERAG_";
+/// Keys outside a section, so without `__` in their variable.
+const WITHOUT_SECTION: &[&str] = &["TRACERAG_MEMORY_LIMIT"];
 
 /// Why a configuration was refused.
 #[derive(Debug, Error)]
@@ -22,30 +25,39 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is no TOML, has an unknown key or a wrong value.
-    #[error("{path}: {message}")]
+    /// The file is no TOML, has an unknown key or a wrong value. The line itself is not shown: it may hold a secret.
+    #[error("{path}, {place}: {message}")]
     File {
         /// The file.
         path: PathBuf,
-        /// With line and column, and what is permitted.
+        /// Line and column, as far as they are known.
+        place: String,
+        /// What is wrong and what is permitted.
         message: String,
     },
     /// An environment variable has a wrong name or value.
-    #[error("environment: {message}")]
+    #[error("environment variable {name}: {message}")]
     Environment {
-        /// The key and what is permitted.
+        /// The variable.
+        name: String,
+        /// What is wrong and what is permitted.
         message: String,
     },
     /// `${...}` cannot be resolved.
-    #[error("cannot resolve {placeholder} of {key}: {reason}")]
-    Placeholder {
-        /// Dotted key.
-        key: String,
-        /// As written.
-        placeholder: String,
-        /// Why.
-        reason: String,
-    },
+    #[error("cannot resolve {} of {}: {}{}", .0.placeholder, .0.key, .0.reason, remedy(.0))]
+    Placeholder(Unresolved),
+    /// Values that do not go together.
+    #[error("{0}")]
+    Together(String),
+}
+
+fn remedy(unresolved: &Unresolved) -> &'static str {
+    match unresolved.key.as_str() {
+        "redaction.key" if unresolved.is_absent_file => {
+            ", or make a key with `head -c 32 /dev/urandom | base64 > FILE`"
+        }
+        _ => "",
+    }
 }
 
 /// What options of the command line say.
@@ -63,7 +75,8 @@ impl Config {
     /// Loads `--config`, else `TRACERAG_CONFIG`, else `./tracerag.toml` where it exists, else defaults.
     ///
     /// # Errors
-    /// See [`ConfigError`]; an error of the file names the line.
+    /// See [`ConfigError`]; an error of the file names the line. A placeholder that cannot be resolved is an error
+    /// only for who needs it: see [`Self::require`].
     pub fn load(overrides: &Overrides) -> Result<Self, ConfigError> {
         let named = overrides.config.clone().or_else(|| std::env::var_os("TRACERAG_CONFIG").map(PathBuf::from));
         let path = named.or_else(|| Some(PathBuf::from("tracerag.toml")).filter(|path| path.is_file()));
@@ -73,10 +86,16 @@ impl Config {
             }
             None => String::new(),
         };
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+            Some((name, value.to_string_lossy().into_owned()))
+        });
         let mut config = Self::from_parts(path.as_deref().unwrap_or(Path::new("defaults")), &text, variables)?;
         if let Some(lake) = &overrides.lake {
             config.lake.uri.clone_from(lake);
+        }
+        if let Some(tenant) = &overrides.tenant {
+            config.tenant.default.clone_from(tenant);
         }
         Ok(config)
     }
@@ -86,94 +105,115 @@ impl Config {
         text: &str,
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let in_file = |error: toml::de::Error| ConfigError::File { path: path.to_owned(), message: error.to_string() };
-        let mut table: Table = toml::from_str(text).map_err(in_file)?;
-        // The text itself is read first although the merged table is what counts: only errors of the text know lines.
-        // Placeholders may stand where a number is wanted, so a text that has some is judged after they are resolved.
-        let is_judged = !text.contains("${");
-        if is_judged {
-            let _: Config = toml::from_str(text).map_err(in_file)?;
-        }
-        for (name, value) in variables {
-            if RESERVED.contains(&name.as_str()) || name.starts_with("TRACERAG_TEST_") {
-                continue;
+        let in_file = |mistake: Mistake| ConfigError::File {
+            path: path.to_owned(),
+            place: place(text, &mistake),
+            message: mistake.message,
+        };
+        let mut document = Document::parse(text).map_err(in_file)?;
+        let mut config = match document.config() {
+            Ok(config) => config,
+            // Text in the place of a number or a list: what is wrong is that it was not resolved.
+            Err(mistake) => {
+                return Err(match document.unresolved.into_iter().find(|wanted| text_at(text, &mistake, wanted)) {
+                    Some(unresolved) => ConfigError::Placeholder(unresolved),
+                    None => in_file(mistake),
+                });
             }
-            set(&mut table, &name, value)?;
+        };
+        for (name, value) in variables.filter(|(name, _)| is_key(name)) {
+            (document, config) = set(document, &name, &value)?;
         }
-        resolve(&mut table, "")?;
-        Value::Table(table).try_into().map_err(|error: toml::de::Error| match is_judged {
-            // The file alone was fine.
-            true => ConfigError::Environment { message: error.to_string() },
-            false => in_file(error),
-        })
+        config.unresolved = document.unresolved;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// That all placeholders below these sections or keys are resolved; without any: all.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn require(&self, sections: &[&str]) -> Result<(), ConfigError> {
+        let is_wanted = |wanted: &&Unresolved| {
+            sections.is_empty() || sections.iter().any(|section| wanted.key.starts_with(section))
+        };
+        match self.unresolved.iter().find(is_wanted) {
+            Some(unresolved) => Err(ConfigError::Placeholder(unresolved.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        const MIB: usize = 1 << 20;
+        let refuse = |message: String| Err(ConfigError::Together(message));
+        if self.lake.flush_bytes.0 < MIB {
+            return refuse(String::from("lake.flush_bytes is below 1MiB, so nothing would ever be read; raise it"));
+        }
+        if self.window.memory.0 < 16 * MIB {
+            return refuse(String::from("window.memory is below 16MiB, too little for the open traces; raise it"));
+        }
+        // Beside the window: an epoch that is put together and one that is written.
+        let needed =
+            self.window.memory.0.saturating_add(2 * self.lake.flush_bytes.0).saturating_add(self.fetch_bytes());
+        if needed > self.memory_limit.0.0 {
+            return refuse(format!(
+                "memory_limit ({} MiB) is less than what is granted: window.memory {} MiB, twice lake.flush_bytes {} \
+                 MiB, fetch buffers {} MiB; raise it or lower those",
+                self.memory_limit.0.0 / MIB,
+                self.window.memory.0 / MIB,
+                self.lake.flush_bytes.0 / MIB,
+                self.fetch_bytes() / MIB
+            ));
+        }
+        Ok(())
     }
 }
 
-/// `TRACERAG_KAFKA__BOOTSTRAP_SERVERS` sets `kafka.bootstrap_servers`.
-fn set(table: &mut Table, name: &str, value: String) -> Result<(), ConfigError> {
+/// Line and column of a mistake.
+fn place(text: &str, mistake: &Mistake) -> String {
+    let Some(before) = mistake.span.as_ref().and_then(|span| text.get(..span.start)) else {
+        return String::from("as a whole");
+    };
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    format!("line {}, column {}", before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// Whether a mistake stands where a placeholder does.
+fn text_at(text: &str, mistake: &Mistake, wanted: &Unresolved) -> bool {
+    let at = mistake.span.clone().and_then(|span| text.get(span));
+    at.is_some_and(|at| at.contains(&wanted.placeholder))
+}
+
+/// Whether a variable is meant for the configuration. Others begin alike: a cluster's address of a service that is
+/// named `tracerag`, say.
+fn is_key(name: &str) -> bool {
+    let is_meant = name.contains("__") || WITHOUT_SECTION.contains(&name);
+    if !is_meant && !RESERVED.contains(&name) {
+        tracing::debug!(name, "ignored: a key has two underscores between section and name");
+    }
+    is_meant && !name.starts_with("TRACERAG_TEST_")
+}
+
+/// `TRACERAG_KAFKA__BOOTSTRAP_SERVERS` sets `kafka.bootstrap_servers`. Lists, tables, numbers and truth values are
+/// written as in TOML; where text is wanted, everything is text.
+fn set(document: Document, name: &str, value: &str) -> Result<(Document, Config), ConfigError> {
+    let refuse = |message: String| ConfigError::Environment { name: name.to_owned(), message };
     let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
-    let mut path: Vec<&str> = key.split("__").collect();
-    let Some(last) = path.pop() else { return Ok(()) };
-    let mut current = table;
-    for step in path {
-        let entry = current.entry(step).or_insert_with(|| Value::Table(Table::new()));
-        current = entry.as_table_mut().ok_or_else(|| ConfigError::Environment {
-            message: format!("{name}: `{step}` is a value, not a section"),
-        })?;
-    }
-    current.insert(last.to_owned(), typed(value));
-    Ok(())
-}
-
-/// Lists, tables, numbers and truth values are written as in TOML; everything else is text.
-fn typed(value: String) -> Value {
-    let wrapped = format!("v = {value}");
-    match toml::from_str::<Table>(&wrapped).ok().and_then(|mut table| table.remove("v")) {
-        Some(value @ (Value::Array(_) | Value::Table(_) | Value::Integer(_) | Value::Boolean(_) | Value::Float(_))) => {
-            value
+    let path: Vec<&str> = key.split("__").collect();
+    let value = match placeholder(&path.join("."), value) {
+        None => value.to_owned(),
+        Some(Ok(found)) => found,
+        Some(Err(unresolved)) => return Err(ConfigError::Placeholder(unresolved)),
+    };
+    let mut mistake = None;
+    for candidate in [Some(DeValue::String(value.clone().into())), typed(&value)].into_iter().flatten() {
+        let mut next = document.with(&path, candidate).map_err(refuse)?;
+        match next.config() {
+            Ok(config) => return Ok((next, config)),
+            Err(wrong) => mistake = Some(wrong.message),
         }
-        _ => Value::String(value),
     }
-}
-
-fn resolve(table: &mut Table, prefix: &str) -> Result<(), ConfigError> {
-    for (key, value) in table.iter_mut() {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        resolve_value(value, &path)?;
-    }
-    Ok(())
-}
-
-fn resolve_value(value: &mut Value, path: &str) -> Result<(), ConfigError> {
-    match value {
-        Value::String(text) => {
-            if let Some(found) = placeholder(text, path)? {
-                *text = found;
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                resolve_value(item, path)?;
-            }
-        }
-        Value::Table(table) => resolve(table, path)?,
-        _ => {}
-    }
-    Ok(())
-}
-
-fn placeholder(text: &str, key: &str) -> Result<Option<String>, ConfigError> {
-    let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else { return Ok(None) };
-    let fail = |reason: String| ConfigError::Placeholder { key: key.to_owned(), placeholder: text.to_owned(), reason };
-    match inner.split_once(':') {
-        Some(("env", name)) => {
-            std::env::var(name).map(Some).map_err(|_| fail(format!("set the environment variable {name}")))
-        }
-        Some(("file", path)) => std::fs::read_to_string(path)
-            .map(|text| Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-            .map_err(|error| fail(format!("{error}; make the file readable or change the path"))),
-        _ => Err(fail(String::from("write ${env:NAME} or ${file:/path}"))),
-    }
+    Err(refuse(mistake.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -207,10 +247,79 @@ mod tests {
         assert!(error.contains("flush_bites") && error.contains("flush_bytes"), "{error}");
     }
 
-    /// A placeholder that cannot be resolved says which variable or file is wanted.
+    /// The shipped example names placeholders in its comments; a typo in it is still found by its line.
+    #[test]
+    fn a_mistake_in_the_example_names_the_line() {
+        let example = include_str!("../../tracerag.example.toml");
+        let line = example.lines().position(|line| line.starts_with("idle_gap")).unwrap() + 1;
+        let error = load(&example.replace("\nidle_gap", "\nidle_gab"), &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("line {line},")) && error.contains("idle_gap"), "{error}");
+    }
+
+    /// A placeholder that cannot be resolved says which variable or file is wanted, and only to who needs it: an
+    /// analyst does not have to read the key of the redaction.
     #[test]
     fn placeholders() {
-        let error = load("[lake]\nuri = \"${env:TRACERAG_TEST_NOT_SET}\"\n", &[]).unwrap_err().to_string();
+        let config = load("[lake]\nuri = \"${env:TRACERAG_TEST_NOT_SET}\"\n", &[]).unwrap();
+        config.require(&["redaction"]).unwrap();
+        let error = config.require(&["lake", "embedding"]).unwrap_err().to_string();
         assert!(error.contains("lake.uri") && error.contains("TRACERAG_TEST_NOT_SET"), "{error}");
+        let config = load("[redaction]\nkey = \"${file:/nowhere/hmac.key}\"\n", &[]).unwrap();
+        let error = config.require(&[]).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/hmac.key") && error.contains("urandom"), "{error}");
+        let error = load("[kafka]\ninitial_offset = \"${env:TRACERAG_TEST_NOT_SET}\"\n", &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Placeholder(_)), "{error}");
+    }
+
+    /// What a variable or a placeholder says is text where text is wanted, and TOML elsewhere.
+    #[test]
+    fn values_take_the_type_that_is_wanted() {
+        let config = load(
+            "[redaction]\nip_addresses = \"${env:TRACERAG_TEST_FLAG}\"\n",
+            &[("TRACERAG_KAFKA__GROUP_ID", "42"), ("TRACERAG_REDACTION__KEY", "1234567890123456")],
+        );
+        // The variable of the placeholder is not set here: a truth value is wanted, so it is needed at once.
+        assert!(matches!(config.unwrap_err(), ConfigError::Placeholder(_)));
+        let config = load(
+            "",
+            &[
+                ("TRACERAG_KAFKA__GROUP_ID", "42"),
+                ("TRACERAG_REDACTION__IP_ADDRESSES", "true"),
+                ("TRACERAG_KAFKA__OPTIONS", "{ \"session.timeout.ms\" = 6000, \"enable.partition.eof\" = true }"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.kafka.group_id, "42");
+        assert!(config.redaction.ip_addresses);
+        assert_eq!(config.kafka.options["session.timeout.ms"], "6000");
+    }
+
+    /// Variables that only begin alike are no keys: a cluster sets some for every service.
+    #[test]
+    fn foreign_variables_are_ignored() {
+        load("", &[("TRACERAG_PORT", "tcp://10.0.0.1:80"), ("TRACERAG_SERVICE_HOST", "10.0.0.1")]).unwrap();
+        let config = load("", &[("TRACERAG_MEMORY_LIMIT", "3GiB")]).unwrap();
+        assert_eq!(config.memory_limit.0.0, 3 << 30);
+    }
+
+    /// No error shows the value of a key that may be secret.
+    #[test]
+    fn secrets_are_not_shown() {
+        for text in [
+            "[redaction]\nkey = 1234567890123456\n",
+            "[redaction]\nkey = \"1234567890123456\n",
+            "[kafka]\noptions = { \"sasl.password\" = [\"1234567890123456\"] }\n",
+        ] {
+            let error = load(text, &[]).unwrap_err().to_string();
+            assert!(error.contains("line 2") && !error.contains("1234567890123456"), "{error}");
+        }
+    }
+
+    /// Bounds that do not fit into the memory limit are refused with the numbers.
+    #[test]
+    fn memory_is_granted_once() {
+        let error = load("memory_limit = \"256MiB\"\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("256 MiB") && error.contains("window.memory 512 MiB"), "{error}");
+        assert!(load("[lake]\nflush_bytes = 0\n", &[]).is_err());
     }
 }

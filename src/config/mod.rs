@@ -3,6 +3,7 @@
 //! Precedence: option, environment, file, default. Every key is documented in the shipped
 //! `tracerag.example.toml`.
 
+mod document;
 mod load;
 mod units;
 
@@ -11,14 +12,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tracerag_index::LakeOptions;
 use tracerag_index::incidents::Embedding;
+use tracerag_index::{LakeOptions, Retention};
 use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
 use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
+use tracerag_schemas::Table;
 
+pub use document::Unresolved;
 pub use load::{ConfigError, Overrides};
-pub use units::{Bytes, Span};
+pub use units::{Bytes, MaxBytes, Span};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -48,6 +51,22 @@ pub struct Config {
     pub metrics: MetricsSection,
     /// Where a server listens.
     pub serve: ServeSection,
+    /// Placeholders that could not be resolved; who needs them says so with [`Config::require`].
+    #[serde(skip)]
+    pub(crate) unresolved: Vec<Unresolved>,
+}
+
+impl Config {
+    /// Bytes of fetched records that wait to be taken: a sixteenth of the limit, 64 MiB at least, so that the
+    /// largest message fits.
+    pub(crate) fn fetch_bytes(&self) -> usize {
+        (self.memory_limit.0.0 / 16).max(64 << 20)
+    }
+
+    /// Whether the key of the redaction is in a file that nobody has made yet.
+    pub(crate) fn lacks_key_file(&self) -> bool {
+        self.unresolved.iter().any(|unresolved| unresolved.key == "redaction.key" && unresolved.is_absent_file)
+    }
 }
 
 /// `memory_limit`: 2 GiB unless said.
@@ -140,7 +159,7 @@ pub struct RetentionSection {
     /// For every table without a key of its own.
     pub default: Span,
     /// Upper bound of the lake; empty: none.
-    pub max_bytes: String,
+    pub max_bytes: MaxBytes,
     /// See `default`.
     pub traces: Option<Span>,
     /// See `default`.
@@ -151,18 +170,60 @@ pub struct RetentionSection {
     pub metrics: Option<Span>,
     /// See `default`.
     pub failures: Option<Span>,
+    /// See `default`.
+    pub payloads: Option<Span>,
+    /// See `default`.
+    pub heaps: Option<Span>,
+    /// Without it dead letters are kept 7 days.
+    pub dead_letters: Option<Span>,
+    /// Without it flags are kept for ever: what was set long ago may still be in effect.
+    pub flags: Option<Span>,
+    /// Without it builds are kept for ever, like flags.
+    pub builds: Option<Span>,
+    /// Without it the counts of incidents are kept for ever.
+    pub incident_counts: Option<Span>,
 }
 
 impl Default for RetentionSection {
     fn default() -> Self {
         Self {
             default: Span::seconds(14 * 86_400),
-            max_bytes: String::new(),
+            max_bytes: MaxBytes::default(),
             traces: None,
             spans: None,
             logs: None,
             metrics: None,
             failures: None,
+            payloads: None,
+            heaps: None,
+            dead_letters: None,
+            flags: None,
+            builds: None,
+            incident_counts: None,
+        }
+    }
+}
+
+impl RetentionSection {
+    /// What upkeep goes by.
+    pub(crate) fn retention(&self) -> Retention {
+        let named = [
+            (Table::Traces, self.traces),
+            (Table::Spans, self.spans),
+            (Table::Logs, self.logs),
+            (Table::Metrics, self.metrics),
+            (Table::Failures, self.failures),
+            (Table::Payloads, self.payloads),
+            (Table::Heaps, self.heaps),
+            (Table::DeadLetters, self.dead_letters),
+            (Table::Flags, self.flags),
+            (Table::Builds, self.builds),
+            (Table::IncidentCounts, self.incident_counts),
+        ];
+        Retention {
+            default: Some(self.default.0),
+            tables: named.into_iter().filter_map(|(table, keep)| Some((table, keep?.0))).collect(),
+            max_bytes: self.max_bytes.0,
         }
     }
 }

@@ -56,6 +56,23 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// A bound in bytes; the empty text is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MaxBytes(pub Option<u64>);
+
+impl<'de> Deserialize<'de> for MaxBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim().is_empty() {
+            return Ok(Self(None));
+        }
+        let bytes = parse_bytes(&text);
+        bytes.map(|bytes| Self(Some(bytes as u64))).ok_or_else(|| {
+            D::Error::custom(format!("`{text}` is no size, write e.g. \"500GiB\", or \"\" for no bound"))
+        })
+    }
+}
+
 fn parse_bytes(text: &str) -> Option<usize> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -375,6 +375,12 @@ impl Pipeline {
         self.settle().await
     }
 
+    /// The stream time of each partition that has one, in ns.
+    pub(crate) fn stream_times(&self) -> impl Iterator<Item = (&SourcePartition, i64)> {
+        let times = self.progress.iter().map(|(source, progress)| (source, progress.stream_time));
+        times.filter(|(_, time)| *time > 0)
+    }
+
     /// What was taken and written so far.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally

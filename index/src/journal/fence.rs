@@ -37,8 +37,20 @@ pub(crate) async fn append(
     keys: HashSet<u64>,
     properties: HashMap<String, String>,
 ) -> lance::Result<Fenced> {
+    replace(dataset, vec![], fragments, keys, properties).await
+}
+
+/// Puts fragments in the place of others, unless a commit since its version shares a key or touches
+/// what is replaced.
+pub(crate) async fn replace(
+    dataset: &Arc<Dataset>,
+    replaced: Vec<u64>,
+    fragments: Vec<Fragment>,
+    keys: HashSet<u64>,
+    properties: HashMap<String, String>,
+) -> lance::Result<Fenced> {
     let operation = Operation::Update {
-        removed_fragment_ids: vec![],
+        removed_fragment_ids: replaced,
         updated_fragments: vec![],
         new_fragments: fragments,
         fields_modified: vec![],

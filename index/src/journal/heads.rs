@@ -85,7 +85,7 @@ pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -
 
 /// The newest head in a version of `heads`.
 pub(crate) async fn read_newest(heads: &Dataset) -> Result<Head> {
-    // Heads are appended in order and compaction keeps it, so the last rows that are left decide.
+    // Heads are appended in order and merges keep it (see `maintain::merge`), so the last rows decide.
     for fragment in heads.fragments().iter().rev() {
         let mut scan = heads.scan();
         scan.with_fragments(vec![fragment.clone()]);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use lance::Dataset;
 use lance::dataset::{InsertBuilder, WriteMode};
 use lance_table::format::Fragment;
@@ -29,8 +30,10 @@ pub(crate) struct Log {
     lake: Lake,
     /// Records after some head, in order, without gaps.
     tail: Vec<Record>,
-    /// Greatest fragment id that `tail` has taken in; ids only grow, through compactions too.
+    /// Greatest fragment id that `tail` has taken in; ids only grow, through merges too.
     seen: Option<u64>,
+    /// Position of the newest head that was asked about; what lies before it is gone from `tail`.
+    cut: u64,
 }
 
 /// Where all partitions stand after some record, and which records count for nothing.
@@ -83,7 +86,7 @@ impl State {
 
 impl Log {
     pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, tail: vec![], seen: None }
+        Self { lake, tail: vec![], seen: None, cut: 0 }
     }
 
     /// Reads on. Afterwards `tail` holds every record after the head's position that stands in the
@@ -107,6 +110,8 @@ impl Log {
     }
 
     fn take(&mut self, head: &Head, mut records: Vec<Record>) -> Result<()> {
+        debug_assert!(head.position >= self.cut, "the newest head went back from {} to {}", self.cut, head.position);
+        self.cut = head.position;
         self.tail.retain(|record| record.position > head.position);
         let mut last = self.tail.last().map_or(head.position, |record| record.position);
         records.sort_by_key(|record| record.position);
@@ -243,7 +248,7 @@ pub(crate) async fn read_back(
     mut enough: impl FnMut(&[Record]) -> bool,
 ) -> Result<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
-    // Compaction keeps the order of rows, so fragments stand in the order of positions.
+    // Fragments stand in the order of positions, through merges too (see `maintain::merge`).
     for fragments in journal.fragments().rchunks(STEP) {
         let mut earlier = read(journal, fragments.to_vec(), columns).await?;
         earlier.append(&mut records);
@@ -254,6 +259,11 @@ pub(crate) async fn read_back(
         }
     }
     Ok(records)
+}
+
+/// The greatest position among rows of the journal; 0 if there are none.
+pub(crate) fn last_position(rows: &RecordBatch) -> Result<u64> {
+    Ok(Record::decode(rows)?.iter().map(|record| record.position).max().unwrap_or_default())
 }
 
 async fn read(journal: &Dataset, fragments: Vec<Fragment>, columns: Columns) -> Result<Vec<Record>> {

@@ -12,7 +12,7 @@ use lance::Dataset;
 use lance::dataset::cleanup::CleanupPolicy;
 use tracerag_schemas::Table;
 
-use super::{MaintainOptions, MaintainReport, compact};
+use super::{MaintainOptions, MaintainReport, merge};
 use crate::error::{At, Result};
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{Columns, JOURNAL, read_back};
@@ -20,10 +20,6 @@ use crate::journal::position::{POSITION, position_of};
 use crate::journal::record::{Closed, Record};
 use crate::journal::{Head, SourceState};
 use crate::lake::{Lake, table_of};
-
-/// Rows of a compacted fragment of `journal` and `heads`, whose rows are some KiB each and are read
-/// from the end.
-const ROWS_PER_FRAGMENT: usize = 1_000;
 
 pub(super) async fn clean(
     lake: &Lake,
@@ -41,8 +37,8 @@ pub(super) async fn clean(
     let pruned = prune_journal(lake, options).await;
     report.check(JOURNAL, pruned);
     for name in [JOURNAL, HEADS] {
-        let compacted = compact::fragments(lake, name, ROWS_PER_FRAGMENT, options.stale_versions).await;
-        report.check(name, compacted);
+        let merged = merge::merge_tail(lake, name, options).await;
+        report.check(name, merged);
         let cleaned = by_time(lake, name, options).await;
         note(report, name, cleaned);
     }

@@ -9,13 +9,9 @@ use crate::lake::Lake;
 
 /// Merges a dataset's small fragments if there are many. Gives the fragments before and after.
 pub(super) async fn data(lake: &Lake, name: &str, options: &MaintainOptions) -> Result<Option<(usize, usize)>> {
-    fragments(lake, name, options.target_rows_per_fragment, options.small_fragments).await
-}
-
-/// Merges small fragments up to `target` rows if there are more than `small` of them.
-pub(super) async fn fragments(lake: &Lake, name: &str, target: usize, small: usize) -> Result<Option<(usize, usize)>> {
+    let target = options.target_rows_per_fragment;
     let dataset = lake.newest(name).await?;
-    if small_fragments(&dataset, target) <= small {
+    if small_fragments(&dataset, target) <= options.small_fragments {
         return Ok(None);
     }
     let before = dataset.count_fragments();

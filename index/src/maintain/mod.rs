@@ -7,6 +7,7 @@
 mod clean;
 mod compact;
 mod indices;
+mod merge;
 mod retain;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +75,8 @@ pub struct Retention {
     /// For single tables. Flags, builds and incident counts are dropped only if named here, because
     /// what was in effect long ago is the base of what is in effect now. Dead letters: 7 days.
     pub tables: BTreeMap<Table, Duration>,
+    /// Bytes of data and indices that the lake may have; beyond them whole days go, the oldest first.
+    pub max_bytes: Option<u64>,
 }
 
 impl Retention {

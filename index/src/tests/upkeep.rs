@@ -192,6 +192,7 @@ async fn retention_drops_whole_days() {
         default: Some(Duration::from_secs(2 * 86_400)),
         tables: [(Table::Traces, Duration::from_secs(30 * 86_400)), (Table::Flags, Duration::from_secs(2 * 86_400))]
             .into(),
+        max_bytes: None,
     };
     let patient = MaintainOptions {
         now: NOON,
@@ -216,6 +217,30 @@ async fn retention_drops_whole_days() {
     assert!(!fixture.folder.path().join("spans/2026-11-20.lance").exists());
     writer.write(epoch(source(0), 12, 14, NOON)).await.unwrap();
     assert!(offsets(&fixture.reopen().await, Table::Traces).await.contains(&13));
+}
+
+/// A lake that has more bytes than it may have loses its oldest days, in all their tables at once, until it fits;
+/// the newest day stays even if it alone is too much.
+#[tokio::test]
+async fn a_lake_stays_below_its_bound_in_bytes() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    for day in 0..3 {
+        writer.write(epoch(source(0), day * 5, day * 5 + 5, NOON + day * DAY)).await.unwrap();
+    }
+    let bounded = |max_bytes| MaintainOptions {
+        retention: Retention { max_bytes: Some(max_bytes), ..Retention::default() },
+        ..eager()
+    };
+    let report = maintain(&fixture.reopen().await, &bounded(1 << 30)).await.unwrap();
+    assert_eq!(report.dropped, Vec::<String>::new());
+    let report = maintain(&fixture.reopen().await, &bounded(1)).await.unwrap();
+    assert_eq!(
+        report.dropped,
+        ["spans/2026-11-23", "spans/2026-11-24", "traces/2026-11-23", "traces/2026-11-24"].map(str::to_owned)
+    );
+    assert_eq!(fixture.offsets(Table::Spans).await, (10..15).collect::<Vec<i64>>());
+    assert_eq!(fixture.offsets(Table::Flags).await, (0..15).collect::<Vec<i64>>());
 }
 
 /// Upkeep runs again and again beside two busy writers: no row is lost or doubled, every head on the

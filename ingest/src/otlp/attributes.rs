@@ -1,5 +1,6 @@
 //! Lists of attributes: two columns each, the entries and the types of those that are no strings.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StructArray};
@@ -10,11 +11,12 @@ use tracerag_schemas::attributes::{entry_fields, type_name};
 use tracerag_schemas::conventions::Rename;
 
 use super::any_value::{AnyValue, ValueWriter, read_pair};
+use super::clean::CleanTexts;
 use super::column::{Lists, TextColumn};
 use super::counts::DecodeCounts;
 use super::derive::{Derived, Side, derive, string, text};
 use super::keys::{KeyTable, Promoted};
-use super::wire::{Slice, WireError};
+use super::wire::{ShortPair, Slice, WireError};
 use crate::redact::{AttributeRule, Class, RedactionCounts, Redactor};
 
 /// In longer lists the values of old and new names are not compared: it would take quadratic time.
@@ -126,6 +128,19 @@ pub(super) enum Renames {
 struct Entry {
     key: u32,
     value: Option<Slice>,
+    /// The string in `value`, where that was seen on the way.
+    text: Option<Slice>,
+}
+
+impl Entry {
+    #[inline]
+    fn value(self, data: &[u8]) -> Result<AnyValue<'_>, WireError> {
+        match (self.text, self.value) {
+            (Some(text), _) => Ok(AnyValue::Text(text.of(data))),
+            (None, Some(value)) => AnyValue::read(data, value),
+            (None, None) => Ok(AnyValue::Absent),
+        }
+    }
 }
 
 /// Reads lists of attributes; renames, redacts and writes them.
@@ -137,6 +152,8 @@ pub(super) struct Walker {
     entries: Vec<Entry>,
     has_old: bool,
     duplicates: FxHashSet<u32>,
+    /// Names of spans and the like that nothing was masked in.
+    clean: CleanTexts<32>,
     /// What the list written last has for other columns.
     pub(super) found: Vec<Found>,
     /// The payloads of the list written last.
@@ -153,6 +170,7 @@ impl Walker {
             entries: Vec::new(),
             has_old: false,
             duplicates: FxHashSet::default(),
+            clean: CleanTexts::default(),
             found: Vec::new(),
             payloads: Vec::new(),
         }
@@ -174,14 +192,20 @@ impl Walker {
     /// Takes in a `KeyValue`.
     #[inline]
     pub(super) fn add(&mut self, data: &[u8], pair: Slice) -> Result<(), WireError> {
-        let (key, value) = read_pair(data, pair)?;
+        let (key, value, text) = match ShortPair::read(data, pair) {
+            Some(ShortPair { key, value, text }) => (key, Some(value), Some(text)),
+            None => {
+                let (key, value) = read_pair(data, pair)?;
+                (key, value, None)
+            }
+        };
         let id = self.keys.id(key.of(data), &self.redactor);
         self.has_old |= self.keys.get(id).rename.is_some();
         if self.keys.mark(id) {
             self.counts.duplicate_keys += 1;
             self.duplicates.insert(id);
         }
-        self.entries.push(Entry { key: id, value });
+        self.entries.push(Entry { key: id, value, text });
         Ok(())
     }
 
@@ -238,7 +262,7 @@ impl Walker {
         entry: Entry,
         out: &mut AttributeColumns,
     ) -> Result<(), WireError> {
-        let value = read_value(data, entry.value)?;
+        let value = entry.value(data)?;
         let info = self.keys.get(entry.key);
         let (rule, promoted) = (info.rule, info.promoted);
         if rule == AttributeRule::Drop {
@@ -250,6 +274,9 @@ impl Walker {
         let mut kind = if rule == AttributeRule::Payload {
             self.take_payload(data, tenant, entry.key, value)?;
             out.entries.values.push(Class::Payload.mask());
+            None
+        } else if let AnyValue::Text(text) = value {
+            self.write_string(text, tenant, entry.key, &mut out.entries.values);
             None
         } else {
             self.writer(data, tenant).push(value, rule, &mut out.entries.values)?
@@ -267,6 +294,22 @@ impl Walker {
             self.found.push(Found { promoted, entry: position, int: as_int(value, kind) });
         }
         Ok(())
+    }
+
+    /// A string value: one that its key had a moment ago is taken as it is, others are looked at.
+    #[inline]
+    fn write_string(&mut self, text: &[u8], tenant: &str, key: u32, out: &mut TextColumn) {
+        let info = self.keys.get(key);
+        if info.clean.has(text) {
+            out.push_known(text);
+            return;
+        }
+        let valid = super::any_value::utf8(text, &mut self.counts.invalid_utf8);
+        let redacted = self.redactor.redact_value(tenant, info.rule, &valid, &mut self.redactions);
+        out.push(&redacted);
+        if matches!((&valid, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_))) {
+            self.keys.get_mut(key).clean.keep(text);
+        }
     }
 
     fn writer<'w>(&'w mut self, data: &'w [u8], tenant: &'w str) -> ValueWriter<'w> {
@@ -294,9 +337,18 @@ impl Walker {
     /// A text that is searched like any other; absent if it is empty.
     #[inline]
     pub(super) fn write_text(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) {
-        if !bytes.is_empty() {
-            let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
-            out.set(row, &self.redactor.redact_text(&text, &mut self.redactions));
+        if bytes.is_empty() {
+            return;
+        }
+        if self.clean.has(bytes) {
+            out.set_known(row, bytes);
+            return;
+        }
+        let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
+        let redacted = self.redactor.redact_text(&text, &mut self.redactions);
+        out.set(row, &redacted);
+        if matches!((&text, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_))) {
+            self.clean.keep(bytes);
         }
     }
 
@@ -382,7 +434,7 @@ impl Walker {
     fn namespace(&self, data: &[u8]) -> Result<Option<String>, WireError> {
         let holds = |entry: &&Entry| self.keys.get(entry.key).rename == Some(Rename::Namespace);
         let Some(entry) = self.entries.iter().find(holds) else { return Ok(None) };
-        Ok(string(read_value(data, entry.value)?).map(|text| text.into_owned()))
+        Ok(string(entry.value(data)?).map(|text| text.into_owned()))
     }
 
     /// Counts a native entry under the new name that says something else than the old one.
@@ -397,7 +449,7 @@ impl Walker {
             return Ok(());
         }
         let Some(native) = self.entries.iter().find(|entry| entry.key == id) else { return Ok(()) };
-        let native = text(read_value(data, native.value)?);
+        let native = text(native.value(data)?);
         let is_same = match derived {
             Derived::Same => native == text(old),
             Derived::Text(text) => native.as_deref() == Some(text),
@@ -430,11 +482,6 @@ impl Walker {
             }
         }
     }
-}
-
-#[inline]
-fn read_value(data: &[u8], slice: Option<Slice>) -> Result<AnyValue<'_>, WireError> {
-    slice.map_or(Ok(AnyValue::Absent), |slice| AnyValue::read(data, slice))
 }
 
 fn as_int(value: AnyValue<'_>, kind: Option<&str>) -> Option<i64> {

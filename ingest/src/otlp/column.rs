@@ -107,7 +107,15 @@ impl TextColumn {
         self.commit();
     }
 
-    /// The buffer, to write the next row in place; [`Self::commit`] ends it.
+    /// Appends a row that is known to be UTF-8.
+    #[inline]
+    pub(super) fn push_known(&mut self, text: &[u8]) {
+        debug_assert!(std::str::from_utf8(text).is_ok(), "only text gets here");
+        self.bytes.extend_from_slice(text);
+        self.commit();
+    }
+
+    /// The buffer, to write the next row in place, in UTF-8; [`Self::commit`] ends it.
     pub(super) fn open(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -129,6 +137,15 @@ impl TextColumn {
         if self.len() <= row {
             self.pad(row);
             self.push(text);
+        }
+    }
+
+    /// Sets a row, if it is not set yet, to what is known to be UTF-8.
+    #[inline]
+    pub(super) fn set_known(&mut self, row: usize, text: &[u8]) {
+        if self.len() <= row {
+            self.pad(row);
+            self.push_known(text);
         }
     }
 
@@ -183,9 +200,22 @@ impl TextColumn {
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(offset_room));
         self.offsets.push(0);
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_room));
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(bytes), self.validity.finish())?))
+        text_array(offsets, bytes, self.validity.finish())
     }
+}
+
+/// The array of texts. What was read as text is not read again to see whether it is: debug builds do.
+#[allow(unsafe_code)]
+fn text_array(offsets: Vec<i32>, bytes: Vec<u8>, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let bytes = Buffer::from_vec(bytes);
+    if cfg!(debug_assertions) {
+        return Ok(Arc::new(StringArray::try_new(offsets, bytes, nulls)?));
+    }
+    // SAFETY: `OffsetBuffer::new` has checked that offsets grow, and a column's last one is the length of its
+    // bytes. Every row was appended as a `str`, as bytes that were compared with one, or in place by writers of
+    // digits, Base64 and escaped `str`s; rows are cut off as a whole. So offsets lie between characters.
+    Ok(Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, nulls) }))
 }
 
 /// Numbers or times.
@@ -294,7 +324,8 @@ impl<const N: usize> IdColumn<N> {
     /// The column with `rows` rows; the builder is empty again.
     pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         self.pad(rows);
-        let bytes = std::mem::take(&mut self.bytes);
+        let room = self.bytes.len();
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
         Ok(Arc::new(FixedSizeBinaryArray::try_new(N as i32, Buffer::from_vec(bytes), self.validity.finish())?))
     }
 }
@@ -350,7 +381,9 @@ impl Lists {
     /// The list column over `elements`, with `rows` rows.
     pub(super) fn finish(&mut self, rows: usize, item: FieldRef, elements: ArrayRef) -> Result<ArrayRef, ArrowError> {
         self.pad(rows);
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        let room = self.offsets.len();
+        let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(room));
+        self.offsets.push(0);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         Ok(Arc::new(ListArray::try_new(item, offsets, elements, self.validity.finish())?))
     }

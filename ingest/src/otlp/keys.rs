@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 use tracerag_schemas::conventions::{self, Rename};
 
+use super::clean::CleanTexts;
 use crate::redact::{AttributeRule, Redactor};
 
 /// Names kept; senders that make names up do not fill the memory.
@@ -90,6 +91,8 @@ pub(super) struct KeyInfo {
     /// Whether an old name may lead to this one.
     pub(super) is_target: bool,
     pub(super) promoted: Option<Promoted>,
+    /// Values that the rule left as they are.
+    pub(super) clean: CleanTexts<4>,
     /// The list in which the name was seen last.
     seen: u32,
     /// The name that stood behind this one the last time: senders write their attributes in the same order.
@@ -156,6 +159,7 @@ impl KeyTable {
             is_target: conventions::is_target(&text),
             promoted: promoted(&text),
             name: Box::from(&*text),
+            clean: CleanTexts::default(),
             seen: 0,
             next: id,
         });
@@ -167,6 +171,11 @@ impl KeyTable {
     #[inline]
     pub(super) fn get(&self, id: u32) -> &KeyInfo {
         &self.infos[id as usize]
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: u32) -> &mut KeyInfo {
+        &mut self.infos[id as usize]
     }
 
     /// Marks a name as present in the list; says whether it was already.

@@ -10,6 +10,7 @@
 mod any_value;
 mod attributes;
 mod batch;
+mod clean;
 mod column;
 mod counts;
 mod decoder;

@@ -20,6 +20,37 @@ impl Slice {
     }
 }
 
+/// An attribute whose value is a string, with all lengths in one byte: nearly every one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShortPair {
+    pub(super) key: Slice,
+    /// The `AnyValue`.
+    pub(super) value: Slice,
+    /// The string in it.
+    pub(super) text: Slice,
+}
+
+impl ShortPair {
+    /// Reads a `KeyValue` in one look. `None` says only that it has to be read field by field.
+    #[inline]
+    pub(super) fn read(data: &[u8], pair: Slice) -> Option<Self> {
+        const KEY: u8 = 0x0a; // field 1, length-delimited
+        const VALUE: u8 = 0x12; // field 2, length-delimited
+        const STRING_VALUE: u8 = 0x0a; // field 1 of AnyValue
+        let [KEY, key_length @ 0..0x80, rest @ ..] = pair.of(data) else { return None };
+        let (_, rest) = rest.split_at_checked(usize::from(*key_length))?;
+        let [VALUE, value_length @ 0..0x80, value @ ..] = rest else { return None };
+        let [STRING_VALUE, text_length @ 0..0x80, text @ ..] = value else { return None };
+        if value.len() != usize::from(*value_length) || text.len() != usize::from(*text_length) {
+            return None;
+        }
+        let end = pair.end;
+        let key = Slice { start: pair.start + 2, end: pair.start + 2 + u32::from(*key_length) };
+        let text = Slice { start: end - u32::from(*text_length), end };
+        Some(Self { key, value: Slice { start: text.start - 2, end }, text })
+    }
+}
+
 /// What is wrong with the bytes, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {at}")]
@@ -290,6 +321,30 @@ mod tests {
         assert_eq!(kind(&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]), WireErrorKind::LongNumber);
         assert_eq!(kind(&[0x00, 0x01]), WireErrorKind::FieldZero);
         assert_eq!(kind(&[0x0f, 0x01]), WireErrorKind::WireType(7));
+    }
+
+    /// The quick look at an attribute finds what reading field by field finds, and leaves everything else to it:
+    /// other kinds of values, other orders, long and cut-off ones.
+    #[test]
+    fn a_short_pair_is_read_in_one_look() {
+        let whole = |bytes: &[u8]| Slice { start: 0, end: bytes.len() as u32 };
+        let pair = b"\x0a\x03abc\x12\x04\x0a\x02xy";
+        let read = ShortPair::read(pair, whole(pair)).unwrap();
+        assert_eq!(
+            (read.key.of(pair), read.value.of(pair), read.text.of(pair)),
+            (&b"abc"[..], &b"\x0a\x02xy"[..], &b"xy"[..])
+        );
+        for other in [
+            &b"\x0a\x03abc\x12\x02\x18\x05"[..],
+            b"\x12\x04\x0a\x02xy\x0a\x03abc",
+            b"\x0a\x03abc\x12\x06\x0a\x02xy\x10\x01",
+            b"\x0a\x03abc\x12\x04\x0a\x02x",
+            b"\x0a\x09abc",
+            b"\x0a\x81\x01abc\x12\x02\x0a\x00",
+            b"",
+        ] {
+            assert_eq!(ShortPair::read(other, whole(other)), None, "{other:?}");
+        }
     }
 
     /// Repeated numbers come packed or one by one, and zigzag numbers are signed.

@@ -22,7 +22,27 @@ pub struct KafkaConfig {
     /// The topic to which records go that could not be taken; empty: they are kept in the table only.
     pub dead_letter_topic: String,
     /// Any settings of librdkafka; they win over the built-in ones, except those that exactly-once rests on.
+    /// Numbers and truth values may stand without quotes.
+    #[serde(deserialize_with = "settings")]
     pub options: BTreeMap<String, String>,
+}
+
+/// Settings as librdkafka takes them, all as text.
+fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Setting {
+        Text(String),
+        Flag(bool),
+        Number(i64),
+    }
+    let settings = BTreeMap::<String, Setting>::deserialize(deserializer)?;
+    let text = |setting| match setting {
+        Setting::Text(text) => text,
+        Setting::Flag(flag) => flag.to_string(),
+        Setting::Number(number) => number.to_string(),
+    };
+    Ok(settings.into_iter().map(|(name, setting)| (name, text(setting))).collect())
 }
 
 impl Default for KafkaConfig {

@@ -70,8 +70,8 @@ pub enum SourceError {
     /// The wanted offset is not in the topic any more, or not yet.
     #[error(
         "offset {offset} of {source_partition} is not in the topic, which holds {low}..{high}: records were deleted \
-         before they were read, or the topic was made anew; tell kafka to keep them longer, and take up reading with \
-         a new lake or a new kafka.group_id and kafka.initial_offset"
+         before they were read, or the topic was made anew; the lake knows what was taken and will not skip the gap: \
+         restore the topic, or go on in a new lake, and tell kafka to keep records longer (retention.ms)"
     )]
     OutOfRange {
         /// The partition.
