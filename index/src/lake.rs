@@ -17,6 +17,7 @@ use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry
 use tracerag_schemas::Table;
 
 use crate::error::{At, Error, Result, is_absent};
+use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
 use crate::journal::{DatasetHead, Head};
@@ -59,6 +60,7 @@ struct Inner {
     opened: Mutex<Opened>,
     newest: Mutex<HashMap<String, Arc<Dataset>>>,
     head: Mutex<Option<(u64, Arc<Head>)>>,
+    waiting: WaitingTexts,
 }
 
 impl std::fmt::Debug for Lake {
@@ -152,6 +154,7 @@ impl Lake {
                 opened: Mutex::default(),
                 newest: Mutex::default(),
                 head: Mutex::default(),
+                waiting: WaitingTexts::default(),
             }),
         }
     }
@@ -409,6 +412,10 @@ impl Lake {
             }
         }
         dataset
+    }
+
+    pub(crate) fn waiting(&self) -> &WaitingTexts {
+        &self.inner.waiting
     }
 
     /// Lets go of a dataset that is about to be deleted.

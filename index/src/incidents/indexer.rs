@@ -39,7 +39,7 @@ pub struct IndexerOptions {
 
 impl Default for IndexerOptions {
     fn default() -> Self {
-        Self { texts_per_commit: 1_024, rows_per_note: 5_000, indexed_rows: vectors::INDEXED_ROWS }
+        Self { texts_per_commit: 1_024, rows_per_note: 500, indexed_rows: vectors::INDEXED_ROWS }
     }
 }
 

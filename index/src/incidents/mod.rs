@@ -21,6 +21,7 @@ pub use embedder::{Embedder, EmbeddingError};
 pub use embedding::{Embedding, Model};
 pub use hashed::HashedNgrams;
 pub use indexer::{Indexer, IndexerOptions};
+pub(crate) use texts::WaitingTexts;
 pub use texts::{IncidentText, waiting_texts};
 
 #[cfg(test)]

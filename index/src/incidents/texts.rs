@@ -1,7 +1,7 @@
 //! The texts of incidents, as the journal brings them: that of the first failure counts.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::TimestampNanosecondType;
@@ -143,6 +143,52 @@ pub(super) async fn new_texts(
 /// # Errors
 /// When the lake cannot be read.
 pub async fn waiting_texts(
+    lake: &Lake,
+    head: &Head,
+    tenant: &str,
+    vectors: Option<(&str, &Dataset)>,
+) -> Result<Vec<IncidentText>> {
+    let counts = head.of(Table::IncidentCounts).next().map_or(0, |(_, counts)| counts.version);
+    let (name, version) = vectors.map_or(("", 0), |(name, dataset)| (name, dataset.version_id()));
+    let key = (tenant.to_owned(), name.to_owned());
+    if let Some(known) = lake.waiting().get(&key, (counts, version)) {
+        return Ok(known.to_vec());
+    }
+    let waiting = find_waiting(lake, head, tenant, vectors).await?;
+    lake.waiting().put(key, (counts, version), &waiting);
+    Ok(waiting)
+}
+
+/// Tenant, and name of the table of vectors.
+type WaitingKey = (String, String);
+
+/// What waited when it was looked for last: questions come more often than the tables change.
+#[derive(Default)]
+pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, ((u64, u64), Arc<[IncidentText]>)>>);
+
+impl WaitingTexts {
+    /// Tenants remembered.
+    const MOST: usize = 64;
+
+    fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, ((u64, u64), Arc<[IncidentText]>)>> {
+        // An entry is put in whole or not at all, so what a panic left behind is sound.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, key: &WaitingKey, versions: (u64, u64)) -> Option<Arc<[IncidentText]>> {
+        self.known().get(key).filter(|(at, _)| *at == versions).map(|(_, texts)| Arc::clone(texts))
+    }
+
+    fn put(&self, key: WaitingKey, versions: (u64, u64), texts: &[IncidentText]) {
+        let mut known = self.known();
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(key, (versions, texts.into()));
+    }
+}
+
+async fn find_waiting(
     lake: &Lake,
     head: &Head,
     tenant: &str,

@@ -150,6 +150,10 @@ pub async fn maintain(lake: &Lake, options: &MaintainOptions) -> Result<Maintain
         let compacted = compact::data(lake, name, options).await;
         if let Some(Some((before, after))) = report.check(name, compacted) {
             report.compacted.push((name.clone(), before, after));
+            // Zone maps cannot be carried over to merged fragments: those are read again, now.
+            let at_once = MaintainOptions { now: i64::MAX, index_delay: Duration::ZERO, ..options.clone() };
+            let extended = indices::update(lake, table, name, &at_once).await;
+            report.check(name, extended);
         }
     }
     let published = publish(lake, &names).await;

@@ -219,6 +219,30 @@ async fn retention_drops_whole_days() {
     assert!(offsets(&fixture.reopen().await, Table::Traces).await.contains(&13));
 }
 
+/// What compaction merges is within every index when the round is over, the zones of times included, which Lance
+/// cannot carry over: one round is all that a replay makes.
+#[tokio::test]
+async fn merged_fragments_are_indexed_at_once() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    for step in 0..4 {
+        writer.write(epoch(source(0), step * 5, step * 5 + 5, NOON)).await.unwrap();
+    }
+    let patient = MaintainOptions { index_delay: Duration::from_secs(3_600), ..eager() };
+    let report = maintain(&fixture.reopen().await, &patient).await.unwrap();
+    assert_eq!(report.failed, vec![]);
+    let name = "spans/2026-11-23";
+    assert!(report.compacted.contains(&(name.to_owned(), 4, 1)), "{report:?}");
+    let lake = fixture.reopen().await;
+    let head = lake.newest_head().await.unwrap();
+    let dataset = lake.dataset(name, head.datasets[name].version).await.unwrap();
+    for index in ["trace_id_idx", "start_time_idx"] {
+        let deltas = dataset.load_indices_by_name(index).await.unwrap();
+        let covers = |id: u64| deltas.iter().any(|d| d.fragment_bitmap.as_ref().unwrap().contains(id as u32));
+        assert!(dataset.fragments().iter().all(|fragment| covers(fragment.id)), "{index}");
+    }
+}
+
 /// A lake that has more bytes than it may have loses its oldest days, in all their tables at once, until it fits;
 /// the newest day stays even if it alone is too much.
 #[tokio::test]
