@@ -12,6 +12,9 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[cfg(feature = "lake")]
+pub mod disk;
 pub mod machine;
 pub mod reference;
 pub mod rich;
+pub mod trainticket;

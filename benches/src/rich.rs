@@ -51,6 +51,8 @@ pub struct Messages {
     pub encoded: Vec<Vec<u8>>,
     /// Spans in them.
     pub spans: usize,
+    /// Spans among them that are sent once: what a table holds in the end.
+    pub distinct: usize,
     /// Bytes in them.
     pub bytes: usize,
 }
@@ -77,7 +79,7 @@ pub fn messages(seed: u64, spans: usize) -> Messages {
         encoded.push(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
     }
     let bytes = encoded.iter().map(Vec::len).sum();
-    Messages { encoded, spans: made, bytes }
+    Messages { encoded, spans: made, distinct: made, bytes }
 }
 
 fn request(service: usize, pod: usize, mut spans: Vec<Span>) -> ResourceSpans {

@@ -1,8 +1,10 @@
 //! A Kafka backlog into joined, committed, queryable tables: one worker of tracerag, and beside it in the same
 //! run the Collector's kafkareceiver with groupbytrace that drops everything.
 //!
-//! `cargo run --release -p tracerag-benches --bin backlog -- BROKER TRACERAG [SPANS] [COLLECTOR]`: a broker's
-//! address, the program, how many spans, and the Collector's binary. CPU seconds are those of the measured process.
+//! `cargo run --release -p tracerag-benches --bin backlog -- BROKER TRACERAG [SPANS] [COLLECTOR] [KEEP]`: a broker's
+//! address, the program, how many `rich` spans (or `COPIES*FILE`, OTLP/JSON lines in .zst), the Collector's binary
+//! (`-`: none), and where to keep the lake. CPU seconds are those of the measured process. The backlog is produced
+//! first, so nothing is measured while it grows.
 
 #![allow(clippy::print_stdout)]
 
@@ -16,7 +18,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use tracerag_benches::{machine, rich};
+use tracerag_benches::{disk, machine, rich, trainticket};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -33,17 +35,20 @@ struct Measured {
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [broker, program, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: backlog BROKER TRACERAG [SPANS] [COLLECTOR]".into());
+        return Err("usage: backlog BROKER TRACERAG [SPANS] [COLLECTOR] [KEEP]".into());
     };
-    let spans = rest.first().map_or(Ok(1_000_000), |text| text.parse())?;
+    let what = rest.first().map_or("1000000", String::as_str);
     let topic = format!("rich-{}", std::process::id());
     println!("{}", machine::describe());
-    let load = rich::messages(42, spans);
+    let load = match what.split_once('*') {
+        Some((copies, path)) => trainticket::messages(Path::new(path), copies.parse()?)?,
+        None => rich::messages(42, what.parse()?),
+    };
     println!("{} spans of {} bytes in {} messages", load.spans, load.bytes / load.spans, load.encoded.len());
     produce(broker, &topic, &load.encoded)?;
     let folder = tempfile::tempdir()?;
-    let mut results = vec![tracerag(broker, program, &topic, load.spans, folder.path())?];
-    if let Some(collector) = rest.get(1) {
+    let mut results = vec![tracerag(broker, program, &topic, load.distinct, folder.path())?];
+    if let Some(collector) = rest.get(1).filter(|path| *path != "-") {
         results.push(groupbytrace(broker, collector, &topic, load.encoded.len(), folder.path())?);
     }
     println!("{:<40} {:>14} {:>12} {:>10} {:>10}", "", "spans/CPU-s", "spans/s", "peak MiB", "ratio");
@@ -59,10 +64,24 @@ fn main() -> Outcome<()> {
             rate(measured) / reference
         );
     }
-    println!(
-        "lake: {:.1} bytes a span, indices included",
-        folder_bytes(&folder.path().join("lake"))? as f64 / load.spans as f64
-    );
+    let lake = folder.path().join("lake");
+    let per_span = |bytes: u64| bytes as f64 / load.spans as f64;
+    println!("lake as written: {:.1} bytes a span", per_span(folder_bytes(&lake)?));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (total, lines) = runtime.block_on(disk::compacted(&lake.display().to_string()))?;
+    println!("compacted, indices included: {:.1} bytes a span", per_span(total));
+    for line in lines.iter().take(24) {
+        println!(
+            "  {:<44} {:>8.2} {:>7.1} %",
+            line.name,
+            per_span(line.bytes),
+            line.bytes as f64 * 100.0 / total as f64
+        );
+    }
+    if let Some(kept) = rest.get(2) {
+        fs::rename(&lake, kept)?;
+        println!("the lake is kept in {kept}");
+    }
     Ok(())
 }
 

@@ -9,12 +9,15 @@ mod compact;
 mod indices;
 mod merge;
 mod retain;
+mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracerag_schemas::Table;
+
+pub use sizes::{Share, shares};
 
 use crate::error::{Error, Result};
 use crate::journal::heads::{self, HEADS};
