@@ -174,8 +174,8 @@ pub struct RetentionSection {
     pub payloads: Option<Span>,
     /// See `default`.
     pub heaps: Option<Span>,
-    /// Without it dead letters are kept 7 days.
-    pub dead_letters: Option<Span>,
+    /// Dead letters hold what was not redacted, so they go early.
+    pub dead_letters: Span,
     /// Without it flags are kept for ever: what was set long ago may still be in effect.
     pub flags: Option<Span>,
     /// Without it builds are kept for ever, like flags.
@@ -196,7 +196,7 @@ impl Default for RetentionSection {
             failures: None,
             payloads: None,
             heaps: None,
-            dead_letters: None,
+            dead_letters: Span::seconds(7 * 86_400),
             flags: None,
             builds: None,
             incident_counts: None,
@@ -215,7 +215,7 @@ impl RetentionSection {
             (Table::Failures, self.failures),
             (Table::Payloads, self.payloads),
             (Table::Heaps, self.heaps),
-            (Table::DeadLetters, self.dead_letters),
+            (Table::DeadLetters, Some(self.dead_letters)),
             (Table::Flags, self.flags),
             (Table::Builds, self.builds),
             (Table::IncidentCounts, self.incident_counts),

@@ -75,8 +75,8 @@ impl Default for MaintainOptions {
 pub struct Retention {
     /// For tables by day, payloads and heaps; `None` keeps them for ever.
     pub default: Option<Duration>,
-    /// For single tables. Flags, builds and incident counts are dropped only if named here, because
-    /// what was in effect long ago is the base of what is in effect now. Dead letters: 7 days.
+    /// For single tables. Flags, builds, incident counts and dead letters are dropped only if named here: what was
+    /// in effect long ago is the base of what is in effect now, and dead letters have a time of their own.
     pub tables: BTreeMap<Table, Duration>,
     /// Bytes of data and indices that the lake may have; beyond them whole days go, the oldest first.
     pub max_bytes: Option<u64>,
@@ -87,7 +87,6 @@ impl Retention {
     pub fn of(&self, table: Table) -> Option<Duration> {
         let named = self.tables.get(&table).copied();
         match table {
-            Table::DeadLetters => named.or(Some(Duration::from_secs(7 * 86_400))),
             Table::Payloads | Table::Heaps => named.or(self.default),
             _ if table.by_day() => named.or(self.default),
             _ => named,
