@@ -14,6 +14,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(feature = "lake")]
 pub mod disk;
+#[cfg(feature = "lake")]
+pub mod incidents;
 pub mod machine;
 pub mod reference;
 pub mod rich;

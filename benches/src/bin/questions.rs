@@ -1,6 +1,9 @@
 //! How long a warm lake takes to answer: bundles by trace id, and similar incidents without the embedding.
 //!
 //! `cargo run --release -p tracerag-benches --bin questions -- LAKE [ROUNDS]`
+//!
+//! `questions make LAKE INCIDENTS` makes a lake with that many incidents. Bundles want the lake of a worker: `backlog`
+//! keeps one.
 
 #![allow(clippy::print_stdout)]
 
@@ -9,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracerag_benches::machine;
+use tracerag_benches::{incidents, machine};
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{Lake, LakeOptions};
 use tracerag_query::{Session, SessionOptions, SimilarRequest, bundle, json};
@@ -17,7 +20,12 @@ use tracerag_query::{Session, SessionOptions, SimilarRequest, bundle, json};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let lake = arguments.next().ok_or("usage: questions LAKE [ROUNDS]")?;
+    let usage = "usage: questions LAKE [ROUNDS], or questions make LAKE INCIDENTS";
+    let mut lake = arguments.next().ok_or(usage)?;
+    if lake == "make" {
+        lake = arguments.next().ok_or(usage)?;
+        return incidents::make(&lake, arguments.next().ok_or(usage)?.parse()?, 42).await;
+    }
     let rounds: usize = arguments.next().map_or(Ok(200), |text| text.parse())?;
     println!("{}", machine::describe());
     let lake = Lake::open(LakeOptions::new(lake)).await?;
