@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use tracerag_ingest::changes::{DeploymentDecoder, FlagDecoder, HeapDecoder, Origin};
 use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters};
 use tracerag_ingest::otlp::{self, DecoderConfig, Message, OtlpDecoder};
-use tracerag_ingest::redact::Redactor;
+use tracerag_ingest::redact::{RedactionCounts, Redactor};
 use tracerag_ingest::source::files::FileRecord;
 use tracerag_ingest::source::{self, DeadLetterTopic, Encoding, Signal};
 use tracerag_ingest::tenant::Tenants;
@@ -22,6 +22,9 @@ use crate::error::Error;
 /// A batch is this many rows or bytes, or the end of what was fetched.
 const BATCH_ROWS: usize = 8_192;
 const BATCH_BYTES: usize = 4 << 20;
+
+/// Most characters of the reason of a dead letter, which is logged, stored, and sent as a header.
+const DETAIL_CHARACTERS: usize = 300;
 
 type Headers<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
@@ -227,6 +230,7 @@ impl Intake {
         detail: &str,
         tally: &mut Tally,
     ) -> Result<(), Error> {
+        let detail = &shown(&self.redactor, detail);
         tracing::warn!(topic = %source.topic, partition = source.partition, offset = record.offset, reason, detail, "dead letter");
         metrics::counter!("tracerag_dead_letters_total", "reason" => reason).increment(1);
         tally.dead_letters += 1;
@@ -309,6 +313,16 @@ impl Intake {
     }
 }
 
+/// The reason of a dead letter as it may be shown. Decoders put no content into it; should one do so all the same,
+/// nothing personal gets on.
+fn shown(redactor: &Redactor, detail: &str) -> String {
+    let detail = redactor.redact_text(detail, &mut RedactionCounts::default());
+    match detail.char_indices().nth(DETAIL_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail.into_owned(),
+    }
+}
+
 /// Payload rows wait for no trace, so those of records that were written before are dropped.
 fn unwritten(payloads: &RecordBatch, written_to: i64) -> Result<RecordBatch, Error> {
     let offsets = payloads.column(payloads.schema().index_of("kafka_offset")?).as_primitive::<Int64Type>();
@@ -317,5 +331,24 @@ fn unwritten(payloads: &RecordBatch, written_to: i64) -> Result<RecordBatch, Err
     match keep.true_count() == keep.len() {
         true => Ok(payloads.clone()),
         false => Ok(filter_record_batch(payloads, &keep)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
+
+    use super::*;
+
+    /// What is personal in a reason is masked before it is logged, stored or sent, and no reason is long.
+    #[test]
+    fn reasons_are_masked_and_cut() {
+        let config =
+            RedactionConfig { key: "a key of the tests, long enough".to_owned(), ..RedactionConfig::default() };
+        let redactor = Redactor::new(&config, &PayloadConfig::default()).unwrap();
+        assert_eq!(shown(&redactor, "unexpected \"alice@example.com\""), "unexpected \"<email>\"");
+        let long = shown(&redactor, &"ä ".repeat(1_000));
+        assert_eq!(long.chars().count(), DETAIL_CHARACTERS + 1);
     }
 }

@@ -260,19 +260,19 @@ fn structured_data(outer: &Object) -> Result<Option<Object>, ChangeError> {
 impl<'e> CdEvent<'e> {
     /// `envelope` has the CloudEvent's attributes, which stand in where the event's own context says nothing.
     fn read(event: &'e Object, envelope: &Object) -> Result<Self, ChangeError> {
-        let wrong = |detail: String| ChangeError::NotACdEvent { detail };
+        let wrong = |detail: &str| ChangeError::NotACdEvent { detail: detail.to_owned() };
         let empty = Object::new();
         let context = json::child(event, "context")?.unwrap_or(&empty);
         let event_type = match json::text(context, "type")? {
             Some(event_type) => event_type,
-            None => json::text(envelope, "type")?.ok_or_else(|| wrong("context.type is missing".to_owned()))?,
+            None => json::text(envelope, "type")?.ok_or_else(|| wrong("context.type is missing"))?,
         };
         let mut parts = event_type.strip_prefix("dev.cdevents.").unwrap_or_default().splitn(3, '.');
         let kind = match (parts.next(), parts.next()) {
             (Some(subject), Some(predicate)) if !subject.is_empty() && !predicate.is_empty() => {
                 format!("{subject}.{predicate}")
             }
-            _ => return Err(wrong(format!("its type {event_type:?} does not start with \"dev.cdevents.\""))),
+            _ => return Err(wrong("its type is not \"dev.cdevents.\", a subject and a predicate")),
         };
         let time = match json::time(context, "timestamp")? {
             Some(time) => Some(time),

@@ -189,7 +189,8 @@ fn removals() {
     assert!(batch["removed"].as_boolean().value(0) && batch["version"].is_null(0));
 }
 
-/// Events of other types are counted by their type; what is no CDEvent is an error in words.
+/// Events of other types are counted by their type; what is no CDEvent is an error in words, which show nothing of
+/// the record.
 #[test]
 fn other_types_and_errors() {
     let mut decoder = DeploymentDecoder::new();
@@ -198,7 +199,7 @@ fn other_types_and_errors() {
     for (json, part) in [
         ("nope", "not JSON"),
         ("{}", "context.type is missing"),
-        (r#"{"context": {"type": "com.github.push"}}"#, "dev.cdevents"),
+        (r#"{"context": {"type": "com.github.push by alice@example.com"}}"#, "dev.cdevents"),
         (r#"{"context": {"type": "dev.cdevents.service"}}"#, "dev.cdevents"),
         (r#"{"context": 1}"#, "must be an object"),
         (r#"{"context": {"type": "dev.cdevents.service.deployed.0.3.0"}}"#, "subject.id"),
@@ -207,7 +208,7 @@ fn other_types_and_errors() {
         (r#"{"specversion": "1.0", "data_base64": "%"}"#, "base64"),
     ] {
         let error = decode(&mut decoder, json).unwrap_err().to_string();
-        assert!(error.contains(part), "{json}: {error}");
+        assert!(error.contains(part) && !error.contains("alice"), "{json}: {error}");
     }
     assert!(decoder.is_empty());
 }

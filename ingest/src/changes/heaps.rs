@@ -84,7 +84,7 @@ impl HeapDecoder {
         let format = json::text(object, "format")?.ok_or(ChangeError::Missing { field: "format" })?;
         let format = format.to_ascii_lowercase();
         if !FORMATS.contains(&format.as_str()) {
-            return Err(ChangeError::HeapFormat { format });
+            return Err(ChangeError::HeapFormat);
         }
         let (mut types, mut sites, mut paths) = (self.types(object)?, self.sites(object)?, self.paths(object)?);
         let snapshot_uri = json::text(object, "snapshot_uri")?.map(|uri| self.clean(without_query(&uri)));

@@ -111,21 +111,21 @@ fn names_are_scanned() {
     assert_eq!(text(&batch, "snapshot_uri").unwrap(), "https://s/h");
 }
 
-/// What is wrong is said in words, and leaves no row behind.
+/// What is wrong is said in words that show nothing of the record, and leaves no row behind.
 #[test]
 fn errors_in_words() {
     let mut decoder = decoder();
     for (json, part) in [
         ("[]", "not a JSON object"),
         ("{}", "format"),
-        (r#"{"format": "gcdump", "top_types": []}"#, "gcdump"),
+        (r#"{"format": "alice@example.com", "top_types": []}"#, "use pprof"),
         (r#"{"format": "pprof"}"#, "top_types"),
         (r#"{"format": "pprof", "top_types": {}}"#, "a list"),
         (r#"{"format": "pprof", "snapshot_uri": "a", "captured_at": "x"}"#, "RFC 3339"),
         (r#"{"format": "pprof", "snapshot_uri": "a", "captured_at": 1.5}"#, "RFC 3339"),
     ] {
         let error = decode(&mut decoder, json).unwrap_err().to_string();
-        assert!(error.contains(part), "{json}: {error}");
+        assert!(error.contains(part) && !error.contains("alice"), "{json}: {error}");
     }
     assert!(decoder.is_empty());
 }

@@ -40,7 +40,8 @@ impl Origin<'_> {
     }
 }
 
-/// Why a record could not be taken, in words.
+/// Why a record could not be taken, in words. They name fields and what must stand there, never what does: the
+/// record was not redacted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChangeError {
     /// The bytes are no JSON.
@@ -95,11 +96,8 @@ pub enum ChangeError {
         detail: String,
     },
     /// A heap record of an unknown format.
-    #[error("heap format {format:?} is not known; use pprof, v8, hprof, jfr, tracemalloc or summary")]
-    HeapFormat {
-        /// What it says.
-        format: String,
-    },
+    #[error("the heap format is not known; use pprof, v8, hprof, jfr, tracemalloc or summary")]
+    HeapFormat,
     /// A heap record without evidence.
     #[error("the heap record has no top_types, top_sites, retained_paths or snapshot_uri")]
     EmptyHeap,

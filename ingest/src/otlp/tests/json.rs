@@ -77,6 +77,29 @@ fn unclear_values_are_errors() {
     assert!(trailing.to_string().contains("trailing"), "{trailing}");
 }
 
+/// The reason of a refusal is logged, stored and sent on, so it shows nothing of the message: neither texts nor
+/// numbers, wherever they stand.
+#[test]
+fn reasons_show_no_content() {
+    let log = |record: &str| format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#);
+    let cases = [
+        log(r#"{"body":"login of alice@example.com"}"#),
+        log(r#""alice@example.com""#),
+        log(r#"{"body":4111111111111111}"#),
+        log(r#"{"body":4111111111111111.5}"#),
+        r#""login of alice@example.com""#.to_owned(),
+        "4111111111111111".to_owned(),
+        r#"{"resourceLogs":"alice@example.com"}"#.to_owned(),
+        r#"{"resourceLogs":[{"scopeLogs":4111111111111111}]}"#.to_owned(),
+    ];
+    for case in cases {
+        let refused = decode_with(Policy::Off, Signal::Logs, Encoding::Json, case.as_bytes());
+        let Err(error) = refused else { continue };
+        let text = error.to_string();
+        assert!(!text.contains("alice") && !text.contains("4111"), "{text}");
+    }
+}
+
 /// The encoding is found out from the first byte; a newline in front may begin either.
 #[test]
 fn the_encoding_is_found_out() {
