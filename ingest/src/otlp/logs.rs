@@ -107,6 +107,7 @@ impl Rows for LogRows {
 
     fn truncate(&mut self, rows: usize) {
         self.rows = rows;
+        self.origins.truncate(rows);
         for column in [&mut self.time, &mut self.observed_time] {
             column.truncate(rows);
         }

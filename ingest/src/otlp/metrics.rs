@@ -90,6 +90,7 @@ impl Rows for MetricRows {
 
     fn truncate(&mut self, rows: usize) {
         self.rows = rows;
+        self.origins.truncate(rows);
         for column in [&mut self.name, &mut self.description, &mut self.unit] {
             column.truncate(rows);
         }

@@ -56,9 +56,14 @@ pub(super) struct Origins {
 impl Origins {
     /// All rows from `row` on come from `origin`.
     pub(super) fn begin(&mut self, row: usize, origin: Origin) {
-        match self.runs.last_mut() {
-            Some(last) if last.0 == row => last.1 = origin,
-            _ => self.runs.push((row, origin)),
+        self.truncate(row);
+        self.runs.push((row, origin));
+    }
+
+    /// Forgets where rows from `rows` on came from: whose they will be is said by the next [`Self::begin`].
+    pub(super) fn truncate(&mut self, rows: usize) {
+        while self.runs.last().is_some_and(|(first, _)| *first >= rows) {
+            self.runs.pop();
         }
     }
 
@@ -111,4 +116,29 @@ fn spread<T: Copy + Default>(runs: &[(usize, Origin)], rows: usize, get: impl Fn
     }
     values.resize(rows, T::default());
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows that were cut off leave no origin behind, wherever the next rows begin: each row has that of its own
+    /// message.
+    #[test]
+    fn cut_off_rows_leave_no_origin() {
+        let origin = |offset| Origin { tenant: 0, topic: 0, partition: 0, offset, ingested_at: 0 };
+        let mut origins = Origins::default();
+        origins.begin(0, origin(1));
+        // A message of two rows, each begun on its own, of which both are cut off.
+        origins.begin(1, origin(2));
+        origins.begin(2, origin(2));
+        origins.truncate(1);
+        assert_eq!(spread(&origins.runs, 2, |origin| origin.offset), [1, 1]);
+        origins.begin(1, origin(3));
+        assert_eq!(spread(&origins.runs, 4, |origin| origin.offset), [1, 3, 3, 3]);
+        // Begun further ahead and never filled.
+        origins.begin(5, origin(4));
+        origins.begin(4, origin(5));
+        assert_eq!(spread(&origins.runs, 6, |origin| origin.offset), [1, 3, 3, 3, 5, 5]);
+    }
 }

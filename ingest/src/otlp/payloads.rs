@@ -73,6 +73,7 @@ impl PayloadRows {
             return;
         }
         self.rows = rows;
+        self.origins.truncate(rows);
         for column in [
             &mut self.trace_id,
             &mut self.span_id,

@@ -167,6 +167,7 @@ impl Rows for SpanRows {
 
     fn truncate(&mut self, rows: usize) {
         self.rows = rows;
+        self.origins.truncate(rows);
         self.trace_id.truncate(rows);
         self.span_id.truncate(rows);
         self.parent_span_id.truncate(rows);

@@ -140,6 +140,26 @@ fn refused_messages_leave_no_payload() {
     assert!(batches.payloads.is_none() && batches.spans.is_none() && batches.redactions.is_empty());
 }
 
+/// Payloads of a refused message of another tenant leave nothing behind: the next message's payloads are its own.
+#[test]
+fn payloads_belong_to_their_message() {
+    let payload = || vec![span(vec![pair("http.request.body.content", string("{}"))])];
+    let good = request(Vec::new(), payload()).encode_to_vec();
+    let mut refused = request(Vec::new(), [payload(), payload(), payload()].concat()).encode_to_vec();
+    refused.extend_from_slice(&[0x0a, 0x7f]);
+    let mut decoder = decoder(Policy::Standard);
+    let of = |value, tenant, offset| Message { value, tenant, offset, ..message(&[]) };
+    decoder.decode(Signal::Spans, Encoding::Proto, of(&good[..], "one", 1)).unwrap();
+    assert!(decoder.decode(Signal::Spans, Encoding::Proto, of(&refused[..], "two", 2)).is_err());
+    decoder.decode(Signal::Spans, Encoding::Proto, of(&good[..], "three", 3)).unwrap();
+    let payloads = decoder.finish().unwrap().payloads.unwrap();
+    assert_eq!(payloads.num_rows(), 2);
+    for (row, tenant, offset) in [(0, "one", "1"), (1, "three", "3")] {
+        assert_eq!(cell(&payloads, "tenant_id", row).as_deref(), Some(tenant));
+        assert_eq!(cell(&payloads, "kafka_offset", row).as_deref(), Some(offset));
+    }
+}
+
 /// A deny pattern on an old name masks what is derived from it as well, and the strict policy leaves out what
 /// is not allowed by name but keeps the current name's column.
 #[test]
