@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tracerag_schemas::SourcePartition;
 
 use super::*;
@@ -258,6 +259,47 @@ fn topics_that_appear_are_read() {
     assert_eq!(new.iter().map(ToString::to_string).collect::<Vec<_>>(), ["otlp_logs/0"]);
 }
 
+fn letter(source: &SourcePartition) -> DeadLetter<'_> {
+    const HEADERS: &[(&str, Option<&[u8]>)] = &[("env", Some(b"lab"))];
+    DeadLetter {
+        tenant: "default",
+        reason: "decode",
+        detail: "not protobuf",
+        source,
+        offset: 42,
+        timestamp: None,
+        key: Some(b"k"),
+        value: Some(b"\xff"),
+        size_bytes: 1,
+        headers: HEADERS,
+        ingested_at: 0,
+    }
+}
+
+/// A topic that takes no letters, because nobody may write to it or a letter is too large for it, stops nothing:
+/// the letters stand in the table.
+#[test]
+fn a_topic_that_refuses_letters_stops_nothing() {
+    let from = SourcePartition::new("c", "otlp_spans", 3);
+    let open = |cluster: &Cluster| {
+        DeadLetterTopic::open(&config(cluster, r#", "dead_letter_topic": "dead""#)).unwrap().unwrap()
+    };
+    let forbidden = cluster(&[("dead", 1)]);
+    forbidden.topic_error("dead", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    let topic = open(&forbidden);
+    for _ in 0..2 {
+        topic.send(&letter(&from)).unwrap();
+        topic.flush(PATIENCE).unwrap();
+    }
+    let narrow = cluster(&[("dead", 1)]);
+    narrow.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let topic = open(&narrow);
+    for _ in 0..2 {
+        topic.send(&letter(&from)).unwrap();
+        topic.flush(PATIENCE).unwrap();
+    }
+}
+
 /// A dead letter arrives in its topic as it came, with the reason before its own headers.
 #[test]
 fn dead_letters_reach_their_topic() {
@@ -265,20 +307,7 @@ fn dead_letters_reach_their_topic() {
     let config = config(&cluster, r#", "dead_letter_topic": "dead""#);
     let topic = DeadLetterTopic::open(&config).unwrap().unwrap();
     let from = SourcePartition::new("c", "otlp_spans", 3);
-    let letter = DeadLetter {
-        tenant: "default",
-        reason: "decode",
-        detail: "not protobuf",
-        source: &from,
-        offset: 42,
-        timestamp: None,
-        key: Some(b"k"),
-        value: Some(b"\xff"),
-        size_bytes: 1,
-        headers: &[("env", Some(b"lab"))],
-        ingested_at: 0,
-    };
-    topic.send(&letter).unwrap();
+    topic.send(&letter(&from)).unwrap();
     topic.flush(PATIENCE).unwrap();
     let none = r#"{"topics": []}"#;
     let reading = topics(&format!(

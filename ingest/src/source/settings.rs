@@ -85,7 +85,13 @@ pub(super) fn probe(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
 /// The producer of dead letters: idempotent, so a retry writes nothing twice.
 pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
-    client.set("linger.ms", "50").set("compression.type", "zstd");
+    client
+        .set("linger.ms", "50")
+        .set("compression.type", "zstd")
+        // A batch is refused as a whole, so a letter that is too large must not take others with it.
+        .set("batch.num.messages", "1")
+        // A topic that is not there must be known to be missing before waiting for the letters ends.
+        .set("topic.metadata.propagation.max.ms", "5000");
     add_options(&mut client, config, |name| !is_of_consumer(name));
     client.set("enable.idempotence", "true").set("message.max.bytes", (MAX_MESSAGE_BYTES + (1 << 20)).to_string());
     Ok(client)
