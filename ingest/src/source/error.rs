@@ -28,6 +28,17 @@ pub enum SourceError {
         /// The other one.
         second: Signal,
     },
+    /// The topic of dead letters among those that are read.
+    #[error(
+        "topic {topic:?} is kafka.dead_letter_topic and cannot be read as {signal} too: every letter would come back; \
+         remove it from topics.{signal}.topics"
+    )]
+    ReadsDeadLetters {
+        /// The topic.
+        topic: String,
+        /// The signal that it is named for.
+        signal: Signal,
+    },
     /// An `exclude` beside names only.
     #[error("topics.{signal}.exclude has no effect without a ^regex in topics.{signal}.topics; remove it")]
     UselessExclude {

@@ -111,7 +111,7 @@ impl KafkaSource {
     /// # Errors
     /// When settings are wrong, no broker answers, or the broker refuses the client.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
-        let rules = TopicRules::new(topics)?;
+        let rules = TopicRules::new(topics, &config.dead_letter_topic)?;
         let probe: BaseConsumer<SourceContext> = settings::probe(config)?
             .create_with_context(SourceContext::default())
             .map_err(|reason| SourceError::Client { reason })?;

@@ -304,8 +304,8 @@ fn a_topic_that_refuses_letters_stops_nothing() {
 #[test]
 fn dead_letters_reach_their_topic() {
     let cluster = cluster(&[("dead", 1), ("otlp_logs", 1)]);
-    let config = config(&cluster, r#", "dead_letter_topic": "dead""#);
-    let topic = DeadLetterTopic::open(&config).unwrap().unwrap();
+    let writing = config(&cluster, r#", "dead_letter_topic": "dead""#);
+    let topic = DeadLetterTopic::open(&writing).unwrap().unwrap();
     let from = SourcePartition::new("c", "otlp_spans", 3);
     topic.send(&letter(&from)).unwrap();
     topic.flush(PATIENCE).unwrap();
@@ -313,7 +313,7 @@ fn dead_letters_reach_their_topic() {
     let reading = topics(&format!(
         r#"{{"spans": {{"topics": ["dead"]}}, "metrics": {none}, "flags": {none}, "deployments": {none}, "heaps": {none}}}"#
     ));
-    let mut source = connect(&config, &reading);
+    let mut source = connect(&config(&cluster, ""), &reading);
     let sources = assigned(&mut source);
     source.start(&source.initial_offsets(&sources).unwrap()).unwrap();
     until(&mut source, |event| match event {

@@ -22,6 +22,8 @@ pub struct TopicKind {
 pub struct TopicRules {
     names: BTreeMap<String, TopicKind>,
     patterns: Vec<Pattern>,
+    /// Written and never read: each letter would come back as a bad record. Empty: there is none.
+    dead_letters: String,
 }
 
 #[derive(Debug, Clone)]
@@ -41,17 +43,21 @@ pub struct ResolvedTopics {
 }
 
 impl TopicRules {
-    /// Compiles the configuration.
+    /// Compiles the configuration. `dead_letters` is the topic of dead letters, or empty.
     ///
     /// # Errors
-    /// When a regular expression is wrong, a topic is named for two signals, or nothing is named at all.
-    pub fn new(config: &TopicsConfig) -> Result<Self, SourceError> {
-        let mut rules = Self { names: BTreeMap::new(), patterns: Vec::new() };
+    /// When a regular expression is wrong, a topic is named for two signals or is that of dead letters, or nothing
+    /// is named at all.
+    pub fn new(config: &TopicsConfig, dead_letters: &str) -> Result<Self, SourceError> {
+        let mut rules = Self { names: BTreeMap::new(), patterns: Vec::new(), dead_letters: dead_letters.to_owned() };
         for of in config.signals() {
             let kind = TopicKind { signal: of.signal, encoding: of.encoding };
             let exclude = of.exclude.iter().map(|regex| compile(regex)).collect::<Result<Vec<_>, _>>()?;
             let patterns = rules.patterns.len();
             for topic in of.topics {
+                if !topic.is_empty() && topic == dead_letters {
+                    return Err(SourceError::ReadsDeadLetters { topic: topic.to_owned(), signal: of.signal });
+                }
                 if topic.starts_with('^') {
                     rules.patterns.push(Pattern { regex: compile(topic)?, exclude: exclude.clone(), kind });
                 } else if let Some(other) = rules.names.insert(topic.to_owned(), kind)
@@ -81,6 +87,7 @@ impl TopicRules {
             // Kafka's own topics (`__consumer_offsets`) are never telemetry, whatever a pattern says.
             let matches = |pattern: &&Pattern| {
                 !topic.starts_with("__")
+                    && topic != self.dead_letters
                     && pattern.regex.is_match(topic)
                     && !pattern.exclude.iter().any(|exclude| exclude.is_match(topic))
             };
@@ -113,7 +120,7 @@ mod tests {
     use super::*;
 
     fn rules(json: &str) -> Result<TopicRules, SourceError> {
-        TopicRules::new(&serde_json::from_str(json).unwrap())
+        TopicRules::new(&serde_json::from_str(json).unwrap(), "dead_letters")
     }
 
     /// By default the six documented topics are read; those that do not exist are waited for.
@@ -140,6 +147,19 @@ mod tests {
         assert_eq!(rules.kind("otlp_test_a"), None);
         assert_eq!(rules.kind("otlp_logs").unwrap().signal, Signal::Logs);
         assert_eq!(rules.kind("__consumer_offsets"), None);
+    }
+
+    /// The topic of dead letters is never read: no pattern takes it, and naming it is an error. Without one every
+    /// topic may be read.
+    #[test]
+    fn dead_letters_are_not_read() {
+        let all = r#"{"logs": {"topics": ["^.*"]}, "spans": {"topics": ["otlp_spans"]}}"#;
+        assert_eq!(rules(all).unwrap().kind("dead_letters"), None);
+        assert!(rules(all).unwrap().kind("dead_letters_2").is_some());
+        let without = TopicRules::new(&serde_json::from_str(all).unwrap(), "").unwrap();
+        assert!(without.kind("dead_letters").is_some());
+        let named = rules(r#"{"logs": {"topics": ["otlp_logs", "dead_letters"]}}"#).unwrap_err().to_string();
+        assert!(named.contains("dead_letters") && named.contains("kafka.dead_letter_topic"), "{named}");
     }
 
     /// A topic for two signals, a wrong pattern, an exclude without pattern and an empty list are errors.
