@@ -146,7 +146,7 @@ impl Pipeline {
         sources: &[SourcePartition],
     ) -> Result<Vec<(SourcePartition, Option<i64>)>, Error> {
         self.settle().await?;
-        let floor = self.floor().await?;
+        let floor = progress::floor(&self.lake.newest_head().await?);
         let writer = self.writer.as_mut().ok_or_else(Self::no_writer)?;
         let resumes = writer.claim(sources).await?;
         let mut starts = Vec::with_capacity(resumes.len());
@@ -170,13 +170,6 @@ impl Pipeline {
         let since = oldest.saturating_sub(self.dedupe_horizon);
         let rows = tracerag_index::stored::rows_since(&self.lake, &head, Table::Logs, since, &columns).await?;
         Ok(self.window.remember_logs(&rows)?)
-    }
-
-    /// The greatest stream time that the lake knows of files; see [`Progress`].
-    async fn floor(&self) -> Result<i64, Error> {
-        let head = self.lake.newest_head().await?;
-        let times = head.stream_times.iter().filter(|(source, _)| source.cluster.as_ref() == FILE_CLUSTER);
-        Ok(times.map(|(_, time)| *time).max().unwrap_or(0))
     }
 
     /// Gives partitions up: what is open of them is dropped, whoever gets them rebuilds it.

@@ -1,6 +1,12 @@
 //! How far each source partition was taken, and its time.
 
-use tracerag_index::Resume;
+use tracerag_index::{Head, Resume};
+
+/// The greatest stream time that the lake knows, of files and of Kafka; 0 for a new lake. Rows of a replayed file
+/// are stamped with it at least: whatever is sealed was sealed at an earlier time, whoever brought it.
+pub(crate) fn floor(head: &Head) -> i64 {
+    head.stream_times.iter().map(|(_, time)| *time).max().unwrap_or(0)
+}
 
 /// One source partition.
 #[derive(Debug, Clone)]
@@ -18,9 +24,9 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Where the journal says to go on. `floor` is the earliest stream time that the partition may have: the
-    /// greatest that the lake knows of files, which have no clock of their own, so that what they bring
-    /// cannot slip under the seal of a trace.
+    /// Where the journal says to go on. `floor` is the earliest stream time that the partition may have: files have
+    /// no clock of their own, so that of the lake ([`floor`]) counts, lest what they bring slips under the seal of a
+    /// trace.
     pub fn resume(resume: &Resume, floor: i64) -> Self {
         let next = resume.seek.or(resume.next).unwrap_or(0);
         let stream_time = resume.stream_time.unwrap_or(0).max(floor);
@@ -99,6 +105,15 @@ mod tests {
         progress.written_to = 700;
         assert_eq!(progress.interval(Some(550)), (700, 550));
         assert_eq!(progress.interval(None), (700, 700));
+    }
+
+    /// A replayed file begins where the lake stands, be it by another file or by a topic.
+    #[test]
+    fn every_source_of_the_lake_raises_the_floor() {
+        assert_eq!(floor(&Head::default()), 0);
+        let times = [("file", "file:a", 70), ("cluster", "otlp_spans", 90), ("file", "file:b", 80)];
+        let stream_times = times.map(|(cluster, topic, time)| (SourcePartition::new(cluster, topic, 0), time)).to_vec();
+        assert_eq!(floor(&Head { stream_times, ..Head::default() }), 90);
     }
 
     /// Rows of a file that is older than what the lake has sealed are stamped after the seal.
