@@ -188,6 +188,13 @@ impl Clock {
         source.time.max(self.time(source.group))
     }
 
+    /// The least time of all assigned sources, whatever they carry and whether they are idle; `None` until each has
+    /// one. What the head of the lake shows has passed this time everywhere.
+    pub(crate) fn least_of_sources(&self) -> Option<i64> {
+        let assigned = self.sources.iter().filter(|source| source.assigned);
+        assigned.map(|source| source.caught_up.max(source.time)).min().flatten()
+    }
+
     /// The least time of all groups that have one and an assigned source: nothing older is asked about.
     pub(crate) fn least(&self) -> Option<i64> {
         let assigned = self.sources.iter().filter(|source| source.assigned);
@@ -268,5 +275,18 @@ mod tests {
         assert_eq!(clock.time(0), Some(500));
         clock.finish(0);
         assert_eq!(clock.time(0), Some(510));
+    }
+
+    /// For seals the slowest source counts although it is idle or has ended, and all wait for one without a time.
+    #[test]
+    fn every_source_counts_for_seals() {
+        let mut clock = clock(false, &[("s", 0), ("s", 1)]);
+        clock.advance(0, 100, 1);
+        assert_eq!(clock.least_of_sources(), None);
+        clock.advance(1, 40, 1);
+        clock.finish(1);
+        assert_eq!((clock.time(0), clock.least_of_sources()), (Some(100), Some(40)));
+        clock.at_high_watermark(1, 120);
+        assert_eq!(clock.least_of_sources(), Some(100));
     }
 }

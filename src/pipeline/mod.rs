@@ -77,9 +77,6 @@ pub(crate) struct Pipeline {
     /// The last flush was bounded in bytes: more is due.
     more: bool,
     dedupe_horizon: i64,
-    seal_after: i64,
-    /// Stream time at which all traces that were written are sealed: just past the last moment of their evidence.
-    seal_due: i64,
     tally: Tally,
 }
 
@@ -96,8 +93,9 @@ impl Pipeline {
         };
         let tenants = Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
         let lake = Lake::open_or_create(config.lake.options()).await?;
-        let writer =
-            Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(config.window.late_horizon.0);
+        // Traces that are not sealed yet are asked about as well as those of which something late may come.
+        let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
+        let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
         let mut pipeline = Self {
             intake: Intake::new(Arc::new(redactor), tenants),
             window: Window::new(window_config(config)),
@@ -112,8 +110,6 @@ impl Pipeline {
             pushed_bytes: 0,
             more: false,
             dedupe_horizon: config.window.dedupe_horizon.nanos(),
-            seal_after: config.window.seal_after.nanos(),
-            seal_due: i64::MIN,
             tally: Tally::default(),
             lake,
         };
@@ -153,7 +149,11 @@ impl Pipeline {
         for resume in resumes {
             let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
             let progress = Progress::resume(&resume, floor);
-            self.window.assign(&[resume_state(&resume, progress.stream_time)]);
+            self.window.assign(&[resume_state(&resume)]);
+            if resume.stream_time.unwrap_or(0) < progress.stream_time {
+                // What is sealed is told by the time that was reached, what comes next by the floor.
+                self.window.advance(&resume.source, progress.stream_time, progress.next)?;
+            }
             self.progress.insert(resume.source.clone(), progress);
             starts.push((resume.source, resume.seek.or(resume.next)));
         }
@@ -281,17 +281,11 @@ impl Pipeline {
             late::revise(&self.lake, &mut flushed).await?;
         }
         let sources = self.source_progress(&flushed);
-        let newest = sources.iter().map(|source| source.stream_time).min().unwrap_or(i64::MIN);
-        let is_seal_due = self.seal_due != i64::MIN && newest >= self.seal_due;
+        let is_seal_due = self.window.take_due_seals();
         let is_dirty = self.progress.values().any(Progress::is_dirty);
         if flushed.is_empty() && self.waiting.rows.is_empty() && !is_dirty && !is_seal_due {
             return Ok(());
         }
-        self.seal_due = match flushed.closed.iter().map(|closed| closed.closed_at).max() {
-            Some(closed_at) => self.seal_due.max(closed_at.saturating_add(self.seal_after).saturating_add(1)),
-            None if is_seal_due => i64::MIN,
-            None => self.seal_due,
-        };
         for source in &sources {
             if let Some(progress) = self.progress.get_mut(&source.source) {
                 progress.recorded = (source.to, source.stream_time);
@@ -356,13 +350,12 @@ impl Pipeline {
         self.seal().await
     }
 
-    /// Moves time past the seal of every trace, and records it.
+    /// Moves the time of all partitions past the seal of every trace, and records it.
     async fn seal(&mut self) -> Result<(), Error> {
-        if self.seal_due == i64::MIN {
-            return Ok(());
-        }
-        for progress in self.progress.values_mut() {
-            progress.advance(self.seal_due, i64::MAX);
+        let Some(last) = self.window.last_seal() else { return Ok(()) };
+        for (source, progress) in &mut self.progress {
+            progress.advance(last.saturating_add(1), i64::MAX);
+            self.window.advance(source, progress.stream_time, progress.next)?;
         }
         self.write(tracerag_enrich::Flushed::empty()).await?;
         self.settle().await
@@ -464,12 +457,12 @@ fn window_config(config: &Config) -> WindowConfig {
     }
 }
 
-fn resume_state(resume: &Resume, stream_time: i64) -> ResumeState {
+fn resume_state(resume: &Resume) -> ResumeState {
     ResumeState {
         source: resume.source.clone(),
         next: resume.next,
         seek: resume.seek,
-        stream_time: (stream_time > 0).then_some(stream_time),
+        stream_time: resume.stream_time.filter(|time| *time > 0),
         closed: resume
             .closed
             .iter()

@@ -294,13 +294,7 @@ impl Window {
             traces.push(ClosedTrace { closed, spans, logs, sampled_by });
             self.traces.remove(slot, &self.tenants);
         }
-        if let Some(newest) = newest {
-            let at = newest.saturating_add(self.config.seal_after);
-            let place = self.seals.partition_point(|seal| *seal <= at);
-            if place == 0 || self.seals[place - 1] != at {
-                self.seals.insert(place, at);
-            }
-        }
+        self.seals.extend(newest.map(|closed_at| closed_at.saturating_add(self.config.seal_after)));
         flushed.spans = with_revision(&flushed.spans, 1)?;
         flushed.logs = with_revision(&flushed.logs, 1)?;
         join(flushed, &mut traces, &mut self.changes)?;

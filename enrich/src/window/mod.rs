@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray};
@@ -57,8 +58,8 @@ pub struct Window {
     pending: Vec<(u32, CloseReason)>,
     pushes: u64,
     counts: Counts,
-    /// Times at which closed traces are sealed, ascending.
-    seals: std::collections::VecDeque<i64>,
+    /// Last moments of the evidence of closed traces that are not known to be sealed.
+    seals: BTreeSet<i64>,
 }
 
 impl Window {
@@ -79,7 +80,7 @@ impl Window {
             pending: vec![],
             pushes: 0,
             counts: Counts::default(),
-            seals: std::collections::VecDeque::new(),
+            seals: BTreeSet::new(),
             config,
         }
     }
@@ -99,6 +100,9 @@ impl Window {
             self.clock.assign(&state.source, seek, state.stream_time, suppression);
             let mut closed: Vec<_> = state.closed.iter().collect();
             closed.sort_by_key(|trace| trace.closed_at);
+            let reached = state.stream_time.unwrap_or(i64::MIN);
+            let seals = closed.iter().map(|trace| trace.closed_at.saturating_add(self.config.seal_after));
+            self.seals.extend(seals.filter(|seal| *seal >= reached));
             let oldest = state.stream_time.map_or(i64::MIN, |now| now.saturating_sub(self.config.late_horizon));
             for trace in closed.into_iter().filter(|trace| trace.closed_at >= oldest) {
                 let tenant = self.tenants.number(&trace.tenant);
@@ -386,13 +390,18 @@ impl Window {
     }
 
     /// Whether a trace came due to be sealed since the last call: `seal_after` has passed since its close
-    /// in every group. A worker without rows to write then writes an empty record, so that the head
-    /// shows it.
+    /// in every assigned partition. A worker without rows to write then writes an empty record, so that the
+    /// head shows it.
     pub fn take_due_seals(&mut self) -> bool {
-        let Some(now) = self.clock.least() else { return false };
-        let due = self.seals.partition_point(|at| *at < now);
-        self.seals.drain(..due);
-        due > 0
+        let Some(now) = self.clock.least_of_sources() else { return false };
+        let later = self.seals.split_off(&now);
+        !std::mem::replace(&mut self.seals, later).is_empty()
+    }
+
+    /// The last moment of the evidence of all traces that are not known to be sealed, in ns: once every partition
+    /// has passed it, all are.
+    pub fn last_seal(&self) -> Option<i64> {
+        self.seals.last().copied()
     }
 
     fn number(&self, source: &SourcePartition) -> Result<u32> {

@@ -198,6 +198,19 @@ fn seals_come_due_once() {
     assert!(!bench.window.take_due_seals());
 }
 
+/// Each trace comes due by itself: one that is due does not wait for those that closed after it.
+#[test]
+fn seals_come_due_one_by_one() {
+    let mut bench = Bench::new(WindowConfig::default());
+    bench.at(100).spans(&[root(1, 1)]).at(102).flush();
+    bench.at(400).spans(&[root(2, 1)]).at(402).flush();
+    assert_eq!(bench.window.last_seal(), Some(1002 * SECOND));
+    assert!(bench.at(703).window.take_due_seals());
+    assert!(!bench.at(1002).window.take_due_seals());
+    assert!(bench.at(1003).window.take_due_seals());
+    assert_eq!(bench.window.last_seal(), None);
+}
+
 /// Wrong use is an error that says what to do, never a panic.
 #[test]
 fn wrong_use_is_an_error() {
