@@ -77,25 +77,31 @@ pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, colu
     concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
 }
 
-/// All rows of a table at a head, of all tenants: for the small tables only.
+/// All changes of a small table at a head, of all tenants, in the order of the journal: all of `builds`, and of
+/// `flags` all but the evaluations, which nothing later is joined with and of which there may be very many.
 ///
 /// # Errors
 /// When a dataset of the head cannot be read.
-pub async fn all_rows(lake: &Lake, head: &Head, table: Table) -> Result<RecordBatch> {
+pub async fn changes(lake: &Lake, head: &Head, table: Table) -> Result<RecordBatch> {
     let schema = table.lake_schema();
     let mut batches = Vec::new();
     for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
         let opened = lake.dataset(name, dataset.version).await?;
-        let stream = opened.scan().try_into_stream().await.at(name, "reading a small table")?;
-        let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "reading a small table")?;
+        let mut scan = opened.scan();
+        // Differences of flag configurations build upon each other.
+        scan.scan_in_order(true);
+        if table == Table::Flags {
+            let source = || col("source");
+            scan.filter_expr(source().is_null().or(source().not_eq(lit("evaluation"))));
+        }
+        let stream = scan.try_into_stream().await.at(name, "reading changes")?;
+        let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "reading changes")?;
         for batch in found {
-            batches.push(
-                RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
-                    .at(name, "reading a small table")?,
-            );
+            batches
+                .push(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).at(name, "reading changes")?);
         }
     }
-    concat_batches(&schema, &batches).at(table.name(), "joining a small table")
+    concat_batches(&schema, &batches).at(table.name(), "joining changes")
 }
 
 fn project(schema: &Schema, columns: &[&str]) -> Schema {

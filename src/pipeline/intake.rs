@@ -122,9 +122,14 @@ impl Intake {
         self.letter_topic = topic;
     }
 
-    /// The flag configurations that the lake knows: the base of the next difference.
-    pub(super) fn seed_flags(&mut self, rows: &RecordBatch) -> Result<(), Error> {
-        Ok(self.flags.restore(rows)?)
+    /// The flag configurations that are stored, or that wait to be: only they are the base of the next difference.
+    /// What was decoded but given up is forgotten, or it would make no difference when it is read again.
+    pub(super) fn seed_flags<'a>(&mut self, rows: impl IntoIterator<Item = &'a RecordBatch>) -> Result<(), Error> {
+        self.flags = FlagDecoder::new(Arc::clone(&self.redactor));
+        for rows in rows {
+            self.flags.restore(rows)?;
+        }
+        Ok(())
     }
 
     /// Drops what was decoded but not handed on of a source.

@@ -12,6 +12,8 @@ mod intake;
 mod late;
 mod progress;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +52,15 @@ impl Waiting {
         }
     }
 
+    /// Drops what came from partitions; gives whether flags were among it.
+    fn forget(&mut self, sources: &[SourcePartition]) -> bool {
+        let dropped = |source: &SourcePartition| sources.contains(source);
+        let has_flags = self.rows.iter().any(|(source, table, _)| *table == Table::Flags && dropped(source));
+        self.rows.retain(|(source, ..)| !dropped(source));
+        self.bytes = self.rows.iter().map(|(.., batch)| batch.get_array_memory_size()).sum();
+        has_flags
+    }
+
     fn take(&mut self) -> Vec<(Table, RecordBatch)> {
         self.bytes = 0;
         std::mem::take(&mut self.rows).into_iter().map(|(_, table, batch)| (table, batch)).collect()
@@ -81,7 +92,7 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens the lake, or makes it, and loads the flags and builds that it knows.
+    /// Opens the lake, or makes it. What it knows is loaded when partitions are assigned.
     ///
     /// # Errors
     /// When the lake cannot be opened or the redaction's configuration is refused.
@@ -96,7 +107,7 @@ impl Pipeline {
         // Traces that are not sealed yet are asked about as well as those of which something late may come.
         let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
         let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
-        let mut pipeline = Self {
+        Ok(Self {
             intake: Intake::new(Arc::new(redactor), tenants),
             window: Window::new(window_config(config)),
             waiting: Waiting::default(),
@@ -112,31 +123,26 @@ impl Pipeline {
             dedupe_horizon: config.window.dedupe_horizon.nanos(),
             tally: Tally::default(),
             lake,
-        };
-        pipeline.load_changes().await?;
-        Ok(pipeline)
+        })
     }
 
-    /// Flags and builds of earlier runs hold until something newer is read.
+    /// Flags and builds that were written hold until something newer is read. What is known already is not taken
+    /// twice.
     async fn load_changes(&mut self) -> Result<(), Error> {
         let head = self.lake.newest_head().await?;
-        for table in [Table::Flags, Table::Builds] {
-            let rows = tracerag_index::stored::all_rows(&self.lake, &head, table).await?;
-            match table {
-                Table::Flags => {
-                    self.intake.seed_flags(&rows)?;
-                    self.window.push_flag_events(&rows)?;
-                }
-                _ => self.window.push_build_events(&rows)?,
-            }
-        }
-        Ok(())
+        let flags = tracerag_index::stored::changes(&self.lake, &head, Table::Flags).await?;
+        let waiting = self.waiting.rows.iter().filter(|(_, table, _)| *table == Table::Flags).map(|(.., rows)| rows);
+        self.intake.seed_flags(std::iter::once(&flags).chain(waiting))?;
+        self.window.push_flag_events(&flags)?;
+        let builds = tracerag_index::stored::changes(&self.lake, &head, Table::Builds).await?;
+        Ok(self.window.push_build_events(&builds)?)
     }
 
-    /// Claims partitions in the lake and says where each goes on; `None`: it was never read.
+    /// Claims partitions in the lake, loads what it knows of them, and says where each goes on; `None`: it was never
+    /// read.
     ///
     /// # Errors
-    /// When the claim cannot be recorded.
+    /// When the claim cannot be recorded, or the lake not be read.
     pub(crate) async fn assign(
         &mut self,
         sources: &[SourcePartition],
@@ -157,6 +163,8 @@ impl Pipeline {
             self.progress.insert(resume.source.clone(), progress);
             starts.push((resume.source, resume.seek.or(resume.next)));
         }
+        // Only now: the claim has applied what a worker that died had recorded.
+        self.load_changes().await?;
         self.remember_logs().await?;
         Ok(starts)
     }
@@ -181,7 +189,10 @@ impl Pipeline {
             self.intake.forget(source);
         }
         // Their next owner reads again what was not written.
-        self.waiting.rows.retain(|(source, ..)| !sources.contains(source));
+        let drops_flags = self.waiting.forget(sources);
+        if drops_flags {
+            self.load_changes().await?;
+        }
         if let Some(writer) = self.writer.as_mut() {
             writer.release(sources).await;
         }

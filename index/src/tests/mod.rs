@@ -5,6 +5,7 @@
 mod basics;
 mod exactly_once;
 mod kills;
+mod stored;
 mod upkeep;
 
 use std::sync::Arc;

@@ -1,0 +1,107 @@
+//! The stages together, on a lake in a temporary folder.
+#![allow(clippy::unwrap_used)]
+
+use tempfile::TempDir;
+use tracerag_ingest::source::files::FileRecord;
+use tracerag_ingest::source::{Encoding, Signal};
+use tracerag_schemas::time::SECOND;
+
+use super::*;
+
+const HOUR: i64 = 3_600 * SECOND;
+
+struct Bench {
+    folder: TempDir,
+    config: Config,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.lake.uri = folder.path().join("lake").display().to_string();
+        config.redaction.key = String::from("0123456789abcdef0123456789abcdef");
+        Self { folder, config }
+    }
+
+    async fn pipeline(&self) -> Pipeline {
+        assert!(self.folder.path().exists());
+        Pipeline::open(&self.config, "test").await.unwrap()
+    }
+}
+
+fn record(source: &SourcePartition, signal: Signal, offset: i64, record_time: i64, value: &str) -> FileRecord {
+    let (source, value) = (source.clone(), value.to_owned().into());
+    FileRecord { source, signal, encoding: Encoding::Json, offset, record_time, value }
+}
+
+fn take(pipeline: &mut Pipeline, record: &FileRecord) {
+    let records = std::iter::once(Input::from_file(record));
+    pipeline.take(&record.source, record.record_time, records).unwrap();
+}
+
+/// A whole flagd configuration with one flag.
+fn configuration(variant: &str) -> String {
+    format!(
+        r#"{{"flags": {{"mode": {{"state": "ENABLED", "variants": {{"on": true, "off": false}}, "defaultVariant": "{variant}"}}}}}}"#
+    )
+}
+
+/// Rows of `flags` that wait for the next epoch.
+fn waiting_flags(pipeline: &Pipeline) -> usize {
+    let flags = pipeline.waiting.rows.iter().filter(|(_, table, _)| *table == Table::Flags);
+    flags.map(|(.., rows)| rows.num_rows()).sum()
+}
+
+/// A configuration that was decoded and given up with its partition makes the same difference when it is read
+/// again; one that is written, or waits to be, makes none, also when another partition is assigned meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn configurations_that_were_given_up_are_read_again() {
+    let bench = Bench::new();
+    let (flags, other) = (SourcePartition::new("c", "feature_flags", 0), SourcePartition::new("c", "feature_flags", 1));
+    let mut pipeline = bench.pipeline().await;
+    let on = |offset| record(&flags, Signal::Flags, offset, HOUR, &configuration("on"));
+    for _ in 0..2 {
+        pipeline.assign(std::slice::from_ref(&flags)).await.unwrap();
+        take(&mut pipeline, &on(0));
+        assert_eq!(waiting_flags(&pipeline), 1);
+        pipeline.revoke(std::slice::from_ref(&flags)).await.unwrap();
+        assert_eq!((waiting_flags(&pipeline), pipeline.waiting.bytes), (0, 0));
+    }
+    pipeline.assign(std::slice::from_ref(&flags)).await.unwrap();
+    take(&mut pipeline, &on(0));
+    pipeline.assign(&[other]).await.unwrap();
+    take(&mut pipeline, &on(1));
+    assert_eq!(waiting_flags(&pipeline), 1);
+    pipeline.flush().await.unwrap();
+    pipeline.settle().await.unwrap();
+    assert_eq!(waiting_flags(&pipeline), 0);
+
+    let mut next = bench.pipeline().await;
+    let starts = next.assign(std::slice::from_ref(&flags)).await.unwrap();
+    assert_eq!(starts, [(flags.clone(), Some(2))]);
+    take(&mut next, &on(2));
+    assert_eq!(waiting_flags(&next), 0);
+    take(&mut next, &record(&flags, Signal::Flags, 3, HOUR, &configuration("off")));
+    assert_eq!(waiting_flags(&next), 1);
+}
+
+/// A change that a worker recorded and did not live to apply is a base for its successor: the claim applies it.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_were_only_recorded_are_known() {
+    let bench = Bench::new();
+    let flags = SourcePartition::new("c", "feature_flags", 0);
+    let mut dying = bench.pipeline().await;
+    dying.assign(std::slice::from_ref(&flags)).await.unwrap();
+    take(&mut dying, &record(&flags, Signal::Flags, 0, HOUR, &configuration("on")));
+    let sources = dying.source_progress(&tracerag_enrich::Flushed::empty());
+    let rows = dying.waiting.take();
+    let mut writer = dying.writer.take().unwrap();
+    let staged = writer.stage(tracerag_index::Epoch { rows, sources, closed: vec![] }).await.unwrap();
+    writer.record(&staged).await.unwrap();
+
+    let mut next = bench.pipeline().await;
+    next.assign(std::slice::from_ref(&flags)).await.unwrap();
+    take(&mut next, &record(&flags, Signal::Flags, 1, HOUR, &configuration("on")));
+    assert_eq!(waiting_flags(&next), 0);
+}
