@@ -67,26 +67,27 @@ fn closed_traces(flushed: &Flushed, sources: &[SourceProgress]) -> Vec<ClosedTra
 
 /// Adds what the window cannot know: the number of failures, and the redaction's policy.
 fn complete_traces(traces: &RecordBatch, failures: &RecordBatch, stamp: &RedactionStamp) -> Result<RecordBatch, Error> {
-    let counts = failures_by_trace(failures);
     let schema = Table::Traces.lake_schema();
     let rows = traces.num_rows();
-    let tenants = text_column(traces, "tenant_id")?;
-    let ids = text_column(traces, "trace_id")?;
-    let before = traces.column(schema.index_of("failure_count")?).as_primitive::<Int64Type>();
-    let failure_counts: Int64Array = (0..rows)
-        .map(|row| {
-            // A later revision's row carries the count of the revisions before it.
-            let earlier = if before.is_valid(row) { before.value(row) } else { 0 };
-            let key = (tenants.value(row), ids.value(row));
-            Some(earlier + counts.get(&key).copied().unwrap_or(0))
-        })
-        .collect();
     let mut columns = traces.columns().to_vec();
-    columns[schema.index_of("failure_count")?] = Arc::new(failure_counts);
+    columns[schema.index_of("failure_count")?] = Arc::new(failure_counts(traces, failures)?);
     let policy: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(stamp.policy.as_ref(), rows)));
     columns[schema.index_of("redaction_policy")?] = policy;
     columns[schema.index_of("redaction_version")?] = Arc::new(Int32Array::from_value(stamp.version, rows));
     Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// For each trace the failures of its earlier revisions, which its row carries, and those found now.
+fn failure_counts(traces: &RecordBatch, failures: &RecordBatch) -> Result<Int64Array, Error> {
+    let counts = failures_by_trace(failures);
+    let (tenants, ids) = (text_column(traces, "tenant_id")?, text_column(traces, "trace_id")?);
+    let before = traces.column(traces.schema().index_of("failure_count")?).as_primitive::<Int64Type>();
+    let of_row = |row: usize| {
+        let earlier = if before.is_valid(row) { before.value(row) } else { 0 };
+        let key = (tenants.value(row), ids.value(row));
+        Some(earlier + counts.get(&key).copied().unwrap_or(0))
+    };
+    Ok((0..traces.num_rows()).map(of_row).collect())
 }
 
 fn failures_by_trace(failures: &RecordBatch) -> HashMap<(&str, &str), i64> {
@@ -107,4 +108,42 @@ fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray
         .column(index)
         .as_string_opt::<i32>()
         .ok_or_else(|| Error::Arrow(arrow::error::ArrowError::SchemaError(format!("column {name} is no text"))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::array::new_null_array;
+
+    use super::*;
+
+    fn batch(table: Table, rows: usize, named: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        // Columns that do not matter here are null, whether the table wants them or not.
+        let fields: Vec<_> =
+            table.lake_schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let mut columns: Vec<ArrayRef> =
+            schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+        for (name, column) in named {
+            columns[schema.index_of(name).unwrap()] = column;
+        }
+        RecordBatch::try_new(schema, columns).unwrap()
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    /// A trace's row counts the failures of its earlier revisions and those of this epoch, of its own tenant.
+    #[test]
+    fn failures_are_cumulative() {
+        let (tenants, ids) = (texts(&["a", "a", "b"]), texts(&["1", "2", "1"]));
+        let before: ArrayRef = Arc::new(Int64Array::from(vec![Some(3), None, None]));
+        let named = vec![("tenant_id", tenants), ("trace_id", ids), ("failure_count", before)];
+        let traces = batch(Table::Traces, 3, named);
+        let found = vec![("tenant_id", texts(&["a", "a", "b"])), ("trace_id", texts(&["1", "1", "1"]))];
+        let failures = batch(Table::Failures, 3, found);
+        let counts = failure_counts(&traces, &failures).unwrap();
+        assert_eq!(counts.values().to_vec(), [5, 0, 1]);
+    }
 }

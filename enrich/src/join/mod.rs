@@ -123,7 +123,8 @@ impl Found<'_> {
             build_lengths.push(build_entries.len() - before);
             let logs = trace.logs.len() as i64;
             let sampled_by = trace.sampled_by;
-            rows.push(&summary, &TraceFacts { closed: &trace.closed, revision: 1, logs, sampled_by });
+            let facts = TraceFacts { closed: &trace.closed, revision: 1, logs, failures: None, sampled_by };
+            rows.push(&summary, &facts);
         }
         rows.finish(flag_lists(&flag_lengths, &flag_entries)?, build_lists(&build_lengths, &build_entries)?)
     }

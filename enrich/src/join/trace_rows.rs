@@ -22,6 +22,8 @@ pub(crate) struct TraceFacts<'a> {
     pub closed: &'a Closed,
     pub revision: i32,
     pub logs: i64,
+    /// Failures of the stored revisions; `None` without any.
+    pub failures: Option<i64>,
     pub sampled_by: Option<&'a str>,
 }
 
@@ -44,6 +46,7 @@ pub(crate) struct TraceRows {
     spans: Int64Builder,
     errors: Int64Builder,
     logs: Int64Builder,
+    failures: Int64Builder,
     closed_at: TimestampNanosecondBuilder,
     reason: StringBuilder,
     complete: BooleanBuilder,
@@ -77,6 +80,7 @@ impl TraceRows {
         self.spans.append_value(summary.spans);
         self.errors.append_value(summary.errors);
         self.logs.append_value(facts.logs);
+        self.failures.append_option(facts.failures);
         self.closed_at.append_value(closed.closed_at);
         self.reason.append_value(closed.reason.text());
         self.complete.append_value(summary.reasons.is_empty());
@@ -106,6 +110,7 @@ impl TraceRows {
             ("span_count", Arc::new(self.spans.finish())),
             ("error_span_count", Arc::new(self.errors.finish())),
             ("log_count", Arc::new(self.logs.finish())),
+            ("failure_count", Arc::new(self.failures.finish())),
             ("closed_at", Arc::new(closed_at)),
             ("close_reason", Arc::new(self.reason.finish())),
             ("complete", Arc::new(self.complete.finish())),

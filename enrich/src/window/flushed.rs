@@ -107,7 +107,8 @@ pub struct Flushed {
     pub spans: RecordBatch,
     /// Log records, in flight.
     pub logs: RecordBatch,
-    /// One row a closed trace that has spans, in lake schema. `failure_count` is left to whoever extracts failures.
+    /// One row a closed trace that has spans, in lake schema. `failure_count` is that of the stored revisions, absent
+    /// where there are none: whoever extracts failures adds those of these rows.
     pub traces: RecordBatch,
     /// Flag evaluations found in these spans and logs, in lake schema, source `evaluation`.
     pub flags: RecordBatch,

@@ -223,14 +223,15 @@ impl<'a> Revision<'a> {
                 (number(columns.starts, span.row), columns.ids.get(span.row))
             });
             let truncated = remains.closed.reason == CloseReason::MaxBytes;
+            let newest = self.newest_stored(remains.closed)?;
             let facts = TraceFacts {
                 closed: remains.closed,
                 revision: remains.revision,
                 logs: remains.logs,
+                failures: newest.map(|row| self.stored_failures(row)).transpose()?.flatten(),
                 sampled_by: sampled_by.get(remains.row),
             };
             rows.push(&summarise(&tables, &spans, truncated), &facts);
-            let newest = self.newest_stored(remains.closed)?;
             flags.push(
                 newest.map(|row| (self.stored.traces, row)),
                 (flushed, remains.row),
@@ -242,6 +243,11 @@ impl<'a> Revision<'a> {
         let revised = rows.finish(flags.finish(flushed)?, builds.finish(flushed)?)?;
         let untouched = kept(flushed, &keep)?;
         sorted(&arrow::compute::concat_batches(&untouched.schema(), [&untouched, &revised])?)
+    }
+
+    /// How many failures a stored row counts: whoever extracts those of the new rows adds them.
+    fn stored_failures(&self, row: usize) -> Result<Option<i64>> {
+        Ok(number(numbers::<Int64Type>(self.stored.traces, "failure_count", "Int64")?, row))
     }
 
     /// The row of the newest stored revision.

@@ -137,6 +137,27 @@ fn fragments_become_revisions() {
     assert_eq!(second.closed.len(), 3, "all are listed, so that none is asked about again");
 }
 
+/// The count of failures is carried on from the newest stored revision, for the rows of a fragment are all that
+/// whoever extracts failures sees; a trace that is new has none.
+#[test]
+fn revisions_carry_the_failures_of_those_before() {
+    let mut bench = Bench::new(WindowConfig::default());
+    let first = bench.at(100).spans(&[root(1, 1)]).at(102).flush();
+    assert_eq!(cells(&first.traces, "failure_count"), [""]);
+    let counted = |revision: i32, failures: i64| {
+        let counts: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![failures]));
+        let revisions: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Int32Array::from(vec![revision]));
+        let with = crate::window::close::with_column;
+        with(&with(&first.traces, "failure_count", counts).unwrap(), "revision", revisions).unwrap()
+    };
+    let schema = first.traces.schema();
+    let traces = arrow::compute::concat_batches(&schema, &[counted(2, 3), counted(1, 1)]).unwrap();
+    let mut second = bench.spans(&[child(1, 2, 1), root(5, 1)]).at(112).flush();
+    revise(&mut second, &stored(&first.spans, Table::Spans), &traces, &stored(&first.logs, Table::Logs)).unwrap();
+    assert_eq!(cells(&second.traces, "failure_count"), ["3", ""]);
+    assert_eq!(cells(&second.traces, "revision"), ["3", "1"]);
+}
+
 /// What was in effect stays as the first revision has it; a later part adds what that lacks, and its
 /// evaluations take the place of guesses.
 #[test]
