@@ -32,6 +32,7 @@ pub mod error;
 mod functions;
 pub mod json;
 mod links;
+mod lookup;
 mod rows;
 mod script;
 pub mod search;

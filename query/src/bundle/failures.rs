@@ -5,11 +5,11 @@ use tracerag_schemas::Table;
 use tracerag_schemas::anchor::{Anchor, Target};
 use tracerag_schemas::bundle::{Failure, Frame};
 
+use super::of_trace;
 use super::trace::TraceRow;
-use super::{days, of_trace};
 use crate::error::Result;
 use crate::rows::{Columns, instant, items, number, owned, truth};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 
 const COLUMNS: [&str; 12] = [
     "failure_id",
@@ -27,7 +27,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    snapshot.read(Table::Failures, Read { columns: &COLUMNS, filter: Some(of_trace(trace)), ranges: days(trace) }).await
+    snapshot.read_id(Table::Failures, &COLUMNS, of_trace(trace)).await
 }
 
 pub(super) fn assemble(batches: &[RecordBatch]) -> Result<Vec<Failure>> {

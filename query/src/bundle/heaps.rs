@@ -13,6 +13,7 @@ use super::footprint::Footprint;
 use super::trace::TraceRow;
 use super::{OmittedBy, omit};
 use crate::error::Result;
+use crate::lookup::ById;
 use crate::rows::{Columns, instant, items, number, owned, text, texts, truth};
 use crate::snapshot::{Read, Snapshot, time_literal};
 
@@ -45,18 +46,22 @@ struct Draft {
     late: bool,
 }
 
-pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    let services: Vec<_> = trace.services().iter().map(|service| lit(service.as_str())).collect();
-    let by_ids = col("trace_id").eq(lit(trace.id.as_str()));
-    let filter = if services.is_empty() {
-        by_ids
-    } else {
-        by_ids.or(col("trace_id")
-            .is_null()
-            .and(col("captured_at").gt_eq(time_literal(trace.start.saturating_sub(AROUND))))
-            .and(col("captured_at").lt_eq(time_literal(trace.end.saturating_add(AROUND))))
-            .and(col("service_name").in_list(services, false)))
-    };
+/// Summaries that name the trace.
+pub(super) async fn by_ids(snapshot: &Snapshot, trace_id: &str) -> Result<Vec<RecordBatch>> {
+    snapshot.read_id(Table::Heaps, &COLUMNS, ById::one("trace_id", trace_id)).await
+}
+
+/// Summaries that name no trace, of the trace's services and around its time.
+pub(super) async fn by_time(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
+    if trace.services().is_empty() {
+        return Ok(vec![]);
+    }
+    let services = trace.services().iter().map(|service| lit(service.as_str())).collect();
+    let filter = col("captured_at")
+        .gt_eq(time_literal(trace.start.saturating_sub(AROUND)))
+        .and(col("captured_at").lt_eq(time_literal(trace.end.saturating_add(AROUND))))
+        .and(col("trace_id").is_null())
+        .and(col("service_name").in_list(services, false));
     snapshot.read(Table::Heaps, Read { columns: &COLUMNS, filter: Some(filter), ranges: vec![] }).await
 }
 

@@ -51,7 +51,7 @@ struct Draft {
 }
 
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    let by_ids = Read { columns: &COLUMNS, filter: Some(of_trace(trace)), ranges: days(trace) };
+    let by_ids = snapshot.read_id(Table::Logs, &COLUMNS, of_trace(trace));
     let mut ranges = days(trace);
     ranges.push(Range::new("time", trace.start, trace.end));
     let services: Vec<_> = trace.services().iter().map(|service| lit(service.as_str())).collect();
@@ -63,10 +63,9 @@ pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<Re
         .and(in_time(trace));
     let by_time = Read { columns: &COLUMNS, filter: Some(by_time), ranges };
     if trace.services().is_empty() {
-        return snapshot.read(Table::Logs, by_ids).await;
+        return by_ids.await;
     }
-    let (mut batches, others) =
-        futures::try_join!(snapshot.read(Table::Logs, by_ids), snapshot.read(Table::Logs, by_time))?;
+    let (mut batches, others) = futures::try_join!(by_ids, snapshot.read(Table::Logs, by_time))?;
     batches.extend(others);
     Ok(batches)
 }

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::{Expr, col};
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
 use tracerag_schemas::bundle::{Bundle, Context, Evidence, Omitted};
@@ -35,6 +35,7 @@ use tracerag_schemas::version::BUNDLE_SCHEMA;
 use crate::Session;
 use crate::error::{QueryError, Result};
 use crate::links::LinkCache;
+use crate::lookup::ById;
 use crate::search::{self, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
 pub use store::{by_id, pin, store};
@@ -95,17 +96,22 @@ impl Bundler {
     /// See [`assemble`].
     pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
         let id = trace_id(trace)?;
-        let trace = trace::newest(&self.snapshot, &id, self.seal_after).await?;
         let snapshot = &self.snapshot;
-        let (spans, logs, failures, payloads, heaps, metrics, links) = futures::try_join!(
+        // What lies in one dataset for all days needs no time of the trace to be found.
+        let (trace, payloads, mut heaps) = futures::try_join!(
+            trace::newest(snapshot, &id, self.seal_after),
+            payloads::read(snapshot, &id),
+            heaps::by_ids(snapshot, &id),
+        )?;
+        let (spans, logs, failures, heaps_by_time, metrics, links) = futures::try_join!(
             spans::read(snapshot, &trace),
             logs::read(snapshot, &trace),
             failures::read(snapshot, &trace),
-            payloads::read(snapshot, &trace),
-            heaps::read(snapshot, &trace),
+            heaps::by_time(snapshot, &trace),
             metrics::read(snapshot, &trace),
             self.links.leading_to(snapshot, &id, trace.start),
         )?;
+        heaps.extend(heaps_by_time);
         let mut omitted = OmittedBy::new();
         let mut anchors = Anchors::default();
         let builds = changes::builds(trace.builds.clone(), &mut anchors);
@@ -125,7 +131,7 @@ impl Bundler {
             logs: logs::assemble(&logs, footprint, &mut omitted)?,
             failures: failures::assemble(&failures)?,
             metrics: metrics::assemble(&metrics, &trace, footprint, &mut omitted)?,
-            payloads: payloads::assemble(&payloads, &mut anchors)?,
+            payloads: payloads::assemble(&payloads, &trace, &mut anchors)?,
             heaps,
             builds,
             flags,
@@ -150,8 +156,8 @@ pub(crate) fn trace_id(text: &str) -> Result<String> {
 }
 
 /// Rows of the trace that are evidence of its revision.
-fn of_trace(trace: &TraceRow) -> Expr {
-    col("trace_id").eq(lit(trace.id.as_str())).and(in_time(trace))
+fn of_trace(trace: &TraceRow) -> ById<'_> {
+    ById::one("trace_id", &trace.id).until(trace.limit).within(days(trace))
 }
 
 /// Rows that were taken before the revision was sealed.

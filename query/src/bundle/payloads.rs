@@ -7,18 +7,21 @@ use tracerag_schemas::anchor::{Anchors, Target};
 use tracerag_schemas::bundle::Payload;
 
 use super::trace::TraceRow;
-use super::{days, of_trace};
 use crate::error::Result;
+use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, texts};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 
-const COLUMNS: [&str; 7] = ["span_id", "direction", "content_type", "shape", "sample", "redactions", "size_bytes"];
+const COLUMNS: [&str; 8] =
+    ["span_id", "direction", "content_type", "shape", "sample", "redactions", "size_bytes", "ingested_at"];
 
-pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    snapshot.read(Table::Payloads, Read { columns: &COLUMNS, filter: Some(of_trace(trace)), ranges: days(trace) }).await
+/// Payloads of a trace. They are read while the trace's own row is looked up, so those that came too late
+/// are among them.
+pub(super) async fn read(snapshot: &Snapshot, trace_id: &str) -> Result<Vec<RecordBatch>> {
+    snapshot.read_id(Table::Payloads, &COLUMNS, ById::one("trace_id", trace_id)).await
 }
 
-pub(super) fn assemble(batches: &[RecordBatch], anchors: &mut Anchors) -> Result<Vec<Payload>> {
+pub(super) fn assemble(batches: &[RecordBatch], trace: &TraceRow, anchors: &mut Anchors) -> Result<Vec<Payload>> {
     let mut payloads = Vec::new();
     for batch in batches {
         let columns = Columns::of("payloads", batch);
@@ -26,7 +29,11 @@ pub(super) fn assemble(batches: &[RecordBatch], anchors: &mut Anchors) -> Result
         let (spans, directions, types) = (text("span_id")?, text("direction")?, text("content_type")?);
         let (shapes, samples) = (text("shape")?, text("sample")?);
         let (redactions, sizes) = (columns.list("redactions")?, columns.int("size_bytes")?);
+        let ingested = columns.time("ingested_at")?;
         for row in 0..batch.num_rows() {
+            if number(ingested, row).is_none_or(|time| time > trace.limit) {
+                continue;
+            }
             let mut redactions = texts(redactions, row);
             redactions.sort();
             payloads.push(Payload {

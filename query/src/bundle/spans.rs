@@ -15,7 +15,7 @@ use super::{OmittedBy, days, of_trace, omit};
 use crate::error::Result;
 use crate::links::InboundLink;
 use crate::rows::{Columns, instant, items, number, owned};
-use crate::snapshot::{Range, Read, Snapshot};
+use crate::snapshot::{Range, Snapshot};
 use crate::tree::{TreeSpan, places};
 
 /// Spans in one bundle.
@@ -73,7 +73,7 @@ struct Draft {
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
     let mut ranges = days(trace);
     ranges.push(Range::new("start_time", trace.start, trace.end));
-    snapshot.read(Table::Spans, Read { columns: &COLUMNS, filter: Some(of_trace(trace)), ranges }).await
+    snapshot.read_id(Table::Spans, &COLUMNS, of_trace(trace).within(ranges)).await
 }
 
 pub(super) fn assemble(

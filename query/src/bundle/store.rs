@@ -5,14 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{Expr, col, lit};
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::Bundle;
 
 use crate::Session;
 use crate::error::{QueryError, Result};
+use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, truth};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// A row of `bundles`.
 struct Stored {
@@ -32,7 +32,7 @@ struct Stored {
 pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     let snapshot = session.snapshot();
     let trace_id = &bundle.evidence.trace.trace_id;
-    let mut known = rows(snapshot, col("trace_id").eq(lit(trace_id.as_str()))).await?;
+    let mut known = rows(snapshot, ById::one("trace_id", trace_id)).await?;
     known.sort_by_key(|stored| stored.created_at);
     if let Some(stored) = known.iter().find(|stored| stored.bundle_id == bundle.bundle_id) {
         bundle.context.supersedes.clone_from(&stored.supersedes);
@@ -68,18 +68,17 @@ pub async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<()>
 }
 
 async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
-    let stored = rows(snapshot, col("bundle_id").eq(lit(bundle_id))).await?;
+    let stored = rows(snapshot, ById::one("bundle_id", bundle_id)).await?;
     stored
         .into_iter()
         .max_by_key(|stored| (stored.created_at, stored.revision))
         .ok_or_else(|| QueryError::BundleUnknown { bundle_id: bundle_id.to_owned() })
 }
 
-async fn rows(snapshot: &Snapshot, filter: Expr) -> Result<Vec<Stored>> {
+async fn rows(snapshot: &Snapshot, by: ById<'_>) -> Result<Vec<Stored>> {
     let columns = ["bundle_id", "revision", "created_at", "pinned", "supersedes", "bundle"];
-    let read = Read { columns: &columns, filter: Some(filter), ranges: vec![] };
     let mut stored = Vec::new();
-    for batch in snapshot.read(Table::Bundles, read).await? {
+    for batch in snapshot.read_id(Table::Bundles, &columns, by).await? {
         let columns = Columns::of("bundles", &batch);
         let (ids, revisions, created) =
             (columns.text("bundle_id")?, columns.code("revision")?, columns.time("created_at")?);

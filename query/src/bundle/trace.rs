@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{col, lit};
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::{Build, Flag, Redaction, Trace};
 use tracerag_schemas::time::{SECOND, rfc3339};
 
 use super::changes;
 use crate::error::{QueryError, Result};
+use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts, truth};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Time that an open trace is given before it counts as unknown: the window's longest trace.
 const OPEN_FOR: i64 = 300 * SECOND;
@@ -62,9 +62,7 @@ impl TraceRow {
 
 /// The newest revision of a trace in the lake, or why there is none.
 pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Result<TraceRow> {
-    let filter = col("trace_id").eq(lit(id));
-    let batches =
-        snapshot.read(Table::Traces, Read { columns: &COLUMNS, filter: Some(filter), ranges: vec![] }).await?;
+    let batches = snapshot.read_id(Table::Traces, &COLUMNS, ById::one("trace_id", id)).await?;
     let mut newest: Option<((i32, i64, i64), &RecordBatch, usize)> = None;
     for batch in &batches {
         let columns = Columns::of("traces", batch);
@@ -137,10 +135,11 @@ fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -
 /// Why the lake has no such trace: its logs came before its spans, it expired, or nobody knows it.
 async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
     let trace_id = id.to_owned();
-    let of_trace = || Some(col("trace_id").eq(lit(id)));
-    let stored = Read { columns: &["bundle_id", "created_at"], filter: of_trace(), ranges: vec![] };
-    let logs = Read { columns: &["ingested_at"], filter: of_trace(), ranges: vec![] };
-    let (stored, logs) = futures::try_join!(snapshot.read(Table::Bundles, stored), snapshot.read(Table::Logs, logs))?;
+    let of_trace = || ById::one("trace_id", id);
+    let (stored, logs) = futures::try_join!(
+        snapshot.read_id(Table::Bundles, &["bundle_id", "created_at"], of_trace()),
+        snapshot.read_id(Table::Logs, &["ingested_at"], of_trace()),
+    )?;
     let mut newest: Option<(i64, String)> = None;
     for batch in &stored {
         let columns = Columns::of("bundles", batch);

@@ -6,14 +6,14 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{col, lit};
 use tracerag_schemas::Table;
 
 use super::arguments::Arguments;
 use crate::bundle::trace_id;
 use crate::error::{QueryError, Result};
+use crate::lookup::ById;
 use crate::rows::{Columns, number, text};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::tree::{TreeSpan, places};
 
 /// Columns of `spans` that the tree shows as they are.
@@ -50,11 +50,11 @@ pub(super) fn schema() -> SchemaRef {
 
 pub(super) async fn call(snapshot: &Snapshot, arguments: &Arguments) -> Result<RecordBatch> {
     let id = trace_id(arguments.text(0, "trace_id")?)?;
-    let of_trace = || Some(col("trace_id").eq(lit(id.as_str())));
-    let spans = snapshot.read(Table::Spans, Read { columns: &COLUMNS, filter: of_trace(), ranges: vec![] }).await?;
-    let traces_columns = ["revision", "root_span_id"];
-    let traces =
-        snapshot.read(Table::Traces, Read { columns: &traces_columns, filter: of_trace(), ranges: vec![] }).await?;
+    let of_trace = || ById::one("trace_id", &id);
+    let (spans, traces) = futures::try_join!(
+        snapshot.read_id(Table::Spans, &COLUMNS, of_trace()),
+        snapshot.read_id(Table::Traces, &["revision", "root_span_id"], of_trace()),
+    )?;
     let Some(first) = spans.first() else { return Err(QueryError::TraceUnknown { trace_id: id }) };
     let rows = concat_batches(&first.schema(), &spans)?;
     let root = newest_root(&traces)?;

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray};
-use datafusion::logical_expr::{Expr, col, lit};
 use tracerag_schemas::Table;
 
 use super::{KnownFix, SimilarIncident};
 use crate::error::Result;
+use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text};
 use crate::snapshot::{Read, Snapshot};
 
@@ -116,10 +116,6 @@ pub(super) async fn read(
     Ok(histories)
 }
 
-fn among(fingerprints: &[&str]) -> Option<Expr> {
-    Some(col("fingerprint").in_list(fingerprints.iter().map(|fingerprint| lit(*fingerprint)).collect(), false))
-}
-
 async fn counts(
     snapshot: &Snapshot,
     merges: &Merges,
@@ -139,8 +135,8 @@ async fn counts(
         "ingested_at",
     ];
     let mut histories: HashMap<String, History> = HashMap::new();
-    let read = Read { columns: &columns, filter: among(members), ranges: vec![] };
-    for batch in snapshot.read(Table::IncidentCounts, read).await? {
+    let by = ById::any("fingerprint", members.to_vec());
+    for batch in snapshot.read_id(Table::IncidentCounts, &columns, by).await? {
         let columns = Columns::of("incident_counts", &batch);
         let fingerprints = columns.text("fingerprint")?;
         let (titles, services, types) =
@@ -185,8 +181,8 @@ async fn counts(
 async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<HashMap<String, Vec<KnownFix>>> {
     let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome"];
     let mut fixes: HashMap<String, Vec<KnownFix>> = HashMap::new();
-    let read = Read { columns: &columns, filter: among(members), ranges: vec![] };
-    for batch in snapshot.read(Table::Fixes, read).await? {
+    let by = ById::any("fingerprint", members.to_vec());
+    for batch in snapshot.read_id(Table::Fixes, &columns, by).await? {
         let columns = Columns::of("fixes", &batch);
         let (ids, fingerprints, times) =
             (columns.text("fix_id")?, columns.text("fingerprint")?, columns.time("fixed_at")?);

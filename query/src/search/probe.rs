@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use datafusion::logical_expr::{col, lit};
 use tracerag_index::failures::mask::mask;
 use tracerag_schemas::Table;
 
 use super::{SimilarRequest, argument};
 use crate::error::{QueryError, Result};
+use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Distinct failures of a trace that are searched with; a trace that fails in more ways than that has
 /// mostly one cause.
@@ -85,11 +85,10 @@ impl Question {
             return Err(QueryError::NotATraceId { text: given.to_owned() });
         }
         let trace_id = given.to_ascii_lowercase();
-        let of_trace = || Some(col("trace_id").eq(lit(trace_id.as_str())));
+        let of_trace = || ById::one("trace_id", &trace_id);
         let columns = ["fingerprint", "message", "time"];
-        let read = Read { columns: &columns, filter: of_trace(), ranges: vec![] };
         let mut failures: Vec<(Option<i64>, String, Option<String>)> = Vec::new();
-        for batch in snapshot.read(Table::Failures, read).await? {
+        for batch in snapshot.read_id(Table::Failures, &columns, of_trace()).await? {
             let columns = Columns::of("failures", &batch);
             let (fingerprints, messages, times) =
                 (columns.text("fingerprint")?, columns.text("message")?, columns.time("time")?);
@@ -100,8 +99,7 @@ impl Question {
             }
         }
         if failures.is_empty() {
-            let read = Read { columns: &["trace_id"], filter: of_trace(), ranges: vec![] };
-            return match snapshot.read(Table::Traces, read).await?.is_empty() {
+            return match snapshot.read_id(Table::Traces, &["trace_id"], of_trace()).await?.is_empty() {
                 true => Err(QueryError::TraceUnknown { trace_id }),
                 false => Ok(None),
             };
@@ -137,11 +135,10 @@ impl Question {
 
 /// What is embedded of these fingerprints: the text of the first row.
 async fn texts_of(snapshot: &Snapshot, fingerprints: &[String]) -> Result<HashMap<String, String>> {
-    let list = fingerprints.iter().map(|fingerprint| lit(fingerprint.as_str())).collect();
-    let filter = Some(col("fingerprint").in_list(list, false));
-    let read = Read { columns: &["fingerprint", "text", "ingested_at"], filter, ranges: vec![] };
+    let by = ById::any("fingerprint", fingerprints.iter().map(String::as_str).collect());
+    let columns = ["fingerprint", "text", "ingested_at"];
     let mut first: HashMap<String, (Option<i64>, String)> = HashMap::new();
-    for batch in snapshot.read(Table::IncidentCounts, read).await? {
+    for batch in snapshot.read_id(Table::IncidentCounts, &columns, by).await? {
         let columns = Columns::of("incident_counts", &batch);
         let (fingerprints, texts, times) =
             (columns.text("fingerprint")?, columns.text("text")?, columns.time("ingested_at")?);

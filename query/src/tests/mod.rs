@@ -5,5 +5,6 @@
 mod bundles;
 mod functions;
 mod lake;
+mod lookups;
 mod sql;
 mod tenants;

@@ -1,0 +1,162 @@
+//! Rows by their ids: the index gives the rows, and what is wide is read of the tenant's own only.
+//!
+//! A filter that names the tenant or the time of ingestion beside the id would make Lance read every
+//! row twice, these columns first and all others in a second pass. So the id alone is filtered by, the
+//! tenant's wall is put up over what comes back, and the rest is taken by row. Each dataset has a task
+//! of its own, because planning a look-up costs more than reading for it; tasks end with the question.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, col, lit};
+use futures::future::try_join_all;
+use lance::Dataset;
+use lance::dataset::ProjectionRequest;
+use tracerag_schemas::Table;
+
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, number, text};
+use crate::snapshot::Range;
+
+/// Lance's column of row ids.
+const ROW_ID: &str = "_rowid";
+
+/// Which rows to look up.
+#[derive(Debug, Clone)]
+pub(crate) struct ById<'a> {
+    column: &'a str,
+    ids: Vec<&'a str>,
+    until: Option<i64>,
+    /// Ranges that rows must meet: datasets outside are not opened. Rows are not filtered by them.
+    pub ranges: Vec<Range>,
+}
+
+impl<'a> ById<'a> {
+    /// Rows with an id, in a column that has an index.
+    pub(crate) fn one(column: &'a str, id: &'a str) -> Self {
+        Self::any(column, vec![id])
+    }
+
+    /// Rows with any of some ids.
+    pub(crate) fn any(column: &'a str, ids: Vec<&'a str>) -> Self {
+        Self { column, ids, until: None, ranges: vec![] }
+    }
+
+    /// Only rows that were taken up to a time, in ns. Side tables do not say when rows were taken.
+    pub(crate) fn until(mut self, time: i64) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// Only of datasets that may meet all ranges.
+    pub(crate) fn within(mut self, ranges: Vec<Range>) -> Self {
+        self.ranges = ranges;
+        self
+    }
+
+    fn filter(&self) -> Expr {
+        match self.ids.as_slice() {
+            [id] => col(self.column).eq(lit(*id)),
+            ids => col(self.column).in_list(ids.iter().map(|id| lit(*id)).collect(), false),
+        }
+    }
+}
+
+/// A look-up without the borrowed parts, for tasks.
+struct LookUp {
+    table: Table,
+    tenant: Arc<str>,
+    filter: Expr,
+    until: Option<i64>,
+}
+
+impl LookUp {
+    fn new(table: Table, tenant: &Arc<str>, by: &ById<'_>) -> Arc<Self> {
+        Arc::new(Self { table, tenant: Arc::clone(tenant), filter: by.filter(), until: by.until })
+    }
+
+    fn failed(&self) -> impl Fn(lance::Error) -> QueryError + use<> {
+        failed(self.table)
+    }
+
+    /// Ids of the tenant's rows in a dataset that were taken in time, rising.
+    async fn find(&self, dataset: &Dataset) -> Result<Vec<u64>> {
+        let narrow: &[&str] = if self.until.is_some() { &["tenant_id", "ingested_at"] } else { &["tenant_id"] };
+        let mut scan = dataset.scan();
+        scan.project(narrow).map_err(self.failed())?;
+        scan.filter_expr(self.filter.clone());
+        scan.with_row_id();
+        scan.scan_in_order(false);
+        let batch = scan.try_into_batch().await.map_err(self.failed())?;
+        let columns = Columns::of(self.table.name(), &batch);
+        let tenants = columns.text("tenant_id")?;
+        let ingested = if self.until.is_some() { Some(columns.time("ingested_at")?) } else { None };
+        let ids = batch
+            .column_by_name(ROW_ID)
+            .and_then(|ids| ids.as_primitive_opt::<UInt64Type>())
+            .ok_or_else(|| QueryError::Column { dataset: self.table.name().to_owned(), column: ROW_ID.to_owned() })?;
+        let in_time = |row: usize| match (self.until, ingested) {
+            (Some(until), Some(ingested)) => number(ingested, row).is_some_and(|time| time <= until),
+            _ => true,
+        };
+        let mut kept: Vec<u64> = (0..batch.num_rows())
+            .filter(|row| text(tenants, *row) == Some(&*self.tenant) && in_time(*row))
+            .map(|row| ids.value(row))
+            .collect();
+        // In the order of rows Lance reads each page once.
+        kept.sort_unstable();
+        Ok(kept)
+    }
+}
+
+fn failed(table: Table) -> impl Fn(lance::Error) -> QueryError + use<> {
+    move |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) }
+}
+
+async fn take_rows(table: Table, dataset: &Dataset, rows: &[u64], columns: &[String]) -> Result<Option<RecordBatch>> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let schema = dataset.schema().project(columns).map_err(failed(table))?;
+    let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).await.map_err(failed(table))?;
+    Ok(Some(batch))
+}
+
+/// What a task gave; the task's end without an answer is an error of the engine.
+async fn joined<T: 'static>(task: SpawnedTask<Result<T>>) -> Result<T> {
+    match task.join_unwind().await {
+        Ok(answer) => answer,
+        Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
+    }
+}
+
+/// Rows by id with all wanted columns.
+pub(crate) async fn read(
+    table: Table,
+    tenant: &Arc<str>,
+    datasets: Vec<Arc<Dataset>>,
+    columns: &[&str],
+    by: &ById<'_>,
+) -> Result<Vec<RecordBatch>> {
+    if by.ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let look_up = LookUp::new(table, tenant, by);
+    let columns: Arc<[String]> = columns.iter().map(|column| (*column).to_owned()).collect();
+    let tasks: Vec<_> = datasets
+        .into_iter()
+        .map(|dataset| {
+            let (look_up, columns) = (Arc::clone(&look_up), Arc::clone(&columns));
+            SpawnedTask::spawn(async move {
+                let rows = look_up.find(&dataset).await?;
+                take_rows(look_up.table, &dataset, &rows, &columns).await
+            })
+        })
+        .collect();
+    let batches = try_join_all(tasks.into_iter().map(joined)).await?;
+    Ok(batches.into_iter().flatten().collect())
+}
