@@ -21,6 +21,9 @@ fn wrong_use_is_status_2() {
     let tracerag = Tracerag::new();
     assert_eq!(tracerag.run(&["sql", "--format", "xml", "select 1"]).status, 2);
     assert_eq!(tracerag.run(&["sql"]).status, 2);
+    // What the help offers is what there is.
+    assert_eq!(tracerag.run(&["status", "--format", "csv"]).status, 2);
+    assert!(!tracerag.done(&["status", "--help"]).contains("arrow"));
     assert_eq!(tracerag.run(&["replay"]).status, 2);
     let config = tracerag.write("wrong.toml", "[window]\nidle_gab = \"3s\"\n");
     let ran = tracerag.run(&["--config", config.to_str().unwrap(), "status"]);

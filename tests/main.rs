@@ -10,6 +10,7 @@ mod kafka_worker;
 mod layers;
 mod licences;
 mod snapshots;
+mod status;
 mod support;
 mod trainticket;
 mod worked_example;

@@ -15,6 +15,8 @@ use crate::telemetry::{self, Readiness};
 use crate::upkeep::Upkeep;
 use crate::worker::{Worker, now};
 
+/// How often the gauges are set.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is shown: refreshed on a terminal, logged otherwise.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -80,6 +82,8 @@ fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
 /// Throughput, lag and open traces: one line refreshed on a terminal, structured logs otherwise.
 struct Progress {
     line: Option<ProgressBar>,
+    measured_at: Option<Instant>,
+    lag: i64,
     shown_at: Instant,
     records: u64,
     rows: u64,
@@ -94,10 +98,14 @@ impl Progress {
             }
             bar
         });
-        Self { line, shown_at: Instant::now(), records: 0, rows: 0 }
+        Self { line, measured_at: None, lag: 0, shown_at: Instant::now(), records: 0, rows: 0 }
     }
 
     fn show(&mut self, worker: &Worker) {
+        if self.measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            self.measured_at = Some(Instant::now());
+            self.lag = measure(worker);
+        }
         let elapsed = self.shown_at.elapsed();
         if elapsed < if self.line.is_some() { SHOW_EVERY } else { LOG_EVERY } {
             return;
@@ -107,7 +115,7 @@ impl Progress {
         let per_second = |now: u64, before: u64| ((now - before) as f64 / elapsed.as_secs_f64()) as u64;
         let (records, row_rate) = (per_second(tally.records, self.records), per_second(rows, self.rows));
         let (open, bytes) = worker.pipeline().held();
-        let lag = self.measure(worker, open, bytes);
+        let lag = self.lag;
         match &self.line {
             Some(line) => line.set_message(format!(
                 "{} messages/s  {} rows/s  lag {}  open traces {}  window {} MiB  position {}",
@@ -133,27 +141,28 @@ impl Progress {
         self.rows = rows;
     }
 
-    /// Sets the gauges; gives the records that are not read yet.
-    fn measure(&self, worker: &Worker, open: usize, bytes: usize) -> i64 {
-        metrics::gauge!("tracerag_open_traces").set(open as f64);
-        metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
-        let clock = now();
-        for (source, stream_time) in worker.pipeline().stream_times() {
-            let labels = [("topic", source.topic.to_string()), ("partition", source.partition.to_string())];
-            metrics::gauge!("tracerag_delay_seconds", &labels).set((clock - stream_time).max(0) as f64 / 1e9);
-        }
-        let mut total = 0;
-        for lag in worker.lag() {
-            let labels = [("topic", lag.source.topic.to_string()), ("partition", lag.source.partition.to_string())];
-            metrics::gauge!("tracerag_lag_records", &labels).set(lag.records() as f64);
-            total += lag.records();
-        }
-        total
-    }
-
     fn finish(&self) {
         if let Some(line) = &self.line {
             line.finish_and_clear();
         }
     }
+}
+
+/// Sets the gauges; gives the records that are not read yet.
+fn measure(worker: &Worker) -> i64 {
+    let (open, bytes) = worker.pipeline().held();
+    metrics::gauge!("tracerag_open_traces").set(open as f64);
+    metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
+    let clock = now();
+    for (source, stream_time) in worker.pipeline().stream_times() {
+        let labels = [("topic", source.topic.to_string()), ("partition", source.partition.to_string())];
+        metrics::gauge!("tracerag_delay_seconds", &labels).set((clock - stream_time).max(0) as f64 / 1e9);
+    }
+    let mut total = 0;
+    for lag in worker.lag() {
+        let labels = [("topic", lag.source.topic.to_string()), ("partition", lag.source.partition.to_string())];
+        metrics::gauge!("tracerag_lag_records", &labels).set(lag.records() as f64);
+        total += lag.records();
+    }
+    total
 }

@@ -1,68 +1,68 @@
 //! `tracerag status`: what the pipeline has taken and where it stands.
 
-use std::time::Duration;
+mod broker;
+mod services;
+mod worker;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures::TryStreamExt;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracerag_index::{Head, Lake};
-use tracerag_ingest::source::files::FILE_CLUSTER;
 use tracerag_query::{Session, json as rows_json};
 use tracerag_schemas::{Table, time};
 
-use crate::cli::{Context, Format};
-use crate::config::Config;
+use crate::cli::Context;
 use crate::error::Error;
 use crate::output::{self, thousands};
-
-/// How long a broker may take to tell its offsets.
-const BROKER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// `table` or `json`
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    format: StatusFormat,
 }
 
-/// Prints positions, lag, tables, dead letters and what each service says of itself.
+/// Formats of `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// Aligned columns
+    Table,
+    /// One object
+    Json,
+}
+
+/// Everything that is shown.
+struct Status<'a> {
+    lake: &'a Lake,
+    head: &'a Head,
+    broker: broker::Broker,
+    /// Where a worker of this configuration answers; empty: nowhere.
+    listen: &'a str,
+    open_traces: Option<u64>,
+    /// Or in words why they could not be counted.
+    services: Result<Option<services::Services>, String>,
+    dead_letters: Vec<RecordBatch>,
+}
+
+/// Prints positions, lag, open traces, tables, dead letters and what each service says of itself.
 pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error> {
-    if !matches!(args.format, Format::Table | Format::Json) {
-        return Err(Error::Usage(String::from("status prints --format table or json")));
-    }
     let lake = Lake::open(context.config.lake.options()).await?;
     let head = lake.newest_head().await?;
-    let ends = ends(&context.config, &head).await;
     let session = super::session(&context).await?;
-    let services = rows(&session, SERVICES).await?;
-    let dead = rows(&session, DEAD_LETTERS).await?;
-    if args.format == Format::Json {
-        return as_json(&head, &ends, &services, &dead);
+    let listen = context.config.metrics.listen.as_str();
+    let (broker, open_traces) = tokio::join!(broker::ask(&context.config, &head), worker::open_traces(listen));
+    // A lake with more than can be counted in a minute has a status all the same.
+    let services = services::of(&session, &head).await.map_err(|error| error.to_string());
+    let dead_letters = rows(&session, DEAD_LETTERS).await?;
+    let status = Status { lake: &lake, head: &head, broker, listen, open_traces, services, dead_letters };
+    match args.format {
+        StatusFormat::Table => output::data(&status.text()?),
+        StatusFormat::Json => output::data(&format!("{:#}\n", status.json()?)),
     }
-    output::data(&format!("lake {}  position {}\n\nPartitions\n", lake.uri(), head.position))?;
-    output::data(&partitions(&head, &ends))?;
-    output::data("\nTables\n")?;
-    output::data(&tables(&head))?;
-    output::data("\nServices: builds and flags stated, inferred (as_of) or missing\n")?;
-    output::data(&format!("{}\n", pretty_format_batches(&services)?))?;
-    output::data("\nDead letters\n")?;
-    output::data(&format!("{}\n", pretty_format_batches(&dead)?))
 }
-
-const SERVICES: &str = "select s.service_name service, s.spans, s.builds_stated, s.builds_inferred, s.builds_missing, \
-     coalesce(e.evaluations, 0) flag_evaluations, coalesce(c.changes, 0) flag_changes from \
-     (select service_name, count(*) spans, sum(case when build_match = 'stated' then 1 else 0 end) builds_stated, \
-      sum(case when build_match in ('as_of', 'ambiguous') then 1 else 0 end) builds_inferred, \
-      sum(case when build_match is null then 1 else 0 end) builds_missing from spans group by 1) s \
-     left join (select service_name, count(*) evaluations from flag_events where source = 'evaluation' group by 1) e \
-      on e.service_name = s.service_name \
-     left join (select service_name, count(*) changes from flag_events where source = 'change' group by 1) c \
-      on c.service_name = s.service_name order by s.spans desc, 1";
 
 const DEAD_LETTERS: &str = "select reason, kafka_topic topic, count(*) letters, max(timestamp) newest from dead_letters group by 1, 2 order by 3 desc";
 
@@ -71,104 +71,135 @@ async fn rows(session: &Session, query: &str) -> Result<Vec<RecordBatch>, Error>
     Ok(stream.try_collect().await.map_err(tracerag_query::QueryError::from)?)
 }
 
-/// The ends of the partitions of the head, asked from the broker; `None` where it does not answer.
-async fn ends(config: &Config, head: &Head) -> Vec<Option<i64>> {
-    let kafka: Vec<_> = head.sources.iter().map(|state| state.source.clone()).collect();
-    if kafka.iter().all(|source| source.cluster.as_ref() == FILE_CLUSTER) {
-        return vec![None; kafka.len()];
-    }
-    let config = config.kafka.clone();
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &config.bootstrap_servers);
-        for (key, value) in &config.options {
-            client.set(key, value);
-        }
-        let consumer: Option<BaseConsumer> = client.create().ok();
-        let reachable = consumer.filter(|consumer| consumer.fetch_metadata(None, BROKER_WITHIN).is_ok());
-        kafka
-            .iter()
-            .map(|source| match &reachable {
-                Some(consumer) if source.cluster.as_ref() != FILE_CLUSTER => {
-                    consumer.fetch_watermarks(&source.topic, source.partition, BROKER_WITHIN).ok().map(|(_, high)| high)
-                }
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    });
-    asked.await.unwrap_or_else(|_| vec![None; head.sources.len()])
-}
-
 fn lag(next: Option<i64>, end: Option<i64>) -> Option<i64> {
     Some((end? - next.unwrap_or(0)).max(0))
 }
 
-fn partitions(head: &Head, ends: &[Option<i64>]) -> String {
-    let number = |value: Option<i64>| value.map_or_else(|| String::from("-"), thousands);
-    let rows = head
-        .sources
-        .iter()
-        .zip(ends)
-        .map(|(state, end)| {
-            let open = state.next.zip(state.low_watermark).map(|(next, low)| next - low);
-            vec![
-                state.source.topic.to_string(),
-                state.source.partition.to_string(),
-                number(state.next),
-                number(lag(state.next, *end)),
-                number(open),
-                state.stream_time.filter(|time| *time > 0).map_or_else(|| String::from("-"), time::rfc3339),
-            ]
-        })
-        .collect();
-    output::table(
-        &["topic", "partition", "next offset", "lag", "records held by open traces", "stream time"],
-        rows,
-        &[1, 2, 3, 4],
-    )
+/// Records that were read and would be read again after a restart, because an open trace has one of them.
+fn held(next: Option<i64>, low_watermark: Option<i64>) -> Option<i64> {
+    Some(next? - low_watermark?)
 }
 
-fn tables(head: &Head) -> String {
-    let rows = Table::ALL
-        .iter()
-        .filter(|table| !table.is_side())
-        .map(|table| {
-            let (days, rows) =
-                head.of(*table).fold((0, 0), |(days, rows), (_, dataset)| (days + 1, rows + dataset.rows));
-            vec![table.name().to_owned(), thousands(rows), thousands(days)]
-        })
-        .collect();
-    output::table(&["table", "rows written (all tenants)", "datasets"], rows, &[1, 2])
-}
-
-fn as_json(head: &Head, ends: &[Option<i64>], services: &[RecordBatch], dead: &[RecordBatch]) -> Result<(), Error> {
-    let partitions: Vec<Value> = head
-        .sources
-        .iter()
-        .zip(ends)
-        .map(|(state, end)| {
-            json!({
-                "topic": state.source.topic.as_ref(), "partition": state.source.partition, "next_offset": state.next,
-                "lag": lag(state.next, *end), "low_watermark": state.low_watermark,
-                "stream_time": state.stream_time.filter(|time| *time > 0).map(time::rfc3339),
-            })
-        })
-        .collect();
-    let tables: serde_json::Map<String, Value> = Table::ALL
-        .iter()
-        .filter(|table| !table.is_side())
-        .map(|table| (table.name().to_owned(), json!(head.of(*table).map(|(_, dataset)| dataset.rows).sum::<u64>())))
-        .collect();
-    let objects = |batches: &[RecordBatch]| -> Result<Vec<Value>, Error> {
-        let mut all = Vec::new();
-        for batch in batches {
-            all.extend(rows_json::rows(batch)?.into_iter().map(Value::Object));
+impl Status<'_> {
+    fn text(&self) -> Result<String, Error> {
+        let mut text = format!("lake {}  position {}\n", self.lake.uri(), self.head.position);
+        match &self.broker.waiting_for {
+            Ok(topics) if topics.is_empty() => {}
+            Ok(topics) => text.push_str(&format!("waiting for topics: {}\n", topics.join(", "))),
+            Err(reason) => text.push_str(&format!("lag and missing topics are not known: {reason}\n")),
         }
-        Ok(all)
+        text.push_str(&match (self.open_traces, self.listen) {
+            (Some(open), listen) => format!("open traces: {} (worker at {listen})\n", thousands(open)),
+            (None, "") => String::from("open traces: not known, metrics.listen is empty\n"),
+            (None, listen) => format!("open traces: not known, no worker answers at {listen}\n"),
+        });
+        text.push_str("\nPartitions\n");
+        text.push_str(&self.partitions());
+        text.push_str("\nTables\n");
+        text.push_str(&self.tables());
+        match &self.services {
+            Ok(Some(services)) => text.push_str(&format!(
+                "\nServices, by the telemetry since {}: whether builds (of spans) and flags (of traces) are stated, \
+                 inferred from changes, or missing\n{}",
+                services.since,
+                service_table(&services.services)
+            )),
+            Ok(None) => text.push_str("\nServices: none, the lake has no telemetry\n"),
+            Err(reason) => text.push_str(&format!("\nServices are not known: {reason}\n")),
+        }
+        text.push_str(&format!("\nDead letters\n{}\n", pretty_format_batches(&self.dead_letters)?));
+        Ok(text)
+    }
+
+    fn partitions(&self) -> String {
+        let number = |value: Option<i64>| value.map_or_else(|| String::from("-"), thousands);
+        let rows = self
+            .head
+            .sources
+            .iter()
+            .zip(&self.broker.ends)
+            .map(|(state, end)| {
+                vec![
+                    state.source.topic.to_string(),
+                    state.source.partition.to_string(),
+                    number(state.next),
+                    number(lag(state.next, *end)),
+                    number(held(state.next, state.low_watermark)),
+                    state.stream_time.filter(|time| *time > 0).map_or_else(|| String::from("-"), time::rfc3339),
+                ]
+            })
+            .collect();
+        output::table(
+            &["topic", "partition", "next offset", "lag", "read again after a restart", "stream time"],
+            rows,
+            &[1, 2, 3, 4],
+        )
+    }
+
+    fn tables(&self) -> String {
+        let rows = Table::ALL
+            .iter()
+            .filter(|table| !table.is_side())
+            .map(|table| {
+                let (days, rows) =
+                    self.head.of(*table).fold((0, 0), |(days, rows), (_, dataset)| (days + 1, rows + dataset.rows));
+                vec![table.name().to_owned(), thousands(rows), thousands(days)]
+            })
+            .collect();
+        output::table(&["table", "rows written (all tenants)", "datasets"], rows, &[1, 2])
+    }
+
+    fn json(&self) -> Result<Value, Error> {
+        let partitions: Vec<Value> = self
+            .head
+            .sources
+            .iter()
+            .zip(&self.broker.ends)
+            .map(|(state, end)| {
+                json!({
+                    "topic": state.source.topic.as_ref(), "partition": state.source.partition,
+                    "next_offset": state.next, "lag": lag(state.next, *end), "low_watermark": state.low_watermark,
+                    "stream_time": state.stream_time.filter(|time| *time > 0).map(time::rfc3339),
+                })
+            })
+            .collect();
+        let tables: Map<String, Value> = Table::ALL
+            .iter()
+            .filter(|table| !table.is_side())
+            .map(|table| {
+                (table.name().to_owned(), json!(self.head.of(*table).map(|(_, dataset)| dataset.rows).sum::<u64>()))
+            })
+            .collect();
+        let mut dead_letters = Vec::new();
+        for batch in &self.dead_letters {
+            dead_letters.extend(rows_json::rows(batch)?);
+        }
+        let services = self.services.as_ref().ok();
+        let counted = services.and_then(Option::as_ref);
+        // What is not known is null; that there are no services is an empty list.
+        let rows = services.map(|_| counted.map(|services| services.services.as_slice()).unwrap_or_default());
+        Ok(json!({
+            "position": self.head.position,
+            "waiting_for_topics": self.broker.waiting_for.as_ref().ok(),
+            "broker_error": self.broker.waiting_for.as_ref().err(),
+            "open_traces": self.open_traces,
+            "partitions": partitions,
+            "tables": tables,
+            "services_since": counted.map(|services| &services.since),
+            "services": rows,
+            "dead_letters": dead_letters,
+        }))
+    }
+}
+
+fn service_table(services: &[Map<String, Value>]) -> String {
+    let header = services::KEYS.map(|key| key.replace('_', " "));
+    let cell = |row: &Map<String, Value>, key: &str| match row.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.as_i64().map_or_else(|| number.to_string(), thousands),
+        _ => String::from("-"),
     };
-    let status = json!({
-        "position": head.position, "partitions": partitions, "tables": tables,
-        "services": objects(services)?, "dead_letters": objects(dead)?,
-    });
-    output::data(&format!("{status:#}\n"))
+    let rows = services.iter().map(|row| Vec::from(services::KEYS.map(|key| cell(row, key)))).collect();
+    let right: Vec<usize> = (1..services::KEYS.len()).collect();
+    output::table(&header.each_ref().map(String::as_str), rows, &right)
 }
