@@ -8,11 +8,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 use crate::output;
+
+/// Upper bounds of the buckets of everything that is timed, from a warm look-up to a query's time limit.
+const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+/// How often timed values are put into their buckets: until then each is kept.
+const SORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Logs go to stderr: one line a record for people, JSON lines for a worker without a terminal.
 /// `TRACERAG_LOG` sets the levels in `tracing`'s syntax.
@@ -68,9 +73,12 @@ fn now_ms() -> i64 {
 /// # Errors
 /// When another recorder is installed already.
 pub(crate) fn install_metrics() -> Result<PrometheusHandle, Error> {
+    let failed = |error: BuildError| Error::Stopped { what: "the metrics recorder", detail: error.to_string() };
     PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix(String::from("_seconds")), &SECONDS)
+        .map_err(failed)?
         .install_recorder()
-        .map_err(|error| Error::Stopped { what: "the metrics recorder", detail: error.to_string() })
+        .map_err(failed)
 }
 
 /// Answers `/metrics`, `/healthz` and `/readyz` until the process ends. An empty address: nowhere.
@@ -83,6 +91,13 @@ pub(crate) async fn serve(
     readiness: Arc<Readiness>,
     flush_interval: Duration,
 ) -> Result<Option<SocketAddr>, Error> {
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SORT_EVERY).await;
+            upkeep.run_upkeep();
+        }
+    });
     if listen.is_empty() {
         return Ok(None);
     }

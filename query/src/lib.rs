@@ -33,6 +33,7 @@ mod functions;
 pub mod json;
 mod links;
 mod lookup;
+mod measure;
 mod rows;
 mod script;
 pub mod search;

@@ -26,6 +26,7 @@ use crate::catalog::{CATALOG, LakeSchema, SCHEMA, catalogs};
 use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
+use crate::measure;
 use crate::search::{SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
 use crate::statement;
@@ -169,13 +170,15 @@ impl Session {
     /// # Errors
     /// As [`Session::plan`], and when parameters are missing.
     pub async fn sql(&self, query: &str, parameters: Option<Parameters>) -> Result<SendableRecordBatchStream> {
-        let deadline = Instant::now() + self.time_limit;
+        let begun = Instant::now();
+        let deadline = begun + self.time_limit;
         let stream = async {
             let plan = bind(self.plan(query).await?, parameters)?;
             self.start(&plan).await
         };
-        let stream = timeout_at(deadline, stream).await.map_err(|_| self.too_slow())??;
-        Ok(self.limited(stream, deadline))
+        let stream = timeout_at(deadline, stream).await.unwrap_or_else(|_| Err(self.too_slow()));
+        let stream = stream.inspect_err(measure::refused)?;
+        Ok(measure::measured(self.limited(stream, deadline), begun))
     }
 
     /// Runs a plan of [`Session::plan`].
@@ -187,11 +190,13 @@ impl Session {
         plan: LogicalPlan,
         parameters: Option<Parameters>,
     ) -> Result<SendableRecordBatchStream> {
-        let deadline = Instant::now() + self.time_limit;
+        let begun = Instant::now();
+        let deadline = begun + self.time_limit;
         statement::verify(&plan)?;
         let plan = bind(plan, parameters)?;
-        let stream = timeout_at(deadline, self.start(&plan)).await.map_err(|_| self.too_slow())??;
-        Ok(self.limited(stream, deadline))
+        let stream = timeout_at(deadline, self.start(&plan)).await.unwrap_or_else(|_| Err(self.too_slow()));
+        let stream = stream.inspect_err(measure::refused)?;
+        Ok(measure::measured(self.limited(stream, deadline), begun))
     }
 
     /// Runs a statement and gathers its answer.

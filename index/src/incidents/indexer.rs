@@ -55,6 +55,17 @@ pub struct Indexer {
     /// Vectors that were computed but are not committed yet, by text.
     fresh: HashMap<String, Vec<f32>>,
     waiting: Option<String>,
+    queue: usize,
+    backlog: Backlog,
+}
+
+/// Incidents that wait for a model that is not there. Which of them have vectors already is not known then: only
+/// the model's dimension tells which table holds these.
+#[derive(Debug, Default)]
+struct Backlog {
+    incidents: FxHashSet<u128>,
+    /// Fragments of `incident_counts` below this id were looked at.
+    end: u64,
 }
 
 /// What a table of vectors holds.
@@ -78,12 +89,32 @@ impl Indexer {
 
     /// An indexer with other than the usual settings.
     pub fn with_options(lake: Lake, embedding: Arc<Embedding>, options: IndexerOptions) -> Self {
-        Self { lake, embedding, options, done: None, known: None, fresh: HashMap::new(), waiting: None }
+        Self {
+            lake,
+            embedding,
+            options,
+            done: None,
+            known: None,
+            fresh: HashMap::new(),
+            waiting: None,
+            queue: 0,
+            backlog: Backlog::default(),
+        }
     }
 
     /// Why texts wait; `None` if none do.
     pub fn waiting_for(&self) -> Option<&str> {
         self.waiting.as_deref()
+    }
+
+    /// How many incidents wait for their vector, as last counted: the gauge `tracerag_embedding_queue`.
+    pub fn queue(&self) -> usize {
+        self.queue
+    }
+
+    fn set_queue(&mut self, incidents: usize) {
+        self.queue = incidents;
+        metrics::gauge!("tracerag_embedding_queue").set(incidents as f64);
     }
 
     /// Embeds every text that the newest head has and the model's table lacks. Gives their number. Without
@@ -106,17 +137,22 @@ impl Indexer {
                     tracing::warn!(reason, "texts wait for the sentence model");
                 }
                 self.waiting = Some(reason);
+                let Backlog { incidents, end } = &mut self.backlog;
+                *end = unknown_incidents(&self.lake, &head, *end, |_| false, incidents).await?;
+                let waiting = incidents.len();
+                self.set_queue(waiting);
                 return Ok(0);
             }
             Err(error) => return Err(error.into()),
         };
         self.waiting = None;
+        self.backlog = Backlog::default();
         let name = vectors::dataset_name(&model);
         self.lake.ensure(&name, vectors::schema(model.dimension)).await?;
         let embedded = self.embed_all(&head, &model, &name).await;
         self.fresh.clear();
-        metrics::gauge!("tracerag_embedding_queue").set(0.0);
         let embedded = embedded?;
+        self.set_queue(0);
         self.done = Some(counts.version);
         if embedded > 0 {
             metrics::counter!("tracerag_embedded_texts_total").increment(embedded as u64);
@@ -137,6 +173,7 @@ impl Indexer {
     async fn embed_all(&mut self, head: &Head, model: &Model, name: &str) -> Result<usize> {
         let mut embedded = 0;
         let mut lost = 0;
+        let mut waiting = None;
         loop {
             self.refresh(name).await?;
             let Some(known) = &self.known else { continue };
@@ -151,11 +188,23 @@ impl Indexer {
                 }
                 return Ok(embedded);
             }
-            metrics::gauge!("tracerag_embedding_queue").set(new.texts.len() as f64);
+            // One commit takes a part of them; how many there are in all is counted once.
+            let counted = match waiting {
+                Some(waiting) => waiting,
+                None if new.complete => new.texts.len(),
+                None => {
+                    let mut incidents = FxHashSet::default();
+                    unknown_incidents(&self.lake, head, known.taken, is_known, &mut incidents).await?;
+                    incidents.len()
+                }
+            };
+            waiting = Some(counted);
             let taken = if new.complete { new.end } else { known.taken };
             let stamp = Stamp { position: head.position, taken };
+            self.set_queue(counted);
             if self.append(model, name, &new.texts, stamp).await? {
                 embedded += new.texts.len();
+                waiting = Some(counted.saturating_sub(new.texts.len()));
                 lost = 0;
             } else {
                 lost += 1;
@@ -329,4 +378,29 @@ impl Indexer {
         ];
         RecordBatch::try_new(schema, columns).at(name, "building its rows")
     }
+}
+
+/// Adds the incidents for which `is_known` does not hold from fragments of `incident_counts` with ids from `from` on;
+/// gives the id behind the last of them.
+async fn unknown_incidents(
+    lake: &Lake,
+    head: &Head,
+    from: u64,
+    is_known: impl Fn(u128) -> bool,
+    incidents: &mut FxHashSet<u128>,
+) -> Result<u64> {
+    let Some((name, counts)) = head.of(Table::IncidentCounts).next() else { return Ok(from) };
+    let dataset = lake.dataset(name, counts.version).await?;
+    let fragments: Vec<_> = dataset.fragments().iter().filter(|fragment| fragment.id >= from).cloned().collect();
+    let Some(last) = fragments.iter().map(|fragment| fragment.id).max() else { return Ok(from) };
+    let mut scan = dataset.scan();
+    scan.project(&["tenant_id", "fingerprint"]).at(name, "counting incidents")?;
+    scan.with_fragments(fragments);
+    let mut rows = scan.try_into_stream().await.at(name, "counting incidents")?;
+    while let Some(batch) = rows.try_next().await.at(name, "counting incidents")? {
+        let (tenants, fingerprints) = (column(&batch, "tenant_id")?, column(&batch, "fingerprint")?);
+        let keys = (0..batch.num_rows()).map(|row| incident_key(tenants.value(row), fingerprints.value(row)));
+        incidents.extend(keys.filter(|key| !is_known(*key)));
+    }
+    Ok(last + 1)
 }

@@ -202,13 +202,17 @@ async fn texts_wait_for_the_model() {
     assert_eq!(indexer.catch_up().await.unwrap(), 0);
     let reason = indexer.waiting_for().unwrap();
     assert!(reason.contains("all-MiniLM-L6-v2") && reason.contains("scripts/fetch-model.sh"), "{reason}");
+    assert_eq!(indexer.queue(), 2);
+    fixture.counts(&[("a", "f1", "decimal overflow")]).await;
+    assert_eq!(indexer.catch_up().await.unwrap(), 0);
+    assert_eq!(indexer.queue(), 2, "a further failure of an incident that waits is no further text");
     let head = fixture.lake.newest_head().await.unwrap();
     let waiting = waiting_texts(&fixture.lake, &head, "a", None).await.unwrap();
     assert_eq!(waiting.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f1"]);
 
     let mut indexer = Indexer::new(fixture.lake.clone(), Arc::new(hashed()));
     assert_eq!(indexer.catch_up().await.unwrap(), 2);
-    assert_eq!(indexer.waiting_for(), None);
+    assert_eq!((indexer.waiting_for(), indexer.queue()), (None, 0));
     fixture.counts(&[("a", "f1", "decimal overflow"), ("a", "f3", "new")]).await;
     let head = fixture.lake.newest_head().await.unwrap();
     let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
