@@ -55,6 +55,79 @@ fn errors_say_what_to_do_next() {
     }
 }
 
+/// A lake with one flag in it.
+fn with_a_flag() -> Tracerag {
+    let tracerag = Tracerag::new();
+    let flags = tracerag.write(
+        "flags.jsonl",
+        "{\"time\": \"2026-11-16T12:00:01Z\", \"feature_flag.key\": \"a\", \"feature_flag.result.variant\": \"on\"}\n",
+    );
+    tracerag.replay(&[&flags]);
+    tracerag
+}
+
+/// A script prints the answers of its statements in order, from a file or from standard input. A mistake in the last
+/// statement leaves nothing on stdout; several answers are no JSON document and no Arrow stream, and asking for one
+/// is wrong use.
+#[test]
+fn a_script_is_planned_before_it_runs() {
+    let tracerag = with_a_flag();
+    let script = "select key from flags; -- then\nselect 40 + 2 as answer;";
+    let file = tracerag.write("script.sql", script);
+    let from_file = tracerag.done(&["sql", "--format", "csv", "-f", file.to_str().unwrap()]);
+    assert_eq!(from_file, "key\na\nanswer\n42\n");
+    let from_stdin = tracerag.run_with_input(&["sql", "--format", "csv", "-"], script);
+    assert_eq!((from_stdin.status, from_stdin.stdout), (0, from_file), "{}", from_stdin.stderr);
+
+    let ran = tracerag.run(&["sql", "select key from flags; select no_such_column from flags"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no_such_column"), "{}", ran.stderr);
+    for format in ["json", "arrow"] {
+        let ran = tracerag.run(&["sql", "--format", format, script]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains("one statement at a time"), "{}", ran.stderr);
+    }
+}
+
+/// Global options stand after the subcommand as well as before it, and `--format arrow` is an Arrow stream that any
+/// reader takes.
+#[test]
+fn options_may_follow_the_command() {
+    let tracerag = with_a_flag();
+    let elsewhere = Tracerag::new();
+    let lake = tracerag.path("lake");
+    let bytes = elsewhere.bytes(&[
+        "sql",
+        "--format",
+        "arrow",
+        "select key, variant from flags",
+        "--lake",
+        lake.to_str().unwrap(),
+    ]);
+    let reader = arrow::ipc::reader::StreamReader::try_new(bytes.as_slice(), None).unwrap();
+    let batches: Vec<arrow::array::RecordBatch> = reader.map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), 1);
+    let schema = batches[0].schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["key", "variant"]);
+    let text = elsewhere.done(&["status", "--lake", lake.to_str().unwrap(), "--format", "json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["tables"]["flags"], 1);
+}
+
+/// What names no tenant belongs to the one that `--tenant` names at the replay; no other tenant sees any of it.
+#[test]
+fn a_tenant_sees_its_own() {
+    let tracerag = Tracerag::new();
+    let flags = tracerag.write(
+        "flags.jsonl",
+        "{\"time\": \"2026-11-16T12:00:01Z\", \"feature_flag.key\": \"a\", \"feature_flag.result.variant\": \"on\"}\n",
+    );
+    tracerag.done(&["replay", "--tenant", "acme", flags.to_str().unwrap()]);
+    assert_eq!(tracerag.number("select count(*) from flags"), 0);
+    let query = "select tenant_id, key from flags";
+    assert_eq!(tracerag.done(&["--tenant", "acme", "sql", "--format", "csv", query]), "tenant_id,key\nacme,a\n");
+}
+
 /// A message that cannot be decoded goes to the dead letters with its origin and a reason; what stands beside it is
 /// taken. A table without rows answers with none.
 #[test]

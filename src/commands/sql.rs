@@ -10,7 +10,7 @@ use arrow::util::pretty::pretty_format_batches_with_schema;
 use clap::Args;
 use futures::TryStreamExt;
 use serde_json::Value;
-use tracerag_query::{Session, json, statements};
+use tracerag_query::{json, statements};
 
 use crate::cli::{Context, Format};
 use crate::error::Error;
@@ -30,7 +30,8 @@ pub(crate) struct SqlArgs {
     query: Option<String>,
 }
 
-/// Runs the statements in order; each prints its answer.
+/// Runs the statements in order; each prints its answer. All are planned before the first one runs, so that a mistake
+/// in the last leaves nothing on stdout.
 pub(crate) async fn run(context: Context, args: SqlArgs) -> Result<(), Error> {
     let text = read_query(&args)?;
     let statements = statements(&text)?;
@@ -39,9 +40,23 @@ pub(crate) async fn run(context: Context, args: SqlArgs) -> Result<(), Error> {
             "the query is empty; write e.g. tracerag sql \"select count(*) from spans\"",
         )));
     }
+    if statements.len() > 1 && matches!(args.format, Format::Json | Format::Arrow) {
+        return Err(Error::Usage(format!(
+            "these are {} statements, and --format json or arrow prints the answer of one: run one statement at a time, \
+             or take --format table or csv",
+            statements.len()
+        )));
+    }
     let session = super::session(&context).await?;
-    for statement in statements {
-        answer(&session, &statement, args.format).await?;
+    let mut plans = Vec::with_capacity(statements.len());
+    for statement in &statements {
+        plans.push(session.plan(statement).await?);
+    }
+    for plan in plans {
+        let stream = session.execute(plan, None).await?;
+        let schema = stream.schema();
+        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(tracerag_query::QueryError::from)?;
+        print(&schema, &batches, args.format)?;
     }
     Ok(())
 }
@@ -61,18 +76,15 @@ fn read_query(args: &SqlArgs) -> Result<String, Error> {
     }
 }
 
-async fn answer(session: &Session, statement: &str, format: Format) -> Result<(), Error> {
-    let stream = session.sql(statement, None).await?;
-    let schema = stream.schema();
-    let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(tracerag_query::QueryError::from)?;
+fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<(), Error> {
     match format {
         Format::Table => {
-            let table = pretty_format_batches_with_schema(schema, &batches)?;
+            let table = pretty_format_batches_with_schema(SchemaRef::clone(schema), batches)?;
             output::data(&format!("{table}\n"))
         }
-        Format::Json => output::data(&json_rows(&batches)?),
-        Format::Csv => csv(&schema, &batches),
-        Format::Arrow => arrow_stream(&schema, &batches),
+        Format::Json => output::data(&json_rows(batches)?),
+        Format::Csv => csv(schema, batches),
+        Format::Arrow => arrow_stream(schema, batches),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The program under test, as its user runs it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +22,16 @@ pub struct Ran {
     pub stdout: String,
     /// Everything else.
     pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Tracerag {
@@ -45,21 +56,37 @@ impl Tracerag {
         env!("CARGO_BIN_EXE_tracerag")
     }
 
+    /// A command in the folder of this test.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(Self::binary());
+        command.current_dir(self.folder.path()).env_remove("TRACERAG_CONFIG");
+        // A test that names a lake itself means another.
+        if !arguments.contains(&"--lake") {
+            command.arg("--lake").arg(self.path("lake"));
+        }
+        command.args(arguments);
+        command
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } = Command::new(Self::binary())
-            .current_dir(self.folder.path())
-            .arg("--lake")
-            .arg(self.path("lake"))
-            .args(arguments)
-            .env_remove("TRACERAG_CONFIG")
-            .output()
-            .expect("the program starts");
-        Ran {
-            status: status.code().unwrap_or(-1),
-            stdout: String::from_utf8(stdout).expect("output is UTF-8"),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        }
+        Ran::from(self.command(arguments).output().expect("the program starts"))
+    }
+
+    /// Runs a command that reads its standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        child.stdin.take().expect("input is a pipe").write_all(input.as_bytes()).expect("the program reads");
+        Ran::from(child.wait_with_output().expect("the program ends"))
+    }
+
+    /// Runs a command that must succeed; its data, whatever it is.
+    pub fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.command(arguments).output().expect("the program starts");
+        assert!(output.status.success(), "{arguments:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 
     /// Runs a command that must succeed; its data.
