@@ -38,7 +38,7 @@ pub(super) async fn ask(config: &Config, head: &Head) -> Broker {
 }
 
 fn answers(config: &Config, sources: &[SourcePartition]) -> Result<Broker, String> {
-    let rules = TopicRules::new(&config.topics).map_err(|error| error.to_string())?;
+    let rules = TopicRules::new(&config.topics, &config.kafka.dead_letter_topic).map_err(|error| error.to_string())?;
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.kafka.bootstrap_servers);
     for (key, value) in &config.kafka.options {
