@@ -21,6 +21,9 @@ macro_rules! counts {
 }
 
 counts! {
+    /// Records and metric points that are no protobuf of their kind or nested too deeply, dropped from a message
+    /// that is otherwise good.
+    bad_records,
     /// Spans dropped because their trace id has another length than 16 bytes or is all zeros.
     invalid_trace_id,
     /// Spans dropped because their span id has another length than 8 bytes or is all zeros.

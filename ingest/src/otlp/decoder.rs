@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::attributes::Walker;
 use super::counts::DecodeCounts;
-use super::envelope::{Dictionaries, Rows, Shared, Stop, read_message};
+use super::envelope::{Dictionaries, Reading, Rows, Shared, Stop, read_message};
 use super::error::DecodeError;
 use super::json::to_proto;
 use super::logs::LogRows;
@@ -228,5 +228,5 @@ fn take<R: Rows>(
     max_records: usize,
 ) -> Result<(), Stop> {
     let max_rows = rows.rows().saturating_add(max_records);
-    read_message(rows, shared, place, origin, message.timestamp_ns, max_rows)
+    read_message(rows, shared, place, origin, message.timestamp_ns, Reading::new(max_rows))
 }

@@ -1,6 +1,7 @@
 //! What the three signals have in common: resources hold scopes, scopes hold records.
 
 use super::attributes::Walker;
+use super::counts::DecodeCounts;
 use super::origin::{Names, Origin};
 use super::payloads::PayloadRows;
 use super::resource::{Group, Place, ResourceValues, Resources, Scopes};
@@ -38,8 +39,14 @@ pub(super) trait Rows {
     fn rows(&self) -> usize;
     /// The rows that follow come from another message.
     fn begin(&mut self, origin: Origin);
-    /// Appends the rows of a record, or none if it is bad.
-    fn record(&mut self, shared: &mut Shared, record: &Record<'_>, slice: Slice) -> Result<(), WireError>;
+    /// Appends the rows of a record, or none if it has no valid ids. After an error rows may be half written.
+    fn record(
+        &mut self,
+        shared: &mut Shared,
+        record: &Record<'_>,
+        slice: Slice,
+        reading: &mut Reading,
+    ) -> Result<(), Stop>;
     /// Cuts back to complete rows.
     fn truncate(&mut self, rows: usize);
     /// Bytes held.
@@ -58,19 +65,47 @@ impl From<WireError> for Stop {
     }
 }
 
+/// What a message may take, and what came of its records so far.
+pub(super) struct Reading {
+    max_rows: usize,
+    first_error: Option<WireError>,
+}
+
+impl Reading {
+    /// For a message that may fill the builder up to `max_rows` rows.
+    pub(super) fn new(max_rows: usize) -> Self {
+        Self { max_rows, first_error: None }
+    }
+
+    /// Stops a message with too many records.
+    #[inline]
+    pub(super) fn check_rows(&self, rows: usize) -> Result<(), Stop> {
+        if rows > self.max_rows { Err(Stop::TooManyRecords) } else { Ok(()) }
+    }
+
+    /// Takes down that a record is no protobuf. Its length is known all the same, so the message goes on behind it.
+    #[cold]
+    pub(super) fn drop_record(&mut self, error: WireError, counts: &mut DecodeCounts) {
+        counts.bad_records += 1;
+        self.first_error.get_or_insert(error);
+    }
+}
+
 /// Reads an `Export...ServiceRequest` (or `...Data`, which has the same form) into rows.
 ///
 /// A record stands behind what it belongs to in the schema, but not always on the wire: so resource, scope
-/// and schema URL are looked for first.
+/// and schema URL are looked for first. A bad record is dropped alone; if the message has no good one, it is most
+/// likely no such message at all, and the first error is that of the message.
 pub(super) fn read_message<R: Rows>(
     rows: &mut R,
     shared: &mut Shared,
     place: Place<'_>,
     origin: Origin,
     timestamp_ns: i64,
-    max_rows: usize,
+    mut reading: Reading,
 ) -> Result<(), Stop> {
     let data = place.data;
+    let first_row = rows.rows();
     rows.begin(origin);
     let mut message = Reader::new(data);
     while let Some(field) = message.next()? {
@@ -91,16 +126,28 @@ pub(super) fn read_message<R: Rows>(
             let record = Record { place, origin, timestamp_ns, resource, scope };
             let mut records = Reader::within(data, group);
             while let Some(field) = records.next()? {
-                if field.number == 2 {
-                    rows.record(shared, &record, field.bytes()?)?;
-                    if rows.rows() > max_rows {
-                        return Err(Stop::TooManyRecords);
+                if field.number != 2 {
+                    continue;
+                }
+                let slice = field.bytes()?;
+                let (row, payload) = (rows.rows(), shared.payloads.rows());
+                match rows.record(shared, &record, slice, &mut reading) {
+                    Ok(()) => reading.check_rows(rows.rows())?,
+                    Err(Stop::Wire(error)) => {
+                        rows.truncate(row);
+                        rows.begin(origin);
+                        shared.payloads.truncate(payload);
+                        reading.drop_record(error, &mut shared.walker.counts);
                     }
+                    Err(stop) => return Err(stop),
                 }
             }
         }
     }
-    Ok(())
+    match reading.first_error {
+        Some(error) if rows.rows() == first_row => Err(Stop::Wire(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Field 1 (resource or scope) and field 3 (schema URL) of a group.

@@ -14,7 +14,7 @@ use super::attributes::{AttributeColumns, Renames, Walker, push_part};
 use super::batch::Columns;
 use super::column::{IdColumn, NumberColumn, TextColumn};
 use super::derive::Side;
-use super::envelope::{Dictionaries, Record, Rows, Shared};
+use super::envelope::{Dictionaries, Reading, Record, Rows, Shared, Stop};
 use super::keys::Promoted;
 use super::origin::{Origin, Origins};
 use super::wire::{Reader, Slice, WireError};
@@ -68,7 +68,13 @@ impl Rows for LogRows {
         self.origins.begin(self.rows, origin);
     }
 
-    fn record(&mut self, shared: &mut Shared, record: &Record<'_>, slice: Slice) -> Result<(), WireError> {
+    fn record(
+        &mut self,
+        shared: &mut Shared,
+        record: &Record<'_>,
+        slice: Slice,
+        _reading: &mut Reading,
+    ) -> Result<(), Stop> {
         let data = record.place.data;
         let walker = &mut shared.walker;
         if slice.of(data).is_empty() {

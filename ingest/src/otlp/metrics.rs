@@ -10,7 +10,7 @@ use tracerag_schemas::values::{METRIC_KINDS, TEMPORALITIES};
 use super::attributes::{AttributeColumns, Renames, Walker};
 use super::batch::{Columns, EnumColumn};
 use super::column::TextColumn;
-use super::envelope::{Dictionaries, Record, Rows, Shared};
+use super::envelope::{Dictionaries, Reading, Record, Rows, Shared, Stop};
 use super::metric_point::{Kind, PointColumns};
 use super::origin::{Origin, Origins};
 use super::wire::{Reader, Slice, WireError};
@@ -72,7 +72,14 @@ impl Rows for MetricRows {
         self.origins.begin(self.rows, origin);
     }
 
-    fn record(&mut self, shared: &mut Shared, record: &Record<'_>, slice: Slice) -> Result<(), WireError> {
+    /// A bad point is dropped alone, a metric that is bad around its points as a whole.
+    fn record(
+        &mut self,
+        shared: &mut Shared,
+        record: &Record<'_>,
+        slice: Slice,
+        reading: &mut Reading,
+    ) -> Result<(), Stop> {
         let data = record.place.data;
         let metric = self.read(data, slice)?;
         let Some((kind, points)) = metric.data else {
@@ -81,8 +88,14 @@ impl Rows for MetricRows {
         };
         let mut reader = Reader::within(data, points);
         while let Some(field) = reader.next()? {
-            if field.number == 1 {
-                self.push_point(&mut shared.walker, record, &metric, kind, field.bytes()?)?;
+            if field.number != 1 {
+                continue;
+            }
+            let (row, point) = (self.rows, field.bytes()?);
+            if let Err(error) = self.push_point(&mut shared.walker, record, &metric, kind, point) {
+                self.truncate(row);
+                self.begin(record.origin);
+                reading.drop_record(error, &mut shared.walker.counts);
             }
         }
         Ok(())

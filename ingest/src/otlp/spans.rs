@@ -13,7 +13,7 @@ use super::attributes::{AttributeColumns, Renames, Walker};
 use super::batch::{Columns, EnumColumn};
 use super::column::{IdColumn, NumberColumn, TextColumn};
 use super::derive::Side;
-use super::envelope::{Dictionaries, Record, Rows, Shared};
+use super::envelope::{Dictionaries, Reading, Record, Rows, Shared, Stop};
 use super::keys::{Promoted, RPC_METHOD, SPAN_TEXTS};
 use super::origin::{Origin, Origins};
 use super::span_lists::{Events, Links};
@@ -126,7 +126,13 @@ impl Rows for SpanRows {
         self.origins.begin(self.rows, origin);
     }
 
-    fn record(&mut self, shared: &mut Shared, record: &Record<'_>, slice: Slice) -> Result<(), WireError> {
+    fn record(
+        &mut self,
+        shared: &mut Shared,
+        record: &Record<'_>,
+        slice: Slice,
+        _reading: &mut Reading,
+    ) -> Result<(), Stop> {
         let data = record.place.data;
         let span = self.read(&mut shared.walker, data, slice)?;
         let Some(trace_id) = valid::<16>(span.trace_id.of(data)) else {

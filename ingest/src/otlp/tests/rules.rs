@@ -287,6 +287,81 @@ fn deep_nesting_is_refused() {
     assert!(error.to_string().contains("nested deeper than 30 levels"), "{error}");
 }
 
+/// Arrays in arrays, deeper than any that are read.
+fn too_deep() -> KeyValue {
+    use opentelemetry_proto::tonic::common::v1::ArrayValue;
+    let nest = |inner, _| Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(inner) }] });
+    pair("deep", (0..31).fold(string("x"), nest))
+}
+
+/// A bad record in a good message is dropped alone, with everything that was written of it: its attributes, events
+/// and payloads. The records around it are those of a message without it, with their own origin.
+#[test]
+fn a_bad_span_is_dropped_alone() {
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+    let good = |name: &str| Span {
+        name: name.into(),
+        events: vec![Event { name: name.into(), ..Default::default() }],
+        ..span(vec![pair("k", string(name)), pair("http.request.body.content", string("{}"))])
+    };
+    let bad_attribute = Span { attributes: [good("x").attributes, vec![too_deep()]].concat(), ..good("bad") };
+    let bad_event = Span {
+        events: vec![
+            Event { name: "half".into(), ..Default::default() },
+            Event { attributes: vec![pair("half", string("x")), too_deep()], ..Default::default() },
+        ],
+        ..good("bad")
+    };
+    let before = request(Vec::new(), vec![good("before")]).encode_to_vec();
+    let with = request(Vec::new(), vec![bad_attribute, good("one"), bad_event, good("two")]).encode_to_vec();
+    let without = request(Vec::new(), vec![good("one"), good("two")]).encode_to_vec();
+    let decoded = |second: &[u8]| {
+        let mut decoder = decoder(Policy::Standard);
+        decoder.decode(Signal::Spans, Encoding::Proto, Message { tenant: "other", ..message(&before) }).unwrap();
+        decoder.decode(Signal::Spans, Encoding::Proto, message(second)).unwrap();
+        decoder.finish().unwrap()
+    };
+    let (with, without) = (decoded(&with), decoded(&without));
+    assert_eq!((with.counts.bad_records, without.counts.bad_records), (2, 0));
+    assert_eq!(with.payloads, without.payloads);
+    let [with, without] = [with, without].map(|batches| lake(Table::Spans, &batches.spans.unwrap()));
+    assert_eq!(with, without);
+    let tenants: Vec<_> = (0..3).map(|row| cell(&with, "tenant_id", row).unwrap()).collect();
+    assert_eq!(tenants, ["other", "acme", "acme"]);
+}
+
+/// The same for log records and for the points of a metric; a message of bad records only is refused with the first
+/// one's error.
+#[test]
+fn bad_logs_and_points_are_dropped_alone() {
+    let log = |attributes| LogRecord { time_unix_nano: 5, attributes, ..Default::default() };
+    let logs = decode(Signal::Logs, &log_request(vec![log(vec![too_deep()]), log(Vec::new())]));
+    assert_eq!((logs.logs.unwrap().num_rows(), logs.counts.bad_records), (1, 1));
+
+    let point = |value, attributes| NumberDataPoint {
+        attributes,
+        value: Some(number_data_point::Value::AsInt(value)),
+        ..Default::default()
+    };
+    let points = vec![point(1, Vec::new()), point(2, vec![too_deep()]), point(3, Vec::new())];
+    let metric =
+        |data_points| Metric { name: "m".into(), data: Some(Data::Gauge(Gauge { data_points })), ..Default::default() };
+    let request = |metrics| ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
+            ..Default::default()
+        }],
+    };
+    let metrics = decode(Signal::Metrics, &request(vec![metric(points)]).encode_to_vec());
+    let rows = lake(Table::Metrics, &metrics.metrics.unwrap());
+    let values: Vec<_> = (0..rows.num_rows()).map(|row| cell(&rows, "value_int", row).unwrap()).collect();
+    assert_eq!((values, metrics.counts.bad_records), (vec!["1".to_owned(), "3".to_owned()], 1));
+
+    let all_bad = request(vec![metric(vec![point(2, vec![too_deep()])])]).encode_to_vec();
+    let error = decode_with(Policy::Standard, Signal::Metrics, Encoding::Proto, &all_bad).unwrap_err();
+    assert!(error.to_string().contains("nested deeper"), "{error}");
+}
+
 /// A message with more records than are taken is refused as a whole.
 #[test]
 fn too_many_records_are_refused() {
