@@ -52,4 +52,8 @@ counts! {
     json_snake_case,
     /// Values in JSON of another type than the field's, read as that type where it is clear what is meant.
     json_other_types,
+    /// Values in JSON that cannot be read as their field's type or are nested too deeply, left out.
+    json_misfits,
+    /// Halves of surrogate pairs that stand alone in JSON; each became U+FFFD.
+    json_lone_surrogates,
 }

@@ -8,7 +8,7 @@ use super::attributes::Walker;
 use super::counts::DecodeCounts;
 use super::envelope::{Dictionaries, Reading, Rows, Shared, Stop, read_message};
 use super::error::DecodeError;
-use super::json::to_proto;
+use super::json::{Converted, to_proto};
 use super::logs::LogRows;
 use super::metrics::MetricRows;
 use super::origin::{Names, Origin};
@@ -127,15 +127,22 @@ impl OtlpDecoder {
     }
 
     fn decode_json(&mut self, signal: Signal, message: Message<'_>) -> Result<(), DecodeError> {
-        let before = self.shared.walker.counts;
-        let proto = to_proto(signal, message.value, &mut self.shared.walker.counts)
+        let before = (self.shared.walker.counts, self.shared.walker.redactions);
+        let rows = self.rows();
+        let converted = to_proto(signal, message.value, &mut self.shared.walker.counts)
             .map_err(|error| DecodeError::Json { signal, reason: error.to_string() });
-        let result = proto.and_then(|proto| {
-            let message = Message { value: &proto, ..message };
-            self.decode_proto(signal, Encoding::Json, message)
+        let result = converted.and_then(|Converted { proto, misfit }| {
+            let result = self.decode_proto(signal, Encoding::Json, Message { value: &proto, ..message });
+            match (result, misfit) {
+                // Where nothing is left of a message it is most likely another one.
+                (Ok(()) | Err(DecodeError::Json { .. }), Some(reason)) if self.rows() == rows => {
+                    Err(DecodeError::Json { signal, reason })
+                }
+                (result, _) => result,
+            }
         });
         if result.is_err() {
-            self.shared.walker.counts = before;
+            (self.shared.walker.counts, self.shared.walker.redactions) = before;
         }
         result
     }

@@ -56,6 +56,10 @@ impl DecodeError {
     }
 
     pub(super) fn proto(signal: Signal, encoding: Encoding, data: &[u8], error: WireError) -> Self {
+        if encoding == Encoding::Json {
+            // The place is one in the protobuf that was made of the text.
+            return DecodeError::Json { signal, reason: error.kind.to_string() };
+        }
         let is_text =
             data.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
         let hint = if is_text && encoding != Encoding::Auto { "otlp_json" } else { "another signal or encoding" };

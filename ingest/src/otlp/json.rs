@@ -4,57 +4,70 @@
 //! The rules are those of the OTLP specification, "JSON Protobuf Encoding"
 //! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>). Beyond them this accepts, and counts,
 //! what files in the wild have: ids in base64, names of enumerations, names of fields in snake case, numbers
-//! as text and the other way round.
+//! as text and the other way round. A value that fits its field in no way is left out alone, and counted.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error, Expected, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 
 use super::Signal;
 use super::counts::DecodeCounts;
-use super::json_schema::{FieldType, Kind, LOGS, METRICS, MessageType, TRACES};
-
-const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-    .with_decode_allow_trailing_bits(true);
-const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+use super::json_repair::without_lone_surrogates;
+use super::json_scalars::{NO_ID, read_bytes, read_double, read_id};
+use super::json_schema::{ANY_VALUE, FieldType, Kind, LOGS, METRICS, MessageType, TRACES};
 
 /// What stands where something else is expected. Never the content: reasons are logged, stored and sent on, and
 /// what was refused has not been redacted.
-const A_STRING: Unexpected<'static> = Unexpected::Other("a string");
-const A_NUMBER: Unexpected<'static> = Unexpected::Other("a number");
-const A_BOOLEAN: Unexpected<'static> = Unexpected::Other("a boolean");
+const A_STRING: &str = "a string";
+const A_NUMBER: &str = "a number";
+const A_BOOLEAN: &str = "a boolean";
 
-/// The protobuf form of a message.
+/// Containers that may be open around a value. The reader itself gives a message up at 128.
+const MAX_OPEN: usize = 120;
+
+/// A message in protobuf.
+pub(super) struct Converted {
+    pub(super) proto: Vec<u8>,
+    /// What is wrong with the first value that was left out because it does not fit its field.
+    pub(super) misfit: Option<String>,
+}
+
+/// What is noted on the way.
+struct Notes {
+    counts: DecodeCounts,
+    misfit: Option<String>,
+}
+
+/// The protobuf form of a message. A value that cannot be read as the type of its field is left out and counted.
 ///
 /// # Errors
-/// When the text is no JSON or a value cannot be read as the type of its field.
-pub(super) fn to_proto(signal: Signal, text: &[u8], counts: &mut DecodeCounts) -> Result<Vec<u8>, serde_json::Error> {
+/// When the text is no JSON, or no object.
+pub(super) fn to_proto(signal: Signal, text: &[u8], counts: &mut DecodeCounts) -> Result<Converted, serde_json::Error> {
     let message = match signal {
         Signal::Spans => &TRACES,
         Signal::Logs => &LOGS,
         Signal::Metrics => &METRICS,
     };
+    let mut notes = Notes { counts: *counts, misfit: None };
+    let text = without_lone_surrogates(text, &mut notes.counts.json_lone_surrogates);
     let mut out = Vec::with_capacity(text.len() / 2);
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    MessageSeed { message, out: &mut out, counts }.deserialize(&mut deserializer)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(&text);
+    RequestSeed { message, out: &mut out, notes: &mut notes }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(out)
+    *counts = notes.counts;
+    Ok(Converted { proto: out, misfit: notes.misfit })
 }
 
-/// Writes the fields of a JSON object.
-struct MessageSeed<'s> {
+/// Writes the whole message.
+struct RequestSeed<'s> {
     message: &'static MessageType,
     out: &'s mut Vec<u8>,
-    counts: &'s mut DecodeCounts,
+    notes: &'s mut Notes,
 }
 
-impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
+impl<'de> DeserializeSeed<'de> for RequestSeed<'_> {
     type Value = ();
 
     // Not `deserialize_map`: the reader would show what stands there instead of an object.
@@ -63,7 +76,7 @@ impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for MessageSeed<'_> {
+impl<'de> Visitor<'de> for RequestSeed<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,44 +84,55 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        Err(E::invalid_type(A_BOOLEAN, &self))
+        Err(E::invalid_type(Unexpected::Other(A_BOOLEAN), &self))
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Err(E::invalid_type(A_NUMBER, &self))
+        Err(E::invalid_type(Unexpected::Other(A_NUMBER), &self))
     }
 
     fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Err(E::invalid_type(A_NUMBER, &self))
+        Err(E::invalid_type(Unexpected::Other(A_NUMBER), &self))
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Err(E::invalid_type(A_NUMBER, &self))
+        Err(E::invalid_type(Unexpected::Other(A_NUMBER), &self))
     }
 
     fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        Err(E::invalid_type(A_STRING, &self))
+        Err(E::invalid_type(Unexpected::Other(A_STRING), &self))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(field) = map.next_key_seed(KeySeed { message: self.message, counts: self.counts })? {
-            match field {
-                Some(field) => {
-                    map.next_value_seed(ValueSeed { field, is_element: false, out: self.out, counts: self.counts })?
-                }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        write_fields(self.message, 1, map, self.out, self.notes)
+    }
+}
+
+/// Writes the fields of a JSON object, which is the `open`th container around its values.
+fn write_fields<'de, A: MapAccess<'de>>(
+    message: &'static MessageType,
+    open: usize,
+    mut map: A,
+    out: &mut Vec<u8>,
+    notes: &mut Notes,
+) -> Result<(), A::Error> {
+    while let Some(field) = map.next_key_seed(KeySeed { message, notes: &mut *notes })? {
+        match field {
+            Some(field) => {
+                map.next_value_seed(ValueSeed { field, is_element: false, open, out: &mut *out, notes: &mut *notes })?;
+            }
+            None => {
+                map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Finds the field of a name; unknown ones must be ignored.
 struct KeySeed<'s> {
     message: &'static MessageType,
-    counts: &'s mut DecodeCounts,
+    notes: &'s mut Notes,
 }
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
@@ -133,7 +157,7 @@ impl Visitor<'_> for KeySeed<'_> {
             return Ok(field);
         }
         let field = find(&camel_case(name));
-        self.counts.json_snake_case += u64::from(field.is_some());
+        self.notes.counts.json_snake_case += u64::from(field.is_some());
         Ok(field)
     }
 }
@@ -153,19 +177,27 @@ fn camel_case(name: &str) -> String {
     camel
 }
 
-/// Writes the value of a field, tag included.
+/// Writes the value of a field, tag included, or leaves it out where it does not fit.
 struct ValueSeed<'s> {
     field: &'static FieldType,
     is_element: bool,
+    /// Objects and lists that are open around the value.
+    open: usize,
     out: &'s mut Vec<u8>,
-    counts: &'s mut DecodeCounts,
+    notes: &'s mut Notes,
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
+        if self.open < MAX_OPEN {
+            return deserializer.deserialize_any(self);
+        }
+        // What is ignored may be nested as deeply as it likes.
+        deserializer.deserialize_ignored_any(IgnoredAny)?;
+        self.leave_out("a value nested too deeply");
+        Ok(())
     }
 }
 
@@ -192,102 +224,88 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         if !self.field.is_repeated || self.is_element {
-            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            self.leave_out("a list");
+            return Ok(());
         }
-        let Self { field, out, counts, .. } = self;
+        let Self { field, open, out, notes, .. } = self;
+        let open = open + 1;
         while list
-            .next_element_seed(ValueSeed { field, is_element: true, out: &mut *out, counts: &mut *counts })?
+            .next_element_seed(ValueSeed { field, is_element: true, open, out: &mut *out, notes: &mut *notes })?
             .is_some()
         {}
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Kind::Message(message) = self.field.kind else {
-            return Err(A::Error::invalid_type(Unexpected::Map, &self));
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            self.leave_out("an object");
+            return Ok(());
         };
         push_tag(self.field.number, 2, self.out);
         let start = self.out.len();
-        MessageSeed { message, out: &mut *self.out, counts: self.counts }.visit_map(map)?;
+        write_fields(message, self.open + 1, map, self.out, self.notes)?;
         insert_length(start, self.out);
         Ok(())
     }
 
     fn visit_bool<E: Error>(self, flag: bool) -> Result<(), E> {
-        match self.field.kind {
-            Kind::Bool => {
-                self.push_varint(u64::from(flag));
-                Ok(())
-            }
-            _ => Err(E::invalid_type(A_BOOLEAN, &self)),
-        }
+        self.push_bool(flag);
+        Ok(())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.push_integer(i128::from(number))
+        self.push_integer(i128::from(number));
+        Ok(())
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.push_integer(i128::from(number))
+        self.push_integer(i128::from(number));
+        Ok(())
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        if matches!(self.field.kind, Kind::Double) {
-            self.push_double(number);
-            return Ok(());
-        }
-        // 2^63 as a double; beyond it a double no longer says which integer was meant.
-        if number.fract() == 0.0 && number.abs() <= 9_223_372_036_854_775_808.0 {
-            self.counts.json_other_types += 1;
-            return self.push_integer(number as i128);
-        }
-        Err(E::invalid_type(A_NUMBER, &self))
+        self.push_float(number);
+        Ok(())
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        match self.field.kind {
-            Kind::Text => self.push_bytes(text.as_bytes()),
-            Kind::Id => {
-                let id = read_id(text, self.counts);
-                self.push_bytes(&id);
-            }
-            Kind::Bytes => match BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)) {
-                Ok(bytes) => self.push_bytes(&bytes),
-                Err(_) => return Err(E::invalid_value(A_STRING, &self)),
-            },
-            Kind::Double => match read_double(text) {
-                Some((number, is_word)) => {
-                    self.counts.json_other_types += u64::from(!is_word);
-                    self.push_double(number);
-                }
-                None => return Err(E::invalid_value(A_STRING, &self)),
-            },
-            Kind::Bool => match text {
-                "true" | "false" => {
-                    self.counts.json_other_types += 1;
-                    self.push_varint(u64::from(text == "true"));
-                }
-                _ => return Err(E::invalid_value(A_STRING, &self)),
-            },
-            Kind::Enum(names) => match names.iter().position(|name| *name == text) {
-                Some(number) => {
-                    self.counts.json_enum_names += 1;
-                    self.push_varint(number as u64);
-                }
-                None => return self.push_integer_text(text),
-            },
-            Kind::Message(_) => return Err(E::invalid_type(A_STRING, &self)),
-            Kind::Int64 | Kind::Uint64 | Kind::Fixed64 | Kind::Sfixed64 => return self.push_integer_text(text),
-            Kind::Uint32 | Kind::Sint32 | Kind::Fixed32 => {
-                self.counts.json_other_types += 1;
-                return self.push_integer_text(text);
-            }
-        }
+        self.push_text(text);
         Ok(())
     }
 }
 
 impl ValueSeed<'_> {
+    /// A value that does not fit costs its field and not the message. An id is written all the same, as one that is
+    /// not valid: its record must not look as if it had none.
+    fn leave_out(self, what: &str) {
+        if matches!(self.field.kind, Kind::Id) {
+            self.push_bytes(&NO_ID);
+            return;
+        }
+        if self.notes.misfit.is_none() {
+            let expected: &dyn Expected = &self;
+            let reason = format!("invalid type: {what}, expected {expected}");
+            self.notes.misfit = Some(reason);
+        }
+        self.notes.counts.json_misfits += 1;
+    }
+
+    /// A scalar in the place of an `AnyValue`: what it should be is clear.
+    fn push_any_value(self, member: &str, push: impl FnOnce(ValueSeed<'_>)) {
+        let Some(field) = ANY_VALUE.fields.iter().find(|field| field.json == member) else { return };
+        self.notes.counts.json_other_types += 1;
+        push_tag(self.field.number, 2, self.out);
+        let start = self.out.len();
+        push(ValueSeed { field, is_element: false, open: self.open, out: &mut *self.out, notes: &mut *self.notes });
+        insert_length(start, self.out);
+    }
+
+    fn is_any_value(&self) -> bool {
+        matches!(self.field.kind, Kind::Message(message) if message.name == ANY_VALUE.name)
+    }
+
     fn is_left_out(&self, is_default: bool) -> bool {
         is_default && !self.field.is_explicit
     }
@@ -314,94 +332,143 @@ impl ValueSeed<'_> {
         }
     }
 
+    fn push_fixed32(self, bits: u32) {
+        if !self.is_left_out(bits == 0) {
+            push_tag(self.field.number, 5, self.out);
+            self.out.extend_from_slice(&bits.to_le_bytes());
+        }
+    }
+
     fn push_double(self, number: f64) {
         self.push_fixed64(number.to_bits());
     }
 
-    fn push_integer_text<E: Error>(self, text: &str) -> Result<(), E> {
-        match text.trim().parse::<i128>() {
-            Ok(number) => self.push_integer(number),
-            Err(_) => match text.trim().parse::<f64>() {
-                Ok(number) => self.visit_f64(number),
-                Err(_) => Err(E::invalid_value(A_STRING, &self)),
-            },
+    /// The text of a value that is no string.
+    fn push_shown(self, text: &str) {
+        self.notes.counts.json_other_types += 1;
+        self.push_bytes(text.as_bytes());
+    }
+
+    fn push_bool(self, flag: bool) {
+        match self.field.kind {
+            Kind::Bool => self.push_varint(u64::from(flag)),
+            Kind::Text => self.push_shown(if flag { "true" } else { "false" }),
+            Kind::Message(_) if self.is_any_value() => self.push_any_value("boolValue", |seed| seed.push_bool(flag)),
+            _ => self.leave_out(A_BOOLEAN),
         }
     }
 
-    fn push_integer<E: Error>(self, number: i128) -> Result<(), E> {
-        let misfit = |seed: Self| Err(E::custom(format_args!("a number out of range for {}", seed.field.json)));
+    fn push_float(self, number: f64) {
+        match self.field.kind {
+            Kind::Double => self.push_double(number),
+            Kind::Text => self.push_shown(&format!("{number:?}")),
+            Kind::Message(_) if self.is_any_value() => {
+                self.push_any_value("doubleValue", |seed| seed.push_double(number));
+            }
+            // 2^63 as a double; beyond it a double no longer says which integer was meant.
+            _ if number.fract() == 0.0 && number.abs() <= 9_223_372_036_854_775_808.0 => {
+                self.notes.counts.json_other_types += 1;
+                self.push_integer(number as i128);
+            }
+            _ => self.leave_out("a number that is no integer or too large"),
+        }
+    }
+
+    fn push_text(self, text: &str) {
+        match self.field.kind {
+            Kind::Text => self.push_bytes(text.as_bytes()),
+            Kind::Id => {
+                let id = read_id(text, &mut self.notes.counts);
+                self.push_bytes(&id);
+            }
+            Kind::Bytes => match read_bytes(text) {
+                Some(bytes) => self.push_bytes(&bytes),
+                None => self.leave_out(A_STRING),
+            },
+            Kind::Double => match read_double(text) {
+                Some((number, is_word)) => {
+                    self.notes.counts.json_other_types += u64::from(!is_word);
+                    self.push_double(number);
+                }
+                None => self.leave_out(A_STRING),
+            },
+            Kind::Bool => match text {
+                "true" | "false" => {
+                    self.notes.counts.json_other_types += 1;
+                    self.push_varint(u64::from(text == "true"));
+                }
+                _ => self.leave_out(A_STRING),
+            },
+            Kind::Enum(names) => match names.iter().position(|name| *name == text) {
+                Some(number) => {
+                    self.notes.counts.json_enum_names += 1;
+                    self.push_varint(number as u64);
+                }
+                None => self.push_integer_text(text),
+            },
+            Kind::Message(_) if self.is_any_value() => self.push_any_value("stringValue", |seed| seed.push_text(text)),
+            Kind::Message(_) => self.leave_out(A_STRING),
+            Kind::Int64 | Kind::Uint64 | Kind::Fixed64 | Kind::Sfixed64 => self.push_integer_text(text),
+            Kind::Uint32 | Kind::Sint32 | Kind::Fixed32 => {
+                self.notes.counts.json_other_types += 1;
+                self.push_integer_text(text);
+            }
+        }
+    }
+
+    fn push_integer_text(self, text: &str) {
+        let text = text.trim();
+        match (text.parse::<i128>(), text.parse::<f64>()) {
+            (Ok(number), _) => self.push_integer(number),
+            (Err(_), Ok(number)) => self.push_float(number),
+            _ => self.leave_out(A_STRING),
+        }
+    }
+
+    fn push_integer(self, number: i128) {
+        const TOO_LARGE: &str = "a number out of range";
         match self.field.kind {
             Kind::Double => self.push_double(number as f64),
+            Kind::Text => self.push_shown(&number.to_string()),
             Kind::Int64 => match i64::try_from(number) {
                 Ok(number) => self.push_varint(number as u64),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Sfixed64 => match i64::try_from(number) {
                 Ok(number) => self.push_fixed64(number as u64),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Uint64 => match u64::try_from(number) {
                 Ok(number) => self.push_varint(number),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             // Some exporters write a negative number for a time that they do not know.
-            Kind::Fixed64 if number < 0 => self.counts.json_other_types += 1,
+            Kind::Fixed64 if number < 0 => self.notes.counts.json_other_types += 1,
             Kind::Fixed64 => match u64::try_from(number) {
                 Ok(number) => self.push_fixed64(number),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Enum(_) => match i32::try_from(number) {
                 Ok(number) => self.push_varint(i64::from(number) as u64),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Sint32 => match i32::try_from(number) {
                 Ok(number) => self.push_varint(u64::from(((number << 1) ^ (number >> 31)) as u32)),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Uint32 => match u32::try_from(number) {
                 Ok(number) => self.push_varint(u64::from(number)),
-                Err(_) => return misfit(self),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
             Kind::Fixed32 => match u32::try_from(number) {
-                Ok(0) if !self.field.is_explicit => {}
-                Ok(number) => {
-                    push_tag(self.field.number, 5, self.out);
-                    self.out.extend_from_slice(&number.to_le_bytes());
-                }
-                Err(_) => return misfit(self),
+                Ok(number) => self.push_fixed32(number),
+                Err(_) => self.leave_out(TOO_LARGE),
             },
-            Kind::Text | Kind::Id | Kind::Bytes | Kind::Bool | Kind::Message(_) => {
-                return Err(E::invalid_type(A_NUMBER, &self));
+            Kind::Message(_) if self.is_any_value() => {
+                self.push_any_value("intValue", |seed| seed.push_integer(number));
             }
+            Kind::Id | Kind::Bytes | Kind::Bool | Kind::Message(_) => self.leave_out(A_NUMBER),
         }
-        Ok(())
-    }
-}
-
-/// Hex by the rule, else base64. What is neither becomes a byte that no id has: the record is then dropped or
-/// its reference left out, and counted, by the decoder.
-fn read_id<'t>(text: &'t str, counts: &mut DecodeCounts) -> Cow<'t, [u8]> {
-    let hex = hex::decode(text).ok();
-    if let Some(bytes) = hex.as_ref().filter(|bytes| matches!(bytes.len(), 0 | 8 | 16)) {
-        return Cow::Owned(bytes.clone());
-    }
-    let base64 = BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).ok();
-    match base64.filter(|bytes| matches!(bytes.len(), 8 | 16)) {
-        Some(bytes) => {
-            counts.json_base64_ids += 1;
-            Cow::Owned(bytes)
-        }
-        None => Cow::Owned(hex.unwrap_or_else(|| vec![0])),
-    }
-}
-
-/// A double and whether it is one of the three words that stand for what JSON has no number for.
-fn read_double(text: &str) -> Option<(f64, bool)> {
-    match text {
-        "NaN" => Some((f64::NAN, true)),
-        "Infinity" => Some((f64::INFINITY, true)),
-        "-Infinity" => Some((f64::NEG_INFINITY, true)),
-        _ => text.trim().parse().ok().map(|number| (number, false)),
     }
 }
 

@@ -19,6 +19,8 @@ pub mod encode;
 mod envelope;
 mod error;
 mod json;
+mod json_repair;
+mod json_scalars;
 mod json_schema;
 mod keys;
 mod logs;

@@ -57,24 +57,73 @@ fn a_bad_id_drops_one_span() {
     assert_eq!(counts.invalid_trace_id, 1);
 }
 
-/// What is not clear is an error that names the field and the place.
+/// A value that fits its field in no way costs the field alone: the rest of its span and of the message is taken.
+/// Where it is all that there was, the message is refused with a reason that names the field.
 #[test]
-fn unclear_values_are_errors() {
+fn a_misfit_costs_its_field() {
+    let ids = r#""traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174""#;
     let cases = [
-        (r#"{"name":{}}"#, "name"),
-        (r#"{"kind":"SIDEWAYS"}"#, "kind"),
-        (r#"{"startTimeUnixNano":1.5}"#, "startTimeUnixNano"),
-        (r#"{"flags":4294967296}"#, "flags"),
-        (r#"{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}"#, "bytesValue"),
-        (r#"{"attributes":7}"#, "attributes"),
+        (r#""name":{"a":[1]}"#, "name"),
+        (r#""name":[1]"#, "name"),
+        (r#""kind":"SIDEWAYS""#, "kind"),
+        (r#""startTimeUnixNano":1.5"#, "startTimeUnixNano"),
+        (r#""flags":4294967296"#, "flags"),
+        (r#""attributes":[{"key":"k","value":{"bytesValue":"*"}}]"#, "bytesValue"),
+        (r#""attributes":[{"key":"k","value":{"intValue":"12.5"}}]"#, "intValue"),
+        (r#""attributes":7"#, "attributes"),
+        (r#""attributes":["x"]"#, "attributes"),
     ];
-    for (span, field) in cases {
-        let error = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, wrap(span).as_bytes()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(field) && text.contains("column"), "{text}");
+    for (misfit, field) in cases {
+        let (batch, counts) = spans(&wrap(&format!(r#"{{{misfit},{ids},"traceState":"kept"}},{{{ids}}}"#)));
+        assert_eq!(batch.num_rows(), 2, "{misfit}");
+        assert_eq!(cell(&batch, "trace_state", 0).as_deref(), Some("kept"), "{misfit}");
+        assert_eq!(counts.iter().collect::<Vec<_>>(), [("json_misfits", 1)], "{misfit}");
+        let alone = wrap(&format!("{{{misfit}}}"));
+        let error = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, alone.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(field), "{error}");
     }
+    let whole = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, br#"{"resourceSpans":7}"#).unwrap_err();
+    assert!(whole.to_string().contains("resourceSpans"), "{whole}");
     let trailing = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, b"{} {}").unwrap_err();
     assert!(trailing.to_string().contains("trailing"), "{trailing}");
+}
+
+/// What is meant by a scalar of another type is clear where a text or any value is expected; half a surrogate pair
+/// costs one character.
+#[test]
+fn scalars_are_taken_as_text_or_any_value() {
+    let (batch, counts) = spans(&wrap(
+        r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"cut \ud83d",
+            "attributes":[{"key":"a","value":{"stringValue":5}},{"key":"b","value":"text"},{"key":"c","value":7},
+                          {"key":"d","value":true},{"key":"e","value":2.5},{"key":"f","value":{"stringValue":false}}]}"#,
+    ));
+    assert_eq!(cell(&batch, "name", 0).as_deref(), Some("cut \u{fffd}"));
+    let values: Vec<_> = entries(&batch, "attributes", 0).into_iter().filter_map(|(_, value)| value).collect();
+    assert_eq!(values, ["5", "text", "7", "true", "2.5", "false"]);
+    assert_eq!(entry(&batch, "attributes_types", "c").as_deref(), Some("int"));
+    assert_eq!(counts.iter().collect::<Vec<_>>(), [("json_other_types", 6), ("json_lone_surrogates", 1)]);
+}
+
+/// An id that is no string drops its span and no other.
+#[test]
+fn an_id_of_another_type_drops_one_span() {
+    let good = r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}"#;
+    let bad = r#"{"traceId":7,"spanId":"eee19b7ec3c1b174"}"#;
+    let (batch, counts) = spans(&wrap(&format!("{bad},{good}")));
+    assert_eq!((batch.num_rows(), counts.invalid_trace_id, counts.json_misfits), (1, 1, 0));
+}
+
+/// Values nested more deeply than a reader of JSON follows cost themselves, in known and in unknown fields.
+#[test]
+fn deep_nesting_costs_no_message() {
+    let ids = r#""traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174""#;
+    let list = |inner: String, _| format!(r#"{{"kvlistValue":{{"values":[{{"key":"k","value":{inner}}}]}}}}"#);
+    let value = (0..200).fold(r#"{"intValue":1}"#.to_owned(), list);
+    let unknown = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let deep = format!(r#"{{{ids},"attributes":[{{"key":"deep","value":{value}}}],"unknown":{unknown}}}"#);
+    let (batch, counts) = spans(&wrap(&format!("{deep},{{{ids}}}")));
+    assert_eq!(batch.num_rows(), 2);
+    assert_eq!(counts.iter().collect::<Vec<_>>(), [("json_misfits", 1)]);
 }
 
 /// The reason of a refusal is logged, stored and sent on, so it shows nothing of the message: neither texts nor
