@@ -57,3 +57,10 @@ counts! {
     /// Halves of surrogate pairs that stand alone in JSON; each became U+FFFD.
     json_lone_surrogates,
 }
+
+impl DecodeCounts {
+    /// Records dropped for their ids.
+    pub(super) fn invalid_ids(&self) -> u64 {
+        self.invalid_trace_id + self.invalid_span_id
+    }
+}

@@ -130,13 +130,15 @@ impl OtlpDecoder {
         let before = (self.shared.walker.counts, self.shared.walker.redactions);
         let rows = self.rows();
         let converted = to_proto(signal, message.value, &mut self.shared.walker.counts)
-            .map_err(|error| DecodeError::Json { signal, reason: error.to_string() });
+            .map_err(|error| DecodeError::json(signal, &error));
         let result = converted.and_then(|Converted { proto, misfit }| {
             let result = self.decode_proto(signal, Encoding::Json, Message { value: &proto, ..message });
             match (result, misfit) {
                 // Where nothing is left of a message it is most likely another one.
-                (Ok(()) | Err(DecodeError::Json { .. }), Some(reason)) if self.rows() == rows => {
-                    Err(DecodeError::Json { signal, reason })
+                (Ok(()) | Err(DecodeError::Json { .. } | DecodeError::Foreign { .. }), Some(reason))
+                    if self.rows() == rows =>
+                {
+                    Err(DecodeError::misfit(signal, reason))
                 }
                 (result, _) => result,
             }
@@ -168,6 +170,7 @@ impl OtlpDecoder {
         let result = result.map_err(|stop| match stop {
             Stop::Wire(error) => DecodeError::proto(signal, encoding, message.value, error),
             Stop::TooManyRecords => DecodeError::TooManyRecords { limit: self.max_records },
+            Stop::Foreign(reason) => DecodeError::Foreign { signal, reason },
         });
         // Offsets are 32 bits wide. Only who never cuts a batch gets here.
         let bytes = self.bytes();

@@ -57,6 +57,8 @@ pub(super) trait Rows {
 pub(super) enum Stop {
     Wire(WireError),
     TooManyRecords,
+    /// The message is likely another one: what is missing.
+    Foreign(&'static str),
 }
 
 impl From<WireError> for Stop {
@@ -95,7 +97,8 @@ impl Reading {
 ///
 /// A record stands behind what it belongs to in the schema, but not always on the wire: so resource, scope
 /// and schema URL are looked for first. A bad record is dropped alone; if the message has no good one, it is most
-/// likely no such message at all, and the first error is that of the message.
+/// likely no such message at all, and the first error is that of the message. Messages of another kind may also be
+/// read without an error: their fields are unknown or take the places of ids.
 pub(super) fn read_message<R: Rows>(
     rows: &mut R,
     shared: &mut Shared,
@@ -105,13 +108,15 @@ pub(super) fn read_message<R: Rows>(
     mut reading: Reading,
 ) -> Result<(), Stop> {
     let data = place.data;
-    let first_row = rows.rows();
+    let (first_row, invalid_ids) = (rows.rows(), shared.walker.counts.invalid_ids());
+    let mut has_group = false;
     rows.begin(origin);
     let mut message = Reader::new(data);
     while let Some(field) = message.next()? {
         if field.number != 1 {
             continue;
         }
+        has_group = true;
         let group = field.bytes()?;
         let (resource, url) = head(data, group)?;
         let resource = shared.resources.intern(&mut shared.walker, place, resource, url)?;
@@ -144,9 +149,16 @@ pub(super) fn read_message<R: Rows>(
             }
         }
     }
+    if rows.rows() > first_row {
+        return Ok(());
+    }
     match reading.first_error {
-        Some(error) if rows.rows() == first_row => Err(Stop::Wire(error)),
-        _ => Ok(()),
+        Some(error) => Err(Stop::Wire(error)),
+        None if shared.walker.counts.invalid_ids() > invalid_ids => {
+            Err(Stop::Foreign("no record has a valid trace id and a valid span id"))
+        }
+        None if !has_group && !data.is_empty() => Err(Stop::Foreign("it has fields, but none that such a message has")),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,9 @@ use arrow::error::ArrowError;
 use super::wire::WireError;
 use super::{Encoding, Signal};
 
+/// What a message may be that is none of those expected.
+const OTHER: &str = "another signal or encoding";
+
 /// A message that cannot be decoded. It has left no rows.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -19,12 +22,22 @@ pub enum DecodeError {
         hint: &'static str,
     },
     /// The text is no JSON, or no OTLP/JSON of that message.
-    #[error("not an {} in otlp_json: {reason}; does the topic hold otlp_proto?", signal.request())]
+    #[error("not an {} in otlp_json: {reason}; does the topic hold {hint}?", signal.request())]
     Json {
         /// What was expected.
         signal: Signal,
         /// What is wrong and where.
         reason: String,
+        /// What else it may be.
+        hint: &'static str,
+    },
+    /// The bytes can be read, but say nothing as that message.
+    #[error("not an {}: {reason}; does the topic hold another signal or encoding?", signal.request())]
+    Foreign {
+        /// What was expected.
+        signal: Signal,
+        /// What is missing.
+        reason: &'static str,
     },
     /// The message is larger than any that is taken.
     #[error("the message has {bytes} bytes; at most {limit} are taken: lower the sender's batch size")]
@@ -49,7 +62,7 @@ impl DecodeError {
     /// The class in one word, for counters and the reason of a dead letter.
     pub fn reason(&self) -> &'static str {
         match self {
-            DecodeError::Proto { .. } | DecodeError::Json { .. } => "decode",
+            DecodeError::Proto { .. } | DecodeError::Json { .. } | DecodeError::Foreign { .. } => "decode",
             DecodeError::TooLarge { .. } | DecodeError::TooManyRecords { .. } => "too_large",
             DecodeError::Batch(_) => "defect",
         }
@@ -58,11 +71,21 @@ impl DecodeError {
     pub(super) fn proto(signal: Signal, encoding: Encoding, data: &[u8], error: WireError) -> Self {
         if encoding == Encoding::Json {
             // The place is one in the protobuf that was made of the text.
-            return DecodeError::Json { signal, reason: error.kind.to_string() };
+            return Self::misfit(signal, error.kind.to_string());
         }
         let is_text =
             data.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| matches!(byte, b'{' | b'['));
-        let hint = if is_text && encoding != Encoding::Auto { "otlp_json" } else { "another signal or encoding" };
+        let hint = if is_text && encoding != Encoding::Auto { "otlp_json" } else { OTHER };
         DecodeError::Proto { signal, error, hint }
+    }
+
+    pub(super) fn json(signal: Signal, error: &serde_json::Error) -> Self {
+        let hint = if error.is_data() { OTHER } else { "otlp_proto" };
+        DecodeError::Json { signal, reason: error.to_string(), hint }
+    }
+
+    /// JSON that is good but does not fit the message.
+    pub(super) fn misfit(signal: Signal, reason: String) -> Self {
+        DecodeError::Json { signal, reason, hint: OTHER }
     }
 }

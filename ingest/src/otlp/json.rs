@@ -103,8 +103,64 @@ impl<'de> Visitor<'de> for RequestSeed<'_> {
         Err(E::invalid_type(Unexpected::Other(A_STRING), &self))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        write_fields(self.message, 1, map, self.out, self.notes)
+    /// An object that has members, but not the one that it must have, is another message: its members would all be
+    /// ignored, and nothing would say so.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { message, out, notes } = self;
+        let (mut is_empty, mut is_known, mut foreign) = (true, false, None);
+        while let Some((field, request)) = map.next_key_seed(RequestKeySeed { message, notes: &mut *notes })? {
+            is_empty = false;
+            match field {
+                Some(field) => {
+                    is_known = true;
+                    let (out, notes) = (&mut *out, &mut *notes);
+                    map.next_value_seed(ValueSeed { field, is_element: false, open: 1, out, notes })?;
+                }
+                None => {
+                    foreign = foreign.or(request);
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if is_empty || is_known {
+            return Ok(());
+        }
+        let expected = message.fields.first().map_or("", |field| field.json);
+        Err(match foreign {
+            Some(request) => A::Error::custom(format_args!("it has {request:?}, expected {expected:?}")),
+            None => A::Error::custom(format_args!("it has no {expected:?}")),
+        })
+    }
+}
+
+/// What the messages of all signals hold.
+const REQUESTS: [&str; 4] = ["resourceSpans", "resourceLogs", "resourceMetrics", "resourceProfiles"];
+
+/// Finds the field of a name, or that it is one of [`REQUESTS`].
+struct RequestKeySeed<'s> {
+    message: &'static MessageType,
+    notes: &'s mut Notes,
+}
+
+impl<'de> DeserializeSeed<'de> for RequestKeySeed<'_> {
+    type Value = (Option<&'static FieldType>, Option<&'static str>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for RequestKeySeed<'_> {
+    type Value = (Option<&'static FieldType>, Option<&'static str>);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the name of a field")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        let field = KeySeed { message: self.message, notes: self.notes }.visit_str(name)?;
+        let camel = camel_case(name);
+        Ok((field, REQUESTS.into_iter().find(|request| *request == camel)))
     }
 }
 

@@ -88,6 +88,28 @@ fn a_misfit_costs_its_field() {
     assert!(trailing.to_string().contains("trailing"), "{trailing}");
 }
 
+/// JSON of another kind is refused with what is missing, and with what is there where OTLP names it; other names
+/// may be personal and are not shown. An empty object is an empty message.
+#[test]
+fn json_of_another_kind_is_refused() {
+    let refused = |text: &str| {
+        decode_with(Policy::Standard, Signal::Spans, Encoding::Json, text.as_bytes()).unwrap_err().to_string()
+    };
+    for text in [r#"{"resourceLogs":[]}"#, r#"{"resource_logs":[]}"#] {
+        let error = refused(text);
+        assert!(error.contains("resourceLogs") && error.contains("resourceSpans"), "{error}");
+        assert!(error.ends_with("does the topic hold another signal or encoding?"), "{error}");
+    }
+    for text in [r#"{"msg":"x"}"#, r#"{"alice@example.com":1}"#, r#"{"data":[{"traceID":"a","spans":[]}]}"#, "[{}]"] {
+        let error = refused(text);
+        assert!(!error.contains("alice") && !error.contains("msg"), "{error}");
+    }
+    for text in ["{}", r#"{"resourceSpans":[]}"#, r#"{"resourceSpans":[{}],"more":1}"#] {
+        let batches = decode_with(Policy::Standard, Signal::Spans, Encoding::Json, text.as_bytes()).unwrap();
+        assert!(batches.spans.is_none());
+    }
+}
+
 /// What is meant by a scalar of another type is clear where a text or any value is expected; half a surrogate pair
 /// costs one character.
 #[test]

@@ -272,6 +272,22 @@ fn errors_say_what_to_look_at() {
     assert!(json.to_string().ends_with("does the topic hold otlp_proto?"), "{json}");
 }
 
+/// Messages of another kind that can be read all the same are refused and say so: metrics and unknown fields on a
+/// topic of spans, spans none of which has valid ids. An empty message, and one without records, is none of these.
+#[test]
+fn messages_of_another_kind_are_refused() {
+    let spans = |value: &[u8]| decode_with(Policy::Standard, Signal::Spans, Encoding::Proto, value);
+    let metrics = spans(include_bytes!("../testdata/metrics.binpb")).unwrap_err();
+    assert_eq!(metrics.reason(), "decode");
+    assert!(spans(&[0x12, 0x01, b'x']).unwrap_err().to_string().contains("another signal"));
+    let no_ids = request(Vec::new(), vec![Span { trace_id: Vec::new(), ..span(Vec::new()) }]).encode_to_vec();
+    let error = spans(&no_ids).unwrap_err();
+    assert!(error.to_string().contains("valid trace id"), "{error}");
+    for empty in [Vec::new(), request(Vec::new(), Vec::new()).encode_to_vec()] {
+        assert!(spans(&empty).unwrap().spans.is_none());
+    }
+}
+
 /// Values nested beyond what any reader takes are refused, not followed.
 #[test]
 fn deep_nesting_is_refused() {
