@@ -81,7 +81,12 @@ impl Worker {
     }
 
     async fn assign(&mut self, sources: Vec<SourcePartition>) -> Result<(), Error> {
-        let known = self.pipeline.assign(&sources).await?;
+        let source = &self.source;
+        let feeds_traces = |partition: &SourcePartition| {
+            let signal = source.kind(&partition.topic).map(|kind| kind.signal);
+            matches!(signal, Some(Signal::Spans | Signal::Logs))
+        };
+        let known = self.pipeline.assign(&sources, feeds_traces).await?;
         let fresh: Vec<SourcePartition> =
             known.iter().filter(|(_, next)| next.is_none()).map(|(source, _)| source.clone()).collect();
         let initial = self.source.initial_offsets(&fresh).map_err(tracerag_ingest::IngestError::from)?;
@@ -179,7 +184,6 @@ impl Worker {
     }
 
     fn at_end(&mut self, source: &SourcePartition) -> Result<(), Error> {
-        self.pipeline.at_end(source, now())?;
         if self.changes_behind.remove(source) && self.changes_behind.is_empty() {
             tracing::info!("all changes of flags and deployments are read, telemetry goes on");
             return self.hold_telemetry();
@@ -187,14 +191,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Partitions that stand at their end have the worker's clock as their time, poll after poll.
+    /// Partitions that stand at their end have as their time that at which they were last seen to be there, poll
+    /// after poll: what came into the queue since, of a partition that is held back or not, may be older than the
+    /// clock.
     fn keep_time(&mut self) -> Result<(), Error> {
-        let clock = now();
-        self.pipeline.tick(clock);
-        let at_end: Vec<SourcePartition> =
-            self.source.reading().filter(|(_, at_end)| *at_end).map(|(source, _)| source.clone()).collect();
-        for source in at_end {
-            self.pipeline.at_end(&source, clock)?;
+        self.pipeline.tick(now());
+        for (source, at_end) in self.source.reading() {
+            if let Some(seen) = at_end {
+                self.pipeline.at_end(source, seen)?;
+            }
         }
         Ok(())
     }

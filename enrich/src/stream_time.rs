@@ -1,15 +1,20 @@
 //! Stream time: how far a group of partitions has come.
 //!
 //! A source's own time is the greatest record time that was read of it. A group's time is the least
-//! over its sources that count, and never goes back. A source does not count while it is idle, that is
-//! without data for `idle_partition` and not paused; one that stands at its high watermark counts with
+//! over its sources that count, and never goes back. Only sources of spans and logs count: nothing else
+//! belongs to a trace. A source does not count while it is idle, that is without data for
+//! `idle_partition` and not paused; one that stands at its high watermark counts with
 //! the worker's clock, for what comes next is not older. So the last traces of a quiet topic close, and
 //! a quiet topic holds up no other.
 
 use rustc_hash::FxHashMap;
 use tracerag_schemas::SourcePartition;
+use tracerag_schemas::time::SECOND;
 
 use crate::window::resume::Suppression;
+
+/// The worker's clock is looked at more often than that while it reads.
+const LONGEST_STEP: i64 = SECOND;
 
 /// One assigned partition.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub(crate) struct Source {
     pub id: SourcePartition,
     pub group: u32,
     pub assigned: bool,
+    /// Whether traces wait for it: it brings spans or logs.
+    counts: bool,
     /// Offset that is read next.
     pub next_offset: i64,
     pub suppression: Suppression,
@@ -41,6 +48,8 @@ pub(crate) struct Clock {
     groups: Vec<Group>,
     idle_partition: i64,
     keyed: bool,
+    /// The worker's clock at the last tick.
+    ticked: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -51,11 +60,19 @@ struct Group {
 
 impl Clock {
     pub(crate) fn new(idle_partition: i64, keyed: bool) -> Self {
-        Self { sources: vec![], index: FxHashMap::default(), groups: vec![], idle_partition, keyed }
+        Self { sources: vec![], index: FxHashMap::default(), groups: vec![], idle_partition, keyed, ticked: None }
     }
 
     /// Takes a partition, anew if it was there before. Its number stays the same.
-    pub(crate) fn assign(&mut self, id: &SourcePartition, seek: i64, time: Option<i64>, suppression: Suppression) {
+    /// `counts`: whether its time holds that of its group.
+    pub(crate) fn assign(
+        &mut self,
+        id: &SourcePartition,
+        seek: i64,
+        time: Option<i64>,
+        counts: bool,
+        suppression: Suppression,
+    ) {
         let partition = if self.keyed { id.partition } else { 0 };
         let group = self.groups.iter().position(|group| group.partition == partition).unwrap_or_else(|| {
             self.groups.push(Group { partition, time: None });
@@ -65,6 +82,7 @@ impl Clock {
             id: id.clone(),
             group: group as u32,
             assigned: true,
+            counts,
             next_offset: seek,
             suppression,
             time,
@@ -143,8 +161,16 @@ impl Clock {
         self.move_group(group);
     }
 
-    /// Finds idle partitions by the worker's clock.
+    /// Finds idle partitions by the worker's clock. While the worker itself stood still, in a slow commit or with
+    /// its machine, no partition could bring anything: that time counts for none.
     pub(crate) fn tick(&mut self, wall_clock: i64) {
+        let gap = self.ticked.map_or(0, |ticked| wall_clock.saturating_sub(ticked));
+        self.ticked = Some(wall_clock);
+        if gap > LONGEST_STEP {
+            for last in self.sources.iter_mut().filter_map(|source| source.last_data.as_mut()) {
+                *last = last.saturating_add(gap);
+            }
+        }
         for source in &mut self.sources {
             if std::mem::take(&mut source.fresh) || source.paused || source.last_data.is_none() {
                 source.last_data = Some(wall_clock);
@@ -161,7 +187,7 @@ impl Clock {
         let counting = self
             .sources
             .iter()
-            .filter(|source| source.group == group && source.assigned && !source.finished)
+            .filter(|source| source.group == group && source.assigned && source.counts && !source.finished)
             // At its high watermark a source counts even if it is idle: with the clock.
             .filter(|source| source.caught_up.is_some() || !source.idle);
         let mut least: Option<i64> = None;
@@ -210,7 +236,7 @@ mod tests {
     fn clock(keyed: bool, ids: &[(&str, i32)]) -> Clock {
         let mut clock = Clock::new(5, keyed);
         for (topic, partition) in ids {
-            clock.assign(&SourcePartition::new("c", *topic, *partition), 0, None, Suppression::default());
+            clock.assign(&SourcePartition::new("c", *topic, *partition), 0, None, true, Suppression::default());
         }
         clock
     }
@@ -261,6 +287,44 @@ mod tests {
         clock.advance(1, 50, 1);
         clock.advance(0, 200, 4);
         assert_eq!(clock.time(0), Some(102));
+    }
+
+    /// A step of the worker that takes longer than the wait makes no partition idle; silence before and after it
+    /// still adds up.
+    #[test]
+    fn a_worker_that_stood_still_finds_nothing_idle() {
+        let mut clock = Clock::new(5 * SECOND, false);
+        for partition in 0..2 {
+            clock.assign(&SourcePartition::new("c", "s", partition), 0, None, true, Suppression::default());
+        }
+        clock.advance(1, 40, 1);
+        let step = |clock: &mut Clock, second: i64| {
+            clock.advance(0, 100 + second, 1);
+            clock.tick(second * SECOND);
+        };
+        (0..=3).for_each(|second| step(&mut clock, second));
+        step(&mut clock, 60);
+        assert_eq!(clock.time(0), Some(40));
+        step(&mut clock, 61);
+        assert_eq!(clock.time(0), Some(40));
+        step(&mut clock, 62);
+        assert_eq!(clock.time(0), Some(162));
+    }
+
+    /// A source that brings neither spans nor logs holds nobody up and has its own time nevertheless.
+    #[test]
+    fn other_signals_hold_up_no_trace() {
+        let mut clock = Clock::new(5, false);
+        let sources = [("s", true), ("metrics", false), ("flags", false)];
+        for (topic, counts) in sources {
+            clock.assign(&SourcePartition::new("c", topic, 0), 0, None, counts, Suppression::default());
+        }
+        clock.advance(1, 50, 1);
+        assert_eq!((clock.time(0), clock.arrival(1)), (None, Some(50)));
+        clock.advance(0, 100, 1);
+        assert_eq!((clock.time(0), clock.least()), (Some(100), Some(100)));
+        clock.at_high_watermark(2, 70);
+        assert_eq!(clock.least_of_sources(), Some(50), "for seals every source counts");
     }
 
     /// When every source stands at its high watermark the clock moves time, also past idle sources.

@@ -1,5 +1,6 @@
 //! `tracerag replay`: the same stages without a broker, from files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -31,7 +32,10 @@ pub(crate) async fn run(mut context: Context, args: ReplayArgs) -> Result<(), Er
     let mut replay = Replay::open(&args.files).map_err(tracerag_ingest::IngestError::from)?;
     let mut pipeline = Pipeline::open(config, "replay").await?;
     let sources: Vec<SourcePartition> = replay.files().iter().map(|file| file.source.clone()).collect();
-    for (source, next) in pipeline.assign(&sources).await? {
+    // Files may mix the signals of OTLP.
+    let feeding: BTreeSet<SourcePartition> =
+        replay.files().iter().filter(|file| file.signal.is_otlp()).map(|file| file.source.clone()).collect();
+    for (source, next) in pipeline.assign(&sources, |source| feeding.contains(source)).await? {
         replay.skip_before(&source, next.unwrap_or(0)).map_err(tracerag_ingest::IngestError::from)?;
     }
     let bar = progress_bar(replay.total_bytes());

@@ -139,13 +139,14 @@ impl Pipeline {
     }
 
     /// Claims partitions in the lake, loads what it knows of them, and says where each goes on; `None`: it was never
-    /// read.
+    /// read. `feeds_traces` tells of which spans or logs come: only these move the time of the traces.
     ///
     /// # Errors
     /// When the claim cannot be recorded, or the lake not be read.
     pub(crate) async fn assign(
         &mut self,
         sources: &[SourcePartition],
+        feeds_traces: impl Fn(&SourcePartition) -> bool,
     ) -> Result<Vec<(SourcePartition, Option<i64>)>, Error> {
         self.settle().await?;
         let floor = progress::floor(&self.lake.newest_head().await?);
@@ -155,7 +156,7 @@ impl Pipeline {
         for resume in resumes {
             let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
             let progress = Progress::resume(&resume, floor);
-            self.window.assign(&[resume_state(&resume)]);
+            self.window.assign(&[resume_state(&resume, feeds_traces(&resume.source))]);
             if resume.stream_time.unwrap_or(0) < progress.stream_time {
                 // What is sealed is told by the time that was reached, what comes next by the floor.
                 self.window.advance(&resume.source, progress.stream_time, progress.next)?;
@@ -468,9 +469,10 @@ fn window_config(config: &Config) -> WindowConfig {
     }
 }
 
-fn resume_state(resume: &Resume) -> ResumeState {
+fn resume_state(resume: &Resume, feeds_traces: bool) -> ResumeState {
     ResumeState {
         source: resume.source.clone(),
+        feeds_traces,
         next: resume.next,
         seek: resume.seek,
         stream_time: resume.stream_time.filter(|time| *time > 0),

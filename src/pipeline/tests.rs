@@ -62,15 +62,15 @@ async fn configurations_that_were_given_up_are_read_again() {
     let mut pipeline = bench.pipeline().await;
     let on = |offset| record(&flags, Signal::Flags, offset, HOUR, &configuration("on"));
     for _ in 0..2 {
-        pipeline.assign(std::slice::from_ref(&flags)).await.unwrap();
+        pipeline.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
         take(&mut pipeline, &on(0));
         assert_eq!(waiting_flags(&pipeline), 1);
         pipeline.revoke(std::slice::from_ref(&flags)).await.unwrap();
         assert_eq!((waiting_flags(&pipeline), pipeline.waiting.bytes), (0, 0));
     }
-    pipeline.assign(std::slice::from_ref(&flags)).await.unwrap();
+    pipeline.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
     take(&mut pipeline, &on(0));
-    pipeline.assign(&[other]).await.unwrap();
+    pipeline.assign(&[other], |_| false).await.unwrap();
     take(&mut pipeline, &on(1));
     assert_eq!(waiting_flags(&pipeline), 1);
     pipeline.flush().await.unwrap();
@@ -78,7 +78,7 @@ async fn configurations_that_were_given_up_are_read_again() {
     assert_eq!(waiting_flags(&pipeline), 0);
 
     let mut next = bench.pipeline().await;
-    let starts = next.assign(std::slice::from_ref(&flags)).await.unwrap();
+    let starts = next.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
     assert_eq!(starts, [(flags.clone(), Some(2))]);
     take(&mut next, &on(2));
     assert_eq!(waiting_flags(&next), 0);
@@ -92,7 +92,7 @@ async fn changes_that_were_only_recorded_are_known() {
     let bench = Bench::new();
     let flags = SourcePartition::new("c", "feature_flags", 0);
     let mut dying = bench.pipeline().await;
-    dying.assign(std::slice::from_ref(&flags)).await.unwrap();
+    dying.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
     take(&mut dying, &record(&flags, Signal::Flags, 0, HOUR, &configuration("on")));
     let sources = dying.source_progress(&tracerag_enrich::Flushed::empty());
     let rows = dying.waiting.take();
@@ -101,7 +101,7 @@ async fn changes_that_were_only_recorded_are_known() {
     writer.record(&staged).await.unwrap();
 
     let mut next = bench.pipeline().await;
-    next.assign(std::slice::from_ref(&flags)).await.unwrap();
+    next.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
     take(&mut next, &record(&flags, Signal::Flags, 1, HOUR, &configuration("on")));
     assert_eq!(waiting_flags(&next), 0);
 }

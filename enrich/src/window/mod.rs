@@ -97,7 +97,7 @@ impl Window {
         for state in resume {
             let suppression = Suppression::new(state, |tenant| self.tenants.number(tenant));
             let seek = state.seek.or(state.next).unwrap_or(0);
-            self.clock.assign(&state.source, seek, state.stream_time, suppression);
+            self.clock.assign(&state.source, seek, state.stream_time, state.feeds_traces, suppression);
             let mut closed: Vec<_> = state.closed.iter().collect();
             closed.sort_by_key(|trace| trace.closed_at);
             let reached = state.stream_time.unwrap_or(i64::MIN);

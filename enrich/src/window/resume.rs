@@ -11,6 +11,8 @@ use tracerag_schemas::ids::TraceId;
 pub struct ResumeState {
     /// The partition.
     pub source: SourcePartition,
+    /// Whether it brings spans or logs. Other partitions hold no trace open, however far they are behind.
+    pub feeds_traces: bool,
     /// Offset up to which rows that never wait are written; `None` if the partition was never read.
     pub next: Option<i64>,
     /// Offset from which it is read again, so that open traces are built again; `None` if never read.
@@ -22,9 +24,9 @@ pub struct ResumeState {
 }
 
 impl ResumeState {
-    /// A partition that was never read.
+    /// A partition of spans or logs that was never read.
     pub fn fresh(source: SourcePartition) -> Self {
-        Self { source, next: None, seek: None, stream_time: None, closed: vec![] }
+        Self { source, feeds_traces: true, next: None, seek: None, stream_time: None, closed: vec![] }
     }
 }
 

@@ -266,7 +266,7 @@ impl KafkaSource {
             kind,
             queue,
             next: offset,
-            is_at_end: false,
+            at_end: None,
             is_paused: false,
             usual_bytes: 0,
         })
@@ -324,9 +324,10 @@ impl KafkaSource {
         self.readings.iter().filter_map(lag).collect()
     }
 
-    /// Partitions that are read, and whether all their records were handed out.
-    pub fn reading(&self) -> impl Iterator<Item = (&SourcePartition, bool)> {
-        self.readings.iter().map(|reading| (&reading.source, reading.is_at_end))
+    /// Partitions that are read, and, where all records that came so far were handed out, when that was last seen, in
+    /// nanoseconds since the epoch by the worker's clock. Of a partition that is held back nothing new is seen.
+    pub fn reading(&self) -> impl Iterator<Item = (&SourcePartition, Option<i64>)> {
+        self.readings.iter().map(|reading| (&reading.source, reading.at_end))
     }
 
     fn set_topics(&mut self, topics: ResolvedTopics) -> Result<(), SourceError> {

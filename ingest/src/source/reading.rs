@@ -20,7 +20,8 @@ pub(super) struct Reading {
     pub(super) kind: TopicKind,
     pub(super) queue: PartitionQueue<SourceContext>,
     pub(super) next: i64,
-    pub(super) is_at_end: bool,
+    /// The worker's clock when the queue was last seen empty at the end of the partition; `None`: there is more.
+    pub(super) at_end: Option<i64>,
     pub(super) is_paused: bool,
     /// Bytes of the last batch: the next one's buffer starts with so many.
     pub(super) usual_bytes: usize,
@@ -59,9 +60,10 @@ impl Reading {
             self.next = batch.next_offset();
             self.usual_bytes = batch.bytes();
         }
-        self.is_at_end = match end {
-            DrainEnd::AtEnd => true,
-            _ => self.is_at_end && batch.is_none(),
+        self.at_end = match end {
+            DrainEnd::AtEnd => Some(now()),
+            DrainEnd::Empty if batch.is_none() => self.at_end.map(|_| now()),
+            _ => self.at_end.filter(|_| batch.is_none()),
         };
         (batch, end)
     }

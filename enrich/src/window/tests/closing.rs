@@ -39,6 +39,20 @@ fn closes_without_a_root_after_the_gap() {
     assert_eq!(cell(&flushed.traces, "root_span_id", 0), None);
 }
 
+/// A partition of metrics that is minutes behind delays no trace.
+#[test]
+fn other_signals_delay_no_trace() {
+    let mut bench = Bench::new(WindowConfig::default());
+    let metrics = SourcePartition::new("c", "otlp_metrics", 0);
+    bench.window.assign(&[ResumeState { feeds_traces: false, ..ResumeState::fresh(metrics.clone()) }]);
+    bench.at(700).spans(&[root(1, 1)]);
+    bench.window.advance(&metrics, 100 * SECOND, 1).unwrap();
+    let flushed = bench.at(702).flush();
+    assert_eq!(closed(&flushed), [pair("root_ended", "1")]);
+    let of_metrics = flushed.progress.iter().find(|progress| progress.source == metrics).unwrap();
+    assert_eq!(of_metrics.next_offset, 1);
+}
+
 /// However often something comes, a trace closes at `max_duration`.
 #[test]
 fn closes_at_its_greatest_age() {

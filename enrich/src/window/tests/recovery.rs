@@ -24,6 +24,7 @@ fn written_rows_are_suppressed() {
         .iter()
         .map(|progress| ResumeState {
             source: progress.source.clone(),
+            feeds_traces: true,
             next: Some(progress.next_offset),
             seek: Some(progress.low_watermark),
             stream_time: progress.stream_time,
@@ -64,6 +65,7 @@ fn seals_survive_a_restart() {
     let mut bench = Bench::new(WindowConfig::default());
     let resume = [&bench.spans, &bench.logs].map(|source| ResumeState {
         source: source.clone(),
+        feeds_traces: true,
         next: Some(1),
         seek: Some(1),
         stream_time: Some(1_000 * SECOND),

@@ -169,6 +169,7 @@ impl Lake {
             None => ResumeState::fresh(source.clone()),
             stream_time => ResumeState {
                 source: source.clone(),
+                feeds_traces: true,
                 next: Some(self.next[number]),
                 seek: Some(self.seek[number]),
                 stream_time,
