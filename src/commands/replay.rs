@@ -42,6 +42,9 @@ pub(crate) async fn run(mut context: Context, args: ReplayArgs) -> Result<(), Er
     while let Some(record) = replay.next() {
         let record = record.map_err(tracerag_ingest::IngestError::from)?;
         bar.set_position(replay.read_bytes());
+        for ended in replay.take_ended() {
+            pipeline.finish(&ended)?;
+        }
         pipeline.take(&record.source, record.record_time, std::iter::once(Input::from_file(&record)))?;
         if pipeline.is_due() {
             pipeline.flush().await?;

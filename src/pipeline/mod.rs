@@ -149,30 +149,34 @@ impl Pipeline {
         feeds_traces: impl Fn(&SourcePartition) -> bool,
     ) -> Result<Vec<(SourcePartition, Option<i64>)>, Error> {
         self.settle().await?;
-        let floor = progress::floor(&self.lake.newest_head().await?);
         let writer = self.writer.as_mut().ok_or_else(Self::no_writer)?;
         let resumes = writer.claim(sources).await?;
+        // Only now: the claim has applied what a worker that died had recorded.
+        let floor = progress::floor(&self.lake.newest_head().await?);
         let mut starts = Vec::with_capacity(resumes.len());
+        let mut oldest = None;
         for resume in resumes {
             let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
             let progress = Progress::resume(&resume, floor);
-            self.window.assign(&[resume_state(&resume, feeds_traces(&resume.source))]);
+            let feeds_traces = feeds_traces(&resume.source);
+            self.window.assign(&[resume_state(&resume, feeds_traces)]);
             if resume.stream_time.unwrap_or(0) < progress.stream_time {
                 // What is sealed is told by the time that was reached, what comes next by the floor.
                 self.window.advance(&resume.source, progress.stream_time, progress.next)?;
             }
+            let reached = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
+            oldest = [oldest, reached].into_iter().flatten().min();
             self.progress.insert(resume.source.clone(), progress);
             starts.push((resume.source, resume.seek.or(resume.next)));
         }
-        // Only now: the claim has applied what a worker that died had recorded.
         self.load_changes().await?;
-        self.remember_logs().await?;
+        self.remember_logs(oldest).await?;
         Ok(starts)
     }
 
-    /// The log records that were written last: one that is sent again is the same record.
-    async fn remember_logs(&mut self) -> Result<(), Error> {
-        let oldest = self.progress.values().map(|progress| progress.stream_time).filter(|time| *time > 0).min();
+    /// The log records that were written last: one that is sent again is the same record. `oldest` is the least
+    /// stream time of the partitions that were taken now; for the others they are known.
+    async fn remember_logs(&mut self, oldest: Option<i64>) -> Result<(), Error> {
         let Some(oldest) = oldest else { return Ok(()) };
         let head = self.lake.newest_head().await?;
         let columns = ["tenant_id", "record_hash", "kafka_topic", "kafka_partition", "kafka_offset", "ingested_at"];
@@ -239,6 +243,14 @@ impl Pipeline {
         if let Some(progress) = self.progress.get_mut(source) {
             progress.advance(clock, clock);
             self.window.at_high_watermark(source, clock)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes of the partition, a file that has ended: it holds up no trace of the others.
+    pub(crate) fn finish(&mut self, source: &SourcePartition) -> Result<(), Error> {
+        if self.progress.contains_key(source) {
+            self.window.finish(source)?;
         }
         Ok(())
     }

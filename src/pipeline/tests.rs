@@ -105,3 +105,53 @@ async fn changes_that_were_only_recorded_are_known() {
     take(&mut next, &record(&flags, Signal::Flags, 1, HOUR, &configuration("on")));
     assert_eq!(waiting_flags(&next), 0);
 }
+
+/// A message with one span, the root of a trace.
+fn root_span(trace: u8, end: i64) -> String {
+    let (trace, start) = (format!("{trace:032x}"), end - SECOND);
+    format!(
+        r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "{trace}", "spanId": "00000000000000a1",
+        "name": "GET /", "startTimeUnixNano": "{start}", "endTimeUnixNano": "{end}"}}]}}]}}]}}"#
+    )
+}
+
+/// The greatest stream time that the head shows of replayed files.
+async fn newest_time(bench: &Bench) -> i64 {
+    let lake = Lake::open(bench.config.lake.options()).await.unwrap();
+    let head = lake.newest_head().await.unwrap();
+    let files = head.stream_times.iter().filter(|(source, _)| &*source.cluster == FILE_CLUSTER);
+    files.map(|(_, time)| *time).max().unwrap()
+}
+
+/// A replay that was killed when its last trace was written, but not sealed, is sealed by being run again; a file that
+/// is replayed later, and is older, is stamped after that seal and is sealed as well, though the first file stays where
+/// it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replay_is_sealed() {
+    let bench = Bench::new();
+    let (a, b) = (SourcePartition::new(FILE_CLUSTER, "file:a", 0), SourcePartition::new(FILE_CLUSTER, "file:b", 0));
+    let seal_after = bench.config.window.seal_after.nanos();
+    let mut killed = bench.pipeline().await;
+    killed.assign(std::slice::from_ref(&a), |_| true).await.unwrap();
+    take(&mut killed, &record(&a, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
+    let flushed = killed.window.drain().unwrap();
+    killed.write(flushed).await.unwrap();
+    killed.settle().await.unwrap();
+    assert_eq!(newest_time(&bench).await, HOUR);
+
+    let mut again = bench.pipeline().await;
+    let starts = again.assign(std::slice::from_ref(&a), |_| true).await.unwrap();
+    assert_eq!(starts, [(a, Some(1))]);
+    again.drain().await.unwrap();
+    let sealed = newest_time(&bench).await;
+    assert!(sealed > HOUR + seal_after);
+
+    let mut later = bench.pipeline().await;
+    later.assign(std::slice::from_ref(&b), |_| true).await.unwrap();
+    take(&mut later, &record(&b, Signal::Spans, 0, HOUR / 2, &root_span(2, HOUR / 2)));
+    let flushed = later.window.drain().unwrap();
+    assert_eq!(flushed.closed[0].closed_at, sealed);
+    later.write(flushed).await.unwrap();
+    later.drain().await.unwrap();
+    assert!(newest_time(&bench).await > sealed + seal_after);
+}

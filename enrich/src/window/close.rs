@@ -163,7 +163,8 @@ impl Window {
             self.history.expire(now);
             self.changes.prune(now.saturating_sub(self.config.max_duration).saturating_sub(self.config.late_horizon));
         }
-        let cuts = self.late.take_cuts() + self.sampled_away.take_cuts() + self.history.take_cuts();
+        // Memory has its bounds also where no time is known.
+        let cuts = self.late.cut() + self.sampled_away.cut() + self.history.cut();
         flushed.counts = std::mem::take(&mut self.counts);
         flushed.counts.horizon_cuts += cuts;
         Ok(flushed)

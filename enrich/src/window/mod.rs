@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
+use rustc_hash::FxHashMap;
 use tracerag_schemas::{SourcePartition, Table};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -304,7 +305,8 @@ impl Window {
     }
 
     /// Takes the hashes of log records that the lake holds from the last `dedupe_horizon`: columns
-    /// tenant_id, record_hash, kafka_topic, kafka_partition, kafka_offset, ingested_at of its `logs`.
+    /// tenant_id, record_hash, kafka_topic, kafka_partition, kafka_offset, ingested_at of its `logs`. What is
+    /// known already is not counted twice.
     ///
     /// # Errors
     /// When a column is missing.
@@ -315,12 +317,22 @@ impl Window {
         let partition = numbers::<Int32Type>(batch, "kafka_partition", "Int32")?;
         let offset = numbers::<Int64Type>(batch, "kafka_offset", "Int64")?;
         let at = times(batch, "ingested_at")?;
+        // By record: the message that holds it, how often it is stored, and since when.
+        let mut stored: FxHashMap<u64, (u32, u32, i64)> = FxHashMap::default();
         for row in 0..batch.num_rows() {
             let (Some(hash), Some(at)) = (hash.get(row), number(at, row)) else { continue };
             let tenant = self.tenants.number(tenant.get(row).unwrap_or_default());
             let seed = message_seed(topic.get(row).unwrap_or_default(), number(partition, row).unwrap_or(0));
             let message = message(seed, number(offset, row).unwrap_or(0));
-            self.history.admit(log_key(self.tenants.seed(tenant), hash), message, 1, at);
+            let (_, count, newest) = stored.entry(log_key(self.tenants.seed(tenant), hash)).or_insert((message, 0, at));
+            *count += 1;
+            *newest = at.max(*newest);
+        }
+        // Oldest first, as they were written.
+        let mut stored: Vec<_> = stored.into_iter().collect();
+        stored.sort_unstable_by_key(|(key, (.., at))| (*at, *key));
+        for (key, (message, count, at)) in stored {
+            self.history.remember(key, message, count, at);
         }
         Ok(())
     }

@@ -167,6 +167,29 @@ fn changes_first_then_by_time() {
     assert_eq!(order, expected);
 }
 
+/// The end of a file is told once, with the record after its last one, while other files go on; that of a file which
+/// is left out as a whole at once.
+#[test]
+fn ends_of_files_are_told_once() {
+    let folder = Folder::new();
+    let spans = folder.file("spans", line(&traces(&[1_000])) + &line(&traces(&[3_000])));
+    let logs = folder.file("logs", line(&logs(2_000, 0)));
+    let known = folder.file("known", line(&traces(&[500])));
+    let mut replay = Replay::open(&[spans, logs, known]).unwrap();
+    let sources: Vec<SourcePartition> = replay.files().iter().map(|file| file.source.clone()).collect();
+    assert!(replay.take_ended().is_empty());
+    replay.skip_before(&sources[2], 1).unwrap();
+    assert_eq!(replay.take_ended(), sources[2..]);
+    let mut ended = vec![];
+    while let Some(record) = replay.next() {
+        record.unwrap();
+        ended.push(replay.take_ended());
+    }
+    assert_eq!(ended, [vec![], vec![], vec![sources[1].clone()]]);
+    assert_eq!(replay.take_ended(), sources[..1]);
+    assert!(replay.take_ended().is_empty());
+}
+
 /// A document over several lines is one record; so a flag configuration can be given as people write it.
 #[test]
 fn documents_over_lines() {

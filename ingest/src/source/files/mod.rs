@@ -64,6 +64,8 @@ struct OpenFile {
     frames: Frames,
     next: Option<FileRecord>,
     time: i64,
+    /// Its end was told, see [`Replay::take_ended`].
+    is_told: bool,
 }
 
 /// The records of some files, in the order in which they are to be taken.
@@ -107,7 +109,7 @@ impl Replay {
         let source = SourcePartition::new(FILE_CLUSTER, format!("file:{digest}"), 0);
         let info = FileInfo { path: path.to_owned(), source, signal, bytes };
         self.infos.push(info.clone());
-        let mut file = OpenFile { info, frames, next: None, time: 0 };
+        let mut file = OpenFile { info, frames, next: None, time: 0, is_told: false };
         file.advance(self.clock)?;
         self.files.push(file);
         Ok(())
@@ -139,6 +141,20 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// The files of which every record was handed out or left out, each once. The end of the file of the record
+    /// handed out last shows when the next one is asked for.
+    pub fn take_ended(&mut self) -> Vec<SourcePartition> {
+        let due = self.due;
+        let files = self.files.iter_mut().enumerate();
+        let ended = files.filter(|(index, file)| file.next.is_none() && !file.is_told && due != Some(*index));
+        ended
+            .map(|(_, file)| {
+                file.is_told = true;
+                file.info.source.clone()
+            })
+            .collect()
     }
 
     /// The file whose record comes next: changes before everything else, then by time, then as given.
