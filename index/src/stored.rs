@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use tracerag_schemas::Table;
 
 use crate::error::{At, Result};
-use crate::journal::Head;
+use crate::journal::{DatasetHead, Head};
 use crate::lake::Lake;
 
 /// Trace ids in one filter; more are asked for in several scans.
 const IDS_PER_SCAN: usize = 1_000;
+/// Datasets that are looked into at once.
+const DAYS_AT_ONCE: usize = 8;
 
-/// The rows of `table` with one of these trace ids (lower-case hex), of all tenants, with the named columns.
+/// The rows of `table` with one of these trace ids (lower-case hex), of all tenants, with the named columns, from days
+/// that hold something taken at or after `since` (ns).
 ///
 /// # Errors
 /// When a dataset of the head cannot be read.
@@ -27,27 +31,49 @@ pub async fn stored_rows(
     table: Table,
     trace_ids: &[String],
     columns: &[&str],
+    since: i64,
 ) -> Result<RecordBatch> {
     let schema = Arc::new(project(&table.lake_schema(), columns));
     let mut batches = Vec::new();
-    for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
-        let opened = lake.dataset(name, dataset.version).await?;
-        for ids in trace_ids.chunks(IDS_PER_SCAN) {
-            let mut scan = opened.scan();
-            let scan =
-                scan.project(columns).and_then(|scan| scan.filter(&in_list(ids))).at(name, "planning a look-up")?;
-            let stream = scan.try_into_stream().await.at(name, "looking up stored rows")?;
-            let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up stored rows")?;
-            for batch in found {
-                // Lance may give fields other metadata; the columns are the same.
-                batches.push(
-                    RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())
-                        .at(name, "reading stored rows")?,
-                );
-            }
+    if !trace_ids.is_empty() {
+        let is_recent = |dataset: &DatasetHead| dataset.ingested_at.is_none_or(|(_, greatest)| greatest >= since);
+        let days: Vec<(String, u64)> = head
+            .of(table)
+            .filter(|(_, dataset)| dataset.rows > 0 && is_recent(dataset))
+            .map(|(name, dataset)| (name.to_owned(), dataset.version))
+            .collect();
+        for days in days.chunks(DAYS_AT_ONCE) {
+            let found = days.iter().map(|(name, version)| look_up(lake, name, *version, &schema, trace_ids, columns));
+            batches.extend(try_join_all(found).await?.into_iter().flatten());
         }
     }
     concat_batches(&schema, &batches).at(table.name(), "joining stored rows")
+}
+
+/// The rows of one dataset.
+async fn look_up(
+    lake: &Lake,
+    name: &str,
+    version: u64,
+    schema: &SchemaRef,
+    trace_ids: &[String],
+    columns: &[&str],
+) -> Result<Vec<RecordBatch>> {
+    let opened = lake.dataset(name, version).await?;
+    let mut batches = Vec::new();
+    for ids in trace_ids.chunks(IDS_PER_SCAN) {
+        let mut scan = opened.scan();
+        let scan = scan.project(columns).and_then(|scan| scan.filter(&in_list(ids))).at(name, "planning a look-up")?;
+        let stream = scan.try_into_stream().await.at(name, "looking up stored rows")?;
+        let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up stored rows")?;
+        for batch in found {
+            // Lance may give fields other metadata; the columns are the same.
+            batches.push(
+                RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).at(name, "reading stored rows")?,
+            );
+        }
+    }
+    Ok(batches)
 }
 
 /// The rows of a table with `ingested_at` at or after `since` (ns), of all tenants, with the named columns.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
-use tracerag_enrich::Flushed;
+use tracerag_enrich::{Counts, Flushed};
 use tracerag_index::failures::{self, FailureRules};
-use tracerag_index::{ClosedTrace, Epoch, SourceProgress};
+use tracerag_index::{ClosedTrace, Epoch, Lake, SourceProgress};
 use tracerag_schemas::{SourcePartition, Table, in_flight};
 
+use super::late::Stored;
 use crate::error::Error;
 
 /// Which policy the rows were redacted with; stands with every trace.
@@ -19,8 +20,35 @@ pub(crate) struct RedactionStamp {
     pub version: i32,
 }
 
+/// What an epoch is made of.
+pub(crate) struct Draft {
+    pub flushed: Flushed,
+    /// Rows that waited for no trace.
+    pub waiting: Vec<(Table, RecordBatch)>,
+    pub sources: Vec<SourceProgress>,
+    pub stamp: RedactionStamp,
+}
+
+impl Draft {
+    /// Makes revisions of what is stored in part already, and then the epoch. All earlier epochs have to be applied.
+    /// Gives what the window saw, too, with what was found to be stored.
+    pub(crate) async fn finish(mut self, lake: &Lake, late_horizon: i64) -> Result<(Epoch, Counts), Error> {
+        let stored = Stored::of(lake, &self.flushed, late_horizon).await?;
+        let work = move || -> Result<(Epoch, Counts), Error> {
+            if let Some(stored) = stored {
+                stored.revise(&mut self.flushed)?;
+            }
+            let counts = self.flushed.counts;
+            Ok((assemble(self.flushed, self.waiting, self.sources, &self.stamp)?, counts))
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|panic| Error::Stopped { what: "putting an epoch together", detail: panic.to_string() })?
+    }
+}
+
 /// Puts an epoch together: telemetry in the lake's form, failures found, origins listed.
-pub(crate) fn assemble(
+fn assemble(
     flushed: Flushed,
     waiting: Vec<(Table, RecordBatch)>,
     sources: Vec<SourceProgress>,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use tokio::task::JoinHandle;
-use tracerag_enrich::{ResumeState, ResumedTrace, Window, WindowConfig};
+use tracerag_enrich::{Counts, ResumeState, ResumedTrace, Window, WindowConfig};
 use tracerag_index::{Lake, Resume, SourceProgress, Writer, Written};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
 use tracerag_ingest::source::files::FILE_CLUSTER;
@@ -33,7 +33,7 @@ pub(crate) use tally::Tally;
 
 use crate::config::Config;
 use crate::error::Error;
-use epoch::RedactionStamp;
+use epoch::{Draft, RedactionStamp};
 use intake::Intake;
 use progress::Progress;
 
@@ -67,7 +67,7 @@ impl Waiting {
     }
 }
 
-type InFlight = JoinHandle<(Writer, Result<Written, Error>)>;
+type InFlight = JoinHandle<(Writer, Result<(Written, Counts), Error>)>;
 
 /// One worker's stages; see the module.
 pub(crate) struct Pipeline {
@@ -88,6 +88,7 @@ pub(crate) struct Pipeline {
     /// The last flush was bounded in bytes: more is due.
     more: bool,
     dedupe_horizon: i64,
+    late_horizon: i64,
     tally: Tally,
 }
 
@@ -121,6 +122,7 @@ impl Pipeline {
             pushed_bytes: 0,
             more: false,
             dedupe_horizon: config.window.dedupe_horizon.nanos(),
+            late_horizon: config.window.late_horizon.nanos(),
             tally: Tally::default(),
             lake,
         })
@@ -296,18 +298,15 @@ impl Pipeline {
         self.write(flushed).await
     }
 
-    async fn write(&mut self, mut flushed: tracerag_enrich::Flushed) -> Result<(), Error> {
+    async fn write(&mut self, flushed: tracerag_enrich::Flushed) -> Result<(), Error> {
         self.flushed_at = Instant::now();
         self.pushed_bytes = 0;
         self.more = flushed.more;
-        self.tally.flushed(&flushed.counts);
-        if flushed.has_fragments() {
-            late::revise(&self.lake, &mut flushed).await?;
-        }
         let sources = self.source_progress(&flushed);
         let is_seal_due = self.window.take_due_seals();
         let is_dirty = self.progress.values().any(Progress::is_dirty);
         if flushed.is_empty() && self.waiting.rows.is_empty() && !is_dirty && !is_seal_due {
+            self.tally.flushed(&flushed.counts);
             return Ok(());
         }
         for source in &sources {
@@ -315,15 +314,13 @@ impl Pipeline {
                 progress.recorded = (source.to, source.stream_time);
             }
         }
-        let waiting = self.waiting.take();
-        let stamp = self.stamp.clone();
         let Some(mut writer) = self.writer.take() else { return Err(Self::no_writer()) };
+        let draft = Draft { flushed, waiting: self.waiting.take(), sources, stamp: self.stamp.clone() };
+        let (lake, late_horizon) = (self.lake.clone(), self.late_horizon);
         self.in_flight = Some(tokio::spawn(async move {
-            let epoch = tokio::task::spawn_blocking(move || epoch::assemble(flushed, waiting, sources, &stamp)).await;
-            let written = match epoch {
-                Ok(Ok(epoch)) => writer.write(epoch).await.map_err(Error::from),
-                Ok(Err(error)) => Err(error),
-                Err(panic) => Err(Error::Stopped { what: "putting an epoch together", detail: panic.to_string() }),
+            let written = match draft.finish(&lake, late_horizon).await {
+                Ok((epoch, counts)) => writer.write(epoch).await.map(|written| (written, counts)).map_err(Error::from),
+                Err(error) => Err(error),
             };
             (writer, written)
         }));
@@ -354,7 +351,8 @@ impl Pipeline {
         let (writer, written) =
             task.await.map_err(|error| Error::Stopped { what: "writing an epoch", detail: error.to_string() })?;
         self.writer = Some(writer);
-        let written = written?;
+        let (written, counts) = written?;
+        self.tally.flushed(&counts);
         self.tally.landed(&written);
         Ok(())
     }

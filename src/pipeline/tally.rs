@@ -52,7 +52,7 @@ impl Tally {
         }
     }
 
-    /// Counts what the window saw.
+    /// Counts what the window saw, and what was found to be stored already.
     pub fn flushed(&mut self, counts: &tracerag_enrich::Counts) {
         self.duplicate_spans += counts.duplicate_spans;
         self.duplicate_logs += counts.duplicate_logs;
@@ -62,6 +62,15 @@ impl Tally {
         metrics::counter!("tracerag_duplicate_spans_total").increment(counts.duplicate_spans);
         metrics::counter!("tracerag_duplicate_logs_total").increment(counts.duplicate_logs);
         metrics::counter!("tracerag_late_rows_total").increment(counts.late);
+        metrics::counter!("tracerag_suppressed_rows_total").increment(counts.suppressed);
+        metrics::counter!("tracerag_spans_without_trace_total").increment(counts.without_trace);
+        metrics::counter!("tracerag_sampled_away_traces_total").increment(counts.sampled_away);
+        metrics::counter!("tracerag_horizon_cuts_total").increment(counts.horizon_cuts);
+        // Nothing of these is written, so the summary has to say it.
+        self.count("spans_without_trace", counts.without_trace);
+        self.count("suppressed_rows", counts.suppressed);
+        self.count("sampled_away_traces", counts.sampled_away);
+        self.count("horizon_cuts", counts.horizon_cuts);
     }
 
     /// Counts `number` of a kind.
@@ -74,5 +83,27 @@ impl Tally {
     /// Rows written to a table.
     pub fn rows(&self, table: Table) -> u64 {
         self.written.get(&table).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the window did not give out stands among the kinds; what did not happen is not listed.
+    #[test]
+    fn what_is_not_written_is_said() {
+        let mut tally = Tally::default();
+        for _ in 0..2 {
+            tally.flushed(&tracerag_enrich::Counts {
+                without_trace: 2,
+                suppressed: 3,
+                duplicate_spans: 1,
+                ..tracerag_enrich::Counts::default()
+            });
+        }
+        let kinds: Vec<_> = tally.kinds.into_iter().collect();
+        assert_eq!(kinds, [("spans_without_trace", 4), ("suppressed_rows", 6)]);
+        assert_eq!(tally.duplicate_spans, 2);
     }
 }

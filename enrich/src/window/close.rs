@@ -288,6 +288,7 @@ impl Window {
                 closed_at,
                 reason,
                 fragment: trace.late && !spans.is_empty(),
+                late: trace.late,
                 sampled_away: decision == Decision::Drop,
                 last_offsets: offsets.0.into_iter().map(source).collect(),
             };

@@ -54,6 +54,9 @@ pub struct Closed {
     pub reason: CloseReason,
     /// Whether something of it may be in the lake already: then [`crate::revise`] has to see it.
     pub fragment: bool,
+    /// Whether it was closed within the late horizon before: what is in the lake of it may be logs alone. A fragment
+    /// that was not has spans there or nothing.
+    pub late: bool,
     /// Whether the sampler dropped it: it is listed, so that it is not asked about again.
     pub sampled_away: bool,
     /// Greatest offset of its rows in each partition, duplicates included.
