@@ -1,10 +1,12 @@
 //! From what the window gave to what the journal takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
+use arrow::row::{RowConverter, SortField};
 use tracerag_enrich::{Counts, Flushed};
 use tracerag_index::failures::{self, FailureRules};
 use tracerag_index::{ClosedTrace, Epoch, Lake, SourceProgress};
@@ -60,7 +62,7 @@ fn assemble(
         .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
     let closed = closed_traces(&flushed, &sources);
-    let mut rows = waiting;
+    let mut rows = distinct_payloads(waiting)?;
     rows.extend([
         (Table::Spans, spans),
         (Table::Logs, logs),
@@ -72,6 +74,39 @@ fn assemble(
     ]);
     rows.retain(|(_, batch)| batch.num_rows() > 0);
     Ok(Epoch { rows, sources, closed })
+}
+
+/// What tells a payload of a span from another one.
+const PAYLOAD: [&str; 8] =
+    ["tenant_id", "trace_id", "span_id", "direction", "content_type", "shape", "sample", "size_bytes"];
+
+/// Leaves of equal payloads of a span the first. Payloads do not pass the window, which drops spans that a sender
+/// sent again.
+fn distinct_payloads(waiting: Vec<(Table, RecordBatch)>) -> Result<Vec<(Table, RecordBatch)>, Error> {
+    let schema = Table::Payloads.lake_schema();
+    let indices = PAYLOAD.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let span_ids = schema.index_of("span_id")?;
+    let fields = indices.iter().map(|index| SortField::new(schema.field(*index).data_type().clone()));
+    let converter = RowConverter::new(fields.collect())?;
+    let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+    let mut distinct = |batch: RecordBatch| -> Result<RecordBatch, Error> {
+        let columns: Vec<ArrayRef> = indices.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        let payloads = converter.convert_columns(&columns)?;
+        let has_span = |row: usize| batch.column(span_ids).is_valid(row);
+        let keep: BooleanArray = payloads
+            .iter()
+            .enumerate()
+            .map(|(row, payload)| Some(!has_span(row) || seen.insert(payload.as_ref().into())))
+            .collect();
+        Ok(filter_record_batch(&batch, &keep)?)
+    };
+    waiting
+        .into_iter()
+        .map(|(table, batch)| match table {
+            Table::Payloads => Ok((table, distinct(batch)?)),
+            _ => Ok((table, batch)),
+        })
+        .collect()
 }
 
 fn closed_traces(flushed: &Flushed, sources: &[SourceProgress]) -> Vec<ClosedTrace> {
@@ -173,5 +208,31 @@ mod tests {
         let failures = batch(Table::Failures, 3, found);
         let counts = failure_counts(&traces, &failures).unwrap();
         assert_eq!(counts.values().to_vec(), [5, 0, 1]);
+    }
+    /// A payload of a span that was sent twice is kept once, also over batches; one of another span, direction or
+    /// content is another one, and so are those that belong to no span.
+    #[test]
+    fn payloads_of_doubled_spans_are_kept_once() {
+        let payloads = |rows: &[(&str, &str, &str)]| {
+            let column = |of: fn(&(&str, &str, &str)) -> Option<String>| -> ArrayRef {
+                Arc::new(rows.iter().map(of).collect::<StringArray>())
+            };
+            let named = vec![
+                ("tenant_id", column(|_| Some(String::from("a")))),
+                ("trace_id", column(|_| Some(String::from("1")))),
+                ("span_id", column(|row| (!row.0.is_empty()).then(|| row.0.to_owned()))),
+                ("direction", column(|row| Some(row.1.to_owned()))),
+                ("sample", column(|row| Some(row.2.to_owned()))),
+            ];
+            (Table::Payloads, batch(Table::Payloads, rows.len(), named))
+        };
+        let other = (Table::Heaps, batch(Table::Heaps, 2, vec![]));
+        let waiting = vec![
+            payloads(&[("s", "in", "{}"), ("s", "out", "{}"), ("s", "in", "{}"), ("", "in", "{}"), ("", "in", "{}")]),
+            other,
+            payloads(&[("s", "in", "{}"), ("t", "in", "{}"), ("s", "in", "[]")]),
+        ];
+        let rows: Vec<usize> = distinct_payloads(waiting).unwrap().iter().map(|(_, batch)| batch.num_rows()).collect();
+        assert_eq!(rows, [4, 2, 2]);
     }
 }
