@@ -2,26 +2,28 @@
 
 use serde_json::{Value, json};
 use tracerag_schemas::anchor::{Anchor, Target};
-use tracerag_schemas::bundle::{Bundle, Heap, Linked, Similar};
+use tracerag_schemas::bundle::{Heap, Linked, Similar};
 use tracerag_schemas::time::rfc3339;
 
 use super::Bundler;
 use crate::error::Result;
-use crate::search::{KnownFix, SimilarIncident, SimilarRequest};
+use crate::search::{FailureText, KnownFix, SimilarIncident};
 
 /// Similar incidents in one bundle.
 const SIMILAR: usize = 5;
 
-/// Looks for similar incidents of a failing trace. A bundle is worth having without them, so a search
-/// that fails is only logged.
-pub(super) async fn add_similar(bundler: &Bundler, bundle: &mut Bundle) {
-    if bundle.evidence.failures.is_empty() {
-        return;
+/// Incidents like the failures of a trace. A bundle is worth having without them, so a search that fails
+/// is only logged.
+pub(super) async fn similar_to(bundler: &Bundler, trace_id: &str, failures: Vec<FailureText>) -> Vec<Similar> {
+    if failures.is_empty() {
+        return vec![];
     }
-    let trace_id = &bundle.evidence.trace.trace_id;
-    match bundler.similar(&SimilarRequest::about(trace_id, SIMILAR)).await {
-        Ok(found) => bundle.context.similar = found.into_iter().map(similar).collect(),
-        Err(error) => tracing::warn!(trace_id, %error, "the bundle has no similar incidents"),
+    match bundler.similar_to(trace_id, failures, SIMILAR).await {
+        Ok(found) => found.into_iter().map(similar).collect(),
+        Err(error) => {
+            tracing::warn!(trace_id, %error, "the bundle has no similar incidents");
+            vec![]
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::of_trace;
 use super::trace::TraceRow;
 use crate::error::Result;
 use crate::rows::{Columns, instant, items, number, owned, truth};
+use crate::search::FailureText;
 use crate::snapshot::Snapshot;
 
 const COLUMNS: [&str; 12] = [
@@ -28,6 +29,15 @@ const COLUMNS: [&str; 12] = [
 
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
     snapshot.read_id(Table::Failures, &COLUMNS, of_trace(trace)).await
+}
+
+/// What the failures of a trace say, to look for their like.
+pub(super) fn told(batches: &[RecordBatch]) -> Result<Vec<FailureText>> {
+    let mut told = Vec::new();
+    for batch in batches {
+        told.extend(FailureText::of_batch(batch)?);
+    }
+    Ok(told)
 }
 
 pub(super) fn assemble(batches: &[RecordBatch]) -> Result<Vec<Failure>> {

@@ -25,6 +25,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::record_batch::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
@@ -34,9 +37,9 @@ use tracerag_schemas::version::BUNDLE_SCHEMA;
 
 use crate::Session;
 use crate::error::{QueryError, Result};
-use crate::links::LinkCache;
+use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
-use crate::search::{self, SimilarIncident, SimilarRequest};
+use crate::search::{self, FailureText, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
 pub use store::{by_id, pin, store};
 use trace::TraceRow;
@@ -47,9 +50,7 @@ use trace::TraceRow;
 /// # Errors
 /// [`QueryError::TraceUnknown`] and the others that say why there is none; never an empty bundle.
 pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
-    let mut bundle = session.bundler().assemble(trace_id).await?;
-    context::add_similar(session.bundler(), &mut bundle).await;
-    Ok(bundle)
+    session.bundler().assemble_with_similar(trace_id).await
 }
 
 /// What was left out, by section.
@@ -95,13 +96,47 @@ impl Bundler {
     /// # Errors
     /// See [`assemble`].
     pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
+        let rows = self.read(&trace_id(trace)?).await?;
+        self.build(rows).await
+    }
+
+    /// The bundle with similar incidents: they are looked for with the failures that were read for it, and
+    /// while it is being put together.
+    ///
+    /// # Errors
+    /// See [`assemble`].
+    pub(crate) async fn assemble_with_similar(&self, trace: &str) -> Result<Bundle> {
         let id = trace_id(trace)?;
+        let rows = self.read(&id).await?;
+        let told = failures::told(&rows.failures)?;
+        let (bundle, similar) = tokio::join!(self.build(rows), context::similar_to(self, &id, told));
+        let mut bundle = bundle?;
+        bundle.context.similar = similar;
+        Ok(bundle)
+    }
+
+    /// Puts a bundle together on a thread that may be kept busy: a large one takes milliseconds.
+    async fn build(&self, rows: Rows) -> Result<Bundle> {
+        let (tenant, position) = (self.snapshot.tenant().to_owned(), self.snapshot.head().position);
+        match SpawnedTask::spawn_blocking(move || rows.bundle(tenant, position)).join_unwind().await {
+            Ok(bundle) => bundle,
+            Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
+        }
+    }
+
+    /// Looks for incidents like the failures of a trace.
+    async fn similar_to(&self, trace_id: &str, failures: Vec<FailureText>, k: usize) -> Result<Vec<SimilarIncident>> {
+        search::similar_to(&self.snapshot, self.embedding.as_deref(), trace_id, failures, k).await
+    }
+
+    /// Reads whatever may be evidence of a trace.
+    async fn read(&self, id: &str) -> Result<Rows> {
         let snapshot = &self.snapshot;
         // What lies in one dataset for all days needs no time of the trace to be found.
         let (trace, payloads, mut heaps) = futures::try_join!(
-            trace::newest(snapshot, &id, self.seal_after),
-            payloads::read(snapshot, &id),
-            heaps::by_ids(snapshot, &id),
+            trace::newest(snapshot, id, self.seal_after),
+            payloads::read(snapshot, id),
+            heaps::by_ids(snapshot, id),
         )?;
         let (spans, logs, failures, heaps_by_time, metrics, links) = futures::try_join!(
             spans::read(snapshot, &trace),
@@ -109,9 +144,29 @@ impl Bundler {
             failures::read(snapshot, &trace),
             heaps::by_time(snapshot, &trace),
             metrics::read(snapshot, &trace),
-            self.links.leading_to(snapshot, &id, trace.start),
+            self.links.leading_to(snapshot, id, trace.start),
         )?;
         heaps.extend(heaps_by_time);
+        Ok(Rows { trace, spans, logs, failures, payloads, heaps, metrics, links })
+    }
+}
+
+/// The rows that a bundle is made of.
+struct Rows {
+    trace: TraceRow,
+    spans: Vec<RecordBatch>,
+    logs: Vec<RecordBatch>,
+    failures: Vec<RecordBatch>,
+    payloads: Vec<RecordBatch>,
+    heaps: Vec<RecordBatch>,
+    metrics: Vec<RecordBatch>,
+    links: Vec<InboundLink>,
+}
+
+impl Rows {
+    /// The bundle that the rows make, without similar incidents.
+    fn bundle(self, tenant: String, position: u64) -> Result<Bundle> {
+        let Self { trace, spans, logs, failures, payloads, heaps, metrics, links } = self;
         let mut omitted = OmittedBy::new();
         let mut anchors = Anchors::default();
         let builds = changes::builds(trace.builds.clone(), &mut anchors);
@@ -124,7 +179,7 @@ impl Bundler {
         document.service_graph = assembled.graph;
         let mut evidence = Evidence {
             schema: BUNDLE_SCHEMA.to_owned(),
-            tenant: snapshot.tenant().to_owned(),
+            tenant,
             sealed: trace.sealed,
             trace: document,
             resources: assembled.resources,
@@ -142,7 +197,7 @@ impl Bundler {
         };
         evidence.redaction.counts = redaction::counts(&evidence)?;
         let late = context::late(late_heaps, late_links)?;
-        let context = Context { position: snapshot.head().position, late, ..Context::default() };
+        let context = Context { position, late, ..Context::default() };
         Ok(Bundle::new(evidence, context)?)
     }
 }

@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use futures::future::try_join_all;
 use tracerag_index::incidents::Embedding;
 
 use crate::error::{QueryError, Result};
@@ -23,6 +24,7 @@ use crate::snapshot::Snapshot;
 use filter::Filter;
 use history::{History, Merges};
 use hybrid::{Corpus, Found};
+pub(crate) use probe::FailureText;
 use probe::Question;
 
 /// Incidents in one answer at most.
@@ -138,18 +140,52 @@ pub async fn similar(
     embedding: Option<&Embedding>,
     request: &SimilarRequest,
 ) -> Result<Vec<SimilarIncident>> {
-    let Some(question) = Question::of(snapshot, request).await? else { return Ok(vec![]) };
+    let question = Question::of(snapshot, request);
+    ask(snapshot, embedding, request, question).await
+}
+
+/// Incidents that are like the failures of a trace, which were read already; for its bundle.
+///
+/// # Errors
+/// When the lake cannot be read or the model fails.
+pub(crate) async fn similar_to(
+    snapshot: &Snapshot,
+    embedding: Option<&Embedding>,
+    trace_id: &str,
+    failures: Vec<FailureText>,
+    k: usize,
+) -> Result<Vec<SimilarIncident>> {
+    let question = async {
+        let asked = Question::of_failures(snapshot, trace_id.to_owned(), failures, probe::BUNDLE_PROBES).await?;
+        Ok::<_, QueryError>(Some(asked))
+    };
+    ask(snapshot, embedding, &SimilarRequest { k, ..SimilarRequest::default() }, question).await
+}
+
+/// Searches for a question; what is needed besides is read while the question is made.
+async fn ask(
+    snapshot: &Snapshot,
+    embedding: Option<&Embedding>,
+    request: &SimilarRequest,
+    question: impl Future<Output = Result<Option<Question>>>,
+) -> Result<Vec<SimilarIncident>> {
     let k = request.k.clamp(1, MOST);
-    let (filter, corpus, merges) =
-        tokio::try_join!(Filter::of(snapshot, request), Corpus::open(snapshot, embedding), Merges::read(snapshot),)?;
+    let (question, filter, corpus, merges) = tokio::try_join!(
+        question,
+        Filter::of(snapshot, request),
+        Corpus::open(snapshot, embedding),
+        Merges::read(snapshot),
+    )?;
+    let Some(question) = question else { return Ok(vec![]) };
+    let vectors = hybrid::vectors(&corpus, embedding, &question).await?;
+    let probes = question.probes.iter().zip(&vectors);
+    let searches = probes
+        .map(|(probe, vector)| hybrid::search(snapshot, &corpus, &filter, &question, probe, vector.as_deref(), k));
     let mut best: HashMap<String, Found> = HashMap::new();
-    let probes = hybrid::vectors(&corpus, embedding, &question).await?;
-    for (probe, vector) in question.probes.iter().zip(&probes) {
-        for found in hybrid::search(snapshot, &corpus, &filter, &question, probe, vector.as_deref(), k).await? {
-            let fingerprint = merges.target(&found.fingerprint).to_owned();
-            if best.get(&fingerprint).is_none_or(|known| known.score < found.score) {
-                best.insert(fingerprint, found);
-            }
+    for found in try_join_all(searches).await?.into_iter().flatten() {
+        let fingerprint = merges.target(&found.fingerprint).to_owned();
+        if best.get(&fingerprint).is_none_or(|known| known.score < found.score) {
+            best.insert(fingerprint, found);
         }
     }
     answer(snapshot, &filter, &corpus, &merges, &question, best, k).await

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use arrow::record_batch::RecordBatch;
 use tracerag_index::failures::mask::mask;
 use tracerag_schemas::Table;
 
@@ -14,6 +15,8 @@ use crate::snapshot::Snapshot;
 /// Distinct failures of a trace that are searched with; a trace that fails in more ways than that has
 /// mostly one cause.
 const MOST_PROBES: usize = 4;
+/// The same for a bundle, which shows few similar incidents and is waited for.
+pub(super) const BUNDLE_PROBES: usize = 2;
 /// Bytes of a text that are searched with.
 const MOST_BYTES: usize = 4_096;
 /// Digits from which a number is taken for an identifier.
@@ -33,6 +36,31 @@ const IDENTIFIERS: [&str; 12] = [
     "<jwt>",
     "<traceparent>",
 ];
+
+/// What a failure of a trace says.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FailureText {
+    time: Option<i64>,
+    fingerprint: String,
+    message: Option<String>,
+}
+
+impl FailureText {
+    /// Columns of `failures` that it is made of.
+    const COLUMNS: [&str; 3] = ["fingerprint", "message", "time"];
+
+    /// What the failures of a batch with these columns say; those without a fingerprint say nothing.
+    pub(crate) fn of_batch(batch: &RecordBatch) -> Result<Vec<Self>> {
+        let columns = Columns::of("failures", batch);
+        let (fingerprints, messages, times) =
+            (columns.text("fingerprint")?, columns.text("message")?, columns.time("time")?);
+        let failure = |row| {
+            let fingerprint = owned(fingerprints, row)?;
+            Some(Self { time: number(times, row), fingerprint, message: owned(messages, row) })
+        };
+        Ok((0..batch.num_rows()).filter_map(failure).collect())
+    }
+}
 
 /// A text to search with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,17 +114,9 @@ impl Question {
         }
         let trace_id = given.to_ascii_lowercase();
         let of_trace = || ById::one("trace_id", &trace_id);
-        let columns = ["fingerprint", "message", "time"];
-        let mut failures: Vec<(Option<i64>, String, Option<String>)> = Vec::new();
-        for batch in snapshot.read_id(Table::Failures, &columns, of_trace()).await? {
-            let columns = Columns::of("failures", &batch);
-            let (fingerprints, messages, times) =
-                (columns.text("fingerprint")?, columns.text("message")?, columns.time("time")?);
-            for row in 0..batch.num_rows() {
-                if let Some(fingerprint) = owned(fingerprints, row) {
-                    failures.push((number(times, row), fingerprint, owned(messages, row)));
-                }
-            }
+        let mut failures = Vec::new();
+        for batch in snapshot.read_id(Table::Failures, &FailureText::COLUMNS, of_trace()).await? {
+            failures.extend(FailureText::of_batch(&batch)?);
         }
         if failures.is_empty() {
             return match snapshot.read_id(Table::Traces, &["trace_id"], of_trace()).await?.is_empty() {
@@ -104,10 +124,20 @@ impl Question {
                 false => Ok(None),
             };
         }
+        Ok(Some(Self::of_failures(snapshot, trace_id, failures, MOST_PROBES).await?))
+    }
+
+    /// The question that the failures of a trace ask, with so many texts at most.
+    pub(super) async fn of_failures(
+        snapshot: &Snapshot,
+        trace_id: String,
+        mut failures: Vec<FailureText>,
+        most: usize,
+    ) -> Result<Self> {
         failures.sort();
         let mut own: Vec<String> = Vec::new();
         let mut messages: HashMap<String, String> = HashMap::new();
-        for (_, fingerprint, message) in failures {
+        for FailureText { fingerprint, message, .. } in failures {
             if let Some(message) = message {
                 messages.entry(fingerprint.clone()).or_insert(message);
             }
@@ -125,11 +155,11 @@ impl Question {
             }
             // The text has type and place, the message its identifiers.
             probes.push(Probe::new(masked.clone(), &format!("{message}\n{masked}")));
-            if probes.len() == MOST_PROBES {
+            if probes.len() == most {
                 break;
             }
         }
-        Ok(Some(Self { trace_id: Some(trace_id), own, probes }))
+        Ok(Self { trace_id: Some(trace_id), own, probes })
     }
 }
 

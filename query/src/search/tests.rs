@@ -15,7 +15,8 @@ use tracerag_index::incidents::{Embedding, Indexer, IndexerOptions};
 use tracerag_index::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
 use tracerag_schemas::{SourcePartition, Table};
 
-use super::{SimilarIncident, SimilarRequest, similar};
+use super::probe::{BUNDLE_PROBES, FailureText, Question};
+use super::{SimilarIncident, SimilarRequest, similar, similar_to};
 use crate::error::QueryError;
 use crate::snapshot::Snapshot;
 
@@ -78,15 +79,7 @@ impl Fixture {
 
     /// A failure of the trace.
     async fn failure(&mut self, tenant: &str, fingerprint: &str, message: &str) {
-        let rows = batch(Table::Failures, 1, &|name| match name {
-            "tenant_id" => Some(texts(vec![tenant.to_owned()])),
-            "trace_id" => Some(texts(vec![TRACE.to_owned()])),
-            "fingerprint" => Some(texts(vec![fingerprint.to_owned()])),
-            "message" => Some(texts(vec![message.to_owned()])),
-            "time" | "ingested_at" => Some(times(vec![NOON])),
-            _ => None,
-        });
-        self.write(Table::Failures, rows).await;
+        self.write(Table::Failures, failure_row(tenant, fingerprint, message)).await;
     }
 
     async fn embed(&self, embedding: &Embedding) {
@@ -106,6 +99,17 @@ impl Fixture {
         let head = Arc::new(self.lake.newest_head().await.unwrap());
         similar(&Snapshot::new(self.lake.clone(), head, tenant), embedding, request).await
     }
+}
+
+fn failure_row(tenant: &str, fingerprint: &str, message: &str) -> RecordBatch {
+    batch(Table::Failures, 1, &|name| match name {
+        "tenant_id" => Some(texts(vec![tenant.to_owned()])),
+        "trace_id" => Some(texts(vec![TRACE.to_owned()])),
+        "fingerprint" => Some(texts(vec![fingerprint.to_owned()])),
+        "message" => Some(texts(vec![message.to_owned()])),
+        "time" | "ingested_at" => Some(times(vec![NOON])),
+        _ => None,
+    })
 }
 
 fn source() -> SourcePartition {
@@ -314,6 +318,32 @@ async fn a_traces_own_incident_comes_first() {
     );
     assert!(found[1].distance.unwrap() < 1e-5);
     assert_eq!(found[1].example_trace_id.as_deref().map(|id| &id[..13]), Some("trace of copy"));
+}
+
+/// A bundle asks with the failures that it has read, and is answered as the trace is that has them in the
+/// lake; beyond two different texts it asks no more, but its own incidents come first all the same.
+#[tokio::test]
+async fn a_bundle_asks_with_what_it_has_read() {
+    let mut fixture = Fixture::new().await;
+    let messages = [("own1", "decimal overflow"), ("own2", "connection refused"), ("own3", "queue is full")];
+    let own = messages.map(|(fingerprint, message)| incident(fingerprint, message));
+    fixture.incidents(&own).await;
+    fixture.incidents(&[incident("like1", "decimal overflow in tax"), incident("like3", "queue is full again")]).await;
+    fixture.embed(&hashed()).await;
+    let head = Arc::new(fixture.lake.newest_head().await.unwrap());
+    let snapshot = Snapshot::new(fixture.lake.clone(), head, "default");
+    let read = |count: usize| {
+        let rows = messages[..count].iter().map(|(fingerprint, message)| failure_row("default", fingerprint, message));
+        rows.flat_map(|rows| FailureText::of_batch(&rows).unwrap()).collect::<Vec<_>>()
+    };
+    let of_bundle = similar_to(&snapshot, Some(&hashed()), TRACE, read(1), 2).await.unwrap();
+    assert_eq!(fingerprints(&of_bundle), ["own1", "like1"]);
+    let of_three = similar_to(&snapshot, Some(&hashed()), TRACE, read(3), 5).await.unwrap();
+    assert_eq!(&fingerprints(&of_three)[..3], ["own1", "own2", "own3"]);
+    let question = Question::of_failures(&snapshot, TRACE.to_owned(), read(3), BUNDLE_PROBES).await.unwrap();
+    assert_eq!((question.own.len(), question.probes.len()), (3, 2));
+    fixture.failure("default", "own1", "decimal overflow").await;
+    assert_eq!(fixture.ask(Some(&hashed()), &about(TRACE, 2)).await, of_bundle);
 }
 
 /// A request needs one question, and a trace id is 32 hex digits.
