@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
-use tracerag_schemas::Table;
 use tracerag_schemas::bundle::{Build, Flag, Redaction, Trace};
 use tracerag_schemas::time::{SECOND, rfc3339};
+use tracerag_schemas::{SourcePartition, Table};
 
 use super::changes;
 use crate::error::{QueryError, Result};
@@ -18,6 +18,9 @@ use crate::snapshot::Snapshot;
 const OPEN_FOR: i64 = 300 * SECOND;
 /// Seconds after which an open trace is usually closed: the window's idle gap.
 const OPEN_WAIT_SECONDS: u64 = 10;
+
+/// The cluster of replayed files, as in [`SourcePartition::cluster`].
+const FILE_CLUSTER: &str = "file";
 
 const COLUMNS: [&str; 17] = [
     "trace_id",
@@ -86,6 +89,18 @@ pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Re
     }
 }
 
+/// Whether nothing that comes from now on is of a time up to `limit`, in ns.
+///
+/// Every partition must be past it: one that stands at the limit itself may still bring a row of that
+/// time. Files are one stream: they are replayed in the order of time, and one that was read to its end stays
+/// where it ended for ever, so the furthest of them tells how far the replay has come.
+fn is_past(stream_times: &[(SourcePartition, i64)], limit: i64) -> bool {
+    let is_file = |source: &SourcePartition| source.cluster.as_ref() == FILE_CLUSTER;
+    let files = stream_times.iter().filter(|(source, _)| is_file(source)).map(|(_, time)| *time).max();
+    let mut partitions = stream_times.iter().filter(|(source, _)| !is_file(source)).map(|(_, time)| *time);
+    !stream_times.is_empty() && partitions.all(|time| time > limit) && files.is_none_or(|time| time > limit)
+}
+
 fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -> Result<TraceRow> {
     let columns = Columns::of("traces", batch);
     let start = number(columns.time("start_time")?, row);
@@ -93,7 +108,6 @@ fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -
     let closed_at =
         number(columns.time("closed_at")?, row).or(number(columns.time("ingested_at")?, row)).unwrap_or_default();
     let limit = closed_at.saturating_add(seal_after);
-    let times = &snapshot.head().stream_times;
     let mut services = texts(columns.list("services")?, row);
     services.sort();
     services.dedup();
@@ -119,8 +133,7 @@ fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -
         start,
         end: end.unwrap_or(start).max(start),
         limit,
-        // A partition that stands at the limit itself may still bring a row of that time.
-        sealed: !times.is_empty() && times.iter().all(|(_, time)| *time > limit),
+        sealed: is_past(&snapshot.head().stream_times, limit),
         document,
         flags: changes::flags_in_effect(columns, row)?,
         builds: changes::builds_in_effect(columns, row)?,
@@ -164,4 +177,25 @@ async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
         }
         _ => QueryError::TraceUnknown { trace_id },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A partition that lags keeps a trace open; a file that was read to its end does not, as long as another
+    /// file has gone on; and where nothing was read, nothing is past.
+    #[test]
+    fn files_are_one_stream_and_partitions_are_not() {
+        let partition = |number, time| (SourcePartition::new("cluster", "otlp_spans", number), time);
+        let file = |digest: &str, time| (SourcePartition::new(FILE_CLUSTER, format!("file:{digest}"), 0), time);
+        assert!(!is_past(&[], 10));
+        assert!(is_past(&[partition(0, 11), partition(1, 12)], 10));
+        assert!(!is_past(&[partition(0, 99), partition(1, 10)], 10));
+        assert!(is_past(&[file("a", 3), file("b", 11)], 10));
+        assert!(!is_past(&[file("a", 3), file("b", 10)], 10));
+        assert!(is_past(&[file("a", 3), file("b", 11), partition(0, 11)], 10));
+        assert!(!is_past(&[file("b", 11), partition(0, 10)], 10));
+        assert!(!is_past(&[file("b", 10), partition(0, 11)], 10));
+    }
 }
