@@ -222,9 +222,11 @@ fn in_time(trace: &TraceRow) -> Expr {
 
 /// Days that may hold evidence of the trace.
 fn days(trace: &TraceRow) -> Vec<Range> {
-    // Clocks of senders and brokers differ, but not by days.
-    let day = tracerag_schemas::time::DAY;
-    vec![Range::new("ingested_at", trace.start.saturating_sub(day), trace.limit)]
+    // The first rows were taken before a revision closed, by the length of a trace and the time that partitions
+    // differ by, and not before it began, by the clock of whoever sent it. Either clock may be ahead of the
+    // other, so the earlier one counts, and a day before it.
+    let first = trace.start.min(trace.first_taken).saturating_sub(tracerag_schemas::time::DAY);
+    vec![Range::new("ingested_at", first, trace.limit)]
 }
 
 /// Notes that entries were left out.

@@ -48,6 +48,9 @@ pub(super) struct TraceRow {
     pub id: String,
     pub start: i64,
     pub end: i64,
+    /// When the first that is known of the trace was taken: the least time of ingestion or close over its
+    /// revisions. A sender's clock does not move it.
+    pub first_taken: i64,
     /// Rows taken later are no evidence of the revision.
     pub limit: i64,
     pub sealed: bool,
@@ -67,11 +70,14 @@ impl TraceRow {
 pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Result<TraceRow> {
     let batches = snapshot.read_id(Table::Traces, &COLUMNS, ById::one("trace_id", id)).await?;
     let mut newest: Option<((i32, i64, i64), &RecordBatch, usize)> = None;
+    let mut first_taken: Option<i64> = None;
     for batch in &batches {
         let columns = Columns::of("traces", batch);
         let (revisions, closed) = (columns.code("revision")?, columns.time("closed_at")?);
         let ingested = columns.time("ingested_at")?;
         for row in 0..batch.num_rows() {
+            let taken = number(closed, row).into_iter().chain(number(ingested, row)).min();
+            first_taken = first_taken.into_iter().chain(taken).min();
             // Beyond the late horizon a whole trace may have been written again with the same number.
             let key = (
                 number(revisions, row).unwrap_or_default(),
@@ -84,7 +90,7 @@ pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Re
         }
     }
     match newest {
-        Some((_, batch, row)) => read(snapshot, batch, row, seal_after),
+        Some((_, batch, row)) => read(snapshot, batch, row, seal_after, first_taken),
         None => Err(why_absent(snapshot, id).await?),
     }
 }
@@ -101,7 +107,13 @@ fn is_past(stream_times: &[(SourcePartition, i64)], limit: i64) -> bool {
     !stream_times.is_empty() && partitions.all(|time| time > limit) && files.is_none_or(|time| time > limit)
 }
 
-fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -> Result<TraceRow> {
+fn read(
+    snapshot: &Snapshot,
+    batch: &RecordBatch,
+    row: usize,
+    seal_after: i64,
+    first_taken: Option<i64>,
+) -> Result<TraceRow> {
     let columns = Columns::of("traces", batch);
     let start = number(columns.time("start_time")?, row);
     let end = number(columns.time("end_time")?, row);
@@ -132,6 +144,7 @@ fn read(snapshot: &Snapshot, batch: &RecordBatch, row: usize, seal_after: i64) -
         id,
         start,
         end: end.unwrap_or(start).max(start),
+        first_taken: first_taken.unwrap_or(start),
         limit,
         sealed: is_past(&snapshot.head().stream_times, limit),
         document,

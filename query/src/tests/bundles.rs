@@ -108,6 +108,30 @@ async fn absent_traces_say_why() {
     assert!(matches!(&expired, QueryError::Expired { bundle_id, .. } if *bundle_id == stored.bundle_id), "{expired}");
 }
 
+/// A sender whose clock is days ahead loses nothing: its rows lie with the day on which they were taken.
+#[tokio::test]
+async fn a_clock_that_is_ahead_loses_nothing() {
+    let lake = TestLake::empty().await;
+    let ahead = 3 * 86_400;
+    let mut tables = example();
+    for (table, rows) in &mut tables {
+        for row in rows.iter_mut().filter(|row| row["trace_id"] == json!(FAILING)) {
+            match table {
+                Table::Spans | Table::Traces => {
+                    row["start_time"] = json!(at(ahead));
+                    row["end_time"] = json!(at(ahead + 4));
+                }
+                Table::Logs | Table::Failures => row["time"] = json!(at(ahead + 3)),
+                _ => {}
+            }
+        }
+    }
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    let evidence = &bundle.evidence;
+    assert_eq!((evidence.spans.len(), evidence.logs.len(), evidence.failures.len()), (2, 2, 1));
+}
+
 /// What has no room is counted, never cut silently: points, records without ids, and lines of the page.
 #[tokio::test]
 async fn what_is_left_out_is_counted() {
