@@ -1,24 +1,32 @@
 //! `logs` with `joined_by`, which says what of a log record's trace is in the lake.
 //!
 //! A log record may arrive before its span, so the answer is looked up when it is asked for: only a
-//! query that names the column pays for the join.
+//! query that names the column pays for the join. It is joined with few traces where it can be: what the
+//! query says of trace ids holds for them as well, and of a query that wants few rows these come first.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{JoinType, Result};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::{Column, JoinType, Result, ScalarValue};
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, col, lit, when,
 };
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 
 use super::LakeTable;
 
 /// The column's name.
 const JOINED_BY: &str = "joined_by";
+const TRACE_ID: &str = "trace_id";
+const SPAN_ID: &str = "span_id";
+/// Rows that are read before their traces are looked up, at most; the ids of more make a slow filter.
+const READ_FIRST: usize = 1_000;
 
 /// `logs`, with `joined_by` as its last column.
 #[derive(Debug)]
@@ -40,56 +48,127 @@ impl LogsTable {
         self.schema.fields().len() - 1
     }
 
-    /// Rows of `logs` with the ids that are in the lake beside their own.
-    fn joined(&self, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> Result<LogicalPlan> {
-        let every: Vec<usize> = (0..=self.last()).collect();
-        let wanted = projection.unwrap_or(&every);
+    /// Indices of the wanted columns, and of the columns of `logs` that are read for them: those, and the ids.
+    fn columns(&self, projection: Option<&Vec<usize>>) -> Result<(Vec<usize>, Vec<usize>)> {
+        let wanted = projection.cloned().unwrap_or_else(|| (0..=self.last()).collect());
         let mut needed: Vec<usize> = wanted.iter().copied().filter(|index| *index != self.last()).collect();
-        for id in ["trace_id", "span_id"] {
+        for id in [TRACE_ID, SPAN_ID] {
             let index = self.schema.index_of(id)?;
             if !needed.contains(&index) {
                 needed.push(index);
             }
         }
-        let table = |table: &Arc<LakeTable>, name: &str, columns: Vec<usize>| {
-            let source = provider_as_source(Arc::clone(table) as Arc<dyn TableProvider>);
-            LogicalPlanBuilder::scan(name, source, Some(columns))
+        Ok((wanted, needed))
+    }
+
+    /// The rows of a query that wants few, and what is to be looked up for them. They are read while the query
+    /// is planned.
+    async fn few(
+        &self,
+        state: &dyn Session,
+        needed: Vec<usize>,
+        filters: &[Expr],
+        limit: usize,
+    ) -> Result<(LogicalPlan, LookUp)> {
+        let schema = Arc::new(self.schema.project(&needed)?);
+        let plan = self.logs.scan(state, Some(&needed), filters, Some(limit)).await?;
+        let mut rows = Vec::new();
+        let mut left = limit;
+        for batch in collect(plan, state.task_ctx()).await? {
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            rows.push(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?);
+        }
+        let mut ids = BTreeSet::new();
+        for batch in &rows {
+            if let Some(traces) = batch.column_by_name(TRACE_ID).and_then(|column| column.as_string_opt::<i32>()) {
+                ids.extend(traces.iter().flatten().map(str::to_owned));
+            }
+        }
+        let look_up = match ids.is_empty() {
+            true => LookUp::Nothing,
+            false => LookUp::Among(vec![col(TRACE_ID).in_list(ids.into_iter().map(lit).collect(), false)]),
         };
-        let ids = |table: &LakeTable, names: &[&str]| -> Result<Vec<usize>> {
-            Ok(names.iter().map(|name| table.schema().index_of(name)).collect::<Result<_, _>>()?)
-        };
-        let known_spans = table(&self.spans, "known_spans", ids(&self.spans, &["trace_id", "span_id"])?)?
-            .project([col("known_spans.trace_id").alias("s_trace_id"), col("known_spans.span_id").alias("s_span_id")])?
-            .distinct()?
-            .build()?;
-        let known_traces = table(&self.traces, "known_traces", ids(&self.traces, &["trace_id"])?)?
-            .project([col("known_traces.trace_id").alias("t_trace_id")])?
-            .distinct()?
-            .build()?;
+        let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![rows])?));
+        Ok((LogicalPlanBuilder::scan("logs", source, None)?.build()?, look_up))
+    }
+
+    /// The rows of any other query, and what is to be looked up for them.
+    fn all(&self, needed: Vec<usize>, filters: &[Expr], limit: Option<usize>) -> Result<(LogicalPlan, LookUp)> {
         let source = provider_as_source(Arc::clone(&self.logs) as Arc<dyn TableProvider>);
-        let mut plan =
-            LogicalPlanBuilder::scan_with_filters_fetch("logs", source, Some(needed), filters.to_vec(), limit)?;
-        plan = plan.join(
-            known_spans,
-            JoinType::Left,
-            (vec!["logs.trace_id", "logs.span_id"], vec!["s_trace_id", "s_span_id"]),
-            None,
-        )?;
-        plan = plan.join(known_traces, JoinType::Left, (vec!["logs.trace_id"], vec!["t_trace_id"]), None)?;
-        let joined_by = when(col("s_span_id").is_not_null(), lit("ids"))
-            .when(col("t_trace_id").is_not_null(), lit("trace"))
-            .end()?
-            .alias(JOINED_BY);
+        let rows = LogicalPlanBuilder::scan_with_filters_fetch("logs", source, Some(needed), filters.to_vec(), limit)?;
+        let look_up = match filters.iter().any(is_without_trace) {
+            true => LookUp::Nothing,
+            false => LookUp::Among(filters.iter().filter(|filter| is_about_trace(filter)).cloned().collect()),
+        };
+        Ok((rows.build()?, look_up))
+    }
+
+    /// Rows of `logs` with the ids that are in the lake beside their own.
+    fn joined(&self, rows: LogicalPlan, look_up: LookUp, wanted: &[usize]) -> Result<LogicalPlan> {
+        let (plan, joined_by) = match look_up {
+            LookUp::Nothing => (LogicalPlanBuilder::from(rows), lit(ScalarValue::Utf8(None))),
+            LookUp::Among(filters) => {
+                let known = |table: &Arc<LakeTable>, name: &str, ids: &[&str]| {
+                    let columns = ids.iter().map(|id| table.schema().index_of(id)).collect::<Result<_, _>>()?;
+                    let source = provider_as_source(Arc::clone(table) as Arc<dyn TableProvider>);
+                    LogicalPlanBuilder::scan_with_filters(name, source, Some(columns), filters.clone())
+                };
+                let known_spans = known(&self.spans, "known_spans", &[TRACE_ID, SPAN_ID])?
+                    .project([
+                        col("known_spans.trace_id").alias("s_trace_id"),
+                        col("known_spans.span_id").alias("s_span_id"),
+                    ])?
+                    .distinct()?
+                    .build()?;
+                let known_traces = known(&self.traces, "known_traces", &[TRACE_ID])?
+                    .project([col("known_traces.trace_id").alias("t_trace_id")])?
+                    .distinct()?
+                    .build()?;
+                let plan = LogicalPlanBuilder::from(rows)
+                    .join(
+                        known_spans,
+                        JoinType::Left,
+                        (vec!["logs.trace_id", "logs.span_id"], vec!["s_trace_id", "s_span_id"]),
+                        None,
+                    )?
+                    .join(known_traces, JoinType::Left, (vec!["logs.trace_id"], vec!["t_trace_id"]), None)?;
+                let joined_by = when(col("s_span_id").is_not_null(), lit("ids"))
+                    .when(col("t_trace_id").is_not_null(), lit("trace"))
+                    .end()?;
+                (plan, joined_by)
+            }
+        };
+        let joined_by = joined_by.alias(JOINED_BY);
         let columns = wanted.iter().map(|index| {
             if *index == self.last() {
                 joined_by.clone()
             } else {
                 let name = self.schema.field(*index).name();
-                Expr::Column(datafusion::common::Column::new(Some("logs"), name)).alias(name)
+                Expr::Column(Column::new(Some("logs"), name)).alias(name)
             }
         });
         plan.project(columns)?.build()
     }
+}
+
+/// Which traces and spans may be those of the rows.
+enum LookUp {
+    /// None: no row has a trace id.
+    Nothing,
+    /// Those that meet all filters.
+    Among(Vec<Expr>),
+}
+
+/// Whether a filter is about the trace id alone; then what joins a row meets it too.
+fn is_about_trace(filter: &Expr) -> bool {
+    let columns = filter.column_refs();
+    !columns.is_empty() && columns.iter().all(|column| column.name == TRACE_ID)
+}
+
+/// Whether only rows without a trace id are asked for.
+fn is_without_trace(filter: &Expr) -> bool {
+    matches!(filter, Expr::IsNull(inner) if matches!(&**inner, Expr::Column(column) if column.name == TRACE_ID))
 }
 
 #[async_trait]
@@ -117,7 +196,13 @@ impl TableProvider for LogsTable {
         if !asked {
             return self.logs.scan(state, projection, filters, limit).await;
         }
-        let plan = self.joined(projection, filters, limit)?;
+        let (columns, needed) = self.columns(projection)?;
+        let is_open = !filters.iter().any(|filter| is_about_trace(filter));
+        let (rows, look_up) = match limit.filter(|limit| *limit <= READ_FIRST && is_open) {
+            Some(limit) => self.few(state, needed, filters, limit).await?,
+            None => self.all(needed, filters, limit)?,
+        };
+        let plan = self.joined(rows, look_up, &columns)?;
         let wanted = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),

@@ -8,14 +8,26 @@ use serde_json::{Value, json};
 use super::lake::{FAILING, GOOD, TestLake, ask, at};
 use crate::{QueryError, Session};
 
-/// Days of `spans` that a query's plan would open.
-async fn opened(session: &Session, query: &str) -> usize {
+/// Lance's reads in a query's plan whose address has a part.
+async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
     let plan = session.plan(query).await.unwrap();
     let physical = session.context().state().create_physical_plan(&plan).await.unwrap();
     let text = displayable(physical.as_ref()).indent(true).to_string();
+    let reads = text.split("LanceRead: uri=").skip(1);
+    reads.filter(|read| read.split(',').next().is_some_and(|uri| uri.contains(part))).map(str::to_owned).collect()
+}
+
+/// Whether a read is of one trace alone; a read by row ids has no filter, it gets them from the read below it.
+fn is_of(read: &str, trace_id: &str) -> bool {
+    let own = read.lines().next().unwrap_or_default();
+    own.contains(trace_id) || own.contains("source=stream")
+}
+
+/// Days of `spans` that a query's plan would open.
+async fn opened(session: &Session, query: &str) -> usize {
+    let reads = reads(session, query, "").await;
     // A dataset may be read twice: the filter's columns first, the others for the rows that are left.
-    let datasets = text.split("LanceRead: uri=").skip(1).filter_map(|rest| rest.split(',').next());
-    datasets.collect::<HashSet<_>>().len()
+    reads.iter().filter_map(|read| read.split(',').next()).collect::<HashSet<_>>().len()
 }
 
 /// Rows of all days are one table: counted, filtered and projected as such, maps included.
@@ -130,6 +142,30 @@ async fn joined_by_is_looked_up_when_asked() {
     assert!(opened(&session, "select body, joined_by from logs").await > 1);
     let Value::Array(all) = ask(&session, "select * from logs").await else { panic!("no rows") };
     assert_eq!(all.len(), 5);
+}
+
+/// Spans are looked up only of the traces that the answer may name: those of a filter on trace ids, those of
+/// the first rows where a limit asks for few, none where records without a trace are asked for.
+#[tokio::test]
+async fn joined_by_looks_up_no_more_than_needed() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let of_trace = format!("select body, joined_by from logs where trace_id = '{FAILING}' order by body");
+    assert_eq!(
+        ask(&session, &of_trace).await,
+        json!([{"body": "[{\"intValue\":\"1\"}]", "joined_by": "trace"}, {"body": "decimal overflow", "joined_by": "ids"}])
+    );
+    let scans = reads(&session, &of_trace, "/spans/").await;
+    assert!(!scans.is_empty() && scans.iter().all(|scan| is_of(scan, FAILING)), "{scans:?}");
+    let first = "select trace_id, joined_by from logs where severity_number = 9 limit 10";
+    assert_eq!(ask(&session, first).await, json!([{"trace_id": FAILING, "joined_by": "trace"}]));
+    let scans = reads(&session, first, "/spans/").await;
+    assert!(!scans.is_empty() && scans.iter().all(|scan| is_of(scan, FAILING)), "{scans:?}");
+    let without = "select body, joined_by from logs where trace_id is null and severity_number = 13";
+    assert_eq!(ask(&session, without).await, json!([{"body": "pool exhausted", "joined_by": null}]));
+    assert!(reads(&session, without, "/spans/").await.is_empty());
+    let Value::Array(few) = ask(&session, "select * from logs limit 2").await else { panic!("no rows") };
+    assert_eq!(few.len(), 2);
 }
 
 /// Whatever would change something or reach out of the lake is refused, and the answer says so.
