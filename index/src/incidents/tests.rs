@@ -235,7 +235,8 @@ async fn a_broken_model_is_said_to_be_unusable() {
     assert!(error.is_unavailable() && matches!(error, EmbeddingError::Unusable { .. }), "{error}");
 }
 
-/// From a given size on a table has its three indices, and rows that come later are found as well.
+/// From a given size on a table has its indices, also on what searches are filtered by, and rows that come
+/// later are found as well.
 #[tokio::test]
 async fn large_tables_are_indexed() {
     let mut fixture = Fixture::new().await;
@@ -247,12 +248,29 @@ async fn large_tables_are_indexed() {
     fixture.counts(&rows).await;
     assert_eq!(indexer.catch_up().await.unwrap(), 400);
     let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
-    for index in ["fingerprint_idx", "words_idx", "vector_idx"] {
+    let filtered = ["tenant_id_idx", "service_name_idx", "exception_type_idx"];
+    for index in ["fingerprint_idx", "words_idx", "vector_idx"].into_iter().chain(filtered) {
         assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), 1, "{index}");
     }
     fixture.counts(&[("a", "late", "a straggler that no index knows")]).await;
     assert_eq!(indexer.catch_up().await.unwrap(), 1);
     assert_eq!(fixture.texts().await.len(), 401);
+}
+
+/// What is searched by words and filtered by is indexed from fewer rows on than vectors are.
+#[tokio::test]
+async fn words_are_indexed_before_vectors() {
+    let mut fixture = Fixture::new().await;
+    let mut indexer = Indexer::new(fixture.lake.clone(), Arc::new(hashed()));
+    let owned: Vec<(String, String)> =
+        (0..vectors::WORDS_INDEXED_ROWS).map(|n| (format!("f{n}"), format!("failure of kind{}", n % 7))).collect();
+    let rows: Vec<(&str, &str, &str)> = owned.iter().map(|(id, text)| ("a", id.as_str(), text.as_str())).collect();
+    fixture.counts(&rows).await;
+    indexer.catch_up().await.unwrap();
+    let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+    for (index, count) in [("words_idx", 1), ("tenant_id_idx", 1), ("vector_idx", 0)] {
+        assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), count, "{index}");
+    }
 }
 
 /// A search by words sees the message as it came, and of the masked text what is no placeholder.

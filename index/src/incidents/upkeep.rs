@@ -11,7 +11,7 @@ use lance_index::scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexPara
 use lance_index::{IndexParams, IndexType};
 use lance_linalg::distance::MetricType;
 
-use super::vectors::{Stamp, VECTOR, WORDS};
+use super::vectors::{Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
 use crate::error::{At, Result};
 use crate::lake::Lake;
 
@@ -34,6 +34,9 @@ const VERSIONS: usize = 64;
 /// Age from which no reader uses a version any more.
 const LONGEST_QUERY: TimeDelta = TimeDelta::minutes(10);
 
+/// Columns that a search is filtered by; of few values each, so that a bitmap for each value is small.
+const FILTERED: [&str; 3] = ["tenant_id", "service_name", "exception_type"];
+
 /// Looks after a table. Indices come first: fragments inside and outside an index are never merged.
 pub(super) async fn keep(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
     index(lake, name, indexed_rows).await?;
@@ -44,14 +47,16 @@ pub(super) async fn keep(lake: &Lake, name: &str, indexed_rows: usize) -> Result
 async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
     let dataset = lake.newest(name).await?;
     let rows = rows(&dataset);
-    if rows < indexed_rows.max(1) {
-        return Ok(());
-    }
+    let least = |column: &str| match column {
+        VECTOR => indexed_rows,
+        _ => indexed_rows.min(WORDS_INDEXED_ROWS),
+    };
     let mut indexed = (*dataset).clone();
     let mut changed = false;
     let mut lagging = Vec::new();
     let mut most_deltas = 0;
-    for column in ["fingerprint", WORDS, VECTOR] {
+    let others = ["fingerprint", WORDS, VECTOR];
+    for column in FILTERED.into_iter().chain(others).filter(|column| rows >= least(column).max(1)) {
         let index = index_name(column);
         let deltas = indexed.load_indices_by_name(&index).await.at(name, "reading its indices")?;
         if deltas.is_empty() {
@@ -87,6 +92,7 @@ async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
 
 async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) -> Result<()> {
     let tree = ScalarIndexParams::for_builtin(BuiltinIndexType::BTree);
+    let bitmap = ScalarIndexParams::for_builtin(BuiltinIndexType::Bitmap);
     let words = InvertedIndexParams::default()
         .base_tokenizer("simple".to_owned())
         .stem(false)
@@ -99,6 +105,7 @@ async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) ->
     let (kind, params): (IndexType, &dyn IndexParams) = match column {
         VECTOR => (IndexType::Vector, &vectors),
         WORDS => (IndexType::Inverted, &words),
+        _ if FILTERED.contains(&column) => (IndexType::Bitmap, &bitmap),
         _ => (IndexType::BTree, &tree),
     };
     dataset

@@ -25,8 +25,11 @@ pub const MASKED: &str = "masked";
 pub const VECTOR: &str = "vector";
 /// The column that is searched by words.
 pub const WORDS: &str = "words";
-/// Rows from which a table has indices. Below, exact scans are as quick.
+/// Rows from which a table has an index of vectors. Below, an exact scan is as quick.
 pub const INDEXED_ROWS: usize = 10_000;
+/// Rows from which it has the other indices: texts are searched in by words, which without an index means
+/// that all of them are read.
+pub const WORDS_INDEXED_ROWS: usize = 2_000;
 
 /// Transaction property, and key of the table's metadata: fragments of `incident_counts` with an id
 /// below this number have been looked at.

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
-use arrow::datatypes::Float32Type;
+use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::Expr;
 use lance::Dataset;
+use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::Scanner;
 use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
@@ -24,7 +25,9 @@ use crate::error::{QueryError, Result};
 use crate::rows::{Columns, owned};
 use crate::snapshot::Snapshot;
 
-/// Texts of each ranking that are fused.
+/// Texts of each ranking that are fused: three for each that is asked for, within these bounds. A search
+/// compares twice as many rows exactly, which is what it takes its time for.
+const LEAST_DEPTH: usize = 24;
 const DEPTH: usize = 100;
 /// Rows that are looked at for that many different texts, where many incidents share one.
 const DEEPEST: usize = 6_400;
@@ -115,8 +118,11 @@ pub(super) struct Found {
 struct Candidate {
     fingerprint: String,
     hash: String,
+    /// Empty where the search did not need them.
     words: String,
     distance: Option<f64>,
+    /// Its row in the table, if it is embedded.
+    row: Option<u64>,
 }
 
 /// The vector of each of the question's probes; `None` where there is no model or no table.
@@ -145,12 +151,30 @@ pub(super) async fn search(
     }
     let expr = filter.expr(&question.own);
     let query = Query::new(&probe.raw);
+    let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
     let (mut near, mut by_words) = tokio::try_join!(
-        nearest(corpus, &expr, vector, k.max(DEPTH)),
-        matching(snapshot, corpus, filter, question, &expr, &query, k.max(DEPTH)),
+        nearest(corpus, &expr, vector, k, depth),
+        matching(snapshot, corpus, filter, question, &expr, &query, depth),
     )?;
     if let Some(vector) = vector {
-        measure(corpus, &expr, vector, &near, &mut by_words).await?;
+        let mut distances: HashMap<u64, f64> =
+            near.iter().filter_map(|candidate| Some((candidate.row?, candidate.distance?))).collect();
+        let far = by_words.iter().filter_map(|candidate| candidate.row).filter(|row| !distances.contains_key(row));
+        // Only an identifier is looked for in texts that were not found by their words.
+        let unread = match probe.identifiers.is_empty() {
+            true => vec![],
+            false => near.iter().filter_map(|candidate| candidate.row).collect(),
+        };
+        let (measured, words) = tokio::try_join!(measure(corpus, vector, far.collect()), read_words(corpus, unread))?;
+        distances.extend(measured);
+        for candidate in &mut by_words {
+            candidate.distance = candidate.row.and_then(|row| distances.get(&row).copied());
+        }
+        for candidate in &mut near {
+            if let Some(words) = candidate.row.and_then(|row| words.get(&row)) {
+                candidate.words.clone_from(words);
+            }
+        }
         // What the words found has a place among the near ones as well, if it is near.
         let known: HashSet<&str> = near.iter().map(|candidate| candidate.fingerprint.as_str()).collect();
         let more: Vec<Candidate> = by_words
@@ -231,14 +255,22 @@ impl<'a> Ranked<'a> {
     }
 }
 
-/// The nearest texts by true cosine distance. The filter holds before the search.
-async fn nearest(corpus: &Corpus, filter: &Expr, vector: Option<&[f32]>, depth: usize) -> Result<Vec<Candidate>> {
+/// The nearest texts by true cosine distance, without their words. The filter holds before the search.
+/// `texts` are wanted that differ, among so many rows at first.
+async fn nearest(
+    corpus: &Corpus,
+    filter: &Expr,
+    vector: Option<&[f32]>,
+    texts: usize,
+    depth: usize,
+) -> Result<Vec<Candidate>> {
     let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
     let key = Float32Array::from(vector.to_vec());
     let mut rows = depth;
     loop {
         let mut scan = table.dataset.scan();
-        scan.project(&["fingerprint", "text_hash", vectors::WORDS, "_distance"]).map_err(lance)?;
+        scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
+        scan.with_row_id();
         scan.filter_expr(filter.clone());
         scan.prefilter(true);
         scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
@@ -252,9 +284,9 @@ async fn nearest(corpus: &Corpus, filter: &Expr, vector: Option<&[f32]>, depth: 
         for (row, candidate) in near.iter_mut().enumerate() {
             candidate.distance = distances.is_valid(row).then(|| f64::from(distances.value(row)).max(0.0));
         }
-        let texts: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
+        let different: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
         // Many incidents with one text would leave no room for others.
-        if near.len() < rows || texts.len() >= depth / 4 || rows >= DEEPEST {
+        if near.len() < rows || different.len() >= texts.max(depth / 4) || rows >= DEEPEST {
             return Ok(near);
         }
         rows *= 4;
@@ -277,6 +309,7 @@ async fn matching(
     if let Some(table) = &corpus.table {
         let mut scan = table.dataset.scan();
         scan.filter_expr(expr.clone());
+        scan.with_row_id();
         if table.has_words {
             let words = FullTextSearchQuery::new(query.text())
                 .with_column(vectors::WORDS.to_owned())
@@ -301,6 +334,7 @@ async fn matching(
             hash: vectors::text_hash(&incident.text),
             words: incident.words(),
             distance: None,
+            row: None,
         })
         .collect();
     if is_ranked && waiting.is_empty() {
@@ -314,42 +348,35 @@ async fn matching(
     Ok(ranked.into_iter().take(depth).map(|(index, _)| stored[index].clone()).collect())
 }
 
-/// Gives what was found by words its true distance.
-async fn measure(
-    corpus: &Corpus,
-    filter: &Expr,
-    vector: &[f32],
-    near: &[Candidate],
-    by_words: &mut [Candidate],
-) -> Result<()> {
-    let Some(table) = &corpus.table else { return Ok(()) };
-    let mut known: HashMap<String, f64> =
-        near.iter().filter_map(|candidate| Some((candidate.fingerprint.clone(), candidate.distance?))).collect();
-    let missing: Vec<Expr> = by_words
-        .iter()
-        .filter(|candidate| !known.contains_key(&candidate.fingerprint))
-        .map(|candidate| lit(candidate.fingerprint.as_str()))
-        .collect();
-    if !missing.is_empty() {
-        let mut scan = table.dataset.scan();
-        scan.project(&["fingerprint", vectors::VECTOR]).map_err(lance)?;
-        scan.filter_expr(filter.clone().and(col("fingerprint").in_list(missing, false)));
-        let batch = scan.try_into_batch().await.map_err(lance)?;
-        let fingerprints = Columns::of(vectors::TABLE, &batch).text("fingerprint")?;
-        let lists: &FixedSizeListArray = batch
-            .column_by_name(vectors::VECTOR)
-            .and_then(|column| column.as_fixed_size_list_opt())
-            .ok_or_else(|| unknown(vectors::VECTOR))?;
-        for row in (0..batch.num_rows()).filter(|row| lists.is_valid(*row)) {
-            let stored = lists.value(row);
-            let Some(stored) = stored.as_primitive_opt::<Float32Type>() else { continue };
-            known.insert(fingerprints.value(row).to_owned(), cosine(vector, stored.values()));
-        }
-    }
-    for candidate in by_words {
-        candidate.distance = known.get(&candidate.fingerprint).copied();
-    }
-    Ok(())
+/// True distances of rows that have a vector.
+async fn measure(corpus: &Corpus, vector: &[f32], rows: Vec<u64>) -> Result<HashMap<u64, f64>> {
+    let Some((rows, batch)) = taken(corpus, rows, vectors::VECTOR).await? else { return Ok(HashMap::new()) };
+    let lists: &FixedSizeListArray = batch
+        .column_by_name(vectors::VECTOR)
+        .and_then(|column| column.as_fixed_size_list_opt())
+        .ok_or_else(|| unknown(vectors::VECTOR))?;
+    let distance = |(index, row): (usize, u64)| {
+        let stored = lists.is_valid(index).then(|| lists.value(index))?;
+        Some((row, cosine(vector, stored.as_primitive_opt::<Float32Type>()?.values())))
+    };
+    Ok(rows.into_iter().enumerate().filter_map(distance).collect())
+}
+
+/// Words of rows.
+async fn read_words(corpus: &Corpus, rows: Vec<u64>) -> Result<HashMap<u64, String>> {
+    let Some((rows, batch)) = taken(corpus, rows, vectors::WORDS).await? else { return Ok(HashMap::new()) };
+    let words = Columns::of(vectors::TABLE, &batch).text(vectors::WORDS)?;
+    Ok(rows.into_iter().enumerate().filter_map(|(index, row)| Some((row, owned(words, index)?))).collect())
+}
+
+/// A column of rows, with their ids, rising; `None` of none.
+async fn taken(corpus: &Corpus, mut rows: Vec<u64>, column: &str) -> Result<Option<(Vec<u64>, RecordBatch)>> {
+    rows.sort_unstable();
+    rows.dedup();
+    let Some(table) = corpus.table.as_ref().filter(|_| !rows.is_empty()) else { return Ok(None) };
+    let schema = table.dataset.schema().project(&[column]).map_err(lance)?;
+    let batch = table.dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).await.map_err(lance)?;
+    Ok(Some((rows, batch)))
 }
 
 fn cosine(one: &[f32], other: &[f32]) -> f64 {
@@ -364,15 +391,20 @@ async fn read(scan: &Scanner) -> Result<Vec<Candidate>> {
 
 fn candidates(batch: &RecordBatch) -> Result<Vec<Candidate>> {
     let columns = Columns::of(vectors::TABLE, batch);
-    let (fingerprints, hashes, words) =
-        (columns.text("fingerprint")?, columns.text("text_hash")?, columns.text(vectors::WORDS)?);
+    let (fingerprints, hashes) = (columns.text("fingerprint")?, columns.text("text_hash")?);
+    let words = if batch.column_by_name(vectors::WORDS).is_some() { Some(columns.text(vectors::WORDS)?) } else { None };
+    let rows = batch
+        .column_by_name("_rowid")
+        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        .ok_or_else(|| unknown("_rowid"))?;
     Ok((0..batch.num_rows())
         .filter_map(|row| {
             Some(Candidate {
                 fingerprint: owned(fingerprints, row)?,
                 hash: owned(hashes, row)?,
-                words: owned(words, row).unwrap_or_default(),
+                words: words.and_then(|words| owned(words, row)).unwrap_or_default(),
                 distance: None,
+                row: Some(rows.value(row)),
             })
         })
         .collect())

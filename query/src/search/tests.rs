@@ -346,6 +346,28 @@ async fn a_bundle_asks_with_what_it_has_read() {
     assert_eq!(fixture.ask(Some(&hashed()), &about(TRACE, 2)).await, of_bundle);
 }
 
+/// Many incidents with one text are one place in an answer: the search looks further until there are as many
+/// different texts as are asked for, although none of the others shares a word with the question.
+#[tokio::test]
+async fn equal_texts_leave_room_for_others() {
+    let mut fixture = Fixture::new().await;
+    let mut all: Vec<Incident> = (0..60).map(|n| incident(&format!("copy{n:02}"), "decimal overflow")).collect();
+    for (n, message) in ["decimals overflowed", "decimally overflowing", "overflows decimalized"].iter().enumerate() {
+        all.push(incident(&format!("other{n}"), message));
+    }
+    fixture.incidents(&all).await;
+    for indexed_rows in [100_000, 50] {
+        let options = IndexerOptions { indexed_rows, ..IndexerOptions::default() };
+        fixture.incidents(&[incident(&format!("late {indexed_rows}"), "socket closed by its peer")]).await;
+        Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options).catch_up().await.unwrap();
+        let found = fixture.ask(Some(&hashed()), &about("decimal overflow", 4)).await;
+        let mut names = fingerprints(&found);
+        assert!(names.remove(0).starts_with("copy"), "{found:?}");
+        names.sort_unstable();
+        assert_eq!(names, ["other0", "other1", "other2"], "{found:?}");
+    }
+}
+
 /// A request needs one question, and a trace id is 32 hex digits.
 #[tokio::test]
 async fn a_wrong_request_is_refused() {
