@@ -25,7 +25,7 @@ pub(crate) struct Global {
     /// Configuration file [default: $TRACERAG_CONFIG, else ./tracerag.toml where it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Lake: a folder or s3://bucket/path
+    /// Lake: a folder
     #[arg(long, global = true, value_name = "PATH")]
     lake: Option<String>,
     /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]

@@ -17,6 +17,14 @@ pub enum Error {
         /// Address of the lake.
         uri: String,
     },
+    /// The lake's address is not a folder's.
+    #[error(
+        "this build has no object stores, so there can be no lake at {uri}; name a folder with --lake or lake.uri, on a volume that is mounted if need be"
+    )]
+    NoObjectStore {
+        /// Address of the lake.
+        uri: String,
+    },
     /// The lake was written by a release that this one does not understand.
     #[error("the lake's journal has schema version {found}, this release knows up to {known}; use the newer release")]
     TooNew {

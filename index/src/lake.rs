@@ -34,14 +34,14 @@ const OPENED_VERSIONS: usize = 2;
 /// Where a lake is and how to reach it.
 #[derive(Debug, Clone, Default)]
 pub struct LakeOptions {
-    /// A folder, or an address of an object store (`s3://bucket/prefix`).
+    /// A folder, or its `file://` address.
     pub uri: String,
-    /// Credentials and settings of the object store, in Lance's names; empty for a folder.
+    /// Settings of the store, in Lance's names; empty for a folder.
     pub storage_options: HashMap<String, String>,
 }
 
 impl LakeOptions {
-    /// A lake in a folder, or in an object store that needs no settings.
+    /// A lake in a folder.
     pub fn new(uri: impl Into<String>) -> Self {
         Self { uri: uri.into(), storage_options: HashMap::new() }
     }
@@ -107,9 +107,9 @@ impl Lake {
     /// Opens a lake that exists.
     ///
     /// # Errors
-    /// [`Error::NoLake`] if there is none at the address.
+    /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
-        let lake = Self::handle(options);
+        let lake = Self::handle(options)?;
         match lake.load(HEADS, None).await {
             Ok(heads) => lake.remember(HEADS, heads),
             Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
@@ -120,8 +120,11 @@ impl Lake {
 
     /// Opens a lake, and creates what is missing of it: the small tables, the journal, and `heads`
     /// as the last, so that a lake that can be opened is whole.
+    ///
+    /// # Errors
+    /// [`Error::NoObjectStore`] if the address is no folder's; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
-        let lake = Self::handle(options);
+        let lake = Self::handle(options)?;
         match lake.load(HEADS, None).await {
             Ok(heads) => {
                 lake.remember(HEADS, heads);
@@ -142,11 +145,15 @@ impl Lake {
         Ok(lake)
     }
 
-    fn handle(options: LakeOptions) -> Lake {
+    /// Lance is built without its object stores. It would take `s3://` for an unknown scheme, or for a folder.
+    fn handle(options: LakeOptions) -> Result<Lake> {
+        if options.uri.split_once("://").is_some_and(|(scheme, _)| scheme != "file") {
+            return Err(Error::NoObjectStore { uri: options.uri });
+        }
         let trimmed = options.uri.trim_end_matches('/');
         let uri = if trimmed.is_empty() { options.uri.clone() } else { trimmed.to_owned() };
         let registry = Arc::new(ObjectStoreRegistry::default());
-        Lake {
+        Ok(Lake {
             inner: Arc::new(Inner {
                 uri,
                 storage_options: options.storage_options,
@@ -156,7 +163,7 @@ impl Lake {
                 head: Mutex::default(),
                 waiting: WaitingTexts::default(),
             }),
-        }
+        })
     }
 
     /// Address of the lake.

@@ -124,13 +124,13 @@ impl Default for WindowSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeSection {
-    /// A folder or `s3://...`.
+    /// A folder.
     pub uri: String,
     /// How often an epoch is written.
     pub flush_interval: Span,
     /// Bytes of waiting rows that write an epoch earlier.
     pub flush_bytes: Bytes,
-    /// Options of the object store.
+    /// Options of the store.
     pub storage_options: BTreeMap<String, String>,
 }
 
