@@ -4,14 +4,16 @@
 #
 #   setup_begin                       folders, toolchain, disk, memory, locks
 #   setup_packages build|kafka ...    Debian packages for that purpose
+#   setup_components NAME ...         components of the Rust toolchain: rustfmt, clippy
 #   setup_model                       ONNX Runtime and the sentence model
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
 
-# Marks a target folder that the set-up made, and one that holds a whole build.
+# Marks a target folder that the set-up made, and one that holds everything that this script builds: ./check builds
+# much more than ./demo does.
 SETUP_MADE=.tracerag-made
-SETUP_BUILT=.tracerag-built
+SETUP_BUILT=.tracerag-built-${SETUP_SELF##*/}
 
 say() { printf '%s\n' "tracerag: $*" >&2; }
 
@@ -66,7 +68,7 @@ check_toolchain() {
 # A first build fills about 12 GiB; one that has been through needs room for what changed only.
 check_disk() {
   local need=15 free
-  [ -e "$CARGO_TARGET_DIR/$SETUP_BUILT" ] && need=4
+  [ ! -e "$CARGO_TARGET_DIR/$SETUP_BUILT" ] || need=4
   free=$(free_gib "$CARGO_TARGET_DIR")
   [ "$free" -ge "$need" ] || die "$free GiB free for $CARGO_TARGET_DIR, the build needs $need" \
     "free some space, or name a roomier folder: CARGO_TARGET_DIR=/path $SETUP_SELF"
@@ -199,6 +201,25 @@ apt_get() {
   tail -n 8 "$log" >&2
   rm -f "$log"
   return 1
+}
+
+component_works() { cargo "${1/rust/}" --version >/dev/null 2>&1; }
+
+setup_components() {
+  local component missing=""
+  for component in "$@"; do
+    component_works "$component" || missing="$missing $component"
+  done
+  missing=${missing# }
+  [ -n "$missing" ] || return 0
+  have rustup || die "needed and not found: $missing" "install $missing for this Rust toolchain and start again"
+  say "installing with rustup: $missing"
+  # shellcheck disable=SC2086 # a list of words
+  (cd "$SETUP_TOP" && rustup component add $missing >&2) || die "rustup could not install: $missing (see above)" \
+    "rustup component add $missing"
+  for component in $missing; do
+    component_works "$component" || die "installed, and still not usable: $component" "rustup component add $component"
+  done
 }
 
 # --- what comes from the network -----------------------------------------------------------------
