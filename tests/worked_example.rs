@@ -164,6 +164,28 @@ fn the_bundle_carries_the_evidence() {
     assert_eq!(tracerag.number("select count(*) from bundles"), 1, "handing out twice stores once");
 }
 
+/// A bundle that was handed out is found by its id and can be marked as one to keep, and the mark taken away; an id
+/// that nobody handed out is an error with nothing on stdout.
+#[test]
+fn a_bundle_is_pinned_by_its_id() {
+    let tracerag = replayed();
+    let bundle = tracerag.bundle(TRACE);
+    let id = bundle["bundle_id"].as_str().unwrap();
+    let pinned = || tracerag.number(&format!("select count(*) from bundles where pinned and bundle_id = '{id}'"));
+    assert_eq!(pinned(), 0);
+    assert_eq!(tracerag.done(&["bundle", "pin", id]), "");
+    assert_eq!(pinned(), 1);
+    assert_eq!(tracerag.bundle(id)["evidence"], bundle["evidence"]);
+    assert_eq!(tracerag.done(&["bundle", "unpin", id]), "");
+    assert_eq!(pinned(), 0);
+    let unknown = format!("sha256:{}", "0".repeat(64));
+    for arguments in [&["bundle", "pin", &unknown][..], &["bundle", &unknown]] {
+        let ran = tracerag.run(arguments);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(ran.stderr.contains("bundle-unknown"), "{}", ran.stderr);
+    }
+}
+
 /// What is personal is in no file of the lake and in no answer; the anonymous token stands in its place.
 #[test]
 fn personal_data_is_nowhere() {

@@ -26,12 +26,12 @@ pub(crate) struct BundleArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Keep a bundle beyond retention
+    /// Mark a bundle as one to keep. This release lets no bundle expire, pinned or not; the mark is for later ones
     Pin {
         /// sha256:...
         bundle_id: String,
     },
-    /// Let retention have a bundle again
+    /// Take the mark away
     Unpin {
         /// sha256:...
         bundle_id: String,
