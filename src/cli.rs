@@ -9,7 +9,7 @@ use crate::commands;
 use crate::config::{Config, Overrides};
 use crate::error::Error;
 
-/// Turns the telemetry that you already have into evidence that can be queried, compared, cited and verified.
+/// Turns the telemetry that you already have into evidence that can be queried, compared and cited.
 #[derive(Debug, Parser)]
 #[command(name = "tracerag", version, propagate_version = true)]
 struct Cli {

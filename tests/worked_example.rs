@@ -179,7 +179,7 @@ fn a_bundle_is_pinned_by_its_id() {
     assert_eq!(tracerag.done(&["bundle", "unpin", id]), "");
     assert_eq!(pinned(), 0);
     let unknown = format!("sha256:{}", "0".repeat(64));
-    for arguments in [&["bundle", "pin", &unknown][..], &["bundle", &unknown]] {
+    for arguments in [&["bundle", "pin", unknown.as_str()][..], &["bundle", unknown.as_str()]] {
         let ran = tracerag.run(arguments);
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{arguments:?}");
         assert!(ran.stderr.contains("bundle-unknown"), "{}", ran.stderr);

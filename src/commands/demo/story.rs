@@ -4,9 +4,11 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use serde_json::Value;
+use tracerag_ingest::tenant::TenantConfig;
 use tracerag_query::{Session, SimilarRequest, bundle};
 
 use crate::cli::Context;
+use crate::config::EmbeddingSection;
 use crate::error::Error;
 use crate::output;
 
@@ -126,10 +128,61 @@ fn clip(text: &str) -> String {
 
 fn next(context: &Context, trace_id: &str) -> String {
     let program = std::env::current_exe().map_or_else(|_| String::from("tracerag"), |path| path.display().to_string());
-    let lake = &context.config.lake.uri;
+    let command = command(&program, context);
     format!(
-        "\nTry next\n  {program} --lake {lake} sql \"select service_name, count(*) from failures group by 1 order by 2 desc\"\n  \
-         {program} --lake {lake} similar \"no instance of a service is registered\"\n  \
-         {program} --lake {lake} bundle --format markdown {trace_id}\n"
+        "\nTry next\n  {command} sql \"select service_name, count(*) from failures group by 1 order by 2 desc\"\n  \
+         {command} similar \"no instance of a service is registered\"\n  \
+         {command} bundle --format markdown {trace_id}\n"
     )
+}
+
+/// What a command must begin with to see what this one sees, whatever its folder and environment are.
+fn command(program: &str, context: &Context) -> String {
+    let (embedding, usual) = (&context.config.embedding, EmbeddingSection::default());
+    let mut words = Vec::new();
+    let cache = embedding.cache_folder();
+    if cache != usual.cache_folder() {
+        words.push(format!("TRACERAG_EMBEDDING__CACHE={}", quoted(&cache.display().to_string())));
+    }
+    if embedding.model != usual.model {
+        words.push(format!("TRACERAG_EMBEDDING__MODEL={}", quoted(&embedding.model)));
+    }
+    words.extend([quoted(program), String::from("--lake"), quoted(&context.config.lake.uri)]);
+    if context.tenant != TenantConfig::default().default {
+        words.extend([String::from("--tenant"), quoted(&context.tenant)]);
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,~".contains(c);
+    match !word.is_empty() && !word.starts_with('~') && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// A lake in a folder with spaces is one word, and what the environment said of the model is said again; what is
+    /// as usual is left out.
+    #[test]
+    fn commands_work_anywhere() {
+        let mut context = Context { config: Config::default(), tenant: String::from("default") };
+        context.config.lake.uri = String::from("/tmp/my lake's/lake");
+        assert_eq!(command("/bin/tracerag", &context), r"/bin/tracerag --lake '/tmp/my lake'\''s/lake'");
+        context.config.lake.uri = String::from("./lake");
+        context.config.embedding.cache = "/var/my cache".into();
+        context.config.embedding.model = String::from("hashed-ngrams");
+        context.tenant = String::from("acme");
+        assert_eq!(
+            command("tracerag", &context),
+            "TRACERAG_EMBEDDING__CACHE='/var/my cache' TRACERAG_EMBEDDING__MODEL=hashed-ngrams tracerag --lake ./lake \
+             --tenant acme"
+        );
+    }
 }
