@@ -1,7 +1,11 @@
 //! `tracerag run` against a real Kafka broker.
 
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::support::collector::{Collector, Export, Signal};
 use crate::support::kafka::{Kafka, Record};
@@ -36,6 +40,13 @@ pub fn config(tracerag: &Tracerag, kafka: &Kafka, topics: &Topics, encoding: &st
         free_port()
     );
     tracerag.write("tracerag.toml", text)
+}
+
+/// The port that a configuration of [`config`] has for metrics.
+fn metrics_port(config: &Path) -> u16 {
+    let text = std::fs::read_to_string(config).unwrap();
+    let (_, listen) = text.split_once("listen = \"127.0.0.1:").unwrap();
+    listen.trim_end_matches(['"', '\n']).parse().unwrap()
 }
 
 fn lines(name: &str) -> Vec<String> {
@@ -138,6 +149,76 @@ fn assert_same_rows(one: &Tracerag, other: &Tracerag) {
         }
         assert_eq!(left.len(), right.len(), "{table} differs in length");
     }
+}
+
+/// The answer of a worker to `GET path`: status and body.
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+fn status(tracerag: &Tracerag, config: &Path) -> Value {
+    let text = tracerag.done(&["--config", config.to_str().unwrap(), "status", "--format", "json"]);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A worker whose topics are not there yet waits: `/healthz` answers, `/readyz` does not, and `status` names the
+/// topics. Once they appear they are read without a restart, `/readyz` answers, and `status` and `/metrics` tell the
+/// lag, which comes down to nothing, and the open traces.
+#[test]
+fn a_topic_may_appear_later() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let tracerag = Tracerag::new();
+    let name = |signal: &str| format!("later-{signal}-{}", std::process::id());
+    let topics = Topics { spans: name("spans"), logs: name("logs"), metrics: name("metrics") };
+    let config = config(&tracerag, kafka, &topics, "otlp_json");
+    let port = metrics_port(&config);
+    let worker = tracerag.worker(&config);
+    wait_for("the worker answers", LIMIT, || get(port, "/healthz").filter(|(status, _)| *status == 200));
+    wait_for("the lake is there", LIMIT, || (tracerag.run(&["sql", "select 1"]).status == 0).then_some(()));
+    assert_eq!(get(port, "/readyz").map(|(status, _)| status), Some(503), "{}", worker.log_tail());
+    let mut missing = vec![topics.logs.as_str(), &topics.metrics, &topics.spans];
+    missing.sort_unstable();
+    let told = status(&tracerag, &config);
+    assert_eq!(told["waiting_for_topics"], Value::from(missing), "{told:#}");
+    let text = tracerag.done(&["--config", config.to_str().unwrap(), "status"]);
+    assert!(text.contains(&format!("waiting for topics: {}", topics.logs)), "{text}");
+
+    for topic in [&topics.spans, &topics.logs, &topics.metrics] {
+        kafka.create_topic(topic, 1, &[]);
+    }
+    let spans = lines("traces.jsonl.zst");
+    kafka.produce(
+        &topics.spans,
+        spans.iter().map(|line| Record { payload: Some(line.as_bytes()), ..Record::default() }),
+    );
+    until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
+    wait_for("the worker is ready", LIMIT, || get(port, "/readyz").filter(|(status, _)| *status == 200));
+    let told = wait_for("the worker counts its open traces", LIMIT, || {
+        Some(status(&tracerag, &config)).filter(|told| told["open_traces"] == 0)
+    });
+    assert_eq!(told["waiting_for_topics"], Value::Array(vec![]), "{told:#}");
+    assert!(told["broker_error"].is_null(), "{told:#}");
+    let partitions = told["partitions"].as_array().unwrap();
+    let of_spans = partitions.iter().find(|partition| partition["topic"] == topics.spans.as_str()).unwrap();
+    assert_eq!((of_spans["lag"].as_i64(), of_spans["next_offset"].as_u64()), (Some(0), Some(spans.len() as u64)));
+    let (_, text) = get(port, "/metrics").unwrap();
+    let value = |name: &str| {
+        let of_spans = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(topics.spans.as_str());
+        let line = text.lines().find(of_spans).unwrap_or_else(|| panic!("no {name} of {}:\n{text}", topics.spans));
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(value("tracerag_lag_records"), "0");
+    assert_eq!(value("tracerag_records_total"), spans.len().to_string());
+    assert!(value("tracerag_delay_seconds").parse::<f64>().unwrap() < 60.0);
+    for series in ["tracerag_open_traces 0", "tracerag_epoch_seconds_bucket{"] {
+        assert!(text.lines().any(|line| line.starts_with(series)), "no {series} in\n{text}");
+    }
+    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
 }
 
 /// A real Collector sends the sample keyed by trace id as protobuf: the lake counts what was sent. A message that is no

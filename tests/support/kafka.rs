@@ -129,7 +129,7 @@ impl Kafka {
         let mut command = vec![
             "java".to_owned(),
             format!("-Xmx{heap}"),
-            // The tests share two cores with it: quick to start matters more than quick in the long run.
+            // It lives for minutes: quick to start matters more than quick in the long run.
             "-XX:TieredStopAtLevel=1".to_owned(),
             "-XX:+UseSerialGC".to_owned(),
             "-Djava.awt.headless=true".to_owned(),
