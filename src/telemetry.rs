@@ -81,6 +81,13 @@ pub(crate) fn install_metrics() -> Result<PrometheusHandle, Error> {
         .map_err(failed)
 }
 
+async fn sort(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(SORT_EVERY).await;
+        handle.run_upkeep();
+    }
+}
+
 /// Answers `/metrics`, `/healthz` and `/readyz` until the process ends. An empty address: nowhere.
 ///
 /// # Errors
@@ -91,13 +98,7 @@ pub(crate) async fn serve(
     readiness: Arc<Readiness>,
     flush_interval: Duration,
 ) -> Result<Option<SocketAddr>, Error> {
-    let upkeep = handle.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(SORT_EVERY).await;
-            upkeep.run_upkeep();
-        }
-    });
+    tokio::spawn(sort(handle.clone()));
     if listen.is_empty() {
         return Ok(None);
     }
