@@ -140,8 +140,8 @@ impl Worker {
             // A trace must meet itself and its logs in one worker.
             tracing::warn!(
                 partitions = elsewhere,
-                "other members of the group have partitions of these topics; traces whose parts lie in both are cut, \
-                 start one worker only, or key all topics by trace id"
+                "other members of the group have partitions of these topics; traces whose parts lie in both are cut; \
+                 start one worker only"
             );
         }
         Ok(())

@@ -60,7 +60,7 @@ pub fn until(tracerag: &Tracerag, query: &str, wanted: i64, log: impl Fn() -> St
     while start.elapsed() < LIMIT {
         let ran = tracerag.run(&["sql", "--format", "json", query]);
         last = format!("{}{}", ran.stdout, ran.stderr);
-        let rows: Result<Vec<serde_json::Value>, _> = serde_json::from_str(&ran.stdout);
+        let rows: Result<Vec<Value>, _> = serde_json::from_str(&ran.stdout);
         if let Ok(rows) = rows
             && rows.first().and_then(|row| row.as_object()?.values().next()?.as_i64()) == Some(wanted)
         {
