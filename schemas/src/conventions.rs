@@ -20,7 +20,7 @@ pub enum Rename {
     GrpcStatus,
     /// What the other side is depends on the span's kind: the client's peer is the server.
     Peer {
-        /// Name on spans of servers and consumers.
+        /// Name on spans of servers. A consumer's peer is the broker, which is a server.
         on_server: &'static str,
         /// Name on all other spans.
         on_client: &'static str,

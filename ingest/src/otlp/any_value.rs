@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use tracerag_schemas::attributes::type_name;
 
 use super::column::TextColumn;
+use super::derive::Side;
 use super::keys::KeyTable;
 use super::wire::{Reader, Slice, WireError, WireErrorKind};
 use crate::redact::{AttributeRule, RedactionCounts, Redactor};
@@ -139,6 +140,7 @@ fn sees_everything(rule: AttributeRule) -> bool {
 pub(super) struct ValueWriter<'w> {
     pub(super) data: &'w [u8],
     pub(super) tenant: &'w str,
+    pub(super) side: Side,
     pub(super) redactor: &'w Redactor,
     pub(super) keys: &'w mut KeyTable,
     pub(super) redactions: &'w mut RedactionCounts,
@@ -272,7 +274,7 @@ impl ValueWriter<'_> {
         let (key, value) = read_pair(data, pair)?;
         let key = key.of(data);
         let id = self.keys.id(key, self.redactor);
-        let own = self.keys.get(id).rule;
+        let own = self.keys.get(id).rule(self.side);
         // The innermost name that says something decides. What a policy keeps by name it keeps as a whole.
         let rule = if sees_everything(own) && own != AttributeRule::Drop { own } else { rule };
         out.extend_from_slice(b"{\"key\":");

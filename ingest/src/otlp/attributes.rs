@@ -149,6 +149,8 @@ pub(super) struct Walker {
     pub(super) counts: DecodeCounts,
     pub(super) redactions: RedactionCounts,
     keys: KeyTable,
+    /// Of the record whose list is written.
+    side: Side,
     entries: Vec<Entry>,
     has_old: bool,
     duplicates: FxHashSet<u32>,
@@ -167,6 +169,7 @@ impl Walker {
             counts: DecodeCounts::default(),
             redactions: RedactionCounts::default(),
             keys: KeyTable::default(),
+            side: Side::Other,
             entries: Vec::new(),
             has_old: false,
             duplicates: FxHashSet::default(),
@@ -230,8 +233,12 @@ impl Walker {
         renames: Renames,
         out: &mut AttributeColumns,
     ) -> Result<(), WireError> {
+        self.side = match renames {
+            Renames::On(side) => side,
+            Renames::Off => Side::Other,
+        };
         match renames {
-            Renames::On(side) if self.has_old => {
+            Renames::On(_) if self.has_old => {
                 // New names stand before the old ones that lead to them: see `conventions`.
                 for is_target in [true, false] {
                     for index in 0..self.entries.len() {
@@ -241,7 +248,7 @@ impl Walker {
                         }
                     }
                 }
-                self.write_derived(data, tenant, side, out)?;
+                self.write_derived(data, tenant, out)?;
             }
             _ => {
                 for index in 0..self.entries.len() {
@@ -264,7 +271,7 @@ impl Walker {
     ) -> Result<(), WireError> {
         let value = entry.value(data)?;
         let info = self.keys.get(entry.key);
-        let (rule, promoted) = (info.rule, info.promoted);
+        let (rule, promoted) = (info.rule(self.side), info.promoted);
         if rule == AttributeRule::Drop {
             self.redactions.add(Class::Dropped);
             return Ok(());
@@ -300,14 +307,15 @@ impl Walker {
     #[inline]
     fn write_string(&mut self, text: &[u8], tenant: &str, key: u32, out: &mut TextColumn) {
         let info = self.keys.get(key);
-        if info.clean.has(text) {
+        let is_clean_known = info.is_clean_known(self.side);
+        if is_clean_known && info.clean.has(text) {
             out.push_known(text);
             return;
         }
         let valid = super::any_value::utf8(text, &mut self.counts.invalid_utf8);
-        let redacted = self.redactor.redact_value(tenant, info.rule, &valid, &mut self.redactions);
+        let redacted = self.redactor.redact_value(tenant, info.rule(self.side), &valid, &mut self.redactions);
         out.push(&redacted);
-        if matches!((&valid, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_))) {
+        if is_clean_known && matches!((&valid, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_))) {
             self.keys.get_mut(key).clean.keep(text);
         }
     }
@@ -316,6 +324,7 @@ impl Walker {
         ValueWriter {
             data,
             tenant,
+            side: self.side,
             redactor: &self.redactor,
             keys: &mut self.keys,
             redactions: &mut self.redactions,
@@ -331,6 +340,7 @@ impl Walker {
         value: AnyValue<'_>,
         out: &mut TextColumn,
     ) -> Result<Option<&'static str>, WireError> {
+        self.side = Side::Other;
         self.writer(data, tenant).push(value, AttributeRule::Scan, out)
     }
 
@@ -369,30 +379,26 @@ impl Walker {
         })
     }
 
-    fn write_derived(
-        &mut self,
-        data: &[u8],
-        tenant: &str,
-        side: Side,
-        out: &mut AttributeColumns,
-    ) -> Result<(), WireError> {
+    fn write_derived(&mut self, data: &[u8], tenant: &str, out: &mut AttributeColumns) -> Result<(), WireError> {
+        let side = self.side;
         let namespace = self.namespace(data)?;
         for index in 0..self.entries.len() {
             let entry = self.entries[index];
             let info = self.keys.get(entry.key);
             let (Some(rename), Some(slice)) = (info.rename, entry.value) else { continue };
             let value = AnyValue::read(data, slice)?;
-            let old_rule = info.rule;
-            if old_rule == AttributeRule::Payload {
+            if info.rule(side) == AttributeRule::Payload {
                 continue;
             }
+            // Of two facts in one old value each has the rule of its own new name.
+            let old_rule = info.own_rule(side);
             for (name, derived) in derive(&info.name, rename, value, side, namespace.as_deref()).into_iter().flatten() {
                 let id = self.keys.id(name.as_bytes(), &self.redactor);
                 if self.keys.mark(id) {
                     self.count_conflict(data, id, value, &derived)?;
                     continue;
                 }
-                let rule = stricter(old_rule, self.keys.get(id).rule, rename);
+                let rule = stricter(old_rule, self.keys.get(id).rule(side), rename);
                 if !matches!(rule, AttributeRule::Drop | AttributeRule::Payload) {
                     self.write_one_derived(data, tenant, id, rule, value, derived, out)?;
                 }

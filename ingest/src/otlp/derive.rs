@@ -6,12 +6,12 @@ use tracerag_schemas::conventions::{GRPC_STATUS, Rename};
 
 use super::any_value::{AnyValue, plain, utf8};
 
-/// The kind of a span, as far as renames depend on it.
+/// The kind of a span, as far as renames and rules of names depend on it: who the peer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
-    /// Server and consumer spans.
+    /// Spans of servers: the peer is the client.
     Server,
-    /// All other spans, and what is no span.
+    /// All other spans, consumers' among them, and what is no span.
     #[default]
     Other,
 }

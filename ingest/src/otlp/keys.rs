@@ -7,6 +7,7 @@ use rustc_hash::FxBuildHasher;
 use tracerag_schemas::conventions::{self, Rename};
 
 use super::clean::CleanTexts;
+use super::derive::Side;
 use crate::redact::{AttributeRule, Redactor};
 
 /// Names kept; senders that make names up do not fill the memory.
@@ -80,18 +81,64 @@ fn promoted(name: &str) -> Option<Promoted> {
     }
 }
 
+/// All sides, each at its number.
+const SIDES: [Side; 2] = [Side::Server, Side::Other];
+
+/// The rules of a name, by [`Side`]: its own, and those with what holds for the names that it leads to. A value is
+/// the same under its old and its new name, and so is what must not be stored of it. A connection string is a secret
+/// of which host and port are none.
+fn rules(name: &str, rename: Option<Rename>, redactor: &Redactor) -> [[AttributeRule; 2]; 2] {
+    let rule = |name: &str, side| match side {
+        Side::Server => redactor.server_attribute_rule(name),
+        Side::Other => redactor.attribute_rule(name),
+    };
+    let own = SIDES.map(|side| rule(name, side));
+    let folded = SIDES.map(|side| {
+        let own = rule(name, side);
+        let with = |own, target: &str| with_target(own, rule(target, side));
+        match rename {
+            None | Some(Rename::ConnectionString) => own,
+            Some(Rename::To(target) | Rename::AsText(target)) => with(own, target),
+            Some(Rename::Prefix { old, new }) => {
+                with(own, &format!("{new}{}", name.strip_prefix(old).unwrap_or_default()))
+            }
+            Some(Rename::Peer { on_server, on_client }) => {
+                with(own, if side == Side::Server { on_server } else { on_client })
+            }
+            Some(rename) => rename.targets().iter().fold(own, |own, &target| with(own, target)),
+        }
+    });
+    [own, folded]
+}
+
+/// The stricter of the rule of an old name and that of a name that it leads to.
+fn with_target(own: AttributeRule, target: AttributeRule) -> AttributeRule {
+    match (own, target) {
+        (AttributeRule::Payload | AttributeRule::Drop, _) => own,
+        (_, AttributeRule::DenyMask) => target,
+        (
+            AttributeRule::Scan | AttributeRule::Pass,
+            AttributeRule::Secret(_) | AttributeRule::Identifier | AttributeRule::Payload,
+        ) => target,
+        _ => own,
+    }
+}
+
 /// What is known about a name.
 pub(super) struct KeyInfo {
     pub(super) name: Box<str>,
     /// The bytes as sent, where they are not UTF-8.
     raw: Option<Box<[u8]>>,
     hash: u64,
-    pub(super) rule: AttributeRule,
+    /// What is done with values under this name, by [`Side`].
+    rules: [AttributeRule; 2],
+    /// What would be done if it were not an old name of another.
+    own_rules: [AttributeRule; 2],
     pub(super) rename: Option<Rename>,
     /// Whether an old name may lead to this one.
     pub(super) is_target: bool,
     pub(super) promoted: Option<Promoted>,
-    /// Values that the rule left as they are.
+    /// Values that the rule of [`Side::Other`] left as they are.
     pub(super) clean: CleanTexts<4>,
     /// The list in which the name was seen last.
     seen: u32,
@@ -102,6 +149,23 @@ pub(super) struct KeyInfo {
 impl KeyInfo {
     fn raw(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.name.as_bytes())
+    }
+
+    /// What is done with values under this name on a record of this side.
+    #[inline]
+    pub(super) fn rule(&self, side: Side) -> AttributeRule {
+        self.rules[side as usize]
+    }
+
+    /// What is done with what is derived from such a value, as far as the old name says it.
+    pub(super) fn own_rule(&self, side: Side) -> AttributeRule {
+        self.own_rules[side as usize]
+    }
+
+    /// Whether [`Self::clean`] holds for records of this side.
+    #[inline]
+    pub(super) fn is_clean_known(&self, side: Side) -> bool {
+        side == Side::Other || self.rules[0] == self.rules[1]
     }
 }
 
@@ -151,11 +215,14 @@ impl KeyTable {
         let text = String::from_utf8_lossy(name);
         let raw = (text.as_bytes() != name).then(|| Box::from(name));
         let id = self.infos.len() as u32;
+        let rename = conventions::rename(&text);
+        let [own_rules, rules] = rules(&text, rename, redactor);
         self.infos.push(KeyInfo {
             raw,
             hash,
-            rule: redactor.attribute_rule(&text),
-            rename: conventions::rename(&text),
+            rules,
+            own_rules,
+            rename,
             is_target: conventions::is_target(&text),
             promoted: promoted(&text),
             name: Box::from(&*text),

@@ -41,6 +41,9 @@ const TEXT_COLUMNS: [&str; SPAN_TEXTS.len()] = [
     "server_address",
 ];
 
+/// The kind of the span of a server.
+const SERVER: i32 = 2;
+
 /// Rows of `spans`.
 pub(super) struct SpanRows {
     rows: usize,
@@ -145,7 +148,7 @@ impl Rows for SpanRows {
         };
         let row = self.rows;
         let tenant = record.place.tenant;
-        let side = if matches!(span.kind, 2 | 5) { Side::Server } else { Side::Other };
+        let side = if span.kind == SERVER { Side::Server } else { Side::Other };
         self.trace_id.set(row, &trace_id);
         self.span_id.set(row, &span_id);
         shared.walker.write(data, tenant, Renames::On(side), &mut self.attributes)?;

@@ -32,9 +32,6 @@ const ALIASES: &[(&str, &[&str])] = &[
         "client.address",
         &[
             "http.client_ip",
-            "net.peer.ip",
-            "net.sock.peer.addr",
-            "network.peer.address",
             "client.ip",
             "client.socket.address",
             "http.request.header.x-forwarded-for",
@@ -49,6 +46,11 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("session.id", &["session.previous_id"]),
     ("user.email", &["enduser.email"]),
 ];
+
+/// Attributes that mean the same as an identifier on the span of a server only, whose peer is the client. Elsewhere
+/// the peer is a server, a broker or a database: a machine, whose address is no person's.
+const SERVER_ALIASES: &[(&str, &[&str])] =
+    &[("client.address", &["net.peer.ip", "net.sock.peer.addr", "network.peer.address"])];
 
 /// Headers whose values are credentials, in the form after `http.request.header.` and the like.
 const SECRET_HEADERS: &[(&str, Class)] = &[
@@ -151,6 +153,8 @@ const STRUCTURAL: &[&str] = &[
 pub(super) struct AttributeRules {
     policy: Policy,
     identifiers: Vec<Vec<String>>,
+    /// Further ones on spans of servers.
+    server_identifiers: Vec<Vec<String>>,
     payloads: Vec<String>,
     allowed: Vec<String>,
     deny: Vec<Regex>,
@@ -158,24 +162,26 @@ pub(super) struct AttributeRules {
 
 impl AttributeRules {
     pub(super) fn new(redaction: &RedactionConfig, payload: &PayloadConfig, deny: Vec<Regex>) -> Self {
-        let mut identifiers: Vec<Vec<String>> = Vec::new();
-        for name in &redaction.identifiers {
-            identifiers.push(segments(name));
-            for (_, aliases) in ALIASES.iter().filter(|(current, _)| current == name) {
-                identifiers.extend(aliases.iter().map(|alias| segments(alias)));
-            }
-        }
+        let aliases = |table: &[(&str, &[&str])]| -> Vec<Vec<String>> {
+            let configured =
+                table.iter().filter(|(current, _)| redaction.identifiers.iter().any(|name| name == current));
+            configured.flat_map(|(_, aliases)| aliases.iter().map(|alias| segments(alias))).collect()
+        };
+        let mut identifiers: Vec<Vec<String>> = redaction.identifiers.iter().map(|name| segments(name)).collect();
+        identifiers.extend(aliases(ALIASES));
         identifiers.retain(|words| !words.is_empty());
         Self {
             policy: redaction.policy,
             identifiers,
+            server_identifiers: aliases(SERVER_ALIASES),
             payloads: payload.attributes.clone(),
             allowed: redaction.allow_attributes.clone(),
             deny,
         }
     }
 
-    pub(super) fn rule(&self, key: &str) -> AttributeRule {
+    /// The rule of a name; `on_server` if it stands on the span of a server.
+    pub(super) fn rule(&self, key: &str, on_server: bool) -> AttributeRule {
         if self.payloads.iter().any(|name| name == key) {
             return AttributeRule::Payload;
         }
@@ -183,7 +189,8 @@ impl AttributeRules {
             return AttributeRule::Pass;
         }
         let words = segments(key);
-        if self.identifiers.iter().any(|identifier| ends_with(&words, identifier)) {
+        let is_any_of = |names: &[Vec<String>]| names.iter().any(|identifier| ends_with(&words, identifier));
+        if is_any_of(&self.identifiers) || (on_server && is_any_of(&self.server_identifiers)) {
             return AttributeRule::Identifier;
         }
         let is_pass = PASS.contains(&key);
@@ -241,12 +248,28 @@ mod tests {
             "userId",
             "client.address",
             "http.client_ip",
-            "net.peer.ip",
             "session.id",
         ] {
-            assert_eq!(rules.rule(key), AttributeRule::Identifier, "{key}");
+            for on_server in [true, false] {
+                assert_eq!(rules.rule(key, on_server), AttributeRule::Identifier, "{key}");
+            }
         }
-        assert_eq!(rules.rule("service.instance.id"), AttributeRule::Scan);
+        assert_eq!(rules.rule("service.instance.id", true), AttributeRule::Scan);
+    }
+
+    /// The address of a peer is a client's on the spans of servers, and a machine's elsewhere, unless it is an
+    /// identifier by configuration.
+    #[test]
+    fn addresses_of_peers_by_side() {
+        let by_default = rules(&RedactionConfig::default());
+        for key in ["net.peer.ip", "net.sock.peer.addr", "network.peer.address"] {
+            assert_eq!(by_default.rule(key, true), AttributeRule::Identifier, "{key}");
+            assert_eq!(by_default.rule(key, false), AttributeRule::Scan, "{key}");
+        }
+        let identifiers = vec!["network.peer.address".to_owned()];
+        let named = rules(&RedactionConfig { identifiers, ..Default::default() });
+        assert_eq!(named.rule("network.peer.address", false), AttributeRule::Identifier);
+        assert_eq!(named.rule("net.peer.ip", true), AttributeRule::Scan);
     }
 
     /// Credentials are recognised by the name of their attribute in the spelling of any convention.
@@ -265,7 +288,7 @@ mod tests {
             ("customer.phone_number", Class::Phone),
         ];
         for (key, class) in expected {
-            assert_eq!(rules.rule(key), AttributeRule::Secret(class), "{key}");
+            assert_eq!(rules.rule(key, false), AttributeRule::Secret(class), "{key}");
         }
         for key in [
             "db.query.text",
@@ -274,7 +297,7 @@ mod tests {
             "messaging.kafka.message.key",
             "http.request.header.accept",
         ] {
-            assert_eq!(rules.rule(key), AttributeRule::Scan, "{key}");
+            assert_eq!(rules.rule(key, false), AttributeRule::Scan, "{key}");
         }
     }
 
@@ -297,7 +320,7 @@ mod tests {
             ("user.id", AttributeRule::Identifier),
             ("http.request.body.content", AttributeRule::Payload),
         ] {
-            assert_eq!(rules.rule(key), rule, "{key}");
+            assert_eq!(rules.rule(key, false), rule, "{key}");
         }
     }
 }

@@ -111,7 +111,12 @@ impl Redactor {
 
     /// What is done with the values of the attribute `key`. Cache it per distinct name: it is slower than a scan.
     pub fn attribute_rule(&self, key: &str) -> AttributeRule {
-        self.attributes.rule(key)
+        self.attributes.rule(key, false)
+    }
+
+    /// The same on the span of a server, whose peer is the client.
+    pub fn server_attribute_rule(&self, key: &str) -> AttributeRule {
+        self.attributes.rule(key, true)
     }
 
     /// Applies a rule to the text of a value; the result is owned exactly if it differs. Dropped attributes give an empty text and should not be stored at all.
