@@ -136,6 +136,19 @@ fn sees_everything(rule: AttributeRule) -> bool {
     !matches!(rule, AttributeRule::Scan | AttributeRule::Pass)
 }
 
+/// Whether the name of a member says what is done with its value.
+fn decides(rule: AttributeRule) -> bool {
+    sees_everything(rule) && rule != AttributeRule::Drop
+}
+
+/// What the names around a nested value say of it.
+#[derive(Clone, Copy)]
+struct Named {
+    rule: AttributeRule,
+    /// The innermost of them.
+    key: Option<u32>,
+}
+
 /// Writes values as text, with what that needs.
 pub(super) struct ValueWriter<'w> {
     pub(super) data: &'w [u8],
@@ -149,7 +162,7 @@ pub(super) struct ValueWriter<'w> {
 
 impl ValueWriter<'_> {
     /// Appends a value as a row of `out` and says the type of what was written: a number that had to be
-    /// masked is a string.
+    /// masked is a string. `key` is the name under which the value stands, if it has one.
     ///
     /// # Errors
     /// When a nested value is no protobuf, or nested too deeply.
@@ -158,6 +171,7 @@ impl ValueWriter<'_> {
         &mut self,
         value: AnyValue<'_>,
         rule: AttributeRule,
+        key: Option<u32>,
         out: &mut TextColumn,
     ) -> Result<Option<&'static str>, WireError> {
         match value {
@@ -172,7 +186,7 @@ impl ValueWriter<'_> {
             }
             AnyValue::Array(_) | AnyValue::List(_) => {
                 let open = out.open();
-                self.json_items(value, rule, 0, open)?;
+                self.json_items(value, Named { rule, key }, 0, open)?;
                 out.commit();
                 Ok(value.type_name())
             }
@@ -233,7 +247,7 @@ impl ValueWriter<'_> {
     fn json_items(
         &mut self,
         value: AnyValue<'_>,
-        rule: AttributeRule,
+        named: Named,
         depth: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
@@ -254,47 +268,38 @@ impl ValueWriter<'_> {
             }
             let item = field.bytes()?;
             if matches!(value, AnyValue::List(_)) {
-                self.json_pair(item, rule, depth, out)?;
+                self.json_pair(item, named, depth, out)?;
             } else {
-                self.json(AnyValue::read(data, item)?, rule, depth, out)?;
+                self.json(AnyValue::read(data, item)?, named, depth, out)?;
             }
         }
         out.push(b']');
         Ok(())
     }
 
-    fn json_pair(
-        &mut self,
-        pair: Slice,
-        rule: AttributeRule,
-        depth: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WireError> {
+    fn json_pair(&mut self, pair: Slice, around: Named, depth: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
         let data = self.data;
         let (key, value) = read_pair(data, pair)?;
         let key = key.of(data);
         let id = self.keys.id(key, self.redactor);
-        let own = self.keys.get(id).rule(self.side);
-        // The innermost name that says something decides. What a policy keeps by name it keeps as a whole.
-        let rule = if sees_everything(own) && own != AttributeRule::Drop { own } else { rule };
+        // The innermost name that says something decides, first together with the one around it. What a policy
+        // keeps by name it keeps as a whole.
+        let qualified = around.key.map(|parent| self.keys.qualified(parent, id, self.redactor));
+        let says = |id: u32| Some(self.keys.get(id).rule(self.side)).filter(|rule| decides(*rule));
+        let rule = qualified.and_then(says).or_else(|| says(id)).unwrap_or(around.rule);
         out.extend_from_slice(b"{\"key\":");
         push_json_text(&self.keys.get(id).name, out);
         if let Some(value) = value {
             out.extend_from_slice(b",\"value\":");
-            self.json(AnyValue::read(data, value)?, rule, depth, out)?;
+            self.json(AnyValue::read(data, value)?, Named { rule, key: Some(id) }, depth, out)?;
         }
         out.push(b'}');
         Ok(())
     }
 
     /// A value as an OTLP/JSON `AnyValue` object.
-    fn json(
-        &mut self,
-        value: AnyValue<'_>,
-        rule: AttributeRule,
-        depth: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WireError> {
+    fn json(&mut self, value: AnyValue<'_>, named: Named, depth: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let rule = named.rule;
         match value {
             AnyValue::Absent | AnyValue::Empty => out.extend_from_slice(b"{}"),
             AnyValue::Text(bytes) => {
@@ -307,7 +312,7 @@ impl ValueWriter<'_> {
                 out.extend_from_slice(b"{\"");
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b"\":{\"values\":");
-                self.json_items(value, rule, depth + 1, out)?;
+                self.json_items(value, named, depth + 1, out)?;
                 out.extend_from_slice(b"}}");
             }
             AnyValue::Bool(_) | AnyValue::Int(_) | AnyValue::Double(_) | AnyValue::Bytes(_) => {

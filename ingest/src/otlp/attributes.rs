@@ -286,7 +286,7 @@ impl Walker {
             self.write_string(text, tenant, entry.key, &mut out.entries.values);
             None
         } else {
-            self.writer(data, tenant).push(value, rule, &mut out.entries.values)?
+            self.writer(data, tenant).push(value, rule, Some(entry.key), &mut out.entries.values)?
         };
         let is_duplicate = !self.duplicates.is_empty() && self.duplicates.contains(&entry.key);
         if is_duplicate && kind.is_none() && !matches!(value, AnyValue::Absent) {
@@ -341,7 +341,7 @@ impl Walker {
         out: &mut TextColumn,
     ) -> Result<Option<&'static str>, WireError> {
         self.side = Side::Other;
-        self.writer(data, tenant).push(value, AttributeRule::Scan, out)
+        self.writer(data, tenant).push(value, AttributeRule::Scan, None, out)
     }
 
     /// A text that is searched like any other; absent if it is empty.
@@ -427,7 +427,7 @@ impl Walker {
             Derived::Int(number) => AnyValue::Int(*number),
         };
         out.entries.keys.push(&self.keys.get(id).name);
-        let kind = self.writer(data, tenant).push(value, rule, &mut out.entries.values)?;
+        let kind = self.writer(data, tenant).push(value, rule, Some(id), &mut out.entries.values)?;
         (self.redactions, self.counts.invalid_utf8) = (redactions, invalid_utf8);
         let info = self.keys.get(id);
         out.push_type(&info.name, Some(kind.unwrap_or(type_name::STRING)));
@@ -472,7 +472,7 @@ impl Walker {
             other => other,
         };
         let mut column = TextColumn::default();
-        self.writer(data, tenant).push(value, AttributeRule::Pass, &mut column)?;
+        self.writer(data, tenant).push(value, AttributeRule::Pass, None, &mut column)?;
         let text = column.get(0).unwrap_or_default().to_owned();
         let is_response = self.keys.get(key).name.contains("response");
         self.payloads.push(FoundPayload { is_response, content_type: String::new(), text });

@@ -206,6 +206,12 @@ impl KeyTable {
         id
     }
 
+    /// The number of `key` under the name `parent`: the member `id` of a map `user` is a `user.id`.
+    pub(super) fn qualified(&mut self, parent: u32, key: u32, redactor: &Redactor) -> u32 {
+        let name = format!("{}.{}", self.get(parent).name, self.get(key).name);
+        self.find_or_add(name.as_bytes(), redactor)
+    }
+
     fn find_or_add(&mut self, name: &[u8], redactor: &Redactor) -> u32 {
         let hash = FxBuildHasher.hash_one(name);
         let infos = &self.infos;

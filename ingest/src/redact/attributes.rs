@@ -1,6 +1,9 @@
 //! What the name of an attribute decides about its value.
 
+use std::sync::RwLock;
+
 use regex::bytes::Regex;
+use rustc_hash::FxHashMap;
 
 use super::class::Class;
 use super::config::{PayloadConfig, Policy, RedactionConfig};
@@ -149,6 +152,9 @@ const STRUCTURAL: &[&str] = &[
     "feature_flag.version",
 ];
 
+/// Names of members of JSON texts whose rules are remembered; beyond that a rule is found anew each time.
+const MAX_REMEMBERED: usize = 4096;
+
 /// The rules of one configuration.
 pub(super) struct AttributeRules {
     policy: Policy,
@@ -158,6 +164,7 @@ pub(super) struct AttributeRules {
     payloads: Vec<String>,
     allowed: Vec<String>,
     deny: Vec<Regex>,
+    remembered: RwLock<FxHashMap<String, AttributeRule>>,
 }
 
 impl AttributeRules {
@@ -177,7 +184,24 @@ impl AttributeRules {
             payloads: payload.attributes.clone(),
             allowed: redaction.allow_attributes.clone(),
             deny,
+            remembered: RwLock::default(),
         }
+    }
+
+    /// The rule of a name that is met again and again and that no caller keeps.
+    pub(super) fn remembered_rule(&self, key: &str) -> AttributeRule {
+        if let Ok(remembered) = self.remembered.read()
+            && let Some(rule) = remembered.get(key)
+        {
+            return *rule;
+        }
+        let rule = self.rule(key, false);
+        if let Ok(mut remembered) = self.remembered.write()
+            && remembered.len() < MAX_REMEMBERED
+        {
+            remembered.insert(key.to_owned(), rule);
+        }
+        rule
     }
 
     /// The rule of a name; `on_server` if it stands on the span of a server.

@@ -424,6 +424,30 @@ fn nested_values() {
     assert_eq!(values[0]["key"], "enduser.id");
 }
 
+/// A name and the one around it are judged together, through lists and OTLP's own members; a value that looks like
+/// JSON is read as such by the rule for texts, also as a string in JSON, and one that only looks so is a text.
+#[test]
+fn names_in_json_are_judged_with_what_they_stand_in() {
+    let redactor = redactor();
+    let mut counts = RedactionCounts::default();
+    let mut redact =
+        |text: &str| redactor.redact_value("acme", super::AttributeRule::Scan, text, &mut counts).into_owned();
+    let body =
+        r#" {"level":"info","user.id":"u-4711","client":{"address":"198.51.100.7"},"id":"kept","user":[{"id":4711}]}"#;
+    let parsed: serde_json::Value = serde_json::from_str(&redact(body)).unwrap();
+    for value in [&parsed["user.id"], &parsed["client"]["address"], &parsed["user"][0]["id"]] {
+        assert!(value.as_str().unwrap().starts_with("hmac:"), "{parsed}");
+    }
+    assert_eq!(parsed["level"], "info");
+    assert_eq!(parsed["id"], "kept");
+    let otlp = r#"[{"key":"user","value":{"kvlistValue":{"values":[{"key":"id","value":{"stringValue":"u-4711"}}]}}}]"#;
+    assert!(!redact(otlp).contains("4711"));
+    let nested = serde_json::json!({ "payload": r#"{"user":{"id":"u-4711"}}"# }).to_string();
+    assert!(!redact(&nested).contains("4711"));
+    assert_eq!(redact("[info] mail to jane@example.com"), "[info] mail to <email>");
+    assert_eq!(redact(r#"{"order": {"id": "o-1"}}"#), r#"{"order": {"id": "o-1"}}"#);
+}
+
 /// Counts say what was found, by class, and add up over texts; rules mask by the name's class.
 #[test]
 fn counts_and_rules() {

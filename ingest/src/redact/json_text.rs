@@ -22,12 +22,17 @@ const ANY_VALUE_MEMBERS: &[&str] = &[
 /// One open object or array.
 struct Level {
     is_object: bool,
+    /// The name under which it stands; lists and OTLP's own members hand on the one around them.
+    parent: String,
+    /// The name under which what is read now stands.
+    name: String,
     /// The rule that holds for values here unless a name says otherwise.
     rule: AttributeRule,
     /// The rule of the member that is being read.
     member: AttributeRule,
     /// The rule of the name in `{"key": name, "value": ...}`, OTLP's form of a map entry.
     entry: Option<AttributeRule>,
+    entry_name: String,
     is_entry_key: bool,
     /// The next string is the name of a member.
     expects_name: bool,
@@ -52,6 +57,25 @@ impl Redactor {
         rewriter.output.push_str(&text[rewriter.copied..]);
         Cow::Owned(rewriter.output)
     }
+
+    /// A value that may be JSON: by the names in it, and as the text that it is, so that what is found in a text is
+    /// found in it as well.
+    pub(super) fn redact_json_value<'a>(
+        &self,
+        tenant: &str,
+        text: &'a str,
+        counts: &mut RedactionCounts,
+    ) -> Cow<'a, str> {
+        let redacted = match self.redact_json_text(tenant, text, counts) {
+            Cow::Borrowed(text) => return self.redact_text(text, counts),
+            Cow::Owned(redacted) => redacted,
+        };
+        let again = match self.redact_text(&redacted, counts) {
+            Cow::Owned(again) => Some(again),
+            Cow::Borrowed(_) => None,
+        };
+        Cow::Owned(again.unwrap_or(redacted))
+    }
 }
 
 struct Rewriter<'r, 'a> {
@@ -71,13 +95,19 @@ impl Rewriter<'_, '_> {
             let end = tokens.position();
             match token {
                 Token::Mark(mark @ (b'{' | b'[')) => {
-                    let rule = levels.last().map_or(AttributeRule::Scan, |level| level.member);
+                    let (rule, parent) = match levels.last() {
+                        Some(level) => (level.member, level.name.clone()),
+                        None => (AttributeRule::Scan, String::new()),
+                    };
                     let is_object = mark == b'{';
                     levels.push(Level {
                         is_object,
+                        name: parent.clone(),
+                        parent,
                         rule,
                         member: rule,
                         entry: None,
+                        entry_name: String::new(),
                         is_entry_key: false,
                         expects_name: is_object,
                     });
@@ -104,7 +134,9 @@ impl Rewriter<'_, '_> {
                     Some(level) if level.is_entry_key => {
                         level.is_entry_key = false;
                         let name = unquote(raw);
-                        level.entry = Some(self.rule_of(&name, level.rule));
+                        level.entry = Some(self.rule_of(&level.parent, &name, level.rule));
+                        level.entry_name.clear();
+                        level.entry_name.push_str(&name);
                         if let Cow::Owned(masked) = self.redactor.redact_text(&name, counts) {
                             self.replace(end - raw.len(), end, &masked);
                         }
@@ -135,19 +167,25 @@ impl Rewriter<'_, '_> {
 
     fn enter_member(&self, level: &mut Level, name: &str) {
         level.is_entry_key = name == "key";
-        level.member = match level.entry {
-            Some(entry) if name == "value" => entry,
-            _ if level.is_entry_key || ANY_VALUE_MEMBERS.contains(&name) => level.rule,
-            _ => self.rule_of(name, level.rule),
+        let (member, name) = match level.entry {
+            Some(entry) if name == "value" => (entry, level.entry_name.as_str()),
+            _ if level.is_entry_key || ANY_VALUE_MEMBERS.contains(&name) => (level.rule, level.parent.as_str()),
+            _ => (self.rule_of(&level.parent, name, level.rule), name),
         };
+        level.member = member;
+        let name = name.to_owned();
+        level.name = name;
     }
 
-    /// The rule of a name within a value whose own rule is `outer`. The strict policy judges whole attributes only.
-    fn rule_of(&self, name: &str, outer: AttributeRule) -> AttributeRule {
-        match self.redactor.attribute_rule(name) {
-            AttributeRule::Scan | AttributeRule::Pass | AttributeRule::Drop => outer,
-            rule => rule,
-        }
+    /// The rule of a name under `parent`, within a value whose own rule is `outer`: `{"user": {"id": ...}}` is a
+    /// `user.id`. The strict policy judges whole attributes only.
+    fn rule_of(&self, parent: &str, name: &str, outer: AttributeRule) -> AttributeRule {
+        let rule = |name: &str| match self.redactor.attributes.remembered_rule(name) {
+            AttributeRule::Scan | AttributeRule::Pass | AttributeRule::Drop => None,
+            rule => Some(rule),
+        };
+        let qualified = (!parent.is_empty()).then(|| format!("{parent}.{name}"));
+        qualified.as_deref().and_then(rule).or_else(|| rule(name)).unwrap_or(outer)
     }
 
     /// Puts a JSON string in place of a token.

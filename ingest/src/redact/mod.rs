@@ -136,6 +136,7 @@ impl Redactor {
         };
         match rule {
             AttributeRule::Pass => Cow::Borrowed(text),
+            AttributeRule::Scan if is_like_json(text) => self.redact_json_value(tenant, text, counts),
             AttributeRule::Scan => self.redact_text(text, counts),
             AttributeRule::Secret(class) => mask(class, counts),
             AttributeRule::DenyMask => mask(Class::Denied, counts),
@@ -176,6 +177,12 @@ impl std::fmt::Debug for Redactor {
             .field("key_id", &self.hash.key_id())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a text may be a JSON object or list, by its first character.
+#[inline]
+fn is_like_json(text: &str) -> bool {
+    matches!(text.bytes().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['))
 }
 
 fn compile_deny_patterns(patterns: &[String]) -> Result<Vec<Regex>, RedactError> {

@@ -242,3 +242,27 @@ fn addresses_of_peers_by_kind_of_span() {
     assert_eq!((&*values[0], &*values[2]), ("10.0.0.7", "10.0.0.7"));
     assert!(values[1].starts_with("hmac:") && values[1] == values[3], "{values:?}");
 }
+
+/// Identifiers are found by their names in JSON texts and in nested maps, in bodies and in attributes, also where the
+/// name is split over two levels.
+#[test]
+fn identifiers_in_structured_values() {
+    let json = r#"{"level":"info","user.id":"u-4711","client":{"address":"198.51.100.7"}}"#;
+    let user = || list(vec![pair("id", string("u-4711")), pair("plan", string("gold"))]);
+    let body = |value| LogRecord { time_unix_nano: 1, body: Some(any(value)), ..Default::default() };
+    let with = LogRecord { attributes: vec![pair("user", user()), pair("raw", string(json))], ..body(string("x")) };
+    let log_records = vec![body(string(json)), body(list(vec![pair("user", user())])), with];
+    let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+    let batch = lake(Table::Logs, &decode(Signal::Logs, &request.encode_to_vec()).logs.unwrap());
+    let all = everything(&batch);
+    assert!(!all.contains("u-4711") && !all.contains("198.51.100.7"), "{all}");
+    let body: serde_json::Value = serde_json::from_str(&cell(&batch, "body", 0).unwrap()).unwrap();
+    assert_eq!(body["level"], "info");
+    let token = body["user.id"].as_str().unwrap();
+    assert!(token.starts_with("hmac:"));
+    for row in 1..3 {
+        assert!(everything(&batch.slice(row, 1)).contains(token), "the same identifier has the same token");
+    }
+    assert!(cell(&batch, "body", 1).unwrap().contains("gold"));
+}
