@@ -29,12 +29,14 @@ pub struct DecoderConfig {
     /// Most records that one message may have. A record without content has a hundred times its size in
     /// memory, so bytes alone are no bound.
     pub max_records: usize,
+    /// Most bytes that the points of one message may take: each repeats the texts of its metric.
+    pub max_point_bytes: usize,
 }
 
 impl DecoderConfig {
     /// The configuration for a redactor, with the default bounds.
     pub fn new(redactor: Arc<Redactor>) -> Self {
-        Self { redactor, max_records: 2_000_000 }
+        Self { redactor, max_records: 2_000_000, max_point_bytes: MAX_MESSAGE_BYTES }
     }
 }
 
@@ -77,6 +79,7 @@ pub struct DecodedBatches {
 /// Decodes messages of a partition; see the [module](super).
 pub struct OtlpDecoder {
     max_records: usize,
+    max_point_bytes: usize,
     shared: Shared,
     tenants: Names,
     topics: Names,
@@ -90,6 +93,7 @@ impl OtlpDecoder {
     pub fn new(config: DecoderConfig) -> Self {
         Self {
             max_records: config.max_records,
+            max_point_bytes: config.max_point_bytes,
             shared: Shared {
                 walker: Walker::new(config.redactor),
                 resources: Resources::default(),
@@ -162,14 +166,17 @@ impl OtlpDecoder {
         let counts = (self.shared.walker.counts, self.shared.walker.redactions);
         let payloads = self.shared.payloads.rows();
         let rows = [self.spans.rows(), self.logs.rows(), self.metrics.rows()];
+        let bounds = |rows: usize| Reading::new(rows.saturating_add(self.max_records), self.max_point_bytes);
+        let (shared, time) = (&mut self.shared, message.timestamp_ns);
         let result = match signal {
-            Signal::Spans => take(&mut self.spans, &mut self.shared, place, origin, message, self.max_records),
-            Signal::Logs => take(&mut self.logs, &mut self.shared, place, origin, message, self.max_records),
-            Signal::Metrics => take(&mut self.metrics, &mut self.shared, place, origin, message, self.max_records),
+            Signal::Spans => read_message(&mut self.spans, shared, place, origin, time, bounds(rows[0])),
+            Signal::Logs => read_message(&mut self.logs, shared, place, origin, time, bounds(rows[1])),
+            Signal::Metrics => read_message(&mut self.metrics, shared, place, origin, time, bounds(rows[2])),
         };
         let result = result.map_err(|stop| match stop {
             Stop::Wire(error) => DecodeError::proto(signal, encoding, message.value, error),
             Stop::TooManyRecords => DecodeError::TooManyRecords { limit: self.max_records },
+            Stop::TooManyBytes(bytes) => DecodeError::TooLarge { bytes, limit: self.max_point_bytes },
             Stop::Foreign(reason) => DecodeError::Foreign { signal, reason },
         });
         // Offsets are 32 bits wide. Only who never cuts a batch gets here.
@@ -227,16 +234,4 @@ impl OtlpDecoder {
             redactions: std::mem::take(&mut self.shared.walker.redactions),
         })
     }
-}
-
-fn take<R: Rows>(
-    rows: &mut R,
-    shared: &mut Shared,
-    place: Place<'_>,
-    origin: Origin,
-    message: Message<'_>,
-    max_records: usize,
-) -> Result<(), Stop> {
-    let max_rows = rows.rows().saturating_add(max_records);
-    read_message(rows, shared, place, origin, message.timestamp_ns, Reading::new(max_rows))
 }

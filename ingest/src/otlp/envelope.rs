@@ -57,6 +57,8 @@ pub(super) trait Rows {
 pub(super) enum Stop {
     Wire(WireError),
     TooManyRecords,
+    /// How many it had reached.
+    TooManyBytes(usize),
     /// The message is likely another one: what is missing.
     Foreign(&'static str),
 }
@@ -70,13 +72,22 @@ impl From<WireError> for Stop {
 /// What a message may take, and what came of its records so far.
 pub(super) struct Reading {
     max_rows: usize,
+    max_bytes: usize,
+    bytes: usize,
     first_error: Option<WireError>,
 }
 
 impl Reading {
-    /// For a message that may fill the builder up to `max_rows` rows.
-    pub(super) fn new(max_rows: usize) -> Self {
-        Self { max_rows, first_error: None }
+    /// For a message that may fill the builder up to `max_rows` rows and repeat up to `max_bytes` bytes of itself.
+    pub(super) fn new(max_rows: usize, max_bytes: usize) -> Self {
+        Self { max_rows, max_bytes, bytes: 0, first_error: None }
+    }
+
+    /// Takes down that `bytes` bytes of the message are written; stops a message that writes its bytes too often.
+    #[inline]
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.max_bytes { Err(Stop::TooManyBytes(self.bytes)) } else { Ok(()) }
     }
 
     /// Stops a message with too many records.

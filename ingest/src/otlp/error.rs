@@ -39,10 +39,10 @@ pub enum DecodeError {
         /// What is missing.
         reason: &'static str,
     },
-    /// The message is larger than any that is taken.
-    #[error("the message has {bytes} bytes; at most {limit} are taken: lower the sender's batch size")]
+    /// The message, or what its points repeat of it, is larger than any that is taken.
+    #[error("the message takes {bytes} bytes; at most {limit} are taken: lower the sender's batch size")]
     TooLarge {
-        /// Its size.
+        /// Its size, or what its points had reached.
         bytes: usize,
         /// The greatest size.
         limit: usize,

@@ -86,17 +86,22 @@ impl Rows for MetricRows {
             shared.walker.counts.metrics_without_data += 1;
             return Ok(());
         };
+        // Checked point by point: a short message may say that a long name has many points.
+        let texts = [metric.name, metric.description, metric.unit];
+        let repeated: usize = texts.iter().chain(&self.metadata_slices).map(|slice| slice.of(data).len()).sum();
         let mut reader = Reader::within(data, points);
         while let Some(field) = reader.next()? {
             if field.number != 1 {
                 continue;
             }
             let (row, point) = (self.rows, field.bytes()?);
+            reading.spend(repeated + point.of(data).len())?;
             if let Err(error) = self.push_point(&mut shared.walker, record, &metric, kind, point) {
                 self.truncate(row);
                 self.begin(record.origin);
                 reading.drop_record(error, &mut shared.walker.counts);
             }
+            reading.check_rows(self.rows)?;
         }
         Ok(())
     }

@@ -388,6 +388,33 @@ fn too_many_records_are_refused() {
     assert_eq!((decoder.rows(), error.reason()), (0, "too_large"));
 }
 
+/// The points of one metric are bounded while they are read, in number and in what they repeat of it; the message
+/// is refused as a whole and leaves nothing.
+#[test]
+fn points_of_one_metric_are_bounded() {
+    let data_points = vec![NumberDataPoint { time_unix_nano: 1, ..Default::default() }; 100];
+    let data = Some(Data::Gauge(Gauge { data_points }));
+    let metrics = vec![Metric { name: "n".repeat(1_000), data, ..Default::default() }];
+    let scope_metrics = vec![ScopeMetrics { metrics, ..Default::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+    let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+    let refused = |config: DecoderConfig| {
+        let mut decoder = OtlpDecoder::new(config);
+        let error = decoder.decode(Signal::Metrics, Encoding::Proto, message(&bytes)).unwrap_err();
+        assert_eq!((decoder.rows(), error.reason()), (0, "too_large"));
+        assert!(decoder.bytes() < 4_096, "{}", decoder.bytes());
+        error
+    };
+    let config = || DecoderConfig::new(redactor(Policy::Standard));
+    assert!(matches!(
+        refused(DecoderConfig { max_records: 10, ..config() }),
+        DecodeError::TooManyRecords { limit: 10 }
+    ));
+    let error = refused(DecoderConfig { max_point_bytes: 20_000, ..config() });
+    assert!(matches!(error, DecodeError::TooLarge { bytes: 20_001..=22_000, limit: 20_000 }), "{error}");
+    assert_eq!(decode(Signal::Metrics, &bytes).metrics.unwrap().num_rows(), 100);
+}
+
 /// Bytes that are no UTF-8 become U+FFFD and are counted; the message is taken.
 #[test]
 fn invalid_utf8_is_taken() {
