@@ -118,7 +118,7 @@ pub(super) struct FoundPayload {
 /// Which old names become new ones in a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renames {
-    /// None: the list belongs to no convention that was ever renamed.
+    /// None: the list (of a scope, or the metadata of a metric) belongs to no convention that was ever renamed.
     Off,
     /// All, for a record of this side.
     On(Side),

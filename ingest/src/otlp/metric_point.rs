@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use super::attributes::{AttributeColumns, Renames, Walker};
 use super::batch::{Columns, fields_of, item_of, times};
 use super::column::{Lists, NumberColumn, NumberLists, TextColumn};
+use super::derive::Side;
 use super::span_lists::write_hex;
 use super::wire::{Field, Reader, Slice, WireError};
 
@@ -133,7 +134,7 @@ impl PointColumns {
             }
         }
         self.flags.set(row, i64::from(point.flags));
-        walker.write(data, tenant, Renames::Off, &mut self.attributes)?;
+        walker.write(data, tenant, Renames::On(Side::Other), &mut self.attributes)?;
         walker.payloads.clear();
         for index in 0..self.exemplar_slices.len() {
             self.exemplars.push(walker, data, tenant, self.exemplar_slices[index])?;
@@ -390,7 +391,7 @@ impl Exemplars {
                 _ => {}
             }
         }
-        walker.write(data, tenant, Renames::Off, &mut self.attributes)?;
+        walker.write(data, tenant, Renames::On(Side::Other), &mut self.attributes)?;
         walker.payloads.clear();
         if time != 0 {
             self.time.set(row, walker.signed(time));

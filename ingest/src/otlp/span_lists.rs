@@ -125,7 +125,7 @@ impl Links {
                 _ => {}
             }
         }
-        walker.write(data, tenant, Renames::Off, &mut self.attributes)?;
+        walker.write(data, tenant, Renames::On(Side::Other), &mut self.attributes)?;
         walker.payloads.clear();
         walker.write_plain(trace_state.of(data), row, &mut self.trace_state);
         write_hex::<16>(walker, trace_id.of(data), row, &mut self.trace_id, &mut self.hex);

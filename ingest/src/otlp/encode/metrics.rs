@@ -51,7 +51,7 @@ fn number(fields: &Fields<'_>, row: usize) -> Result<NumberDataPoint, EncodeErro
         (None, double) => double.map(number_data_point::Value::AsDouble),
     };
     Ok(NumberDataPoint {
-        attributes: fields.attributes("attributes", row, false)?,
+        attributes: fields.attributes("attributes", row, true)?,
         start_time_unix_nano: fields.time("start_time", row)?,
         time_unix_nano: fields.time("time", row)?,
         exemplars: fields.each("exemplars", row, exemplar)?,
@@ -62,7 +62,7 @@ fn number(fields: &Fields<'_>, row: usize) -> Result<NumberDataPoint, EncodeErro
 
 fn histogram(fields: &Fields<'_>, row: usize) -> Result<HistogramDataPoint, EncodeError> {
     Ok(HistogramDataPoint {
-        attributes: fields.attributes("attributes", row, false)?,
+        attributes: fields.attributes("attributes", row, true)?,
         start_time_unix_nano: fields.time("start_time", row)?,
         time_unix_nano: fields.time("time", row)?,
         count: unsigned(fields, "count", row)?,
@@ -82,7 +82,7 @@ fn exponential(fields: &Fields<'_>, row: usize) -> Result<ExponentialHistogramDa
         Ok(Some(Buckets { offset, bucket_counts: fields.int64s(buckets, row)?.unwrap_or_default() }))
     };
     Ok(ExponentialHistogramDataPoint {
-        attributes: fields.attributes("attributes", row, false)?,
+        attributes: fields.attributes("attributes", row, true)?,
         start_time_unix_nano: fields.time("start_time", row)?,
         time_unix_nano: fields.time("time", row)?,
         count: unsigned(fields, "count", row)?,
@@ -107,7 +107,7 @@ fn summary(fields: &Fields<'_>, row: usize) -> Result<SummaryDataPoint, EncodeEr
         })
     };
     Ok(SummaryDataPoint {
-        attributes: fields.attributes("attributes", row, false)?,
+        attributes: fields.attributes("attributes", row, true)?,
         start_time_unix_nano: fields.time("start_time", row)?,
         time_unix_nano: fields.time("time", row)?,
         count: unsigned(fields, "count", row)?,
@@ -123,7 +123,7 @@ fn exemplar(fields: &Fields<'_>, row: usize) -> Result<Exemplar, EncodeError> {
         (None, double) => double.map(exemplar::Value::AsDouble),
     };
     Ok(Exemplar {
-        filtered_attributes: fields.attributes("attributes", row, false)?,
+        filtered_attributes: fields.attributes("attributes", row, true)?,
         time_unix_nano: fields.time("time", row)?,
         span_id: fields.id("span_id", row)?,
         trace_id: fields.id("trace_id", row)?,

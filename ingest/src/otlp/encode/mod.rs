@@ -194,7 +194,7 @@ fn link(fields: &Fields<'_>, row: usize) -> Result<Link, EncodeError> {
         trace_id: fields.id("trace_id", row)?,
         span_id: fields.id("span_id", row)?,
         trace_state: fields.string("trace_state", row)?,
-        attributes: fields.attributes("attributes", row, false)?,
+        attributes: fields.attributes("attributes", row, true)?,
         dropped_attributes_count: fields.count("dropped_attributes_count", row)?,
         flags: fields.count("flags", row)?,
     })

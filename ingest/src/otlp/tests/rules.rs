@@ -112,6 +112,30 @@ fn old_names_fill_the_columns() {
     assert_eq!(entry(&batch, "resource_attributes", "deployment.environment").as_deref(), Some("production"));
 }
 
+/// Old names become new ones wherever attributes of a convention stand: on metric points, on their exemplars and on
+/// links too, whose peers are those of a client.
+#[test]
+fn old_names_on_points_exemplars_and_links() {
+    use opentelemetry_proto::tonic::metrics::v1::Exemplar;
+    use opentelemetry_proto::tonic::trace::v1::span::Link;
+    let old = || vec![pair("http.method", string("POST")), pair("net.peer.name", string("payments"))];
+    let exemplar = Exemplar { filtered_attributes: old(), ..Default::default() };
+    let point = NumberDataPoint { attributes: old(), exemplars: vec![exemplar], ..Default::default() };
+    let data = Some(Data::Gauge(Gauge { data_points: vec![point] }));
+    let scope_metrics =
+        vec![ScopeMetrics { metrics: vec![Metric { data, ..Default::default() }], ..Default::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+    let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+    let batch = lake(Table::Metrics, &decode(Signal::Metrics, &bytes).metrics.unwrap());
+    assert_eq!(entry(&batch, "attributes", "http.request.method").as_deref(), Some("POST"));
+    assert_eq!(entry(&batch, "attributes", "server.address").as_deref(), Some("payments"));
+    assert!(cell(&batch, "exemplars", 0).unwrap().contains("http.request.method"));
+
+    let link = Link { trace_id: vec![3; 16], attributes: old(), ..Default::default() };
+    let batch = one_span(Vec::new(), Span { kind: 2, links: vec![link], ..span(Vec::new()) });
+    assert!(cell(&batch, "links", 0).unwrap().contains("server.address"));
+}
+
 /// Where old and new name come together nothing is added, the new value counts, and a difference is counted.
 #[test]
 fn both_names_are_kept() {
