@@ -443,15 +443,14 @@ fn emit(
 ) -> Result<usize, Error> {
     let taken = intake.finish(source, progress, tally)?;
     window.advance(source, progress.stream_time, progress.next)?;
-    let mut bytes = 0;
+    let before = window.bytes();
     if let Some(spans) = taken.spans {
-        bytes += spans.get_array_memory_size();
         window.push_spans(source, spans)?;
     }
     if let Some(logs) = taken.logs {
-        bytes += logs.get_array_memory_size();
         window.push_logs(source, logs)?;
     }
+    let bytes = window.bytes().saturating_sub(before);
     for (table, batch) in taken.rows {
         match table {
             Table::Flags => window.push_flag_events(&batch)?,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracerag_schemas::{SourcePartition, Table};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -114,6 +114,7 @@ impl Window {
 
     /// Gives partitions up: their rows are dropped, for whoever takes them reads them again.
     pub fn revoke(&mut self, sources: &[SourcePartition]) {
+        let mut gone: FxHashSet<u32> = FxHashSet::default();
         for source in sources {
             let Some(number) = self.clock.number(source) else { continue };
             self.clock.revoke(number);
@@ -126,8 +127,7 @@ impl Window {
                             *rows = rows.saturating_sub(1);
                             if trace.spans == 0 && trace.logs == 0 {
                                 self.traces.remove(*owner, &self.tenants);
-                                let gone = *owner;
-                                self.pending.retain(|(slot, _)| *slot != gone);
+                                gone.insert(*owner);
                             }
                         }
                         *owner = GONE;
@@ -137,6 +137,7 @@ impl Window {
                 batches.forget_dead();
             }
         }
+        self.pending.retain(|(slot, _)| !gone.contains(slot));
     }
 
     /// A partition was read up to `next_offset`; `record_time` is the greatest record time of what was
@@ -214,8 +215,9 @@ impl Window {
         let batch = with_ingestion_time(batch, at)?;
         self.pushes += 1;
         let touch = Touch { group: self.clock.source(source).group, at, push: self.pushes };
-        let owner = self.owners(source, &batch, touch, table == Table::Spans)?;
-        let held = Held::new(batch, source, owner)?;
+        let memory = held::memory(&batch);
+        let owner = self.owners(source, &batch, memory / batch.num_rows(), touch, table == Table::Spans)?;
+        let held = Held::new(batch, memory, source, owner)?;
         if table == Table::Spans {
             self.spans.push(held)
         } else {
@@ -224,14 +226,20 @@ impl Window {
         Ok(())
     }
 
-    /// Finds the trace of each row.
-    fn owners(&mut self, source: u32, batch: &RecordBatch, touch: Touch, spans: bool) -> Result<Vec<u32>> {
+    /// Finds the trace of each row; an average one has `row_bytes`.
+    fn owners(
+        &mut self,
+        source: u32,
+        batch: &RecordBatch,
+        row_bytes: usize,
+        touch: Touch,
+        spans: bool,
+    ) -> Result<Vec<u32>> {
         let ids = Ids::<16>::of(batch, "trace_id")?;
         let parents = if spans { Some(Ids::<8>::of(batch, "parent_span_id")?) } else { None };
         let offsets = numbers::<Int64Type>(batch, "kafka_offset", "Int64")?;
         let row_tenants = Text::of(batch, "tenant_id")?;
         let tenants = row_tenants.map_values(|name| self.tenants.number(name.unwrap_or_default()));
-        let row_bytes = Held::row_bytes(batch);
         let mut owners = Vec::with_capacity(batch.num_rows());
         let mut last: Option<(u32, [u8; 16], u32)> = None;
         for row in 0..batch.num_rows() {
@@ -387,12 +395,15 @@ impl Window {
 
     /// Lowest offset that an open trace still needs; the offset read next if none does; `None` if not assigned.
     pub fn low_watermark(&self, source: &SourcePartition) -> Option<i64> {
-        self.clock.number(source).map(|number| self.lowest(number))
+        self.clock.number(source).map(|number| self.lowest()[number as usize])
     }
 
-    fn lowest(&self, source: u32) -> i64 {
-        let next = self.clock.source(source).next_offset;
-        [self.spans.lowest_offset(source), self.logs.lowest_offset(source)].into_iter().flatten().fold(next, i64::min)
+    /// Lowest offset that is still needed of each source, by its number.
+    fn lowest(&self) -> Vec<i64> {
+        let mut lowest: Vec<i64> = self.clock.sources().iter().map(|source| source.next_offset).collect();
+        self.spans.lower(&mut lowest);
+        self.logs.lower(&mut lowest);
+        lowest
     }
 
     /// Time at which rows of a partition arrive now, in ns: what `ingested_at` and the journal take.
@@ -421,12 +432,13 @@ impl Window {
     }
 
     fn progress(&self) -> Vec<Progress> {
-        let assigned = self.clock.sources().iter().enumerate().filter(|(_, source)| source.assigned);
-        assigned
-            .map(|(number, source)| Progress {
+        let sources = self.clock.sources().iter().zip(self.lowest()).enumerate();
+        sources
+            .filter(|(_, (source, _))| source.assigned)
+            .map(|(number, (source, low_watermark))| Progress {
                 source: source.id.clone(),
                 next_offset: source.next_offset.max(source.suppression.next),
-                low_watermark: self.lowest(number as u32),
+                low_watermark,
                 stream_time: self.clock.arrival(number as u32),
             })
             .collect()

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type, Schema, TimestampN
 use arrow::error::ArrowError;
 use rustc_hash::FxHashMap;
 
-use super::column::NumberColumn;
+use super::column::{NumberColumn, fitted};
 use super::resource::ResourceValues;
 
 /// Columns by name.
@@ -52,7 +52,7 @@ impl Columns {
     ) -> Result<(), ArrowError> {
         let dropped = keys.iter().map(|key| values.dropped[*key as usize]).collect::<Vec<i64>>();
         self.put(dropped_name, Arc::new(arrow::array::Int64Array::from(dropped)));
-        let keys = Int32Array::from(keys);
+        let keys = Int32Array::from(fitted(keys));
         for (name, column) in &values.texts {
             self.put_dictionary(name, &keys, Arc::clone(column))?;
         }
@@ -154,7 +154,7 @@ impl EnumColumn {
         let keys = if keys.contains(&NULL) {
             keys.into_iter().map(|key| (key != NULL).then_some(key)).collect()
         } else {
-            Int32Array::from(keys)
+            Int32Array::from(fitted(keys))
         };
         (keys, Arc::new(values))
     }

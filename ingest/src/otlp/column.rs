@@ -18,6 +18,15 @@ pub(super) fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
 
+/// What an array keeps of a column. A column's room is that of the batch before, and whoever holds the array holds,
+/// and counts, all of it: room for a thousand rows is not kept for one.
+pub(super) fn fitted<T>(mut values: Vec<T>) -> Vec<T> {
+    if values.len() < values.capacity() / 4 * 3 {
+        values.shrink_to_fit();
+    }
+    values
+}
+
 /// Which rows are valid; holds no bits as long as all are.
 #[derive(Default)]
 pub(super) struct Validity {
@@ -77,7 +86,7 @@ impl Validity {
 
     fn finish(&mut self) -> Option<NullBuffer> {
         let Self { len, nulls, bits } = std::mem::take(self);
-        (nulls > 0).then(|| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, len)))
+        (nulls > 0).then(|| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(fitted(bits)), 0, len)))
     }
 }
 
@@ -200,7 +209,7 @@ impl TextColumn {
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(offset_room));
         self.offsets.push(0);
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_room));
-        text_array(offsets, bytes, self.validity.finish())
+        text_array(fitted(offsets), fitted(bytes), self.validity.finish())
     }
 }
 
@@ -280,7 +289,7 @@ impl<T: ArrowPrimitiveType> NumberColumn<T> {
         self.pad(rows);
         let room = self.values.len();
         let values = std::mem::replace(&mut self.values, Vec::with_capacity(room));
-        PrimitiveArray::new(ScalarBuffer::from(values), self.validity.finish())
+        PrimitiveArray::new(ScalarBuffer::from(fitted(values)), self.validity.finish())
     }
 }
 
@@ -326,7 +335,7 @@ impl<const N: usize> IdColumn<N> {
         self.pad(rows);
         let room = self.bytes.len();
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
-        Ok(Arc::new(FixedSizeBinaryArray::try_new(N as i32, Buffer::from_vec(bytes), self.validity.finish())?))
+        Ok(Arc::new(FixedSizeBinaryArray::try_new(N as i32, Buffer::from_vec(fitted(bytes)), self.validity.finish())?))
     }
 }
 
@@ -384,7 +393,7 @@ impl Lists {
         let room = self.offsets.len();
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(room));
         self.offsets.push(0);
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(fitted(offsets)));
         Ok(Arc::new(ListArray::try_new(item, offsets, elements, self.validity.finish())?))
     }
 }
@@ -454,6 +463,33 @@ mod tests {
         let array = numbers.finish(20);
         assert_eq!(array.null_count(), 0);
         assert_eq!(array.values().len(), 20);
+    }
+
+    /// A short batch after a long one keeps no room of that one, and the next short one gets none.
+    #[test]
+    fn short_batches_hold_no_room_of_long_ones() {
+        let (mut texts, mut numbers) = (TextColumn::default(), NumberColumn::<Int64Type>::default());
+        let (mut ids, mut lists) = (IdColumn::<16>::default(), NumberLists::<Int64Type>::default());
+        let mut sizes = vec![];
+        for rows in [8_192, 1, 1] {
+            for row in 0..rows {
+                texts.set(row, "some text");
+                numbers.set(row, 7);
+                ids.set(row, &[1; 16]);
+                lists.values.push(1);
+                lists.set(row);
+            }
+            let item = Arc::new(arrow::datatypes::Field::new("item", arrow::datatypes::DataType::Int64, true));
+            let arrays: [ArrayRef; 4] = [
+                texts.finish(rows).unwrap(),
+                Arc::new(numbers.finish(rows)),
+                ids.finish(rows).unwrap(),
+                lists.finish(rows, item).unwrap(),
+            ];
+            sizes.push(arrays.map(|array| array.get_buffer_memory_size()));
+        }
+        assert!(sizes[0].iter().all(|bytes| *bytes >= 8_192 * 8), "{sizes:?}");
+        assert!(sizes[1..].iter().flatten().all(|bytes| *bytes < 256), "{sizes:?}");
     }
 
     /// Lists keep their bounds when a later row is cut off.

@@ -121,6 +121,26 @@ fn sparse_batches_are_rewritten() {
     assert_eq!(bench.window.low_watermark(&bench.spans), Some(4001));
 }
 
+/// Batches of single rows are put together, in offset order, or the columns of each would outweigh its rows; a large
+/// batch beside them stays as it came.
+#[test]
+fn small_batches_are_put_together() {
+    let mut bench = Bench::new(WindowConfig::default());
+    bench.at(100);
+    let large: Vec<Span> = (0..600).map(|n| root(1000 + n, 1)).collect();
+    bench.spans(&large);
+    for n in 0..40 {
+        bench.spans(&[root(1 + n, 1)]);
+    }
+    let before = bench.window.bytes();
+    assert!(bench.flush().is_empty());
+    let rows: Vec<usize> = bench.window.spans.held.iter().map(|held| held.owner.len()).collect();
+    assert_eq!(rows, [600, 40]);
+    assert!(bench.window.bytes() < before / 2, "{before} {}", bench.window.bytes());
+    assert_eq!(bench.window.low_watermark(&bench.spans), Some(0));
+    assert_eq!(bench.at(103).flush().traces.num_rows(), 640);
+}
+
 /// Spans sent twice are written once, whatever the order; two tenants may use the same ids.
 #[test]
 fn doubled_spans_are_dropped_within_a_tenant() {
