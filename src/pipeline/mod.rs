@@ -161,15 +161,17 @@ impl Pipeline {
             let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
             let progress = Progress::resume(&resume, floor);
             let feeds_traces = feeds_traces(&resume.source);
-            self.window.assign(&[resume_state(&resume, feeds_traces)]);
-            if resume.stream_time.unwrap_or(0) < progress.stream_time {
+            let (source, start) = (resume.source.clone(), resume.seek.or(resume.next));
+            let reached = resume.stream_time.unwrap_or(0);
+            self.window.assign(&[resume_state(resume, feeds_traces)]);
+            if reached < progress.stream_time {
                 // What is sealed is told by the time that was reached, what comes next by the floor.
-                self.window.advance(&resume.source, progress.stream_time, progress.next)?;
+                self.window.advance(&source, progress.stream_time, progress.next)?;
             }
-            let reached = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
-            oldest = [oldest, reached].into_iter().flatten().min();
-            self.progress.insert(resume.source.clone(), progress);
-            starts.push((resume.source, resume.seek.or(resume.next)));
+            let time = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
+            oldest = [oldest, time].into_iter().flatten().min();
+            self.progress.insert(source.clone(), progress);
+            starts.push((source, start));
         }
         self.load_changes().await?;
         self.remember_logs(oldest).await?;
@@ -478,22 +480,20 @@ fn window_config(config: &Config) -> WindowConfig {
     }
 }
 
-fn resume_state(resume: &Resume, feeds_traces: bool) -> ResumeState {
+/// An hour's closed traces may be many millions: they are moved, not copied.
+fn resume_state(resume: Resume, feeds_traces: bool) -> ResumeState {
+    let closed = resume.closed.into_iter().map(|trace| ResumedTrace {
+        tenant: trace.tenant,
+        trace_id: trace.trace_id,
+        closed_at: trace.closed_at,
+        last_offset: trace.last_offset,
+    });
     ResumeState {
-        source: resume.source.clone(),
+        closed: closed.collect(),
+        source: resume.source,
         feeds_traces,
         next: resume.next,
         seek: resume.seek,
         stream_time: resume.stream_time.filter(|time| *time > 0),
-        closed: resume
-            .closed
-            .iter()
-            .map(|trace| ResumedTrace {
-                tenant: Arc::clone(&trace.tenant),
-                trace_id: trace.trace_id,
-                closed_at: trace.closed_at,
-                last_offset: trace.last_offset,
-            })
-            .collect(),
     }
 }

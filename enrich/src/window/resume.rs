@@ -19,7 +19,7 @@ pub struct ResumeState {
     pub seek: Option<i64>,
     /// Stream time that was reached, in ns.
     pub stream_time: Option<i64>,
-    /// Traces closed at or after `seek`, or within the late horizon.
+    /// Traces that have rows at or after `seek`; and others closed within the late horizon, each with one partition.
     pub closed: Vec<ResumedTrace>,
 }
 

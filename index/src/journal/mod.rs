@@ -80,7 +80,8 @@ pub struct Resume {
     pub seek: Option<i64>,
     /// Stream time that was reached, in ns; `None` if never read.
     pub stream_time: Option<i64>,
-    /// Traces that were closed at or after `seek`, or within the late horizon before `stream_time`.
+    /// Traces that have rows at or after `seek`; and those closed within the late horizon before `stream_time` of which
+    /// nothing is read again, each with one of its partitions only.
     pub closed: Vec<ResumedTrace>,
 }
 

@@ -4,12 +4,13 @@
 //! trace needed; what was written already is told apart by the traces that the records list.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tracerag_schemas::SourcePartition;
 
 use super::log::{Columns, JOURNAL, Log, read_back};
 use super::record::{Kind, Record};
-use super::{Head, Resume, ResumedTrace, SourceState};
+use super::{ClosedTrace, Head, Resume, ResumedTrace, SourceState};
 use crate::error::Result;
 use crate::lake::Lake;
 
@@ -99,16 +100,65 @@ async fn take_closed(
         return Ok(());
     }
     for trace in log.load_closed(record).await? {
-        for (source, last_offset) in &trace.last_offsets {
-            if let Some(Some(target)) = targets.get(*source as usize) {
-                resumed[*target].closed.push(ResumedTrace {
-                    tenant: trace.tenant.clone(),
-                    trace_id: trace.trace_id,
-                    closed_at: trace.closed_at,
-                    last_offset: *last_offset,
-                });
-            }
-        }
+        take_trace(trace, &targets, resumed);
     }
     Ok(())
+}
+
+/// Hands a closed trace to each partition that reads rows of it again, and if none does to one of them, for late rows
+/// alone ask about it then, and they ask by id. An hour's traces would otherwise be listed once a partition.
+fn take_trace(trace: ClosedTrace, targets: &[Option<usize>], resumed: &mut [Resume]) {
+    let ClosedTrace { tenant, trace_id, closed_at, last_offsets } = trace;
+    let of_trace = |last_offset| ResumedTrace { tenant: Arc::clone(&tenant), trace_id, closed_at, last_offset };
+    let mut other = None;
+    let mut is_read_again = false;
+    for (source, last_offset) in last_offsets {
+        let Some(Some(target)) = targets.get(source as usize).copied() else { continue };
+        let resume = &mut resumed[target];
+        if resume.seek.is_none_or(|seek| last_offset >= seek) {
+            resume.closed.push(of_trace(last_offset));
+            is_read_again = true;
+        } else {
+            other = other.or(Some((target, last_offset)));
+        }
+    }
+    if let Some((target, last_offset)) = other.filter(|_| !is_read_again) {
+        resumed[target].closed.push(of_trace(last_offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resume(seek: i64) -> Resume {
+        Resume {
+            source: SourcePartition::new("c", "t", 0),
+            generation: 1,
+            next: Some(100),
+            seek: Some(seek),
+            stream_time: Some(0),
+            closed: vec![],
+        }
+    }
+
+    fn closed(last_offsets: Vec<(u32, i64)>) -> ClosedTrace {
+        ClosedTrace { tenant: "default".into(), trace_id: [7; 16], closed_at: 5, last_offsets }
+    }
+
+    /// A trace is listed where its rows are read again, else once; partitions that were not asked for count nothing.
+    #[test]
+    fn traces_are_listed_where_they_are_asked_about() {
+        let targets = [Some(0), None, Some(1)];
+        let listed = |last_offsets: Vec<(u32, i64)>| -> [Vec<i64>; 2] {
+            let mut resumed = [resume(50), resume(80)];
+            take_trace(closed(last_offsets), &targets, &mut resumed);
+            resumed.map(|resume| resume.closed.iter().map(|trace| trace.last_offset).collect())
+        };
+        assert_eq!(listed(vec![(0, 50), (1, 90), (2, 80)]), [vec![50], vec![80]]);
+        assert_eq!(listed(vec![(0, 50), (2, 79)]), [vec![50], vec![]]);
+        assert_eq!(listed(vec![(0, 49), (1, 90), (2, 80)]), [vec![], vec![80]]);
+        assert_eq!(listed(vec![(1, 90), (0, 49), (2, 79)]), [vec![49], vec![]]);
+        assert_eq!(listed(vec![(1, 90)]), [vec![], vec![]]);
+    }
 }

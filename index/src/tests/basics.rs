@@ -180,8 +180,8 @@ async fn a_claim_tells_where_to_go_on() {
     assert_eq!(traces(0), [(2, 4)]);
     assert_eq!(
         traces(1),
-        [(2, 12), (3, 29)],
-        "the first was closed before the horizon and lies below the low watermark"
+        [(3, 29)],
+        "the first was closed before the horizon and lies below the low watermark, the second is read again elsewhere"
     );
     let mut third = Writer::new(fixture.reopen().await, "third".into())
         .await
