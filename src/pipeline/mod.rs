@@ -157,21 +157,25 @@ impl Pipeline {
         let floor = progress::floor(&self.lake.newest_head().await?);
         let mut starts = Vec::with_capacity(resumes.len());
         let mut oldest = None;
+        let mut states = Vec::with_capacity(resumes.len());
         for resume in resumes {
             let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
             let progress = Progress::resume(&resume, floor);
             let feeds_traces = feeds_traces(&resume.source);
-            let (source, start) = (resume.source.clone(), resume.seek.or(resume.next));
-            let reached = resume.stream_time.unwrap_or(0);
-            self.window.assign(&[resume_state(resume, feeds_traces)]);
-            if reached < progress.stream_time {
-                // What is sealed is told by the time that was reached, what comes next by the floor.
-                self.window.advance(&source, progress.stream_time, progress.next)?;
-            }
             let time = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
             oldest = [oldest, time].into_iter().flatten().min();
-            self.progress.insert(source.clone(), progress);
-            starts.push((source, start));
+            self.progress.insert(resume.source.clone(), progress);
+            starts.push((resume.source.clone(), resume.seek.or(resume.next)));
+            states.push(resume_state(resume, feeds_traces));
+        }
+        self.window.assign(&states);
+        for state in states {
+            // What is sealed is told by the time that was reached, what comes next by the floor.
+            if let Some(progress) = self.progress.get(&state.source)
+                && progress.stream_time > state.stream_time.unwrap_or(0)
+            {
+                self.window.advance(&state.source, progress.stream_time, progress.next)?;
+            }
         }
         self.load_changes().await?;
         self.remember_logs(oldest).await?;

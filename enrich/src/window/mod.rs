@@ -95,13 +95,14 @@ impl Window {
 
     /// Takes partitions. Each is then read from its `seek` on; rows that are written already are dropped.
     pub fn assign(&mut self, resume: &[ResumeState]) {
+        // A trace stands with one of its partitions, and is sealed when all have passed.
+        let reached = resume.iter().filter_map(|state| state.stream_time).min().unwrap_or(i64::MIN);
         for state in resume {
             let suppression = Suppression::new(state, |tenant| self.tenants.number(tenant));
             let seek = state.seek.or(state.next).unwrap_or(0);
             self.clock.assign(&state.source, seek, state.stream_time, state.feeds_traces, suppression);
             let mut closed: Vec<_> = state.closed.iter().collect();
             closed.sort_by_key(|trace| trace.closed_at);
-            let reached = state.stream_time.unwrap_or(i64::MIN);
             let seals = closed.iter().map(|trace| trace.closed_at.saturating_add(self.config.seal_after));
             self.seals.extend(seals.filter(|seal| *seal >= reached));
             let oldest = state.stream_time.map_or(i64::MIN, |now| now.saturating_sub(self.config.late_horizon));
