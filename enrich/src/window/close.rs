@@ -135,21 +135,12 @@ impl Window {
     /// Closes pending traces, as many as one flush may hold, and gives what waits for nothing.
     pub(super) fn close(&mut self) -> Result<Flushed> {
         let closing = self.take_pending();
-        let mut ordinals = vec![GONE; self.traces.slots.len()];
-        for (ordinal, (slot, _)) in closing.iter().enumerate() {
-            ordinals[*slot as usize] = ordinal as u32;
-        }
-        let spans = take_rows(&mut self.spans, &ordinals, closing.len());
-        let logs = take_rows(&mut self.logs, &ordinals, closing.len());
-        let mut selection = self.select(&closing, &spans, &logs)?;
         let mut flushed = Flushed::empty();
-        if selection.spans.rows() > 0 {
-            flushed.spans = collect(&self.spans, &mut selection.spans, Table::Spans, &FILLED_SPANS)?;
+        // Each, for both flags begin anew.
+        let at_once = self.spans.take_at_once() | self.logs.take_at_once();
+        if at_once || !closing.is_empty() {
+            self.take(closing, &mut flushed)?;
         }
-        if selection.logs.rows() > 0 {
-            flushed.logs = collect(&self.logs, &mut selection.logs, Table::Logs, &FILLED_LOGS)?;
-        }
-        self.forget(closing, selection, &mut flushed)?;
         let pressed = !self.pending.is_empty() || self.is_over_memory();
         // Under pressure rewriting costs less than closing more traces.
         let share = if pressed { 7 } else { 4 };
@@ -168,6 +159,24 @@ impl Window {
         flushed.counts = std::mem::take(&mut self.counts);
         flushed.counts.horizon_cuts += cuts;
         Ok(flushed)
+    }
+
+    /// Takes the rows of traces, and those that wait for nothing, and joins them.
+    fn take(&mut self, closing: Vec<(u32, CloseReason)>, flushed: &mut Flushed) -> Result<()> {
+        let mut ordinals = vec![GONE; self.traces.slots.len()];
+        for (ordinal, (slot, _)) in closing.iter().enumerate() {
+            ordinals[*slot as usize] = ordinal as u32;
+        }
+        let spans = take_rows(&mut self.spans, &ordinals, closing.len());
+        let logs = take_rows(&mut self.logs, &ordinals, closing.len());
+        let mut selection = self.select(&closing, &spans, &logs)?;
+        if selection.spans.rows() > 0 {
+            flushed.spans = collect(&self.spans, &mut selection.spans, Table::Spans, &FILLED_SPANS)?;
+        }
+        if selection.logs.rows() > 0 {
+            flushed.logs = collect(&self.logs, &mut selection.logs, Table::Logs, &FILLED_LOGS)?;
+        }
+        self.forget(closing, selection, flushed)
     }
 
     /// The traces of this flush, sorted by tenant and trace id.

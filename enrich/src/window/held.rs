@@ -73,18 +73,26 @@ impl Held {
 pub(crate) struct Batches {
     pub held: Vec<Held>,
     bytes: usize,
+    /// Whether rows may be held that wait for nothing.
+    at_once: bool,
 }
 
 impl Batches {
     pub(crate) fn push(&mut self, held: Held) {
         if held.alive > 0 {
             self.bytes += held.bytes;
+            self.at_once |= held.owner.contains(&AT_ONCE);
             self.held.push(held);
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether rows may have come since the last call that wait for nothing: they are taken now.
+    pub(crate) fn take_at_once(&mut self) -> bool {
+        std::mem::take(&mut self.at_once)
     }
 
     /// Lowers the offset of each source, by its number, to that of the first row that is still here.

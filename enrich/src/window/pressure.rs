@@ -9,6 +9,8 @@ use super::held::GONE;
 
 /// Bytes per open trace beside its rows, roughly.
 const TRACE_BYTES: usize = 200;
+/// The older half of the traces is looked at in so many parts, oldest first.
+const PARTS: usize = 4;
 
 impl Window {
     /// Marks traces for closing until the window would be at seven eighths of its memory: those first whose
@@ -20,24 +22,50 @@ impl Window {
         }
         let pending: usize = self.pending.iter().map(|(slot, _)| self.traces.slots[*slot as usize].bytes).sum();
         let excess = held.saturating_sub(pending).saturating_sub(self.config.memory / 8 * 7);
+        if excess == 0 {
+            return Ok(());
+        }
         let mut open: Vec<(u64, u32)> = self.traces.iter().map(|(slot, trace)| (trace.touched, slot)).collect();
-        open.sort_unstable();
+        let half = open.len().div_ceil(2);
+        if half < open.len() {
+            open.select_nth_unstable(half);
+        }
         // Whole traces are looked for among the older half only: what was just touched is still coming.
-        let older: Vec<u32> = open[..open.len().div_ceil(2)].iter().map(|(_, slot)| *slot).collect();
-        let whole = self.without_missing_parent(&older)?;
+        let (older, newer) = open.split_at_mut(half);
         let mut freed = 0usize;
-        for slot in whole.into_iter().chain(open.into_iter().map(|(_, slot)| slot)) {
+        // Mostly the oldest part is enough, and the others need no order.
+        let part = half.div_ceil(PARTS).max(1);
+        let mut rest = &mut *older;
+        while !rest.is_empty() {
+            let next = part.min(rest.len());
+            if next < rest.len() {
+                rest.select_nth_unstable(next);
+            }
+            let (oldest, others) = rest.split_at_mut(next);
+            oldest.sort_unstable();
+            let slots: Vec<u32> = oldest.iter().map(|(_, slot)| *slot).collect();
+            for slot in self.without_missing_parent(&slots)? {
+                self.close_early(slot, excess, &mut freed);
+            }
             if freed >= excess {
-                break;
+                return Ok(());
             }
-            let trace = &mut self.traces.slots[slot as usize];
-            if std::mem::replace(&mut trace.closing, true) {
-                continue;
-            }
-            freed += trace.bytes + TRACE_BYTES;
-            self.pending.push((slot, CloseReason::Memory));
+            rest = others;
+        }
+        newer.sort_unstable();
+        for (_, slot) in older.iter().chain(newer.iter()) {
+            self.close_early(*slot, excess, &mut freed);
         }
         Ok(())
+    }
+
+    /// Marks a trace for closing, unless enough is freed.
+    fn close_early(&mut self, slot: u32, excess: usize, freed: &mut usize) {
+        let trace = &mut self.traces.slots[slot as usize];
+        if *freed < excess && !std::mem::replace(&mut trace.closing, true) {
+            *freed += trace.bytes + TRACE_BYTES;
+            self.pending.push((slot, CloseReason::Memory));
+        }
     }
 
     /// Those of the traces that have a root and every parent, in the given order.
