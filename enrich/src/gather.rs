@@ -4,6 +4,7 @@
 //! nested dictionaries. Rows of a trace come in runs, so this copies runs: the children of a run of
 //! lists are one run again, at any depth. A dictionary keeps only the values that are used.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -70,6 +71,7 @@ pub(crate) fn gather_batch(batches: &[&RecordBatch], runs: &Runs, skip: &[usize]
     let Some(first) = batches.first() else { return Err(Error::TooLarge) };
     let schema = first.schema();
     let mut arrays: Vec<&ArrayRef> = Vec::with_capacity(batches.len());
+    let mut layouts = Layouts::default();
     let columns = (0..schema.fields().len())
         .map(|index| {
             if skip.contains(&index) {
@@ -77,7 +79,7 @@ pub(crate) fn gather_batch(batches: &[&RecordBatch], runs: &Runs, skip: &[usize]
             }
             arrays.clear();
             arrays.extend(batches.iter().map(|batch| batch.column(index)));
-            gather(&arrays, runs)
+            gather_sharing(&arrays, runs, &mut layouts)
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(schema, columns)?)
@@ -85,6 +87,11 @@ pub(crate) fn gather_batch(batches: &[&RecordBatch], runs: &Runs, skip: &[usize]
 
 /// Collects rows of arrays of one type.
 pub(crate) fn gather(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {
+    gather_sharing(arrays, runs, &mut Layouts::default())
+}
+
+/// Collects rows of one column; what is found out of its keys is kept for other columns.
+fn gather_sharing(arrays: &[&ArrayRef], runs: &Runs, layouts: &mut Layouts) -> Result<ArrayRef> {
     let data_type = arrays.first().map_or(&DataType::Null, |array| array.data_type());
     if arrays.iter().all(|array| array.null_count() == array.len()) {
         return Ok(new_null_array(data_type, runs.rows));
@@ -98,7 +105,7 @@ pub(crate) fn gather(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {
         DataType::FixedSizeBinary(width) => fixed(arrays, runs, *width),
         DataType::List(_) => list(arrays, runs),
         DataType::Struct(_) => structs(arrays, runs),
-        DataType::Dictionary(key, _) if **key == DataType::Int32 => dictionary(arrays, runs),
+        DataType::Dictionary(key, _) if **key == DataType::Int32 => dictionary(arrays, runs, layouts),
         _ => by_row(arrays, runs),
     }
 }
@@ -221,8 +228,78 @@ fn structs(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {
     Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls)?))
 }
 
+/// Which keys the rows have: the same for all columns of a resource, which share their keys.
+struct Layout {
+    /// (source, key) in order of their first row.
+    distinct: Vec<(u32, i32)>,
+    /// For each row its place in `distinct`, anything for null.
+    of_row: Vec<u32>,
+    nulls: Option<NullBuffer>,
+}
+
+impl Layout {
+    fn of(sources: &[&Int32Array], runs: &Runs) -> Result<Self> {
+        const UNSEEN: u32 = u32::MAX;
+        let mut places: Vec<Vec<u32>> = vec![vec![]; sources.len()];
+        let mut distinct: Vec<(u32, i32)> = vec![];
+        let mut of_row: Vec<u32> = Vec::with_capacity(runs.rows);
+        for run in &runs.runs {
+            let keys = sources[run.source as usize];
+            let places = &mut places[run.source as usize];
+            let mut place_of = |key: i32| -> Result<u32> {
+                let index = usize::try_from(key).map_err(|_| bad_key())?;
+                if index >= places.len() {
+                    places.resize(index + 1, UNSEEN);
+                }
+                if places[index] == UNSEEN {
+                    places[index] = distinct.len() as u32;
+                    distinct.push((run.source, key));
+                }
+                Ok(places[index])
+            };
+            let rows = run.start as usize..(run.start + run.len) as usize;
+            if keys.null_count() == 0 {
+                for key in &keys.values()[rows] {
+                    of_row.push(place_of(*key)?);
+                }
+            } else {
+                for row in rows {
+                    of_row.push(if keys.is_valid(row) { place_of(keys.value(row))? } else { 0 });
+                }
+            }
+        }
+        let arrays: Vec<ArrayRef> = sources.iter().map(|keys| Arc::new((*keys).clone()) as ArrayRef).collect();
+        let arrays: Vec<&ArrayRef> = arrays.iter().collect();
+        Ok(Self { distinct, of_row, nulls: nulls(&arrays, runs) })
+    }
+}
+
+fn bad_key() -> Error {
+    Error::Column { name: "dictionary".into(), wanted: "a key within its values" }
+}
+
+/// Where the keys of an array lie in memory, and their validity.
+type Place = (*const i32, usize, Option<(*const u8, usize)>);
+
+/// The layouts found so far, by the keys of all sources.
+#[derive(Default)]
+struct Layouts(FxHashMap<Vec<Place>, Layout>);
+
+impl Layouts {
+    fn of(&mut self, sources: &[&Int32Array], runs: &Runs) -> Result<&Layout> {
+        let place = |keys: &&Int32Array| -> Place {
+            let nulls = keys.nulls().map(|nulls| (nulls.buffer().as_ptr(), nulls.offset()));
+            (keys.values().as_ptr(), keys.len(), nulls)
+        };
+        match self.0.entry(sources.iter().map(place).collect()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(Layout::of(sources, runs)?)),
+        }
+    }
+}
+
 /// Sources that share a values array share its entries; equal texts of different arrays become one.
-fn dictionary(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {
+fn dictionary(arrays: &[&ArrayRef], runs: &Runs, layouts: &mut Layouts) -> Result<ArrayRef> {
     let sources: Vec<&DictionaryArray<Int32Type>> = arrays.iter().map(|array| array.as_dictionary()).collect();
     let mut distinct: Vec<&ArrayRef> = vec![];
     let mut numbers: FxHashMap<*const (), usize> = FxHashMap::default();
@@ -235,42 +312,37 @@ fn dictionary(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {
             })
         })
         .collect();
+    let keys: Vec<&Int32Array> = sources.iter().map(|source| source.keys()).collect();
+    let layout = layouts.of(&keys, runs)?;
     let mut renumbered: Vec<Vec<i32>> = distinct.iter().map(|values| vec![-1; values.len()]).collect();
     let texts: Option<Vec<&StringArray>> = distinct.iter().map(|values| values.as_string_opt::<i32>()).collect();
     let mut known: FxHashMap<&str, i32> = FxHashMap::default();
     let mut used = Runs::default();
-    let mut keys: Vec<i32> = Vec::with_capacity(runs.rows);
-    for run in &runs.runs {
-        let source = sources[run.source as usize];
-        let number = of[run.source as usize];
-        for row in run.start as usize..(run.start + run.len) as usize {
-            if source.keys().is_null(row) {
-                keys.push(0);
-                continue;
-            }
-            let key = source.keys().value(row);
-            let slot = usize::try_from(key).ok().and_then(|key| renumbered[number].get_mut(key));
-            let slot = slot.ok_or(Error::Column { name: "dictionary".into(), wanted: "a key within its values" })?;
-            if *slot < 0 {
-                let mut take = || {
-                    let next = i32::try_from(used.rows).unwrap_or(i32::MAX);
-                    used.push(number as u32, key as u32, 1);
-                    next
-                };
-                *slot = match &texts {
-                    Some(texts) if texts[number].is_valid(key as usize) => {
-                        *known.entry(texts[number].value(key as usize)).or_insert_with(take)
-                    }
-                    _ => take(),
-                };
-            }
-            keys.push(*slot);
+    let mut slots: Vec<i32> = Vec::with_capacity(layout.distinct.len());
+    for (source, key) in &layout.distinct {
+        let (number, index) = (of[*source as usize], *key as usize);
+        let slot = renumbered[number].get_mut(index).ok_or_else(bad_key)?;
+        if *slot < 0 {
+            let mut take = || {
+                let next = i32::try_from(used.rows).unwrap_or(i32::MAX);
+                used.push(number as u32, *key as u32, 1);
+                next
+            };
+            *slot = match &texts {
+                Some(texts) if texts[number].is_valid(index) => {
+                    *known.entry(texts[number].value(index)).or_insert_with(take)
+                }
+                _ => take(),
+            };
         }
+        slots.push(*slot);
     }
     let values = gather(&distinct, &used)?;
-    let key_arrays: Vec<ArrayRef> = sources.iter().map(|source| Arc::new(source.keys().clone()) as ArrayRef).collect();
-    let key_arrays: Vec<&ArrayRef> = key_arrays.iter().collect();
-    let keys = Int32Array::try_new(ScalarBuffer::from(keys), nulls(&key_arrays, runs))?;
+    let keys: Vec<i32> = match slots.is_empty() {
+        true => vec![0; layout.of_row.len()],
+        false => layout.of_row.iter().map(|place| slots[*place as usize]).collect(),
+    };
+    let keys = Int32Array::try_new(ScalarBuffer::from(keys), layout.nulls.clone())?;
     Ok(Arc::new(DictionaryArray::try_new(keys, values)?))
 }
 
@@ -373,5 +445,44 @@ mod tests {
         let taken = taken.as_dictionary::<Int32Type>();
         assert_eq!(taken.values().as_string::<i32>(), &StringArray::from(vec!["z", "x"]));
         assert_eq!(taken.keys().values(), &[0, 0, 1]);
+    }
+    /// Columns that share their keys come out as each would alone, also where their values are merged differently,
+    /// and beside a column that has keys of its own.
+    #[test]
+    fn columns_that_share_keys_come_out_as_alone() {
+        let words = |words: &[&str]| -> ArrayRef { Arc::new(words.iter().map(Some).collect::<StringArray>()) };
+        let of = |keys: &Int32Array, values: ArrayRef| -> ArrayRef {
+            Arc::new(DictionaryArray::<Int32Type>::try_new(keys.clone(), values).unwrap())
+        };
+        let batch = |keys: Int32Array, columns: [&[&str]; 2]| {
+            let own = Int32Array::from_iter_values((0..keys.len() as i32).rev());
+            let names = words(&(0..keys.len()).map(|_| "same").collect::<Vec<_>>());
+            let columns = columns.map(|values| of(&keys, words(values)));
+            RecordBatch::try_from_iter([
+                ("service", Arc::clone(&columns[0])),
+                ("version", Arc::clone(&columns[1])),
+                ("name", of(&own, names)),
+            ])
+            .unwrap()
+        };
+        let a = batch(Int32Array::from(vec![Some(1), None, Some(0), Some(1)]), [&["x", "y"], &["1", "1"]]);
+        let b = batch(Int32Array::from(vec![0, 2, 2]), [&["y", "z", "y"], &["3", "2", "1"]]);
+        let b = RecordBatch::try_new(a.schema(), b.columns().to_vec()).unwrap();
+        let mut runs = Runs::default();
+        for (source, start, len) in [(0, 0, 4), (1, 0, 3), (0, 2, 1)] {
+            runs.push(source, start, len);
+        }
+        let together = gather_batch(&[&a, &b], &runs, &[]).unwrap();
+        for column in 0..3 {
+            let alone = gather(&[a.column(column), b.column(column)], &runs).unwrap();
+            assert_eq!(together.column(column).to_data(), alone.to_data(), "column {column}");
+        }
+        let texts = |column: usize| -> Vec<Option<String>> {
+            let plain = cast(together.column(column), &DataType::Utf8).unwrap();
+            plain.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+        };
+        let expected = |texts: [&str; 8]| texts.map(|text| (!text.is_empty()).then(|| text.to_owned())).to_vec();
+        assert_eq!(texts(0), expected(["y", "", "x", "y", "y", "y", "y", "x"]));
+        assert_eq!(texts(1), expected(["1", "", "1", "1", "3", "1", "1", "1"]));
     }
 }
