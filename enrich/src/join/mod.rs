@@ -198,6 +198,12 @@ impl<'a> Resolver<'a> {
         (known.interval(to) == interval).then_some(interval)
     }
 
+    /// Whether deployments of a runtime's service are known: without any its build is the same at all times.
+    fn has_builds(&self, runtime: u32) -> bool {
+        let (known, service) = (self.known[runtime as usize], self.runtimes[runtime as usize].service);
+        known.zip(service).is_some_and(|(known, service)| known.builds.contains_key(service))
+    }
+
     fn build(&mut self, runtime: u32, from: i64, to: i64) -> Option<Arc<BuildInEffect>> {
         let runtime = runtime as usize;
         let interval = self.interval(runtime, from, to);
@@ -272,9 +278,20 @@ fn span_builds(
     resolver: &mut Resolver<'_>,
 ) -> (ArrayRef, ArrayRef) {
     let (mut git_sha, mut matched) = (StringBuilder::new(), StringBuilder::new());
+    // Most services have no deployments: when their spans start is of no account.
+    let timeless: Vec<Option<Option<Arc<BuildInEffect>>>> = (0..runtimes.all.len() as u32)
+        .map(|runtime| (!resolver.has_builds(runtime)).then(|| resolver.build(runtime, 0, 0)))
+        .collect();
     for (row, runtime) in runtimes.of_row.iter().enumerate() {
-        let start = number(columns.starts, row).unwrap_or(0);
-        let build = resolver.build(*runtime, start, start);
+        let resolved;
+        let build = match &timeless[*runtime as usize] {
+            Some(build) => build,
+            None => {
+                let start = number(columns.starts, row).unwrap_or(0);
+                resolved = resolver.build(*runtime, start, start);
+                &resolved
+            }
+        };
         git_sha.append_option(build.as_ref().and_then(|build| build.git_sha.as_deref()));
         matched.append_option(build.as_ref().map(|build| build.matched.text()));
     }
