@@ -351,12 +351,12 @@ async fn a_bundle_asks_with_what_it_has_read() {
 #[tokio::test]
 async fn equal_texts_leave_room_for_others() {
     let mut fixture = Fixture::new().await;
-    let mut all: Vec<Incident> = (0..60).map(|n| incident(&format!("copy{n:02}"), "decimal overflow")).collect();
+    let mut all: Vec<Incident> = (0..250).map(|n| incident(&format!("copy{n:03}"), "decimal overflow")).collect();
     for (n, message) in ["decimals overflowed", "decimally overflowing", "overflows decimalized"].iter().enumerate() {
         all.push(incident(&format!("other{n}"), message));
     }
     fixture.incidents(&all).await;
-    for indexed_rows in [100_000, 50] {
+    for indexed_rows in [100_000, 200] {
         let options = IndexerOptions { indexed_rows, ..IndexerOptions::default() };
         fixture.incidents(&[incident(&format!("late {indexed_rows}"), "socket closed by its peer")]).await;
         Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options).catch_up().await.unwrap();
