@@ -50,6 +50,6 @@ mod tests;
 pub use error::{QueryError, Result};
 pub use links::LinkCache;
 pub use script::statements;
-pub use search::{KnownFix, SimilarIncident, SimilarRequest};
+pub use search::{KnownFix, SearchCache, SimilarIncident, SimilarRequest};
 pub use session::{Parameters, Session, SessionOptions};
 pub use snapshot::Snapshot;

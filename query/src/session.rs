@@ -27,7 +27,7 @@ use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
 use crate::measure;
-use crate::search::{SimilarIncident, SimilarRequest};
+use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
 use crate::statement;
 
@@ -50,8 +50,10 @@ pub struct SessionOptions {
     pub seal_after: Duration,
     /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
     pub unredacted: bool,
-    /// What is kept from one session to the next; clones share it.
+    /// What is kept of links from one session to the next; clones share it.
     pub links: LinkCache,
+    /// What is kept of searches from one session to the next; clones share it.
+    pub searches: SearchCache,
     /// The sentence model that similar incidents are looked for with; without one, words alone.
     pub embedding: Option<Arc<Embedding>>,
 }
@@ -66,6 +68,7 @@ impl SessionOptions {
             seal_after: Duration::from_secs(600),
             unredacted: false,
             links: LinkCache::default(),
+            searches: SearchCache::default(),
             embedding: None,
         }
     }
@@ -111,7 +114,13 @@ impl Session {
     /// When the limits cannot be set up.
     pub fn at(lake: &Lake, head: Arc<Head>, options: SessionOptions) -> Result<Self> {
         let snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
-        let bundler = Bundler::new(snapshot.clone(), options.seal_after, options.links, options.embedding.clone());
+        let bundler = Bundler::new(
+            snapshot.clone(),
+            options.seal_after,
+            options.links,
+            options.searches,
+            options.embedding.clone(),
+        );
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)

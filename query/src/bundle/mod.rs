@@ -39,7 +39,7 @@ use crate::Session;
 use crate::error::{QueryError, Result};
 use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
-use crate::search::{self, FailureText, SimilarIncident, SimilarRequest};
+use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
 pub use store::{by_id, pin, store};
 use trace::TraceRow;
@@ -62,6 +62,7 @@ pub struct Bundler {
     snapshot: Snapshot,
     seal_after: i64,
     links: LinkCache,
+    searches: SearchCache,
     embedding: Option<Arc<Embedding>>,
 }
 
@@ -76,14 +77,15 @@ impl Bundler {
         snapshot: Snapshot,
         seal_after: Duration,
         links: LinkCache,
+        searches: SearchCache,
         embedding: Option<Arc<Embedding>>,
     ) -> Self {
         let seal_after = i64::try_from(seal_after.as_nanos()).unwrap_or(i64::MAX);
-        Self { snapshot, seal_after, links, embedding }
+        Self { snapshot, seal_after, links, searches, embedding }
     }
 
     pub(crate) async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
-        search::similar(&self.snapshot, self.embedding.as_deref(), request).await
+        search::similar_with(&self.snapshot, self.embedding.as_deref(), &self.searches, request).await
     }
 
     /// The head, for its tenant.

@@ -1,18 +1,21 @@
 //! Which incidents may be in an answer. Filters hold before the search, so a narrow one still gives k.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
 use datafusion::logical_expr::{Expr, col, lit};
+use lance::Dataset;
+use lance::dataset::scanner::RowAddrMask;
 use tracerag_index::incidents::IncidentText;
-use tracerag_schemas::Table;
 
 use super::SimilarRequest;
+use super::allowed::{Allowed, SearchCache};
 use super::history::History;
 use crate::error::Result;
-use crate::rows::{Columns, text};
-use crate::snapshot::{Read, Snapshot, time_literal};
+use crate::snapshot::Snapshot;
+
+/// Fingerprints up to which a list of them is the filter. A list of thousands takes longer than the search:
+/// then the rows of the fingerprints are.
+const LISTED: usize = 1_000;
 
 /// The filters of a request, for one tenant.
 #[derive(Debug, Clone, Default)]
@@ -21,17 +24,15 @@ pub(super) struct Filter {
     service: Option<String>,
     error_type: Option<String>,
     /// Fingerprints that were seen in the versions, the environment and the time asked for; `None`: all.
-    allowed: Option<HashSet<String>>,
+    allowed: Option<Arc<Allowed>>,
 }
 
 impl Filter {
-    pub(super) async fn of(snapshot: &Snapshot, request: &SimilarRequest) -> Result<Self> {
-        let by_counts = request.environment.is_some()
-            || request.since.is_some()
-            || request.until.is_some()
-            || request.min_version.is_some()
-            || request.max_version.is_some();
-        let allowed = if by_counts { Some(allowed(snapshot, request).await?) } else { None };
+    pub(super) async fn of(snapshot: &Snapshot, cache: &SearchCache, request: &SimilarRequest) -> Result<Self> {
+        let allowed = match Allowed::is_asked_for(request) {
+            true => Some(cache.allowed(snapshot, request).await?),
+            false => None,
+        };
         Ok(Self {
             tenant: snapshot.tenant().to_owned(),
             service: request.service.clone(),
@@ -42,7 +43,7 @@ impl Filter {
 
     /// Whether nothing can be in the answer.
     pub(super) fn is_empty(&self) -> bool {
-        self.allowed.as_ref().is_some_and(HashSet::is_empty)
+        self.allowed.as_ref().is_some_and(|allowed| allowed.fingerprints().is_empty())
     }
 
     /// The filter of a table of vectors; `without` are fingerprints that are not looked for.
@@ -53,9 +54,9 @@ impl Filter {
                 filter = filter.and(col(column).eq(lit(value.as_str())));
             }
         }
-        if let Some(allowed) = &self.allowed {
-            let mut allowed: Vec<&String> =
-                allowed.iter().filter(|fingerprint| !without.contains(fingerprint)).collect();
+        if let Some(allowed) = self.listed() {
+            let fingerprints = allowed.fingerprints().iter();
+            let mut allowed: Vec<&String> = fingerprints.filter(|fingerprint| !without.contains(fingerprint)).collect();
             allowed.sort();
             let list = allowed.into_iter().map(|fingerprint| lit(fingerprint.as_str())).collect();
             filter = filter.and(col("fingerprint").in_list(list, false));
@@ -64,6 +65,19 @@ impl Filter {
             filter = filter.and(col("fingerprint").in_list(list, true));
         }
         filter
+    }
+
+    /// The rows of a table of vectors that may be in the answer, where these are too many to be listed in
+    /// [`Filter::expr`].
+    pub(super) async fn mask(&self, dataset: &Dataset) -> Result<Option<RowAddrMask>> {
+        match &self.allowed {
+            Some(allowed) if self.listed().is_none() => Ok(Some(allowed.rows(&self.tenant, dataset).await?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn listed(&self) -> Option<&Allowed> {
+        self.allowed.as_deref().filter(|allowed| allowed.fingerprints().len() <= LISTED)
     }
 
     /// Whether a text that is in no table of vectors passes.
@@ -84,121 +98,6 @@ impl Filter {
     }
 
     fn allows(&self, fingerprint: &str) -> bool {
-        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(fingerprint))
-    }
-}
-
-async fn allowed(snapshot: &Snapshot, request: &SimilarRequest) -> Result<HashSet<String>> {
-    let mut filter: Option<Expr> = None;
-    let mut both = |condition: Expr| {
-        filter = Some(match filter.take() {
-            Some(known) => known.and(condition),
-            None => condition,
-        });
-    };
-    if let Some(service) = &request.service {
-        both(col("service_name").eq(lit(service.as_str())));
-    }
-    if let Some(environment) = &request.environment {
-        both(col("deployment_environment_name").eq(lit(environment.as_str())));
-    }
-    if let Some(since) = request.since {
-        both(col("last_seen").gt_eq(time_literal(since)));
-    }
-    if let Some(until) = request.until {
-        both(col("first_seen").lt_eq(time_literal(until)));
-    }
-    let by_version = request.min_version.is_some() || request.max_version.is_some();
-    let columns: &[&str] = if by_version { &["fingerprint", "versions"] } else { &["fingerprint"] };
-    let mut allowed = HashSet::new();
-    for batch in snapshot.read(Table::IncidentCounts, Read { columns, filter, ranges: vec![] }).await? {
-        let columns = Columns::of("incident_counts", &batch);
-        let fingerprints = columns.text("fingerprint")?;
-        let versions = if by_version { Some(columns.list("versions")?) } else { None };
-        for row in 0..batch.num_rows() {
-            let Some(fingerprint) = text(fingerprints, row).filter(|known| !allowed.contains(*known)) else { continue };
-            let fits = versions.is_none_or(|versions| {
-                let seen = versions.value(row);
-                let Some(seen) = seen.as_string_opt::<i32>().filter(|_| versions.is_valid(row)) else { return false };
-                seen.iter().flatten().any(|version| is_within(version, request))
-            });
-            if fits {
-                allowed.insert(fingerprint.to_owned());
-            }
-        }
-    }
-    Ok(allowed)
-}
-
-fn is_within(version: &str, request: &SimilarRequest) -> bool {
-    let least = request.min_version.as_deref().is_none_or(|least| compare(version, least) != Ordering::Less);
-    let most = request.max_version.as_deref().is_none_or(|most| compare(version, most) != Ordering::Greater);
-    least && most
-}
-
-/// Compares versions as people read them: numbers as numbers, a leading `v` aside, `1.9.0-rc.1` before `1.9.0`.
-fn compare(one: &str, other: &str) -> Ordering {
-    let (one, other) = (plain(one), plain(other));
-    let ((one, one_pre), (other, other_pre)) = (halves(one), halves(other));
-    by_parts(one, other).then_with(|| match (one_pre, other_pre) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(one), Some(other)) => by_parts(one, other),
-    })
-}
-
-/// Without a leading `v` and without build metadata.
-fn plain(version: &str) -> &str {
-    let version = version.trim().trim_start_matches(['v', 'V']);
-    version.split('+').next().unwrap_or(version)
-}
-
-fn halves(version: &str) -> (&str, Option<&str>) {
-    match version.split_once('-') {
-        Some((release, pre)) => (release, Some(pre)),
-        None => (version, None),
-    }
-}
-
-fn by_parts(one: &str, other: &str) -> Ordering {
-    let mut ones = one.split(['.', '_', '-']);
-    let mut others = other.split(['.', '_', '-']);
-    loop {
-        let order = match (ones.next(), others.next()) {
-            (None, None) => return Ordering::Equal,
-            // `1.9` is `1.9.0`.
-            (None, Some(part)) => by_part("0", part),
-            (Some(part), None) => by_part(part, "0"),
-            (Some(one), Some(other)) => by_part(one, other),
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-}
-
-fn by_part(one: &str, other: &str) -> Ordering {
-    match (one.parse::<u64>(), other.parse::<u64>()) {
-        (Ok(one), Ok(other)) => one.cmp(&other),
-        (Ok(_), Err(_)) => Ordering::Less,
-        (Err(_), Ok(_)) => Ordering::Greater,
-        (Err(_), Err(_)) => one.cmp(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Versions compare by their numbers, not by their letters; a pre-release comes before its release.
-    #[test]
-    fn versions_compare_by_numbers() {
-        let rising = ["1.8.2", "1.9.0-rc.1", "1.9.0-rc.2", "v1.9.0", "1.9.1", "1.10", "2.0.0+build.7"];
-        for pair in rising.windows(2) {
-            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
-            assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
-        }
-        assert_eq!(compare("v1.9", "1.9.0"), Ordering::Equal);
+        self.allowed.as_ref().is_none_or(|allowed| allowed.fingerprints().contains(fingerprint))
     }
 }

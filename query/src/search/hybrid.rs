@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::Expr;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
-use lance::dataset::scanner::Scanner;
+use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
 use lance_linalg::distance::MetricType;
@@ -136,6 +136,30 @@ pub(super) async fn vectors(
     Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
 }
 
+/// Which rows of the table are searched.
+struct Scope {
+    filter: Expr,
+    mask: Option<RowAddrMask>,
+}
+
+impl Scope {
+    async fn of(corpus: &Corpus, filter: &Filter, question: &Question) -> Result<Self> {
+        let mask = match &corpus.table {
+            Some(table) => filter.mask(&table.dataset).await?,
+            None => None,
+        };
+        Ok(Self { filter: filter.expr(&question.own), mask })
+    }
+
+    /// Keeps a search to these rows, before it ranks them, and asks for their ids.
+    fn bound(&self, scan: &mut Scanner) {
+        scan.with_row_id().filter_expr(self.filter.clone()).prefilter(true);
+        if let Some(mask) = &self.mask {
+            scan.with_row_id_prefilter(mask.clone());
+        }
+    }
+}
+
 /// Incidents like a probe, best first: at most one for each text, and never one of the question's own.
 pub(super) async fn search(
     snapshot: &Snapshot,
@@ -149,12 +173,12 @@ pub(super) async fn search(
     if filter.is_empty() {
         return Ok(vec![]);
     }
-    let expr = filter.expr(&question.own);
+    let scope = Scope::of(corpus, filter, question).await?;
     let query = Query::new(&probe.raw);
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
     let (mut near, mut by_words) = tokio::try_join!(
-        nearest(corpus, &expr, vector, k, depth),
-        matching(snapshot, corpus, filter, question, &expr, &query, depth),
+        nearest(corpus, &scope, vector, k, depth),
+        matching(snapshot, corpus, filter, question, &scope, &query, depth),
     )?;
     if let Some(vector) = vector {
         let mut distances: HashMap<u64, f64> =
@@ -259,7 +283,7 @@ impl<'a> Ranked<'a> {
 /// `texts` are wanted that differ, among so many rows at first.
 async fn nearest(
     corpus: &Corpus,
-    filter: &Expr,
+    scope: &Scope,
     vector: Option<&[f32]>,
     texts: usize,
     depth: usize,
@@ -270,9 +294,7 @@ async fn nearest(
     loop {
         let mut scan = table.dataset.scan();
         scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
-        scan.with_row_id();
-        scan.filter_expr(filter.clone());
-        scan.prefilter(true);
+        scope.bound(&mut scan);
         scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
         scan.distance_metric(MetricType::Cosine).minimum_nprobes(PROBES).refine(REFINE);
         let batch = scan.try_into_batch().await.map_err(lance)?;
@@ -299,7 +321,7 @@ async fn matching(
     corpus: &Corpus,
     filter: &Filter,
     question: &Question,
-    expr: &Expr,
+    scope: &Scope,
     query: &Query,
     depth: usize,
 ) -> Result<Vec<Candidate>> {
@@ -308,14 +330,12 @@ async fn matching(
     let mut is_ranked = false;
     if let Some(table) = &corpus.table {
         let mut scan = table.dataset.scan();
-        scan.filter_expr(expr.clone());
-        scan.with_row_id();
+        scope.bound(&mut scan);
         if table.has_words {
             let words = FullTextSearchQuery::new(query.text())
                 .with_column(vectors::WORDS.to_owned())
                 .map_err(lance)?
                 .limit(Some(i64::try_from(depth).unwrap_or(i64::MAX)));
-            scan.prefilter(true);
             scan.full_text_search(words).map_err(lance)?;
             scan.project(&["fingerprint", "text_hash", vectors::WORDS, "_score"]).map_err(lance)?;
             is_ranked = true;

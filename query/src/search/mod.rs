@@ -4,11 +4,13 @@
 //! then, for both, what is near by meaning (vectors of masked texts) and by words (messages as they came).
 //! Without a sentence model the words alone answer, and every reason says so.
 
+mod allowed;
 mod filter;
 mod history;
 mod hybrid;
 mod probe;
 mod rank;
+mod versions;
 mod words;
 
 #[cfg(test)]
@@ -21,6 +23,7 @@ use tracerag_index::incidents::Embedding;
 
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
+pub use allowed::SearchCache;
 use filter::Filter;
 use history::{History, Merges};
 use hybrid::{Corpus, Found};
@@ -140,8 +143,18 @@ pub async fn similar(
     embedding: Option<&Embedding>,
     request: &SimilarRequest,
 ) -> Result<Vec<SimilarIncident>> {
+    similar_with(snapshot, embedding, &SearchCache::default(), request).await
+}
+
+/// The same with what earlier searches have kept.
+pub(crate) async fn similar_with(
+    snapshot: &Snapshot,
+    embedding: Option<&Embedding>,
+    cache: &SearchCache,
+    request: &SimilarRequest,
+) -> Result<Vec<SimilarIncident>> {
     let question = Question::of(snapshot, request);
-    ask(snapshot, embedding, request, question).await
+    ask(snapshot, embedding, cache, request, question).await
 }
 
 /// Incidents that are like the failures of a trace, which were read already; for its bundle.
@@ -159,20 +172,23 @@ pub(crate) async fn similar_to(
         let asked = Question::of_failures(snapshot, trace_id.to_owned(), failures, probe::BUNDLE_PROBES).await?;
         Ok::<_, QueryError>(Some(asked))
     };
-    ask(snapshot, embedding, &SimilarRequest { k, ..SimilarRequest::default() }, question).await
+    // Nothing is filtered by, so nothing is kept.
+    let request = SimilarRequest { k, ..SimilarRequest::default() };
+    ask(snapshot, embedding, &SearchCache::default(), &request, question).await
 }
 
 /// Searches for a question; what is needed besides is read while the question is made.
 async fn ask(
     snapshot: &Snapshot,
     embedding: Option<&Embedding>,
+    cache: &SearchCache,
     request: &SimilarRequest,
     question: impl Future<Output = Result<Option<Question>>>,
 ) -> Result<Vec<SimilarIncident>> {
     let k = request.k.clamp(1, MOST);
     let (question, filter, corpus, merges) = tokio::try_join!(
         question,
-        Filter::of(snapshot, request),
+        Filter::of(snapshot, cache, request),
         Corpus::open(snapshot, embedding),
         Merges::read(snapshot),
     )?;

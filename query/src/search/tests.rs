@@ -16,7 +16,7 @@ use tracerag_index::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::probe::{BUNDLE_PROBES, FailureText, Question};
-use super::{SimilarIncident, SimilarRequest, similar, similar_to};
+use super::{SearchCache, SimilarIncident, SimilarRequest, similar, similar_to, similar_with};
 use crate::error::QueryError;
 use crate::snapshot::Snapshot;
 
@@ -257,6 +257,41 @@ async fn filters_hold_before_the_search() {
     assert!(fixture.ask(Some(&hashed()), &none).await.is_empty());
     let found = fixture.ask(Some(&hashed()), &base).await;
     assert!(found.len() == 3 && found.iter().all(|incident| incident.fingerprint.starts_with("near")), "{found:?}");
+}
+
+/// A filter that allows more incidents than can be listed holds all the same, before and after the table has
+/// indices, and follows what comes later; what it kept is of no use to another tenant.
+#[tokio::test]
+async fn wide_filters_hold_as_well() {
+    let mut fixture = Fixture::new().await;
+    let mut all: Vec<Incident> = (0..1_200)
+        .map(|n| incident(&format!("in{n}"), &format!("socket closed by peer number{n}x")))
+        .chain((0..50).map(|n| {
+            let near = incident(&format!("out{n}"), &format!("decimal overflow in step{n}x"));
+            Incident { environment: "staging", ..near }
+        }))
+        .collect();
+    all.push(Incident { tenant: "other", ..incident("theirs", "decimal overflow") });
+    fixture.incidents(&all).await;
+    let cache = SearchCache::default();
+    let request =
+        SimilarRequest { environment: Some("production".to_owned()), ..about("decimal overflow of a socket", 5) };
+    for (indexed_rows, message) in [(100_000, "decimal overflow of sockets"), (500, "decimal overflow of a socket")] {
+        fixture.incidents(&[incident(&format!("in late {indexed_rows}"), message)]).await;
+        let options = IndexerOptions { indexed_rows, ..IndexerOptions::default() };
+        Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options).catch_up().await.unwrap();
+        let head = Arc::new(fixture.lake.newest_head().await.unwrap());
+        let snapshot = Snapshot::new(fixture.lake.clone(), Arc::clone(&head), "default");
+        let found = similar_with(&snapshot, Some(&hashed()), &cache, &request).await.unwrap();
+        assert_eq!(found.len(), 5);
+        assert!(found.iter().all(|incident| incident.fingerprint.starts_with("in")), "{found:?}");
+        assert_eq!(found[0].fingerprint, format!("in late {indexed_rows}"), "{found:?}");
+        let again = similar_with(&snapshot, Some(&hashed()), &cache, &request).await.unwrap();
+        assert_eq!(again, found);
+        let other = Snapshot::new(fixture.lake.clone(), head, "other");
+        let theirs = similar_with(&other, Some(&hashed()), &cache, &request).await.unwrap();
+        assert_eq!(fingerprints(&theirs), ["theirs"]);
+    }
 }
 
 /// Another tenant's incidents, traces and failures do not exist, however near they are.

@@ -1,0 +1,193 @@
+//! Fingerprints that were seen in the versions, the environment and the time that a question asks for.
+//!
+//! Only the counts tell, and they are many: what was read of them is kept for the next question with the
+//! same filter, and so are the rows of the fingerprints in the table of vectors.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::UInt64Type;
+use datafusion::logical_expr::{Expr, col, lit};
+use futures::TryStreamExt;
+use lance::Dataset;
+use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
+use tracerag_index::incidents::vectors;
+use tracerag_schemas::Table;
+
+use super::{SimilarRequest, versions};
+use crate::error::{QueryError, Result};
+use crate::rows::{Columns, text};
+use crate::snapshot::{Read, Snapshot, time_literal};
+
+/// Fingerprints kept at once; each takes about 100 bytes.
+const KEPT_FINGERPRINTS: usize = 500_000;
+/// Filters kept at once.
+const KEPT_FILTERS: usize = 16;
+
+/// What searches keep from one session to the next; clones share it.
+#[derive(Clone, Default)]
+pub struct SearchCache {
+    /// Newest last.
+    kept: Arc<Mutex<VecDeque<(Key, Arc<Allowed>)>>>,
+}
+
+impl std::fmt::Debug for SearchCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SearchCache")
+    }
+}
+
+/// What fingerprints were read for: a version of the counts, a tenant, and the filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    lake: String,
+    version: Option<u64>,
+    tenant: String,
+    filters: [Option<String>; 4],
+    times: [Option<i64>; 2],
+}
+
+impl Key {
+    fn of(snapshot: &Snapshot, request: &SimilarRequest) -> Self {
+        Self {
+            lake: snapshot.lake().uri().to_owned(),
+            version: snapshot.head().of(Table::IncidentCounts).map(|(_, dataset)| dataset.version).max(),
+            tenant: snapshot.tenant().to_owned(),
+            filters: [
+                request.service.clone(),
+                request.environment.clone(),
+                request.min_version.clone(),
+                request.max_version.clone(),
+            ],
+            times: [request.since, request.until],
+        }
+    }
+}
+
+impl SearchCache {
+    /// The fingerprints of a request, read or kept.
+    pub(super) async fn allowed(&self, snapshot: &Snapshot, request: &SimilarRequest) -> Result<Arc<Allowed>> {
+        let key = Key::of(snapshot, request);
+        if let Some((_, known)) = self.lock().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        let fingerprints = read(snapshot, request).await?;
+        let allowed = Arc::new(Allowed { fingerprints, rows: tokio::sync::Mutex::default() });
+        let mut kept = self.lock();
+        kept.push_back((key, Arc::clone(&allowed)));
+        let mut fingerprints: usize = kept.iter().map(|(_, allowed)| allowed.fingerprints.len()).sum();
+        while kept.len() > KEPT_FILTERS || (kept.len() > 1 && fingerprints > KEPT_FINGERPRINTS) {
+            let Some((_, oldest)) = kept.pop_front() else { break };
+            fingerprints -= oldest.fingerprints.len();
+        }
+        Ok(allowed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Key, Arc<Allowed>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A version of a table of vectors: its address, and its number.
+type VectorsVersion = (String, u64);
+
+/// The fingerprints of one filter.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    fingerprints: HashSet<String>,
+    /// Their rows in the version that was searched last.
+    rows: tokio::sync::Mutex<Option<(VectorsVersion, RowAddrTreeMap)>>,
+}
+
+impl Allowed {
+    /// Whether a request has a filter that only the counts can answer.
+    pub(super) fn is_asked_for(request: &SimilarRequest) -> bool {
+        request.environment.is_some()
+            || request.since.is_some()
+            || request.until.is_some()
+            || request.min_version.is_some()
+            || request.max_version.is_some()
+    }
+
+    pub(super) fn fingerprints(&self) -> &HashSet<String> {
+        &self.fingerprints
+    }
+
+    /// Their rows in a table of vectors, to search among.
+    pub(super) async fn rows(&self, tenant: &str, dataset: &Dataset) -> Result<RowAddrMask> {
+        let version = (dataset.uri().to_owned(), dataset.version_id());
+        // Two questions with one filter wait for one reading.
+        let mut rows = self.rows.lock().await;
+        if let Some((known, found)) = &*rows
+            && *known == version
+        {
+            return Ok(RowAddrMask::from_allowed(found.clone()));
+        }
+        let lance = |source| QueryError::Lance { dataset: vectors::TABLE.to_owned(), source: Box::new(source) };
+        let mut scan = dataset.scan();
+        scan.project(&["fingerprint"]).map_err(lance)?;
+        scan.filter_expr(col("tenant_id").eq(lit(tenant)));
+        scan.with_row_id();
+        scan.scan_in_order(false);
+        let mut batches = scan.try_into_stream().await.map_err(lance)?;
+        let mut ids: Vec<u64> = Vec::new();
+        while let Some(batch) = batches.try_next().await.map_err(lance)? {
+            let fingerprints = Columns::of(vectors::TABLE, &batch).text("fingerprint")?;
+            let row_ids =
+                batch.column_by_name("_rowid").and_then(|column| column.as_primitive_opt::<UInt64Type>()).ok_or_else(
+                    || QueryError::Column { dataset: vectors::TABLE.to_owned(), column: "_rowid".to_owned() },
+                )?;
+            let is_allowed =
+                |row: &usize| text(fingerprints, *row).is_some_and(|known| self.fingerprints.contains(known));
+            ids.extend((0..batch.num_rows()).filter(is_allowed).map(|row| row_ids.value(row)));
+        }
+        let found: RowAddrTreeMap = ids.into_iter().collect();
+        *rows = Some((version, found.clone()));
+        Ok(RowAddrMask::from_allowed(found))
+    }
+}
+
+/// The fingerprints of a request, from the counts.
+async fn read(snapshot: &Snapshot, request: &SimilarRequest) -> Result<HashSet<String>> {
+    let mut filter: Option<Expr> = None;
+    let mut both = |condition: Expr| {
+        filter = Some(match filter.take() {
+            Some(known) => known.and(condition),
+            None => condition,
+        });
+    };
+    if let Some(service) = &request.service {
+        both(col("service_name").eq(lit(service.as_str())));
+    }
+    if let Some(environment) = &request.environment {
+        both(col("deployment_environment_name").eq(lit(environment.as_str())));
+    }
+    if let Some(since) = request.since {
+        both(col("last_seen").gt_eq(time_literal(since)));
+    }
+    if let Some(until) = request.until {
+        both(col("first_seen").lt_eq(time_literal(until)));
+    }
+    let by_version = request.min_version.is_some() || request.max_version.is_some();
+    let columns: &[&str] = if by_version { &["fingerprint", "versions"] } else { &["fingerprint"] };
+    let (least, most) = (request.min_version.as_deref(), request.max_version.as_deref());
+    let mut allowed = HashSet::new();
+    for batch in snapshot.read(Table::IncidentCounts, Read { columns, filter, ranges: vec![] }).await? {
+        let columns = Columns::of("incident_counts", &batch);
+        let fingerprints = columns.text("fingerprint")?;
+        let versions = if by_version { Some(columns.list("versions")?) } else { None };
+        for row in 0..batch.num_rows() {
+            let Some(fingerprint) = text(fingerprints, row).filter(|known| !allowed.contains(*known)) else { continue };
+            let fits = versions.is_none_or(|versions| {
+                let seen = versions.value(row);
+                let Some(seen) = seen.as_string_opt::<i32>().filter(|_| versions.is_valid(row)) else { return false };
+                seen.iter().flatten().any(|version| versions::is_within(version, least, most))
+            });
+            if fits {
+                allowed.insert(fingerprint.to_owned());
+            }
+        }
+    }
+    Ok(allowed)
+}
