@@ -23,7 +23,7 @@ use crate::rows::{Columns, number, text};
 use crate::snapshot::Range;
 
 /// Lance's column of row ids.
-const ROW_ID: &str = "_rowid";
+pub(crate) const ROW_ID: &str = "_rowid";
 
 /// Which rows to look up.
 #[derive(Debug, Clone)]
@@ -117,7 +117,13 @@ fn failed(table: Table) -> impl Fn(lance::Error) -> QueryError + use<> {
     move |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) }
 }
 
-async fn take_rows(table: Table, dataset: &Dataset, rows: &[u64], columns: &[String]) -> Result<Option<RecordBatch>> {
+/// Columns of rows by their ids, in the order of these; `None` of none. Whose rows they are is not looked at.
+pub(crate) async fn take_rows<T: AsRef<str>>(
+    table: Table,
+    dataset: &Dataset,
+    rows: &[u64],
+    columns: &[T],
+) -> Result<Option<RecordBatch>> {
     if rows.is_empty() {
         return Ok(None);
     }
