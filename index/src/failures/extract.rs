@@ -220,10 +220,19 @@ fn place(draft: &Draft<'_>, local_path: &str) -> String {
 /// The first 16 bytes of a SHA-256 over what makes this failure this one.
 fn failure_id(tenant: &str, trace_id: Option<&str>, draft: &Draft<'_>, fingerprint: &str) -> String {
     let time = draft.time.map(|time| time.to_string()).unwrap_or_default();
+    let parts = [
+        tenant,
+        trace_id.unwrap_or_default(),
+        draft.span_id.unwrap_or_default(),
+        draft.kind.name(),
+        fingerprint,
+        &time,
+        // A span may log two errors of one fingerprint within one tick of its clock.
+        draft.exception_type.as_deref().unwrap_or_default(),
+        &draft.message,
+    ];
     let mut hasher = Sha256::new();
-    for part in
-        [tenant, trace_id.unwrap_or_default(), draft.span_id.unwrap_or_default(), draft.kind.name(), fingerprint, &time]
-    {
+    for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

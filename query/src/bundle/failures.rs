@@ -62,7 +62,14 @@ pub(super) fn assemble(batches: &[RecordBatch]) -> Result<Vec<Failure>> {
                 frames: frames(columns, row, owned(commits, row).as_deref())?,
                 grouped_by: owned(reasons, row),
             };
-            let order = (number(times, row), owned(fingerprints, row), owned(spans, row), owned(ids, row));
+            let order = (
+                number(times, row),
+                owned(fingerprints, row),
+                owned(spans, row),
+                owned(types, row),
+                owned(messages, row),
+                owned(ids, row),
+            );
             drafts.push((order, failure));
         }
     }

@@ -10,6 +10,7 @@ use tracerag_schemas::time::SECOND;
 
 use super::failures::code;
 use super::footprint::Footprint;
+use super::origin::{Origin, Origins};
 use super::trace::TraceRow;
 use super::{OmittedBy, omit};
 use crate::error::Result;
@@ -22,7 +23,7 @@ const AROUND: i64 = 300 * SECOND;
 /// Summaries without ids in one bundle.
 const MAX_BY_TIME: usize = 20;
 
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 18] = [
     "trace_id",
     "span_id",
     "captured_at",
@@ -37,12 +38,17 @@ const COLUMNS: [&str; 15] = [
     "snapshot_uri",
     "snapshot_sha256",
     "truncated",
+    "kafka_topic",
+    "kafka_partition",
+    "kafka_offset",
     "ingested_at",
 ];
 
 struct Draft {
     heap: Heap,
     captured_at: i64,
+    /// Tells summaries apart that say the same of themselves.
+    origin: Origin,
     late: bool,
 }
 
@@ -110,6 +116,7 @@ fn order(draft: &Draft) -> impl Ord + use<> {
         heap.span_id.clone(),
         heap.snapshot_sha256.clone(),
         heap.total_bytes,
+        draft.origin.clone(),
     )
 }
 
@@ -121,7 +128,7 @@ fn draft(batch: &RecordBatch, trace: &TraceRow, footprint: &Footprint, drafts: &
     let (commits, formats) = (get("git_sha")?, get("format")?);
     let (uris, digests) = (get("snapshot_uri")?, get("snapshot_sha256")?);
     let (totals, truncated) = (columns.int("total_bytes")?, columns.boolean("truncated")?);
-    let ingested = columns.time("ingested_at")?;
+    let (ingested, origins) = (columns.time("ingested_at")?, Origins::of_columns(columns)?);
     for row in 0..batch.num_rows() {
         let captured_at = number(captured, row).unwrap_or_default();
         let joined_by = if text(traces, row).is_some() {
@@ -151,7 +158,7 @@ fn draft(batch: &RecordBatch, trace: &TraceRow, footprint: &Footprint, drafts: &
             truncated: truth(truncated, row),
         };
         let late = number(ingested, row).is_some_and(|ingested| ingested > trace.limit);
-        drafts.push(Draft { heap, captured_at, late });
+        drafts.push(Draft { heap, captured_at, origin: origins.of(row), late });
     }
     Ok(())
 }

@@ -103,6 +103,17 @@ fn a_stated_fingerprint_groups() {
     assert_eq!(column(&found.failures, "grouped_by")[0].as_deref(), Some("fingerprint stated in error.fingerprint"));
 }
 
+/// Two errors that one span logs at one time under one fingerprint are two failures with an id each.
+#[test]
+fn every_failure_has_an_id_of_its_own() {
+    let logs = ["cannot reserve item 7", "cannot reserve item 8"].map(|body| log(Some("01"), 17, body, json!({})));
+    let found = run(&[span("01", None, json!({}))], &logs, &[]);
+    let (ids, fingerprints) = (column(&found.failures, "failure_id"), column(&found.failures, "fingerprint"));
+    assert_eq!(ids.len(), 2, "{:?}", told(&found));
+    assert_eq!(fingerprints[0], fingerprints[1]);
+    assert_ne!(ids[0], ids[1]);
+}
+
 /// The order in which spans and records arrived does not matter, nor whether callers' spans are there.
 #[test]
 fn the_order_of_arrival_does_not_matter() {
