@@ -1,4 +1,5 @@
-//! What the failures of one epoch add to the counts of their incidents: one row a tenant and fingerprint.
+//! What the failures of one epoch add to the counts of their incidents: one row a tenant, fingerprint and
+//! environment.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::rows::{assemble, ingested_at, texts, times};
 /// Traces named as examples.
 const MAX_EXAMPLES: usize = 3;
 
-/// The sum over the failures of one fingerprint.
+/// The sum over the failures of one fingerprint in one environment.
 struct Delta<'f, 'a> {
     /// The first one: title, text and message are its.
     first: &'f Failure<'a>,
@@ -60,10 +61,12 @@ impl<'f, 'a> Delta<'f, 'a> {
 }
 
 pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<RecordBatch, FailureError> {
-    let mut positions: FxHashMap<(&str, &str), usize> = FxHashMap::default();
+    // Environments are filtered by, so one must not count for another.
+    let mut positions: FxHashMap<(&str, &str, Option<&str>), usize> = FxHashMap::default();
     let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
     for failure in failures {
-        let position = *positions.entry((failure.tenant, &failure.fingerprint.id)).or_insert_with(|| {
+        let key = (failure.tenant, failure.fingerprint.id.as_str(), failure.environment);
+        let position = *positions.entry(key).or_insert_with(|| {
             deltas.push(Delta::new(failure));
             deltas.len() - 1
         });

@@ -220,7 +220,7 @@ fn place(draft: &Draft<'_>, local_path: &str) -> String {
 /// The first 16 bytes of a SHA-256 over what makes this failure this one.
 fn failure_id(tenant: &str, trace_id: Option<&str>, draft: &Draft<'_>, fingerprint: &str) -> String {
     let time = draft.time.map(|time| time.to_string()).unwrap_or_default();
-    let parts = [
+    let parts: [&str; 8] = [
         tenant,
         trace_id.unwrap_or_default(),
         draft.span_id.unwrap_or_default(),

@@ -2,7 +2,8 @@ use arrow::datatypes::Field;
 
 use super::column::*;
 
-/// One row an epoch and fingerprint: what to add to the incident's counts.
+/// One row an epoch, fingerprint and environment: what to add to the incident's counts. A trace that fails
+/// alike in two environments is a trace of both.
 /// `text` is what is embedded, that of the first failure in journal order.
 pub(super) fn count_columns() -> Vec<Field> {
     data_table(vec![

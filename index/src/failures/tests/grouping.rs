@@ -91,6 +91,31 @@ fn counts_sum_by_fingerprint() {
     );
 }
 
+/// One incident in two environments has a row of counts for each, so that a filter on one does not count the
+/// other; what has no environment stands for itself.
+#[test]
+fn counts_are_kept_by_environment() {
+    let failing = |trace: u8, environment: Value| {
+        let more = json!({"trace_id": format!("{trace}af7651916cd43dd8448eb211c80319c"),
+            "deployment_environment_name": environment, "events": exception("A", "EOF", "")});
+        span("01", None, more)
+    };
+    let spans = [
+        failing(1, json!("production")),
+        failing(2, json!("staging")),
+        failing(3, json!("production")),
+        failing(4, Value::Null),
+    ];
+    let found = run(&spans, &[], &[]);
+    let failures = found.counts.column_by_name("failure_count").unwrap().as_primitive::<Int64Type>();
+    let environments = column(&found.counts, "deployment_environment_name");
+    let mut counted: Vec<_> = environments.into_iter().zip(failures.values().iter().copied()).collect();
+    counted.sort();
+    assert_eq!(counted, [(None, 1), (Some("production".to_owned()), 2), (Some("staging".to_owned()), 1)]);
+    let fingerprints = column(&found.counts, "fingerprint");
+    assert!(fingerprints.iter().all(|id| *id == fingerprints[0]));
+}
+
 /// A stated fingerprint groups what else differs, and the row says which attribute stated it.
 #[test]
 fn a_stated_fingerprint_groups() {
