@@ -53,11 +53,15 @@ pub enum QueryError {
     },
     /// No such trace, or another tenant's.
     #[error(
-        "trace-unknown: the lake has no trace {trace_id}; look it up with: select trace_id, root_name, start_time from traces order by start_time desc limit 20"
+        "trace-unknown: the lake has no trace {trace_id}{}; look it up with: select trace_id, root_name, start_time from traces order by start_time desc limit 20",
+        still_open(.wait_seconds)
     )]
     TraceUnknown {
         /// The trace.
         trace_id: String,
+        /// Seconds after which it is worth asking again, while the lake is being written: a trace of the last
+        /// minutes may not be closed yet.
+        wait_seconds: Option<u64>,
     },
     /// Sampling left the trace out.
     #[error(
@@ -68,12 +72,12 @@ pub enum QueryError {
         trace_id: String,
     },
     /// Retention has removed the trace.
-    #[error("expired: the rows of trace {trace_id} are past their retention; its stored bundle is {bundle_id}")]
+    #[error("expired: the rows of trace {trace_id} are past their retention; {}", what_is_left(.trace_id, .bundle_id))]
     Expired {
         /// The trace.
         trace_id: String,
-        /// The newest bundle of it that is stored.
-        bundle_id: String,
+        /// The newest bundle of it that is stored, if there is one.
+        bundle_id: Option<String>,
     },
     /// The trace was erased.
     #[error("erased: trace {trace_id} was erased on request; nothing of it is kept")]
@@ -129,6 +133,21 @@ pub enum QueryError {
     Engine(Box<DataFusionError>),
 }
 
+fn still_open(wait_seconds: &Option<u64>) -> String {
+    wait_seconds.map_or_else(String::new, |seconds| {
+        format!("; if it is of the last minutes, it may still be open: ask again in {seconds} s")
+    })
+}
+
+fn what_is_left(trace_id: &str, bundle_id: &Option<String>) -> String {
+    match bundle_id {
+        Some(bundle_id) => format!("its stored bundle is {bundle_id}"),
+        None => format!(
+            "no bundle of it was stored; its incident is left: select fingerprint, title from incidents where array_has(example_trace_ids, '{trace_id}')"
+        ),
+    }
+}
+
 impl QueryError {
     /// The short name that commands, HTTP and MCP answer with, where the error has one.
     pub fn code(&self) -> Option<&'static str> {
@@ -151,7 +170,9 @@ impl QueryError {
             Self::TraceOpen { trace_id, wait_seconds } => {
                 Self::TraceOpen { trace_id: trace_id.clone(), wait_seconds: *wait_seconds }
             }
-            Self::TraceUnknown { trace_id } => Self::TraceUnknown { trace_id: trace_id.clone() },
+            Self::TraceUnknown { trace_id, wait_seconds } => {
+                Self::TraceUnknown { trace_id: trace_id.clone(), wait_seconds: *wait_seconds }
+            }
             Self::NotSampled { trace_id } => Self::NotSampled { trace_id: trace_id.clone() },
             Self::Expired { trace_id, bundle_id } => {
                 Self::Expired { trace_id: trace_id.clone(), bundle_id: bundle_id.clone() }

@@ -48,6 +48,9 @@ pub struct SessionOptions {
     pub time_limit: Duration,
     /// Time after a trace's close until which rows are evidence of it; as in `[window].seal_after`.
     pub seal_after: Duration,
+    /// Time without a span after which a trace is closed, if it is known; as in `[window].idle_gap`. Who asks for
+    /// an open trace is told to wait that long, else 10 s.
+    pub idle_gap: Option<Duration>,
     /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
     pub unredacted: bool,
     /// What is kept of links from one session to the next; clones share it.
@@ -66,6 +69,7 @@ impl SessionOptions {
             memory_limit: 1 << 30,
             time_limit: Duration::from_secs(60),
             seal_after: Duration::from_secs(600),
+            idle_gap: None,
             unredacted: false,
             links: LinkCache::default(),
             searches: SearchCache::default(),
@@ -113,7 +117,10 @@ impl Session {
     /// # Errors
     /// When the limits cannot be set up.
     pub fn at(lake: &Lake, head: Arc<Head>, options: SessionOptions) -> Result<Self> {
-        let snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
+        let mut snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
+        if let Some(idle_gap) = options.idle_gap {
+            snapshot = snapshot.with_idle_gap(idle_gap);
+        }
         let bundler = Bundler::new(
             snapshot.clone(),
             options.seal_after,

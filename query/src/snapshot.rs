@@ -2,6 +2,7 @@
 //! tenant's wall is put up here: each scan carries the tenant's filter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -21,7 +22,11 @@ pub struct Snapshot {
     lake: Lake,
     head: Arc<Head>,
     tenant: Arc<str>,
+    wait_seconds: u64,
 }
+
+/// Seconds after which an open trace is usually closed, where it is not said: the window's default idle gap.
+const WAIT_SECONDS: u64 = 10;
 
 /// What to read of a table.
 #[derive(Debug, Default)]
@@ -58,7 +63,19 @@ impl Range {
 impl Snapshot {
     /// A head of a lake, for a tenant.
     pub fn new(lake: Lake, head: Arc<Head>, tenant: &str) -> Self {
-        Self { lake, head, tenant: Arc::from(tenant) }
+        Self { lake, head, tenant: Arc::from(tenant), wait_seconds: WAIT_SECONDS }
+    }
+
+    /// The same, where traces close after an idle gap that is known; as in `[window].idle_gap`.
+    #[must_use]
+    pub fn with_idle_gap(mut self, idle_gap: Duration) -> Self {
+        self.wait_seconds = idle_gap.as_secs().max(1);
+        self
+    }
+
+    /// Seconds after which a trace that is open now is worth asking for again.
+    pub(crate) fn wait_seconds(&self) -> u64 {
+        self.wait_seconds
     }
 
     /// The lake.

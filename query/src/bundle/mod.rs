@@ -23,7 +23,7 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
@@ -43,6 +43,7 @@ use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequ
 use crate::snapshot::{Range, Snapshot, time_literal};
 pub use store::{by_id, pin, store};
 use trace::TraceRow;
+pub(crate) use trace::why_absent;
 
 /// Assembles the bundle of a trace's newest revision, with similar incidents beside the evidence,
 /// without storing it.
@@ -229,6 +230,12 @@ fn days(trace: &TraceRow) -> Vec<Range> {
     // other, so the earlier one counts, and a day before it.
     let first = trace.start.min(trace.first_taken).saturating_sub(tracerag_schemas::time::DAY);
     vec![Range::new("ingested_at", first, trace.limit)]
+}
+
+/// The time by this machine's clock, in ns.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Notes that entries were left out.

@@ -1,13 +1,13 @@
 //! Stored bundles: what was handed out stays, under its id, for ever.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::Bundle;
 
+use super::now;
 use crate::Session;
 use crate::error::{QueryError, Result};
 use crate::lookup::ById;
@@ -113,9 +113,4 @@ async fn append(snapshot: &Snapshot, bundle: &Bundle, pinned: bool, document: St
     ];
     let row = RecordBatch::try_new(Table::Bundles.lake_schema(), columns)?;
     Ok(snapshot.lake().append_side(Table::Bundles, row).await?)
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

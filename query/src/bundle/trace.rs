@@ -3,21 +3,20 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use tracerag_schemas::bundle::{Build, Flag, Redaction, Trace};
 use tracerag_schemas::time::{SECOND, rfc3339};
 use tracerag_schemas::{SourcePartition, Table};
 
-use super::changes;
+use super::{changes, now};
 use crate::error::{QueryError, Result};
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts, truth};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Read, Snapshot};
 
 /// Time that an open trace is given before it counts as unknown: the window's longest trace.
 const OPEN_FOR: i64 = 300 * SECOND;
-/// Seconds after which an open trace is usually closed: the window's idle gap.
-const OPEN_WAIT_SECONDS: u64 = 10;
 
 /// The cluster of replayed files, as in [`SourcePartition::cluster`].
 const FILE_CLUSTER: &str = "file";
@@ -159,7 +158,10 @@ fn read(
 }
 
 /// Why the lake has no such trace: its logs came before its spans, it expired, or nobody knows it.
-async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(crate) async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
     let trace_id = id.to_owned();
     let of_trace = || ById::one("trace_id", id);
     let (stored, logs) = futures::try_join!(
@@ -176,20 +178,37 @@ async fn why_absent(snapshot: &Snapshot, id: &str) -> Result<QueryError> {
         }
     }
     if let Some((_, bundle_id)) = newest {
-        return Ok(QueryError::Expired { trace_id, bundle_id });
+        return Ok(QueryError::Expired { trace_id, bundle_id: Some(bundle_id) });
     }
     let mut last = None;
     for batch in &logs {
         let ingested = Columns::of("logs", batch).time("ingested_at")?;
         last = last.max(arrow::compute::max(ingested));
     }
-    let now = snapshot.head().stream_times.iter().map(|(_, time)| *time).max();
-    Ok(match (last, now) {
-        (Some(last), Some(now)) if now.saturating_sub(last) <= OPEN_FOR => {
-            QueryError::TraceOpen { trace_id, wait_seconds: OPEN_WAIT_SECONDS }
+    let wait_seconds = snapshot.wait_seconds();
+    let stream_time = snapshot.head().stream_times.iter().map(|(_, time)| *time).max();
+    let is_recent = |now: i64, time: i64| now.saturating_sub(time) <= OPEN_FOR;
+    match (last, stream_time) {
+        (Some(last), Some(now)) if is_recent(now, last) => Ok(QueryError::TraceOpen { trace_id, wait_seconds }),
+        // Counts outlive rows. A trace that has logs has not expired: its spans never came.
+        (None, _) if is_example(snapshot, id).await? => Ok(QueryError::Expired { trace_id, bundle_id: None }),
+        (_, stream_time) => {
+            let is_written = stream_time.is_some_and(|time| is_recent(now(), time));
+            Ok(QueryError::TraceUnknown { trace_id, wait_seconds: is_written.then_some(wait_seconds) })
         }
-        _ => QueryError::TraceUnknown { trace_id },
-    })
+    }
+}
+
+/// Whether a trace is an example of an incident.
+async fn is_example(snapshot: &Snapshot, id: &str) -> Result<bool> {
+    let read = Read { columns: &["example_trace_ids"], filter: None, ranges: vec![] };
+    for batch in snapshot.read(Table::IncidentCounts, read).await? {
+        let examples = Columns::of("incident_counts", &batch).list("example_trace_ids")?;
+        if examples.values().as_string_opt::<i32>().is_some_and(|ids| ids.iter().flatten().any(|known| known == id)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

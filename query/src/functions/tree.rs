@@ -9,8 +9,8 @@ use arrow::record_batch::RecordBatch;
 use tracerag_schemas::Table;
 
 use super::arguments::Arguments;
-use crate::bundle::trace_id;
-use crate::error::{QueryError, Result};
+use crate::bundle::{trace_id, why_absent};
+use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, text};
 use crate::snapshot::Snapshot;
@@ -55,7 +55,7 @@ pub(super) async fn call(snapshot: &Snapshot, arguments: &Arguments) -> Result<R
         snapshot.read_id(Table::Spans, &COLUMNS, of_trace()),
         snapshot.read_id(Table::Traces, &["revision", "root_span_id"], of_trace()),
     )?;
-    let Some(first) = spans.first() else { return Err(QueryError::TraceUnknown { trace_id: id }) };
+    let Some(first) = spans.first() else { return Err(why_absent(snapshot, &id).await?) };
     let rows = concat_batches(&first.schema(), &spans)?;
     let root = newest_root(&traces)?;
     let columns = Columns::of("spans", &rows);

@@ -135,9 +135,9 @@ pub struct KnownFix {
 /// Incidents of the snapshot's tenant that are like what is asked for, most alike first.
 ///
 /// # Errors
-/// [`QueryError::TraceUnknown`] and [`QueryError::NotATraceId`] for a trace, [`QueryError::Argument`] for a
-/// request without a question, and when the lake cannot be read or the model fails. A model that is not
-/// there is no error.
+/// [`QueryError::TraceUnknown`] and the others that say why there is no such trace, [`QueryError::NotATraceId`],
+/// [`QueryError::Argument`] for a request without a question, and when the lake cannot be read or the model
+/// fails. A model that is not there is no error.
 pub async fn similar(
     snapshot: &Snapshot,
     embedding: Option<&Embedding>,

@@ -7,6 +7,7 @@ use tracerag_index::failures::mask::mask;
 use tracerag_schemas::Table;
 
 use super::{SimilarRequest, argument};
+use crate::bundle::why_absent;
 use crate::error::{QueryError, Result};
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text};
@@ -120,7 +121,7 @@ impl Question {
         }
         if failures.is_empty() {
             return match snapshot.read_id(Table::Traces, &["trace_id"], of_trace()).await?.is_empty() {
-                true => Err(QueryError::TraceUnknown { trace_id }),
+                true => Err(why_absent(snapshot, &trace_id).await?),
                 false => Ok(None),
             };
         }

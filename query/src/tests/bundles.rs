@@ -5,8 +5,8 @@ use tracerag_schemas::Table;
 use tracerag_schemas::bundle::content_id;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, example};
-use crate::{QueryError, bundle};
+use super::lake::{FAILING, FOREIGN, GOOD, NOON, TestLake, ask, at, example};
+use crate::{QueryError, Session, SessionOptions, bundle};
 
 /// The failing checkout's bundle holds everything that explains it, in the stated order.
 #[tokio::test]
@@ -105,7 +105,56 @@ async fn absent_traces_say_why() {
     let row = super::lake::batch(Table::Bundles, row.as_array().unwrap());
     empty.lake.append_side(Table::Bundles, row).await.unwrap();
     let expired = bundle::assemble(&empty.session("acme").await, GOOD).await.unwrap_err();
-    assert!(matches!(&expired, QueryError::Expired { bundle_id, .. } if *bundle_id == stored.bundle_id), "{expired}");
+    assert!(
+        matches!(&expired, QueryError::Expired { bundle_id, .. } if bundle_id.as_ref() == Some(&stored.bundle_id)),
+        "{expired}"
+    );
+}
+
+/// Why a trace is absent is said alike by every question about it: one whose first records have come is open,
+/// for as long as the window waits, and one that an incident still names has expired.
+#[tokio::test]
+async fn every_question_says_why_a_trace_is_absent() {
+    let lake = TestLake::empty().await;
+    let named: Vec<_> =
+        example().into_iter().filter(|(table, _)| matches!(table, Table::IncidentCounts | Table::Logs)).collect();
+    lake.write(&named, NOON + 510 * SECOND).await;
+    let mut options = SessionOptions::new("acme");
+    options.idle_gap = Some(std::time::Duration::from_secs(25));
+    let session = Session::open(&lake.lake, options).await.unwrap();
+    for (trace_id, code) in
+        [("4ef7651916cd43dd8448eb211c80319c", "trace-open"), (GOOD, "expired"), (FOREIGN, "trace-unknown")]
+    {
+        for query in [
+            format!("select * from trace_tree('{trace_id}')"),
+            format!("select * from evidence_bundle('{trace_id}')"),
+            format!("select * from similar_incidents('{trace_id}', 3)"),
+        ] {
+            let error = session.collect(&query, None).await.unwrap_err();
+            assert_eq!(error.code(), Some(code), "{query}: {error}");
+            if code == "trace-open" {
+                assert!(error.to_string().contains("ask again in 25 s"), "{error}");
+            }
+            if code == "expired" {
+                assert!(error.to_string().contains("array_has(example_trace_ids"), "{error}");
+            }
+        }
+    }
+}
+
+/// Of a lake that is being written it is said that a trace of the last minutes may be open still; of one that
+/// was written long ago it is not.
+#[tokio::test]
+async fn an_unknown_trace_may_be_open_while_the_lake_is_written() {
+    let unknown = "ffffffffffffffffffffffffffffffff";
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(clock.as_nanos()).unwrap();
+    for (stream_time, may_be_open) in [(now, true), (now - 3_600 * SECOND, false)] {
+        let lake = TestLake::empty().await;
+        lake.write(&[], stream_time).await;
+        let error = bundle::assemble(&lake.session("acme").await, unknown).await.unwrap_err();
+        assert_eq!(error.to_string().contains("may still be open: ask again in 10 s"), may_be_open, "{error}");
+    }
 }
 
 /// A sender whose clock is days ahead loses nothing: its rows lie with the day on which they were taken.
