@@ -1,4 +1,4 @@
-//! `evidence_bundle(trace_id)`: assembles without storing.
+//! `evidence_bundle(trace_id)`: assembles without storing, with similar incidents as the command has them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,7 +23,7 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<RecordBatch> {
-    let bundle = bundler.assemble(arguments.text(0, "trace_id")?).await?;
+    let bundle = bundler.assemble_with_similar(arguments.text(0, "trace_id")?).await?;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![bundle.bundle_id.as_str()])),
         Arc::new(Int32Array::from(vec![bundle.evidence.trace.revision])),

@@ -64,7 +64,7 @@ async fn wrong_arguments_say_what_is_right() {
     assert!(matches!(error, QueryError::NotATraceId { .. }), "{error}");
 }
 
-/// What SQL's function gives is the bundle that the library assembles.
+/// What SQL's function gives is the bundle that the library assembles, similar incidents included.
 #[tokio::test]
 async fn the_function_gives_the_bundle() {
     let lake = TestLake::example(false, 10_000).await;
@@ -73,6 +73,9 @@ async fn the_function_gives_the_bundle() {
     let assembled = bundle::assemble(&session, FAILING).await.unwrap();
     assert_eq!(answer[0]["bundle_id"], json!(assembled.bundle_id));
     assert_eq!((&answer[0]["revision"], &answer[0]["sealed"]), (&json!(2), &json!(true)));
+    let document: serde_json::Value = serde_json::from_str(answer[0]["bundle"].as_str().unwrap()).unwrap();
+    assert_eq!(document["context"]["similar"][0]["fingerprint"], "abcd");
+    assert_eq!(document, json!(assembled));
     let query = format!(
         "select json_get(bundle, 'evidence', 'spans', 1, 'name') as name,
                          json_get_int(bundle, 'evidence', 'trace', 'revision') as revision
