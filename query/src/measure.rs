@@ -132,7 +132,7 @@ mod tests {
             let read = futures::executor::block_on(measured(answer, Instant::now()).collect::<Vec<_>>());
             assert_eq!(read.len(), 3);
             refused(&QueryError::ReadOnly { statement: "drop table".to_owned() });
-            refused(&QueryError::TraceUnknown { trace_id: "00".to_owned() });
+            refused(&QueryError::TraceUnknown { trace_id: "00".to_owned(), wait_seconds: None });
         });
         let expected = [
             ("tracerag_query_refusals_total read_only", 1),

@@ -65,6 +65,12 @@ pub(super) struct AttributeColumns {
 }
 
 impl AttributeColumns {
+    /// The text of an entry as bytes that are known to be UTF-8.
+    #[inline]
+    pub(super) fn known_text(&self, entry: usize) -> Option<&[u8]> {
+        self.entries.values.get_known(entry)
+    }
+
     /// The text of an entry by its position among all entries of the column.
     pub(super) fn text(&self, entry: usize) -> Option<&str> {
         self.entries.values.get(entry)

@@ -166,13 +166,29 @@ impl TextColumn {
         }
     }
 
-    /// The text of a row that is set.
-    pub(super) fn get(&self, row: usize) -> Option<&str> {
+    /// The text of a row that is set, as bytes that are known to be UTF-8.
+    #[inline]
+    pub(super) fn get_known(&self, row: usize) -> Option<&[u8]> {
         if !self.validity.is_valid(row) {
             return None;
         }
         let (start, end) = (*self.offsets.get(row)?, *self.offsets.get(row + 1)?);
-        std::str::from_utf8(self.bytes.get(start as usize..end as usize)?).ok()
+        self.bytes.get(start as usize..end as usize)
+    }
+
+    /// The text of a row that is set.
+    pub(super) fn get(&self, row: usize) -> Option<&str> {
+        std::str::from_utf8(self.get_known(row)?).ok()
+    }
+
+    /// Puts another text into the row appended last.
+    pub(super) fn replace_last(&mut self, text: &str) {
+        let kept = self.bytes.len() - self.last().len();
+        self.bytes.truncate(kept);
+        self.bytes.extend_from_slice(text.as_bytes());
+        if let Some(end) = self.offsets.last_mut() {
+            *end = offset(self.bytes.len());
+        }
     }
 
     /// The bytes of the row appended last.
@@ -205,7 +221,8 @@ impl TextColumn {
     /// The column with `rows` rows; the builder is empty again.
     pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
         self.pad(rows);
-        let (offset_room, byte_room) = (self.offsets.len(), self.bytes.len());
+        // The next batch has about as much text, seldom more than an eighth on top.
+        let (offset_room, byte_room) = (self.offsets.len(), self.bytes.len() + self.bytes.len() / 8);
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(offset_room));
         self.offsets.push(0);
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(byte_room));
@@ -450,7 +467,8 @@ mod tests {
         column.set(9, "j");
         column.open().extend_from_slice(b"never committed");
         column.truncate(5);
-        column.set(5, "f");
+        column.set(5, "gg");
+        column.replace_last("f");
         let array = column.finish(7).unwrap();
         let texts: Vec<_> = array.as_string::<i32>().iter().collect();
         assert_eq!(texts, [Some("a"), None, None, Some("dd"), None, Some("f"), None]);

@@ -121,6 +121,7 @@ pub(super) fn read_message<R: Rows>(
     let data = place.data;
     let (first_row, invalid_ids) = (rows.rows(), shared.walker.counts.invalid_ids());
     let mut has_group = false;
+    let (mut scopes, mut records) = (Vec::new(), Vec::new());
     rows.begin(origin);
     let mut message = Reader::new(data);
     while let Some(field) = message.next()? {
@@ -128,26 +129,15 @@ pub(super) fn read_message<R: Rows>(
             continue;
         }
         has_group = true;
-        let group = field.bytes()?;
-        let (resource, url) = head(data, group)?;
+        let (resource, url) = parts(data, field.bytes()?, &mut scopes, reading.max_rows)?;
         let resource = shared.resources.intern(&mut shared.walker, place, resource, url)?;
-        let mut scopes = Reader::within(data, group);
-        while let Some(field) = scopes.next()? {
-            if field.number != 2 {
-                continue;
-            }
-            let group = field.bytes()?;
-            let (scope, url) = head(data, group)?;
+        for scope in &scopes {
+            let (scope, url) = parts(data, *scope, &mut records, reading.max_rows)?;
             let scope = shared.scopes.intern(&mut shared.walker, place, scope, url)?;
             let record = Record { place, origin, timestamp_ns, resource, scope };
-            let mut records = Reader::within(data, group);
-            while let Some(field) = records.next()? {
-                if field.number != 2 {
-                    continue;
-                }
-                let slice = field.bytes()?;
+            for slice in &records {
                 let (row, payload) = (rows.rows(), shared.payloads.rows());
-                match rows.record(shared, &record, slice, &mut reading) {
+                match rows.record(shared, &record, *slice, &mut reading) {
                     Ok(()) => reading.check_rows(rows.rows())?,
                     Err(Stop::Wire(error)) => {
                         rows.truncate(row);
@@ -173,13 +163,16 @@ pub(super) fn read_message<R: Rows>(
     }
 }
 
-/// Field 1 (resource or scope) and field 3 (schema URL) of a group.
-fn head(data: &[u8], group: Slice) -> Result<(Slice, Slice), WireError> {
+/// Field 1 (resource or scope) and field 3 (schema URL) of a group, and all its fields 2 (scopes or records).
+fn parts(data: &[u8], group: Slice, items: &mut Vec<Slice>, most: usize) -> Result<(Slice, Slice), Stop> {
     let (mut first, mut url) = (Slice::default(), Slice::default());
+    items.clear();
     let mut reader = Reader::within(data, group);
     while let Some(field) = reader.next()? {
         match field.number {
             1 => first = field.bytes()?,
+            2 if items.len() < most => items.push(field.bytes()?),
+            2 => return Err(Stop::TooManyRecords),
             3 => url = field.bytes()?,
             _ => {}
         }

@@ -281,26 +281,28 @@ impl SpanRows {
     fn promote(&mut self, walker: &Walker, row: usize) {
         let mut service = None;
         for found in &walker.found {
-            let text = self.attributes.text(found.entry);
-            match (found.promoted, text) {
-                (Promoted::SpanText(index), Some(text)) => self.texts[usize::from(index)].set_present(row, text),
+            match (found.promoted, self.attributes.known_text(found.entry)) {
+                // Proto3 does not tell an empty text from none.
+                (Promoted::SpanText(index), Some(text)) if !text.is_empty() => {
+                    self.texts[usize::from(index)].set_known(row, text);
+                }
                 (Promoted::SpanCode(index), Some(text)) => {
-                    let number = found.int.or_else(|| text.parse().ok());
+                    let number = found.int.or_else(|| std::str::from_utf8(text).ok()?.parse().ok());
                     if let Some(code) = number.and_then(|number| i32::try_from(number).ok()) {
                         self.codes[usize::from(index)].set(row, code);
                     }
                 }
-                (Promoted::RpcService, Some(text)) => service = Some(text),
+                (Promoted::RpcService, Some(text)) if !text.is_empty() => service = Some(text),
                 _ => {}
             }
         }
         if let Some(service) = service {
             let method = &mut self.texts[RPC_METHOD];
             // The old convention has the service apart; the current one has `service/method`.
-            if method.len() == row + 1 && !service.is_empty() && !method.last().contains(&b'/') {
+            if method.len() == row + 1 && !method.last().contains(&b'/') {
+                let service = String::from_utf8_lossy(service);
                 let qualified = format!("{service}/{}", method.get(row).unwrap_or_default());
-                method.truncate(row);
-                method.set(row, &qualified);
+                method.replace_last(&qualified);
             }
         }
     }
