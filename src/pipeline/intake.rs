@@ -107,7 +107,7 @@ impl Intake {
     pub(super) fn new(redactor: Arc<Redactor>, tenants: Tenants) -> Self {
         Self {
             flags: FlagDecoder::new(Arc::clone(&redactor)),
-            deployments: DeploymentDecoder::new(),
+            deployments: DeploymentDecoder::new(Arc::clone(&redactor)),
             heaps: HeapDecoder::new(Arc::clone(&redactor)),
             letters: DeadLetters::new(),
             letter_topic: None,

@@ -21,6 +21,7 @@ use super::json::{self, Object};
 use super::purl::{Purl, is_commit};
 use super::rows::{OriginColumns, times};
 use super::{ChangeError, Origin};
+use crate::redact::{RedactionCounts, Redactor};
 
 /// Commits that are remembered. A chain from merge to deployment takes hours, not months.
 const REMEMBERED: usize = 50_000;
@@ -37,8 +38,9 @@ pub enum DeploymentOutcome {
 }
 
 /// Decodes records of the deployments topic into rows of `builds`.
-#[derive(Default)]
 pub struct DeploymentDecoder {
+    redactor: Arc<Redactor>,
+    counts: RedactionCounts,
     commits: Commits,
     rows: BuildRows,
 }
@@ -80,9 +82,10 @@ struct BuildRow<'r> {
 }
 
 impl DeploymentDecoder {
-    /// A decoder that remembers nothing yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// A decoder that remembers nothing yet and masks with this policy: the name of an artifact may carry the
+    /// credentials of its registry.
+    pub fn new(redactor: Arc<Redactor>) -> Self {
+        Self { redactor, counts: RedactionCounts::default(), commits: Commits::default(), rows: BuildRows::default() }
     }
 
     /// Decodes one record. `headers` are those of the Kafka record; only `ce_...` matter.
@@ -126,12 +129,13 @@ impl DeploymentDecoder {
         let purl = artifact.as_deref().and_then(Purl::parse).unwrap_or_default();
         let commit = self.find_commit(event, origin.tenant);
         let version = event.custom.version.as_deref().or(purl.human_version());
+        let shown = artifact.as_deref().map(|artifact| self.redactor.redact_text(artifact, &mut self.counts));
         let row = BuildRow {
             service: &service,
             environment: environment.as_deref(),
             version,
             commit: commit.as_deref(),
-            artifact: artifact.as_deref(),
+            artifact: shown.as_deref(),
             custom: &event.custom,
             valid_from: event.time.unwrap_or_else(|| origin.time()),
             is_removed: false,
@@ -218,6 +222,11 @@ impl DeploymentDecoder {
     /// Whether no row is waiting.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What was redacted since the last call.
+    pub fn take_redactions(&mut self) -> RedactionCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// The rows so far, in the order of the records, with the schema `Table::Builds.lake_schema()`. What is

@@ -6,8 +6,14 @@ use proptest::prelude::*;
 use tracerag_schemas::SourcePartition;
 
 use super::*;
+use crate::redact::{PayloadConfig, RedactionConfig};
 
 type Headers<'h> = &'h [(&'h str, Option<&'h [u8]>)];
+
+fn decoder() -> DeploymentDecoder {
+    let redaction = RedactionConfig { key: "0123456789abcdef".to_owned(), ..RedactionConfig::default() };
+    DeploymentDecoder::new(Arc::new(Redactor::new(&redaction, &PayloadConfig::default()).unwrap()))
+}
 
 fn decode_with(
     decoder: &mut DeploymentDecoder,
@@ -53,7 +59,7 @@ fn deployed(artifact: &str, more: &str) -> String {
 /// The example of the specification (conformance/service_deployed.json of cdevents/spec, Apache-2.0) gives a row.
 #[test]
 fn the_specifications_example() {
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     let example = r#"{"context": {"specversion": "0.6.0-draft", "id": "271069a8-fc18-44f1-b38f-9d70a1695819",
         "chainId": "4c8cb7dd-3448-41de-8768-eec704e2829b", "source": "/event/source/123",
         "type": "dev.cdevents.service.deployed.0.3.0", "timestamp": "2023-03-20T14:27:05.315384Z",
@@ -76,7 +82,7 @@ fn the_specifications_example() {
 /// segment of a URI-like id.
 #[test]
 fn versions_and_names() {
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     let purl = "pkg:oci/payments@sha256%3A0b31b1c02ff458ad9b7b81cbdf8f028bd54699fa151f221d1e8de6817db93427?tag=1.9.0";
     decode(&mut decoder, &deployed(purl, "")).unwrap();
     assert_eq!(row(&mut decoder), ["payments", "-", "production", "1.9.0", "-", "service.deployed"]);
@@ -96,7 +102,7 @@ fn versions_and_names() {
 /// `customData` carries build number, lock files and migrations into their columns.
 #[test]
 fn custom_data() {
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     let custom = r#""customData": {"vcs.ref.head.revision": "a1b2c3d", "build_number": 512,
         "lockfile_digests": {"Cargo.lock": "sha256:ab", "none": null}, "schema_migrations": ["0042_amount", 43]}, "subject":"#;
     decode(&mut decoder, &deployed("pkg:npm/payments@1.9.0", "").replace(r#""subject":"#, custom)).unwrap();
@@ -119,7 +125,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 #[test]
 fn commits_are_found() {
     let commit_of = |events: &[String]| {
-        let mut decoder = DeploymentDecoder::new();
+        let mut decoder = decoder();
         for event in events {
             decode(&mut decoder, event).unwrap();
         }
@@ -137,7 +143,7 @@ fn commits_are_found() {
 
     let step = event("taskrun.finished.0.3.0", "build", "{}", &link(&format!("e-{COMMIT}")));
     assert_eq!(commit_of(&[merged(""), step.clone(), deployed(purl, &link("e-build"))]), COMMIT);
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     assert_eq!(decode(&mut decoder, &step), Ok(DeploymentOutcome::Skipped("taskrun.finished".to_owned())));
 
     // A pull request's number is no commit: its customData says which it is.
@@ -161,7 +167,7 @@ fn cloud_event_envelopes() {
         format!(r#"{{{envelope}, "data": {quoted}}}"#),
         format!(r#"{{{envelope}, "data_base64": "{base64}"}}"#),
     ] {
-        let mut decoder = DeploymentDecoder::new();
+        let mut decoder = decoder();
         assert_eq!(decode(&mut decoder, &json), Ok(DeploymentOutcome::Row));
         assert_eq!(row(&mut decoder), expected, "{json}");
     }
@@ -172,17 +178,32 @@ fn cloud_event_envelopes() {
         ("ce_specversion", Some(b"1.0")),
         ("content-type", Some(b"application/json")),
     ];
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     decode_with(&mut decoder, data, headers).unwrap();
     let batch = decoder.finish().unwrap();
     assert_eq!(text(&batch, "version"), "1.9.0");
     assert_eq!(batch["valid_from"].as_primitive::<TimestampNanosecondType>().value(0), 1_794_830_400_000_000_000);
 }
 
+/// Credentials of a registry in the name of an artifact are masked, plain and percent-encoded; the version is found.
+#[test]
+fn artifacts_lose_credentials() {
+    for url in ["https://ci:hunter2@reg.io", "https%3A%2F%2Fci%3Ahunter2%40reg.io"] {
+        let mut decoder = decoder();
+        decode(&mut decoder, &deployed(&format!("pkg:oci/a@sha256%3A0b31?repository_url={url}&tag=1.9.0"), ""))
+            .unwrap();
+        let batch = decoder.finish().unwrap();
+        let artifact = text(&batch, "artifact");
+        assert!(artifact.starts_with("pkg:oci/a@sha256") && !artifact.contains("hunter2"), "{artifact}");
+        assert_eq!(text(&batch, "version"), "1.9.0");
+        assert!(!decoder.take_redactions().is_empty());
+    }
+}
+
 /// A removed service has no version from then on.
 #[test]
 fn removals() {
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     let removed = event("service.removed.0.3.0", "payments", r#"{"environment": {"id": "production"}}"#, "");
     decode(&mut decoder, &removed).unwrap();
     let batch = decoder.finish().unwrap();
@@ -193,7 +214,7 @@ fn removals() {
 /// the record.
 #[test]
 fn other_types_and_errors() {
-    let mut decoder = DeploymentDecoder::new();
+    let mut decoder = decoder();
     let other = event("incident.detected.0.3.0", "i", "{}", "");
     assert_eq!(decode(&mut decoder, &other), Ok(DeploymentOutcome::Skipped("incident.detected".to_owned())));
     for (json, part) in [
@@ -236,7 +257,7 @@ proptest! {
         let whole = deployed("pkg:npm/payments@1.9.0", r#", "links": [{"from": {"contextId": "x"}}]"#);
         let cut = cut.min(whole.len());
         let damaged = format!("{}{with}{}", &whole[..cut], &whole[(cut + with.len()).min(whole.len())..]);
-        let mut decoder = DeploymentDecoder::new();
+        let mut decoder = decoder();
         let is_row = decode(&mut decoder, &damaged) == Ok(DeploymentOutcome::Row);
         prop_assert_eq!(decoder.finish().unwrap().num_rows(), usize::from(is_row));
     }

@@ -126,7 +126,7 @@ impl FlagDecoder {
         if variant.is_none() && value.is_none() {
             return Err(ChangeError::NoValue { first: VARIANT, second: VALUE });
         }
-        let variant = variant.and_then(json::any_value);
+        let variant = variant.and_then(json::any_value).map(|text| self.clean(&text));
         let value = value.and_then(json::any_value).map(|text| self.clean(&text));
         let set_id = json::text(object, "feature_flag.set.id")?;
         let version = json::text(object, "feature_flag.version")?;
@@ -183,11 +183,12 @@ impl FlagDecoder {
         let before = self.sets.insert(set, configuration.definitions()).unwrap_or_default();
         let mut rows = 0;
         for (key, flag) in configuration.changes_since(&before) {
+            let variant = flag.and_then(|flag| flag.variant.as_deref()).map(|variant| self.clean(variant));
             let value = flag.and_then(|flag| flag.value.as_deref()).map(|value| self.clean(value));
             let row = FlagRow {
                 kind: "flag",
                 key,
-                variant: flag.and_then(|flag| flag.variant.as_deref()),
+                variant: variant.as_deref(),
                 value: value.as_deref(),
                 service: configuration.service.as_deref(),
                 instance: configuration.instance.as_deref(),

@@ -252,3 +252,16 @@ proptest! {
         let _ = decode(&mut decoder(), &String::from_utf8_lossy(&bytes));
     }
 }
+
+/// Variants are masked as values are, in a change and in a whole configuration.
+#[test]
+fn variants_are_masked() {
+    let mut decoder = decoder();
+    for json in [
+        r#"{"feature_flag.key": "k", "feature_flag.result.variant": "for alice@example.com"}"#,
+        r#"{"flags": {"k": {"state": "ENABLED", "variants": {"for alice@example.com": 1}, "defaultVariant": "for alice@example.com"}}}"#,
+    ] {
+        let shown = text(&rows(&mut decoder, json), 0);
+        assert!(shown.contains(&"variant=for <email>".to_owned()), "{shown:?}");
+    }
+}

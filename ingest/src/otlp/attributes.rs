@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use rustc_hash::FxHashSet;
 use tracerag_schemas::attributes::{entry_fields, type_name};
 use tracerag_schemas::conventions::Rename;
+use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 use super::any_value::{AnyValue, ValueWriter, read_pair};
 use super::clean::CleanTexts;
@@ -154,6 +155,8 @@ pub(super) struct Walker {
     pub(super) redactor: Arc<Redactor>,
     pub(super) counts: DecodeCounts,
     pub(super) redactions: RedactionCounts,
+    /// Keys the hashes of log records.
+    record_secret: Box<[u8]>,
     keys: KeyTable,
     /// Of the record whose list is written.
     side: Side,
@@ -171,6 +174,7 @@ pub(super) struct Walker {
 impl Walker {
     pub(super) fn new(redactor: Arc<Redactor>) -> Self {
         Self {
+            record_secret: Box::from(redactor.secret("record-hash")),
             redactor,
             counts: DecodeCounts::default(),
             redactions: RedactionCounts::default(),
@@ -216,6 +220,12 @@ impl Walker {
         }
         self.entries.push(Entry { key: id, value, text });
         Ok(())
+    }
+
+    /// The hash of what a log record is known by. It is taken of what was sent, personal data included, and stored
+    /// where it can be read, so it is keyed: nobody finds out by trying what a record said.
+    pub(super) fn record_hash(&self, identity: &[u8]) -> u128 {
+        xxh3_128_with_secret(identity, &self.record_secret)
     }
 
     /// Appends keys and undecoded values, each with its length, to what a hash is taken of.

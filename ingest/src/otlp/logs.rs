@@ -7,7 +7,6 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use tracerag_schemas::Table;
 use tracerag_schemas::ids::valid;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::any_value::AnyValue;
 use super::attributes::{AttributeColumns, Renames, Walker, push_part};
@@ -191,7 +190,7 @@ impl LogRows {
             push_part(part.of(data), out);
         }
         walker.push_identity(data, out);
-        xxh3_128(out)
+        walker.record_hash(out)
     }
 
     /// Older libraries send the name of an event as an attribute.

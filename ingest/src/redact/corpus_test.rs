@@ -391,6 +391,8 @@ fn exact_forms() {
         ),
         ("https://hooks.slack.com/services/T000/B000/XXXXYYYY", "https://hooks.slack.com/services/<key>"),
         (r#"{"phone": "555-123-4567"}"#, r#"{"phone": "<phone>"}"#),
+        ("denied for AKIAABCDEFGHIJKLMNOP", "denied for <key>"),
+        ("image sk-checkout-service-blue-green-canary", "image sk-checkout-service-blue-green-canary"),
         ("decimal overflow", "decimal overflow"),
         ("SpanID: be296763055134d1", "SpanID: be296763055134d1"),
         (

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 /// Keyed HMAC states kept at once; beyond that a tenant's key is derived again for each value.
 const MAX_CACHED_TENANTS: usize = 4096;
 
+/// Bytes of a derived secret: six blocks, more than the 136 bytes that XXH3 asks for.
+pub(super) const SECRET_BYTES: usize = 192;
+
 type HmacSha256 = Hmac<Sha256>;
 
 /// Makes tokens `hmac:<key id>:<32 hex digits>` from identifiers.
@@ -41,6 +44,19 @@ impl KeyedHash {
         mac.update(text.as_bytes());
         let digest = mac.finalize().into_bytes();
         Some(format!("hmac:{}:{}", self.key_id, hex::encode(&digest[..16])))
+    }
+
+    /// A secret for a hash of another kind, the same for the same key and purpose.
+    pub(super) fn secret(&self, purpose: &str) -> [u8; SECRET_BYTES] {
+        let mut secret = [0; SECRET_BYTES];
+        for (number, block) in secret.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let mut derive = self.master.clone();
+            derive.update(b"tracerag/redaction/secret\0");
+            derive.update(purpose.as_bytes());
+            derive.update(&[0, number as u8]);
+            block.copy_from_slice(&derive.finalize().into_bytes());
+        }
+        secret
     }
 
     fn tenant_state(&self, tenant: &str) -> HmacSha256 {
@@ -96,6 +112,16 @@ mod tests {
         assert!(token.starts_with(&format!("hmac:{}:", one.key_id())));
         assert!(is_token(&token));
         assert_eq!(one.token("acme", &token), None);
+    }
+
+    /// A secret is the same for a key and purpose, another one for any other, and does not repeat itself.
+    #[test]
+    fn secrets_depend_on_key_and_purpose() {
+        let hash = KeyedHash::new(b"0123456789abcdef");
+        assert_eq!(hash.secret("a"), KeyedHash::new(b"0123456789abcdef").secret("a"));
+        assert_ne!(hash.secret("a"), hash.secret("b"));
+        assert_ne!(hash.secret("a"), KeyedHash::new(b"fedcba9876543210").secret("a"));
+        assert_ne!(hash.secret("a")[..32], hash.secret("a")[32..64]);
     }
 
     /// The construction is fixed: the token equals HMAC-SHA-256 computed step by step, so tokens survive upgrades.

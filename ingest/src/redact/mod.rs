@@ -96,6 +96,12 @@ impl Redactor {
         self.hash.key_id()
     }
 
+    /// A secret for hashes over what has not been redacted, which must not be found by trying: the same for the same
+    /// key and purpose.
+    pub(crate) fn secret(&self, purpose: &str) -> [u8; keyed_hash::SECRET_BYTES] {
+        self.hash.secret(purpose)
+    }
+
     fn is_off(&self) -> bool {
         self.policy == Policy::Off
     }

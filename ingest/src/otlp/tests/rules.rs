@@ -217,7 +217,7 @@ fn names_of_events() {
     assert_eq!(cell(&one_log(named("app.crash")), "event_name", 0).as_deref(), Some("app.crash"));
 }
 
-/// The hash of a record does not depend on its place, and any part of the record changes it.
+/// The hash of a record does not depend on its place, any part of the record changes it, and so does the key.
 #[test]
 fn record_hashes_tell_records_apart() {
     let log = |body: &str, attributes| LogRecord {
@@ -239,7 +239,14 @@ fn record_hashes_tell_records_apart() {
     assert_ne!(hash(0), hash(2), "the hash is of what was sent, not of what redaction left");
     assert_ne!(hash(0), hash(3));
     assert_eq!(cell(&batch, "body", 0), cell(&batch, "body", 2));
-    assert_eq!(cell(&one_log(plain), "record_hash", 0), Some(hash(0)));
+    assert_eq!(cell(&one_log(plain.clone()), "record_hash", 0), Some(hash(0)));
+
+    let config = RedactionConfig { key: "another key, just as long as it has to be".into(), ..Default::default() };
+    let other = Arc::new(Redactor::new(&config, &PayloadConfig::default()).unwrap());
+    let mut decoder = OtlpDecoder::new(DecoderConfig::new(other));
+    decoder.decode(Signal::Logs, Encoding::Proto, message(&log_request(vec![plain]))).unwrap();
+    let other = lake(Table::Logs, &decoder.finish().unwrap().logs.unwrap());
+    assert_ne!(cell(&other, "record_hash", 0), Some(hash(0)), "without the key nobody can try what a record said");
 }
 
 /// An integer keeps all its digits beside the double; a point without a value has neither.

@@ -55,10 +55,16 @@ struct KeyForm {
     accept: fn(u8) -> bool,
     min: usize,
     max: usize,
+    /// Whether prose and names begin so too: of these only what has a digit is a key.
+    is_wordy: bool,
 }
 
 const fn key(prefix: &'static str, accept: fn(u8) -> bool, min: usize, max: usize) -> KeyForm {
-    KeyForm { prefix: prefix.as_bytes(), accept, min, max }
+    KeyForm { prefix: prefix.as_bytes(), accept, min, max, is_wordy: false }
+}
+
+const fn wordy(prefix: &'static str, accept: fn(u8) -> bool, min: usize, max: usize) -> KeyForm {
+    KeyForm { prefix: prefix.as_bytes(), accept, min, max, is_wordy: true }
 }
 
 fn upper(byte: u8) -> bool {
@@ -90,29 +96,29 @@ const KEY_FORMS: &[KeyForm] = &[
     key("ghr_", alnum, 20, 255),
     key("github_pat_", is_base64url, 20, 255),
     key("glpat-", dotted, 16, 255),
-    key("sk-", is_base64url, 20, 255),
+    wordy("sk-", is_base64url, 20, 255),
     key("sk_live_", alnum, 16, 255),
     key("sk_test_", alnum, 16, 255),
     key("rk_live_", alnum, 16, 255),
     key("rk_test_", alnum, 16, 255),
     key("pk_live_", alnum, 16, 255),
     key("whsec_", is_base64, 20, 255),
-    key("xoxa-", is_base64url, 10, 255),
-    key("xoxb-", is_base64url, 10, 255),
-    key("xoxe-", is_base64url, 10, 255),
-    key("xoxe.", dotted, 10, 255),
-    key("xoxo-", is_base64url, 10, 255),
-    key("xoxp-", is_base64url, 10, 255),
-    key("xoxr-", is_base64url, 10, 255),
-    key("xoxs-", is_base64url, 10, 255),
-    key("xapp-", is_base64url, 10, 255),
+    wordy("xoxa-", is_base64url, 10, 255),
+    wordy("xoxb-", is_base64url, 10, 255),
+    wordy("xoxe-", is_base64url, 10, 255),
+    wordy("xoxe.", dotted, 10, 255),
+    wordy("xoxo-", is_base64url, 10, 255),
+    wordy("xoxp-", is_base64url, 10, 255),
+    wordy("xoxr-", is_base64url, 10, 255),
+    wordy("xoxs-", is_base64url, 10, 255),
+    wordy("xapp-", is_base64url, 10, 255),
     key("AIza", is_base64url, 35, 35),
     key("ya29.", is_base64url, 20, 2048),
-    key("npm_", alnum, 36, 36),
-    key("pypi-", is_base64url, 50, 1024),
-    key("hf_", alnum, 30, 64),
-    key("SG.", dotted, 40, 128),
-    key("hvs.", is_base64url, 24, 255),
+    wordy("npm_", alnum, 36, 36),
+    wordy("pypi-", is_base64url, 50, 1024),
+    wordy("hf_", alnum, 30, 64),
+    wordy("SG.", dotted, 40, 128),
+    wordy("hvs.", is_base64url, 24, 255),
     key("shpat_", lower_hex, 32, 32),
     key("shpss_", lower_hex, 32, 32),
     key("dop_v1_", lower_hex, 64, 64),
@@ -146,8 +152,8 @@ pub(in super::super) fn find_keys(text: &[u8], spans: &mut Vec<Span>) {
             let from = start + form.prefix.len();
             let end = run_end(&text[..text.len().min(from + form.max + 1)], from, form.accept);
             let body = &text[from..end];
-            // A word of prose or a name of a resource has no digit in it.
-            let is_key = (form.min..=form.max).contains(&body.len()) && body.iter().any(u8::is_ascii_digit);
+            let is_key =
+                (form.min..=form.max).contains(&body.len()) && (!form.is_wordy || body.iter().any(u8::is_ascii_digit));
             (is_key && is_dense(form, body)).then_some(end)
         });
         match found {
