@@ -17,6 +17,7 @@ use super::column::{Lists, TextColumn};
 use super::counts::DecodeCounts;
 use super::derive::{Derived, Side, derive, string, text};
 use super::keys::{KeyTable, Promoted};
+use super::plain_json::plain_json;
 use super::wire::{ShortPair, Slice, WireError};
 use crate::redact::{AttributeRule, Class, RedactionCounts, Redactor};
 
@@ -295,7 +296,7 @@ impl Walker {
         let position = out.entries.keys.len();
         out.entries.keys.push(&info.name);
         let mut kind = if rule == AttributeRule::Payload {
-            self.take_payload(data, tenant, entry.key, value)?;
+            self.take_payload(data, entry.key, value)?;
             out.entries.values.push(Class::Payload.mask());
             None
         } else if let AnyValue::Text(text) = value {
@@ -481,15 +482,15 @@ impl Walker {
         Ok(())
     }
 
-    fn take_payload(&mut self, data: &[u8], tenant: &str, key: u32, value: AnyValue<'_>) -> Result<(), WireError> {
+    fn take_payload(&mut self, data: &[u8], key: u32, value: AnyValue<'_>) -> Result<(), WireError> {
         self.redactions.add(Class::Payload);
-        let value = match value {
-            AnyValue::Bytes(bytes) => AnyValue::Text(bytes),
-            other => other,
+        let text = match value {
+            AnyValue::Text(bytes) | AnyValue::Bytes(bytes) => {
+                super::any_value::utf8(bytes, &mut self.counts.invalid_utf8).into_owned()
+            }
+            // Its shape is that of what was sent, not that of the message it was sent in.
+            _ => plain_json(data, value, &mut self.counts.invalid_utf8)?,
         };
-        let mut column = TextColumn::default();
-        self.writer(data, tenant).push(value, AttributeRule::Pass, None, &mut column)?;
-        let text = column.get(0).unwrap_or_default().to_owned();
         let is_response = self.keys.get(key).name.contains("response");
         self.payloads.push(FoundPayload { is_response, content_type: String::new(), text });
         Ok(())

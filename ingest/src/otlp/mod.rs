@@ -28,6 +28,7 @@ mod metric_point;
 mod metrics;
 mod origin;
 mod payloads;
+mod plain_json;
 mod resource;
 mod span_lists;
 mod spans;

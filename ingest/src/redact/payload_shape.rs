@@ -84,7 +84,7 @@ impl PayloadRules {
         let parsed = if summary.content_type == "application/x-www-form-urlencoded" {
             Some(shaper.form(text))
         } else if is_json(text) {
-            shaper.value(&mut Tokens::new(text), 0)
+            shaper.value(&mut Tokens::new(text), "", 0)
         } else {
             None
         };
@@ -125,15 +125,15 @@ struct Shaper<'r> {
 }
 
 impl Shaper<'_> {
-    /// Shape and sample of the next value; `None` if it was redacted.
-    fn value(&mut self, tokens: &mut Tokens<'_>, depth: usize) -> Option<Pair> {
+    /// Shape and sample of the next value, which stands under `name`; `None` if it was redacted.
+    fn value(&mut self, tokens: &mut Tokens<'_>, name: &str, depth: usize) -> Option<Pair> {
         let (token, raw) = tokens.next()?;
         self.values += 1;
         match token {
             Token::Mark(b'{') if depth >= MAX_DEPTH => self.cut(tokens, "object"),
             Token::Mark(b'[') if depth >= MAX_DEPTH => self.cut(tokens, "array"),
-            Token::Mark(b'{') => Some(self.object(tokens, depth)),
-            Token::Mark(_) => Some(self.array(tokens, depth)),
+            Token::Mark(b'{') => Some(self.object(tokens, name, depth)),
+            Token::Mark(_) => Some(self.array(tokens, name, depth)),
             Token::String => self.string(&unquote(raw)),
             Token::Number => self.number(raw),
             Token::Word => {
@@ -148,7 +148,7 @@ impl Shaper<'_> {
         }
     }
 
-    fn object(&mut self, tokens: &mut Tokens<'_>, depth: usize) -> Pair {
+    fn object(&mut self, tokens: &mut Tokens<'_>, parent: &str, depth: usize) -> Pair {
         let (mut shapes, mut samples) = (Map::new(), Map::new());
         let mut omitted = 0u64;
         loop {
@@ -162,7 +162,7 @@ impl Shaper<'_> {
                         continue;
                     }
                     let length = self.enter(&name);
-                    let pair = self.member(tokens, &name, depth);
+                    let pair = self.member(tokens, parent, &name, depth);
                     self.pointer.truncate(length);
                     if let (Some((shape, sample)), Some(name)) = (pair, self.clean_name(&name)) {
                         shapes.insert(name.clone(), shape);
@@ -179,16 +179,19 @@ impl Shaper<'_> {
         (Value::Object(shapes), Value::Object(samples))
     }
 
-    fn member(&mut self, tokens: &mut Tokens<'_>, name: &str, depth: usize) -> Option<Pair> {
+    /// A name is judged together with the one around it: `{"customer": {"id": 1077}}` has a customer's id.
+    fn member(&mut self, tokens: &mut Tokens<'_>, parent: &str, name: &str, depth: usize) -> Option<Pair> {
         let is_null = tokens.peek().is_some_and(|(token, raw)| token == Token::Word && raw == "null");
-        if is_personal_field(name) && !is_null && !self.is_allowed() {
+        let is_personal =
+            is_personal_field(name) || (!parent.is_empty() && is_personal_field(&format!("{parent}.{name}")));
+        if is_personal && !is_null && !self.is_allowed() {
             skip_value(tokens);
             return self.redacted(Class::Field);
         }
-        self.value(tokens, depth + 1)
+        self.value(tokens, name, depth + 1)
     }
 
-    fn array(&mut self, tokens: &mut Tokens<'_>, depth: usize) -> Pair {
+    fn array(&mut self, tokens: &mut Tokens<'_>, name: &str, depth: usize) -> Pair {
         let (mut shapes, mut samples) = (Vec::new(), Vec::new());
         let mut index = 0usize;
         loop {
@@ -204,7 +207,7 @@ impl Shaper<'_> {
                 Some(_) if index >= MAX_ELEMENTS || self.values >= MAX_VALUES => skip_value(tokens),
                 Some(_) => {
                     let length = self.enter(&index.to_string());
-                    let pair = self.value(tokens, depth + 1);
+                    let pair = self.value(tokens, name, depth + 1);
                     self.pointer.truncate(length);
                     // Elements keep their places, so that a pointer finds the same one in shape and sample.
                     let (shape, sample) = pair.unwrap_or((Value::from("redacted"), Value::from("<redacted>")));
@@ -415,6 +418,15 @@ mod tests {
         );
         assert_eq!(summary.shape["items"], json!([{"sku": "string", "qty": "number"}]));
         assert_eq!(summary.redactions, ["customer/email", "num", "pay"]);
+    }
+
+    /// A name that says nothing alone is personal under the name of a person, in lists too; under a thing's it is not.
+    #[test]
+    fn names_are_judged_with_what_they_stand_in() {
+        let text = r#"{"customer":{"id":1077},"contacts":[{"id":7}],"order":{"id":9},"id":1}"#;
+        let summary = redactor(&[]).summarize_payload("application/json", text);
+        assert_eq!(summary.redactions, ["contacts/0/id", "customer/id"]);
+        assert_eq!(summary.sample, json!({"customer": {}, "contacts": [{}], "order": {"id": 9}, "id": 1}));
     }
 
     /// Forms are parsed like flat objects; what is no JSON or not allowed is not parsed; JSON without a type is seen.

@@ -128,6 +128,32 @@ fn payloads_leave_their_shape() {
     }
 }
 
+/// A payload that was sent as a map is summarised as the JSON that it stands for, with the names of its own fields.
+#[test]
+fn structured_payloads_have_their_own_shape() {
+    let items = Value::ArrayValue(ArrayValue { values: vec![any(Value::IntValue(3)), any(Value::DoubleValue(2.5))] });
+    let body = list(vec![
+        pair("amount", Value::DoubleValue(12.5)),
+        pair("customer", list(vec![pair("id", Value::IntValue(1077)), pair("tier", string("GOLD"))])),
+        pair("items", items),
+        pair("express", Value::BoolValue(true)),
+        KeyValue { key: "note".to_owned(), value: None, key_strindex: 0 },
+    ]);
+    let attributes = vec![pair("http.request.body.content", body)];
+    let batches = decode(Signal::Spans, &request(Vec::new(), vec![span(attributes)]).encode_to_vec());
+    let payloads = batches.payloads.unwrap();
+    assert_eq!(cell(&payloads, "content_type", 0).as_deref(), Some("application/json"));
+    let json = |column| -> serde_json::Value { serde_json::from_str(&cell(&payloads, column, 0).unwrap()).unwrap() };
+    let shape = serde_json::json!({
+        "amount": "number", "customer": {"tier": "string"}, "items": ["number", "number"], "express": "boolean",
+        "note": "null",
+    });
+    assert_eq!(json("shape"), shape);
+    assert_eq!(json("sample")["items"], serde_json::json!([3, 2.5]));
+    assert!(cell(&payloads, "redactions", 0).unwrap().contains("customer/id"));
+    assert!(!everything(&payloads).contains("1077"));
+}
+
 /// A message that is refused leaves no payload either.
 #[test]
 fn refused_messages_leave_no_payload() {
