@@ -17,8 +17,16 @@
 //! let value = br#"{"resourceSpans": [{"scopeSpans": [{"spans": [{
 //!     "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "mail to jane@example.com"
 //! }]}]}]}"#;
-//! let message =
-//!     Message { value, topic: "otlp_spans", partition: 0, offset: 0, tenant: "default", timestamp_ns: 0, ingested_at: 0 };
+//! let message = Message {
+//!     value,
+//!     topic: "otlp_spans",
+//!     partition: 0,
+//!     offset: 0,
+//!     tenant: "default",
+//!     timestamp_ns: 0,
+//!     ingested_at: 0,
+//!     headers: &[],
+//! };
 //! decoder.decode(Signal::Spans, Encoding::Auto, message)?;
 //! let batches = decoder.finish()?;
 //! assert_eq!(batches.spans.map(|rows| rows.num_rows()), Some(1));

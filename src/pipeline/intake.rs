@@ -73,6 +73,14 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// Those that become attributes.
+    fn named_headers(&self) -> Headers<'a> {
+        match &self.headers {
+            HeaderSource::None => Vec::new(),
+            HeaderSource::Kafka(record) => record.named_headers().collect(),
+        }
+    }
+
     /// Collected only where they are asked for: nearly no record has any.
     fn headers(&self) -> Headers<'a> {
         match &self.headers {
@@ -198,6 +206,7 @@ impl Intake {
             .or_insert_with(|| OtlpDecoder::new(DecoderConfig::new(Arc::clone(redactor))));
         // The caller has looked: only these three signals come here.
         let signal = record.signal.otlp().unwrap_or(otlp::Signal::Spans);
+        let headers = record.named_headers();
         let message = Message {
             value,
             topic: &source.topic,
@@ -206,6 +215,7 @@ impl Intake {
             tenant,
             timestamp_ns: record.timestamp.unwrap_or(ingested_at),
             ingested_at,
+            headers: &headers,
         };
         decoder.decode(signal, record.encoding.into(), message).map_err(|error| (error.reason(), error.to_string()))
     }

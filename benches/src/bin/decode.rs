@@ -68,6 +68,7 @@ fn decode(messages: &[Vec<u8>], policy: &str) -> Result<usize, Box<dyn Error>> {
             tenant: &tenant,
             timestamp_ns: 1,
             ingested_at: 1,
+            headers: &[],
         };
         decoder.decode(Signal::Spans, Encoding::Proto, message)?;
         if decoder.rows() >= 8_192 {

@@ -8,6 +8,7 @@ use super::attributes::Walker;
 use super::counts::DecodeCounts;
 use super::envelope::{Dictionaries, Reading, Rows, Shared, Stop, read_message};
 use super::error::DecodeError;
+use super::headers::header_attributes;
 use super::json::{Converted, to_proto};
 use super::logs::LogRows;
 use super::metrics::MetricRows;
@@ -57,6 +58,8 @@ pub struct Message<'a> {
     pub timestamp_ns: i64,
     /// Stream time of its partition when it was taken, in ns.
     pub ingested_at: i64,
+    /// Headers of the Kafka record that become attributes `kafka.header.<name>` of its resources.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
 /// Everything decoded since the last [`OtlpDecoder::finish`].
@@ -162,7 +165,8 @@ impl OtlpDecoder {
             offset: message.offset,
             ingested_at: message.ingested_at,
         };
-        let place = Place { data: message.value, tenant: message.tenant, tenant_key };
+        let headers = header_attributes(message.headers);
+        let place = Place { data: message.value, headers: &headers, tenant: message.tenant, tenant_key };
         let counts = (self.shared.walker.counts, self.shared.walker.redactions);
         let payloads = self.shared.payloads.rows();
         let rows = [self.spans.rows(), self.logs.rows(), self.metrics.rows()];

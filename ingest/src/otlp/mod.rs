@@ -18,6 +18,7 @@ mod derive;
 pub mod encode;
 mod envelope;
 mod error;
+mod headers;
 mod json;
 mod json_repair;
 mod json_scalars;

@@ -84,6 +84,8 @@ pub(super) struct Group {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) data: &'a [u8],
+    /// Attributes that all its resources have besides their own, in the wire format.
+    pub(super) headers: &'a [u8],
     pub(super) tenant: &'a str,
     pub(super) tenant_key: i32,
 }
@@ -118,7 +120,23 @@ impl Resources {
         resource: Slice,
         schema_url: Slice,
     ) -> Result<Group, WireError> {
-        let (message, url) = (resource.of(place.data), schema_url.of(place.data));
+        let url = schema_url.of(place.data);
+        if place.headers.is_empty() {
+            return self.intern_message(walker, place, resource, url);
+        }
+        // A message behind a message is both in one.
+        let joined = [resource.of(place.data), place.headers].concat();
+        self.intern_message(walker, Place { data: &joined, ..place }, Slice::whole(&joined), url)
+    }
+
+    fn intern_message(
+        &mut self,
+        walker: &mut Walker,
+        place: Place<'_>,
+        resource: Slice,
+        url: &[u8],
+    ) -> Result<Group, WireError> {
+        let message = resource.of(place.data);
         let key = match self.interner.find(place.tenant_key, message, url) {
             Some(key) => key,
             None => {

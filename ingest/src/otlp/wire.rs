@@ -8,6 +8,11 @@ pub(super) struct Slice {
 }
 
 impl Slice {
+    /// All of a message.
+    pub(super) fn whole(data: &[u8]) -> Self {
+        Self { start: 0, end: u32::try_from(data.len()).unwrap_or(u32::MAX) }
+    }
+
     /// The bytes of the piece in the message it came from.
     #[inline]
     pub(super) fn of(self, data: &[u8]) -> &[u8] {

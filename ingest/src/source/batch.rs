@@ -6,6 +6,7 @@
 //! reference count of a message that is kept.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use tracerag_schemas::SourcePartition;
@@ -18,6 +19,8 @@ use super::{Encoding, Signal, TopicKind};
 pub struct MessageBatch {
     source: SourcePartition,
     kind: TopicKind,
+    /// The headers that are asked for by name.
+    named: Arc<[String]>,
     read_at: i64,
     next_offset: i64,
     data: Vec<u8>,
@@ -44,9 +47,16 @@ struct HeaderEntry {
 }
 
 impl MessageBatch {
-    pub(super) fn new(source: SourcePartition, kind: TopicKind, read_at: i64, next_offset: i64, bytes: usize) -> Self {
+    pub(super) fn new(
+        source: SourcePartition,
+        kind: TopicKind,
+        named: Arc<[String]>,
+        read_at: i64,
+        next_offset: i64,
+        bytes: usize,
+    ) -> Self {
         let data = Vec::with_capacity(bytes);
-        Self { source, kind, read_at, next_offset, data, records: Vec::new(), headers: Vec::new() }
+        Self { source, kind, named, read_at, next_offset, data, records: Vec::new(), headers: Vec::new() }
     }
 
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
@@ -152,6 +162,14 @@ impl<'a> Record<'a> {
             let name = std::str::from_utf8(&record.batch.data[header.name.clone()]).unwrap_or_default();
             (name, record.slice(&header.value))
         })
+    }
+
+    /// Those of its headers that `kafka.headers` names, exactly so.
+    pub fn named_headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        let named = &self.batch.named;
+        let record = (!named.is_empty()).then_some(*self);
+        let headers = record.into_iter().flat_map(|record| record.headers());
+        headers.filter(move |(name, _)| named.iter().any(|other| other == name))
     }
 
     fn slice(&self, span: &Span) -> Option<&'a [u8]> {

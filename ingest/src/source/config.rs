@@ -21,6 +21,8 @@ pub struct KafkaConfig {
     pub initial_offset: InitialOffset,
     /// The topic to which records go that could not be taken; empty: they are kept in the table only.
     pub dead_letter_topic: String,
+    /// Names of record headers that become attributes `kafka.header.<name>` of the resources in the record.
+    pub headers: Vec<String>,
     /// Any settings of librdkafka; they win over the built-in ones, except those that exactly-once rests on.
     /// Numbers and truth values may stand without quotes.
     #[serde(deserialize_with = "settings")]
@@ -52,6 +54,7 @@ impl Default for KafkaConfig {
             group_id: "tracerag".to_owned(),
             initial_offset: InitialOffset::Earliest,
             dead_letter_topic: String::new(),
+            headers: Vec::new(),
             options: BTreeMap::from([("security.protocol".to_owned(), "plaintext".to_owned())]),
         }
     }
@@ -64,6 +67,7 @@ impl fmt::Debug for KafkaConfig {
             .field("group_id", &self.group_id)
             .field("initial_offset", &self.initial_offset)
             .field("dead_letter_topic", &self.dead_letter_topic)
+            .field("headers", &self.headers)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()
     }

@@ -264,6 +264,7 @@ impl KafkaSource {
         Ok(Reading {
             source: source.clone(),
             kind,
+            named_headers: Arc::from(self.config.headers.as_slice()),
             queue,
             next: offset,
             at_end: None,

@@ -111,7 +111,7 @@ fn assignment_start_and_order() {
         let cluster = cluster(&[("otlp_spans", 2), ("otlp_logs", 1)]);
         publish(&cluster, "otlp_spans", 0, (0..1000u32).map(|i| i.to_be_bytes().to_vec()));
         publish(&cluster, "otlp_spans", 1, (0..10u32).map(|i| i.to_be_bytes().to_vec()));
-        let options = format!(r#", "options": {{"partition.assignment.strategy": "{assignor}"}}"#);
+        let options = format!(r#", "headers": ["env"], "options": {{"partition.assignment.strategy": "{assignor}"}}"#);
         let mut source = connect(&config(&cluster, &options), &two_topics());
         let sources = assigned(&mut source);
         let shown: Vec<String> = sources.iter().map(ToString::to_string).collect();
@@ -137,6 +137,7 @@ fn assignment_start_and_order() {
         assert_eq!(record.value(), Some(&990u32.to_be_bytes()[..]));
         assert_eq!(record.key(), Some(&b"key"[..]));
         assert_eq!(record.headers().collect::<Vec<_>>(), [("env", Some(&b"lab"[..]))]);
+        assert_eq!(record.named_headers().collect::<Vec<_>>(), [("env", Some(&b"lab"[..]))]);
         assert!(record.timestamp().is_some_and(|time| time > 0 && time <= batch.read_at()));
 
         let rest = read_all(&mut source);
@@ -348,6 +349,7 @@ fn dead_letters_reach_their_topic() {
         Event::Messages(batch) => {
             let record = batch.iter().next().unwrap();
             assert_eq!((record.key(), record.value()), (Some(&b"k"[..]), Some(&b"\xff"[..])));
+            assert_eq!(record.named_headers().count(), 0, "none is named");
             let headers: Vec<_> = record.headers().collect();
             assert_eq!(headers[0], ("tracerag.reason", Some(&b"decode: not protobuf"[..])));
             assert_eq!(headers[5], ("env", Some(&b"lab"[..])));

@@ -1,5 +1,6 @@
 //! One partition that is being read, with its queue.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -18,6 +19,8 @@ const BATCH_BYTES: usize = 4 << 20;
 pub(super) struct Reading {
     pub(super) source: SourcePartition,
     pub(super) kind: TopicKind,
+    /// Names of the headers that become attributes.
+    pub(super) named_headers: Arc<[String]>,
     pub(super) queue: PartitionQueue<SourceContext>,
     pub(super) next: i64,
     /// The worker's clock when the queue was last seen empty at the end of the partition; `None`: there is more.
@@ -45,7 +48,8 @@ impl Reading {
                 Some(Ok(message)) if message.offset() < self.next => {}
                 Some(Ok(message)) => {
                     let batch = batch.get_or_insert_with(|| {
-                        MessageBatch::new(self.source.clone(), self.kind, now(), self.next, self.usual_bytes)
+                        let named = Arc::clone(&self.named_headers);
+                        MessageBatch::new(self.source.clone(), self.kind, named, now(), self.next, self.usual_bytes)
                     });
                     batch.push(&message);
                     if batch.len() >= BATCH_RECORDS || batch.bytes() >= BATCH_BYTES {

@@ -33,7 +33,16 @@ fn decoder(policy: Policy) -> OtlpDecoder {
 }
 
 fn message(value: &[u8]) -> Message<'_> {
-    Message { value, topic: "t", partition: 3, offset: 7, tenant: "acme", timestamp_ns: 99, ingested_at: 100 }
+    Message {
+        value,
+        topic: "t",
+        partition: 3,
+        offset: 7,
+        tenant: "acme",
+        timestamp_ns: 99,
+        ingested_at: 100,
+        headers: &[],
+    }
 }
 
 fn decode_with(

@@ -291,6 +291,42 @@ fn resources_are_kept_once_a_tenant() {
     assert_eq!(decoder.finish().unwrap().spans, None);
 }
 
+/// Named headers of a record become attributes of all its resources, as a text or, repeated, as an array, redacted by
+/// the rule of their name; the same resource under other headers is another one.
+#[test]
+fn headers_become_attributes() {
+    let bytes = request(vec![pair("service.name", string("checkout"))], vec![span(Vec::new())]).encode_to_vec();
+    let lab: &[(&str, Option<&[u8]>)] = &[
+        ("env", Some(b"lab")),
+        ("zone", Some(b"a")),
+        ("zone", None),
+        ("authorization", Some(b"hunter2")),
+        ("note", Some(b"to jane@example.com")),
+    ];
+    let shop: &[(&str, Option<&[u8]>)] = &[("env", Some(b"shop"))];
+    let mut decoder = decoder(Policy::Standard);
+    for headers in [lab, shop, &[], lab] {
+        decoder.decode(Signal::Spans, Encoding::Proto, Message { headers, ..message(&bytes) }).unwrap();
+    }
+    let batch = lake(Table::Spans, &decoder.finish().unwrap().spans.unwrap());
+    let value = |row, key: &str| {
+        let entries = entries(&batch, "resource_attributes", row);
+        entries.into_iter().find(|(name, _)| name == key).and_then(|(_, value)| value)
+    };
+    for row in [0, 3] {
+        assert_eq!(value(row, "kafka.header.env").as_deref(), Some("lab"));
+        let zone = r#"[{"stringValue":"a"},{"stringValue":""}]"#;
+        assert_eq!(value(row, "kafka.header.zone").as_deref(), Some(zone));
+        assert_eq!(value(row, "kafka.header.authorization").as_deref(), Some("<credentials>"));
+        assert_eq!(value(row, "kafka.header.note").as_deref(), Some("to <email>"));
+    }
+    assert_eq!(value(1, "kafka.header.env").as_deref(), Some("shop"));
+    assert_eq!(value(2, "kafka.header.env"), None);
+    for row in 0..4 {
+        assert_eq!(cell(&batch, "service_name", row).as_deref(), Some("checkout"));
+    }
+}
+
 /// Errors name what was expected, where it went wrong, and what else the topic may hold.
 #[test]
 fn errors_say_what_to_look_at() {
