@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracerag_schemas::SourcePartition;
 
@@ -43,16 +44,14 @@ impl KafkaSource {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(millis)).map_err(failed)?;
         }
         let found = self.probe.offsets_for_times(list, ANSWER_WITHIN).map_err(failed)?;
-        let offset = |source: &SourcePartition| {
-            let found = found.find_partition(&source.topic, source.partition);
-            found.and_then(|found| found.error().is_ok().then(|| found.offset()))
-        };
         sources
             .iter()
-            .map(|source| match offset(source) {
-                Some(Offset::Offset(offset)) if offset >= 0 => Ok((source.clone(), offset)),
-                // Nothing as young as that: begin behind the newest.
-                _ => Ok((source.clone(), self.watermarks(source)?.1)),
+            .map(|source| {
+                let answer = found.find_partition(&source.topic, source.partition);
+                match time_answer(source, answer.map(|answer| answer.error().map(|()| answer.offset())))? {
+                    Some(offset) => Ok((source.clone(), offset)),
+                    None => Ok((source.clone(), self.watermarks(source)?.1)),
+                }
             })
             .collect()
     }
@@ -63,5 +62,38 @@ impl KafkaSource {
         pick: impl Fn((i64, i64)) -> i64,
     ) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
         sources.iter().map(|source| Ok((source.clone(), pick(self.watermarks(source)?)))).collect()
+    }
+}
+
+/// The first offset from the asked time on; `None` if nothing is as young as that, and reading begins behind the newest
+/// record. An error of one partition is no answer: taken for one, it would skip all that the partition holds.
+fn time_answer(source: &SourcePartition, answer: Option<KafkaResult<Offset>>) -> Result<Option<i64>, SourceError> {
+    let action = || format!("looking up an offset of {source} by time");
+    match answer {
+        Some(Ok(Offset::Offset(offset))) if offset >= 0 => Ok(Some(offset)),
+        Some(Ok(_)) | None => Ok(None),
+        Some(Err(reason)) => {
+            Err(refused(&action(), &reason).unwrap_or_else(|| SourceError::Kafka { action: action(), reason }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rdkafka::error::KafkaError;
+    use rdkafka::types::RDKafkaErrorCode;
+
+    use super::*;
+
+    /// Only an answer of the broker says that nothing is as young as the asked time; an error of the partition is one.
+    #[test]
+    fn errors_are_no_answers() {
+        let source = SourcePartition::new("c", "otlp_spans", 3);
+        assert_eq!(time_answer(&source, Some(Ok(Offset::Offset(7)))).unwrap(), Some(7));
+        assert_eq!(time_answer(&source, Some(Ok(Offset::End))).unwrap(), None);
+        let error = KafkaError::OffsetFetch(RDKafkaErrorCode::NotLeaderForPartition);
+        let error = time_answer(&source, Some(Err(error))).unwrap_err().to_string();
+        assert!(error.contains("otlp_spans/3"), "{error}");
     }
 }
