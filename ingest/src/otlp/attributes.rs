@@ -510,6 +510,12 @@ impl Walker {
 fn as_int(value: AnyValue<'_>, kind: Option<&str>) -> Option<i64> {
     match value {
         AnyValue::Int(number) if kind == Some(type_name::INT) => Some(number),
+        // JavaScript has no other numbers; beyond 2^53 a double is not the integer that somebody meant.
+        AnyValue::Double(number)
+            if kind == Some(type_name::DOUBLE) && number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 =>
+        {
+            Some(number as i64)
+        }
         _ => None,
     }
 }
@@ -519,11 +525,10 @@ fn as_int(value: AnyValue<'_>, kind: Option<&str>) -> Option<i64> {
 fn stricter(old: AttributeRule, new: AttributeRule, rename: Rename) -> AttributeRule {
     match (old, new) {
         (AttributeRule::DenyMask, _) => AttributeRule::DenyMask,
-        (AttributeRule::Secret(_) | AttributeRule::Identifier, AttributeRule::Scan | AttributeRule::Pass)
-            if rename != Rename::ConnectionString =>
-        {
-            old
-        }
+        (
+            AttributeRule::Secret(_) | AttributeRule::Suspect(_) | AttributeRule::Identifier,
+            AttributeRule::Scan | AttributeRule::Pass,
+        ) if rename != Rename::ConnectionString => old,
         _ => new,
     }
 }

@@ -118,7 +118,7 @@ fn with_target(own: AttributeRule, target: AttributeRule) -> AttributeRule {
         (_, AttributeRule::DenyMask) => target,
         (
             AttributeRule::Scan | AttributeRule::Pass,
-            AttributeRule::Secret(_) | AttributeRule::Identifier | AttributeRule::Payload,
+            AttributeRule::Secret(_) | AttributeRule::Suspect(_) | AttributeRule::Identifier | AttributeRule::Payload,
         ) => target,
         _ => own,
     }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::class::Class;
 use super::config::{PayloadConfig, Policy, RedactionConfig};
-use super::names::{ends_with, personal_class, secret_class, segments};
+use super::names::{ends_with, is_ambiguous, personal_class, secret_class, segments};
 
 /// What is done with the values of an attribute. Depends on the name only, so callers cache it per distinct name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub enum AttributeRule {
     Payload,
     /// The name says that the value is a secret or personal: it is masked whole.
     Secret(Class),
+    /// The name may be a secret's or an ordinary word: a value that looks like a secret is masked whole, another one is
+    /// searched.
+    Suspect(Class),
     /// The strict policy does not keep the attribute.
     Drop,
     /// A deny pattern matches the name: the value is masked whole.
@@ -227,7 +230,11 @@ impl AttributeRules {
         if is_pass {
             return AttributeRule::Pass;
         }
-        secret_rule(key, &words).map_or(AttributeRule::Scan, AttributeRule::Secret)
+        match secret_rule(key, &words) {
+            Some(class) if is_ambiguous(key.as_bytes()) => AttributeRule::Suspect(class),
+            Some(class) => AttributeRule::Secret(class),
+            None => AttributeRule::Scan,
+        }
     }
 
     fn is_allowed(&self, key: &str) -> bool {

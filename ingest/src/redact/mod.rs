@@ -142,8 +142,11 @@ impl Redactor {
         };
         match rule {
             AttributeRule::Pass => Cow::Borrowed(text),
-            AttributeRule::Scan if is_like_json(text) => self.redact_json_value(tenant, text, counts),
-            AttributeRule::Scan => self.redact_text(text, counts),
+            AttributeRule::Suspect(class) if names::looks_secret(text.as_bytes()) => mask(class, counts),
+            AttributeRule::Scan | AttributeRule::Suspect(_) if is_like_json(text) => {
+                self.redact_json_value(tenant, text, counts)
+            }
+            AttributeRule::Scan | AttributeRule::Suspect(_) => self.redact_text(text, counts),
             AttributeRule::Secret(class) => mask(class, counts),
             AttributeRule::DenyMask => mask(Class::Denied, counts),
             AttributeRule::Payload => mask(Class::Payload, counts),

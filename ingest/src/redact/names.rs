@@ -73,6 +73,30 @@ fn has_pass_suffix(name: &[u8]) -> bool {
     !head.is_empty() && matches!(tail[0], b'_' | b'.' | b'-') && tail[1..].eq_ignore_ascii_case(b"pass")
 }
 
+/// True for `pass` alone or behind a full stop: a password in many programs, a verdict, a phase or a pass of a renderer
+/// in others. The value has to decide.
+pub(super) fn is_ambiguous(name: &[u8]) -> bool {
+    let tail = name.len().checked_sub(4).map(|at| name.split_at(at));
+    let Some((head, tail)) = tail else { return false };
+    let is_alone = head.last().is_none_or(|byte| *byte == b'.') || head.iter().all(|byte| *byte == b'-');
+    tail.eq_ignore_ascii_case(b"pass") && is_alone
+}
+
+/// True if a value looks like a secret that somebody chose or made: letters with digits or special characters, and no
+/// measure (`0.12s`).
+pub(super) fn looks_secret(value: &[u8]) -> bool {
+    let has = |accept: fn(&u8) -> bool| value.iter().any(accept);
+    let is_measure = || {
+        let unit = value.iter().position(|b| !b.is_ascii_digit() && !matches!(b, b'.' | b',' | b'-' | b'+'));
+        unit.is_none_or(|at| at > 0 && value.len() - at <= 3)
+    };
+    let is_special = |b: &u8| matches!(b, b'!' | b'@' | b'#' | b'$' | b'^' | b'&' | b'*' | b'~' | b'?' | b'=');
+    value.len() >= 4
+        && !has(u8::is_ascii_whitespace)
+        && (has(is_special) || (has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit)))
+        && !is_measure()
+}
+
 /// The words of a name: split at anything but letters and digits, and before a capital behind a small letter.
 pub(super) fn segments(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
@@ -277,6 +301,23 @@ mod tests {
             assert!(secret_class(name.as_bytes(), false).is_none(), "{name}");
         }
         assert_eq!(secret_class(b"sig", true), Some(Class::Secret));
+    }
+
+    /// `pass` alone says little; what is no secret behind it is not taken for one.
+    #[test]
+    fn ambiguous_names() {
+        for name in ["pass", "PASS", "render.pass", "--pass"] {
+            assert!(is_ambiguous(name.as_bytes()), "{name}");
+        }
+        for name in ["smtp_pass", "password", "bypass", "db-pass", "ass"] {
+            assert!(!is_ambiguous(name.as_bytes()), "{name}");
+        }
+        for value in ["hunter2", "s3cr3t", "p@ss", "Tr0ub4dor&3"] {
+            assert!(looks_secret(value.as_bytes()), "{value}");
+        }
+        for value in ["inline", "14", "TestRounding", "0.12s", "250ms", "3/14", "", "first pass", "-1"] {
+            assert!(!looks_secret(value.as_bytes()), "{value}");
+        }
     }
 
     /// Fields that name a person are personal; fields that name a thing are not.

@@ -269,6 +269,22 @@ fn addresses_of_peers_by_kind_of_span() {
     assert!(values[1].starts_with("hmac:") && values[1] == values[3], "{values:?}");
 }
 
+/// A pass of a renderer is no password; a password is one under the same word.
+#[test]
+fn pass_is_judged_by_its_value() {
+    let batch = one_span(
+        Vec::new(),
+        span(vec![
+            pair("render.pass", string("inline")),
+            pair("pass", Value::IntValue(14)),
+            pair("db.pass", string("hunter2")),
+        ]),
+    );
+    assert_eq!(entry(&batch, "attributes", "render.pass").as_deref(), Some("inline"));
+    assert_eq!(entry(&batch, "attributes_types", "pass").as_deref(), Some("int"));
+    assert_eq!(entry(&batch, "attributes", "db.pass").as_deref(), Some("<password>"));
+}
+
 /// Identifiers are found by their names in JSON texts and in nested maps, in bodies and in attributes, also where the
 /// name is split over two levels.
 #[test]

@@ -112,6 +112,16 @@ fn old_names_fill_the_columns() {
     assert_eq!(entry(&batch, "resource_attributes", "deployment.environment").as_deref(), Some("production"));
 }
 
+/// A status code that came as a double fills its column as an integer; a fraction fills nothing.
+#[test]
+fn whole_doubles_are_codes() {
+    let code = |number| one_span(Vec::new(), span(vec![pair("http.status_code", Value::DoubleValue(number))]));
+    let batch = code(200.0);
+    assert_eq!(cell(&batch, "http_response_status_code", 0).as_deref(), Some("200"));
+    assert_eq!(entry(&batch, "attributes", "http.status_code").as_deref(), Some("200.0"));
+    assert_eq!(cell(&code(200.5), "http_response_status_code", 0), None);
+}
+
 /// Old names become new ones wherever attributes of a convention stand: on metric points, on their exemplars and on
 /// links too, whose peers are those of a client.
 #[test]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::super::class::{Class, mask_at};
-use super::super::names::secret_class;
+use super::super::names::{is_ambiguous, looks_secret, secret_class};
 use super::{Span, at, before, is_base64, run_end, run_start};
 
 /// What the search for names starts from; letters are folded.
@@ -134,13 +134,20 @@ pub(in super::super) fn find(text: &[u8], keywords: &AhoCorasick, spans: &mut Ve
         let span = if word.eq_ignore_ascii_case(b"bearer") || word.eq_ignore_ascii_case(b"basic") {
             scheme_token(text, &name)
         } else {
-            secret_class(word, name.is_parameter).and_then(|class| value(text, &name, class))
+            let span = secret_class(word, name.is_parameter).and_then(|class| value(text, &name, class));
+            span.filter(|span| !is_ambiguous(word) || is_password(text, &name, span))
         };
         if let Some(span) = span {
             next = span.end;
             spans.push(span);
         }
     }
+}
+
+/// Whether the value behind a bare `pass` is a password. `PASS: TestSha256` is what a test run prints.
+fn is_password(text: &[u8], name: &Name, span: &Span) -> bool {
+    let is_verdict = &text[name.start..name.end] == b"PASS" && text[name.end..].starts_with(b": ");
+    !is_verdict && looks_secret(&text[span.start..span.end])
 }
 
 /// A name with a keyword in it.

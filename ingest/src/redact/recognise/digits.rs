@@ -149,17 +149,25 @@ fn is_numbering_context(text: &[u8], start: usize) -> bool {
     if window.len() - end > 4 {
         return false;
     }
+    // Backwards, without separators; a bit for each length at which one stood or the word began.
     let mut word = [0u8; 24];
-    let mut length = 0;
+    let (mut length, mut bounds) = (0usize, 0u32);
     for byte in window[..end].iter().rev().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
     {
         if byte.is_ascii_alphanumeric() {
             word[length] = byte.to_ascii_lowercase();
             length += 1;
+        } else {
+            bounds |= 1 << length;
         }
     }
-    word[..length].reverse();
-    WORDS.iter().any(|known| &word[..length] == known.as_bytes())
+    bounds |= 1 << length;
+    // `dd.trace_id` and `kafka-offset` end in a word that is known.
+    WORDS.iter().any(|known| {
+        known.len() <= length
+            && bounds >> known.len() & 1 == 1
+            && word[..known.len()].iter().rev().eq(known.as_bytes().iter())
+    })
 }
 
 /// Issuer ranges by ISO/IEC 7812 as the card schemes publish them, with the lengths in use, and the Luhn digit.
@@ -180,8 +188,8 @@ pub(in super::super) fn is_card(digits: &[u8]) -> bool {
                 || matches!(four, 2221..=2720 | 3528..=3589 | 6011)
                 || is_maestro(four)
         }
-        17 | 18 => two == 62 || is_maestro(four),
-        _ => digits[0] == 4 || two == 62 || is_maestro(four),
+        // Longer numbers are ids and times far more often than cards, so only what the long cards begin with.
+        _ => two == 62 || is_maestro(four),
     };
     // Repdigits pass Luhn in places and are always placeholders.
     is_issued && digits.iter().any(|digit| *digit != digits[0]) && luhn(digits)
@@ -255,7 +263,9 @@ fn phone(text: &[u8], first: Group) -> Option<Span> {
     }
     let reach_start = start.saturating_sub(KEYWORD_REACH);
     let reach = &text[reach_start..start];
-    let is_international = has_plus || (first.len() >= 8 && text[first.start..].starts_with(b"00"));
+    // `00` and the code of a country, none of which begins with another 0.
+    let has_zeros = text[first.start..].starts_with(b"00") && at(text, first.start + 2) != b'0';
+    let is_international = has_plus || (first.len() >= 8 && has_zeros);
     let is_told = phone_word_just_before(reach) || (is_international && phone_word_near(reach));
     if !is_told {
         return None;

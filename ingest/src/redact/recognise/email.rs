@@ -54,7 +54,15 @@ fn address(text: &[u8], sign: usize) -> Option<(usize, usize)> {
         && !NO_HOST_ENDINGS.iter().any(|ending| last.eq_ignore_ascii_case(ending.as_bytes()));
     // `git@host:path` and `ssh://git@host` are the user of every Git server.
     let is_git = text[start..sign].eq_ignore_ascii_case(b"git") && matches!(at(text, end), b':' | b'/');
-    (is_host && !is_git).then_some((start, end))
+    (is_host && !is_git && !is_user_of_url(text, start, end)).then_some((start, end))
+}
+
+/// `postgres://app@db.example.com/shop`: a user and a host. An address as the user has another sign behind it.
+fn is_user_of_url(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = &text[end..text.len().min(end + MAX_DOMAIN)];
+    let is_end = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'\\');
+    let authority_end = rest.iter().position(is_end).unwrap_or(rest.len());
+    text[..start].ends_with(b"://") && memchr::memchr(b'@', &rest[..authority_end]).is_none()
 }
 
 /// `1.2...`, as behind the `@` of a package.
