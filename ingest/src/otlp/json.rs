@@ -158,7 +158,7 @@ impl Visitor<'_> for RequestKeySeed<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        let field = KeySeed { message: self.message, notes: self.notes }.visit_str(name)?;
+        let field = KeySeed { message: self.message, notes: self.notes }.visit_str::<E>(name)?;
         let camel = camel_case(name);
         Ok((field, REQUESTS.into_iter().find(|request| *request == camel)))
     }
