@@ -40,6 +40,9 @@ fn base_tables(
             Table::Flags => "flag_events",
             Table::Builds => "build_events",
             Table::Bundles => "bundle_events",
+            Table::Fixes => "fix_events",
+            Table::GroupingRules => "grouping_rule_events",
+            Table::Audit => "audit_events",
             other => other.name(),
         };
         tables.insert(name, stored(table));

@@ -8,7 +8,7 @@ pub(crate) struct View {
 }
 
 /// Every view.
-pub(crate) const VIEWS: [View; 5] = [
+pub(crate) const VIEWS: [View; 8] = [
     // An anti join against the few traces that have a later revision, not a window over all rows: so
     // a filter goes down to the scan and prunes days.
     View {
@@ -45,10 +45,15 @@ pub(crate) const VIEWS: [View; 5] = [
                     from build_events
                 ) where removed is not true",
     },
+    // What is derived or written by people has no origin; its time is the nearest to one of ingestion.
     // Rules of people come last: a merged fingerprint counts for its target.
     View {
         name: "incidents",
-        query: "select i.*, v.model from (
+        query: "select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
+                  i.last_seen, i.failure_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
+                  arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+                  arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
+                from (
                 select tenant_id, fingerprint,
                   first_value(title order by own desc, ingested_at, first_seen) as title,
                   first_value(service_name order by own desc, ingested_at, first_seen) as service_name,
@@ -58,7 +63,8 @@ pub(crate) const VIEWS: [View; 5] = [
                   sum(failure_count) as failure_count, sum(trace_count) as trace_count,
                   array_sort(array_distinct(flatten(array_agg(versions) filter (where versions is not null)))) as versions,
                   array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
-                    filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids
+                    filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids,
+                  max(ingested_at) as ingested_at
                 from (
                   select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
                     c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
@@ -67,7 +73,7 @@ pub(crate) const VIEWS: [View; 5] = [
                     select fingerprint, target from (
                       select fingerprint, target, action,
                         row_number() over (partition by fingerprint order by created_at desc) as newest
-                      from grouping_rules) where newest = 1 and action = 'merge'
+                      from grouping_rule_events) where newest = 1 and action = 'merge'
                   ) r on c.fingerprint = r.fingerprint
                 ) group by tenant_id, fingerprint
                 ) i left join (
@@ -77,8 +83,25 @@ pub(crate) const VIEWS: [View; 5] = [
     // Pinning appends a row, so the newest row of a bundle holds.
     View {
         name: "bundles",
-        query: "select tenant_id, bundle_id, trace_id, revision, position, created_at, sealed, pinned, supersedes, bundle
+        query: "select tenant_id, bundle_id, trace_id, revision, position, created_at, sealed, pinned, supersedes, bundle,
+                  arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+                  arrow_cast(null, 'Int64') as kafka_offset, created_at as ingested_at
                 from (select *, row_number() over (partition by bundle_id order by created_at desc) as newest
                       from bundle_events) where newest = 1",
+    },
+    View {
+        name: "fixes",
+        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+                  arrow_cast(null, 'Int64') as kafka_offset, fixed_at as ingested_at from fix_events",
+    },
+    View {
+        name: "grouping_rules",
+        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+                  arrow_cast(null, 'Int64') as kafka_offset, created_at as ingested_at from grouping_rule_events",
+    },
+    View {
+        name: "audit",
+        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+                  arrow_cast(null, 'Int64') as kafka_offset, audit_events.time as ingested_at from audit_events",
     },
 ];

@@ -17,6 +17,9 @@ use super::pushdown;
 use crate::error::QueryError;
 use crate::snapshot::Snapshot;
 
+/// Beginning of the columns that say where a row came from. They are not stored, so Lance cannot filter by them.
+const ORIGIN: &str = "kafka_";
+
 /// The vectors, behind the tenant's wall.
 pub(crate) struct VectorsTable {
     snapshot: Snapshot,
@@ -45,6 +48,10 @@ impl VectorsTable {
             text("exception_type"),
             text("model"),
             Field::new(vectors::VECTOR, vector, true),
+            // No row of it comes from one place: these stay null.
+            text("kafka_topic"),
+            Field::new("kafka_partition", DataType::Int32, true),
+            Field::new("kafka_offset", DataType::Int64, true),
             Field::new("ingested_at", timestamp(), true),
         ]));
         Self { snapshot, embedding, schema }
@@ -72,7 +79,12 @@ impl TableProvider for VectorsTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(filters.iter().map(|filter| pushdown::support(filter, &self.schema)).collect())
+        let is_of_origin = |filter: &Expr| filter.column_refs().iter().any(|column| column.name.starts_with(ORIGIN));
+        let support = |filter: &&Expr| match is_of_origin(filter) {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => pushdown::support(filter, &self.schema),
+        };
+        Ok(filters.iter().map(support).collect())
     }
 
     async fn scan(

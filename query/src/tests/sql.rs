@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use arrow::datatypes::DataType;
 use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
+use tracerag_schemas::Table;
 
-use super::lake::{FAILING, GOOD, TestLake, ask, at};
+use super::lake::{FAILING, GOOD, TestLake, ask, at, batch};
 use crate::{QueryError, Session};
 
 /// Lance's reads in a query's plan whose address has a part.
@@ -234,6 +236,34 @@ async fn the_schema_is_the_contracts() {
     assert_eq!(zone[0]["h"], json!(12));
     let tables = ask(&session, "select table_name from information_schema.tables where table_schema = 'public'").await;
     assert!(tables.as_array().unwrap().iter().any(|row| row["table_name"] == "incidents"), "{tables}");
+}
+
+/// Every table and view says whose its rows are, where they came from and when they were taken, in one form;
+/// what has no origin says null, and can be filtered by it.
+#[tokio::test]
+async fn every_table_has_its_origin() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let fix = json!({"tenant_id": "acme", "fingerprint": "abcd", "fixed_at": at(5), "summary": "round half even"});
+    lake.lake.append_side(Table::Fixes, batch(Table::Fixes, &[fix])).await.unwrap();
+    let origin = "tenant_id, kafka_topic, kafka_partition, kafka_offset, ingested_at";
+    let types =
+        [DataType::Utf8, DataType::Utf8, DataType::Int32, DataType::Int64, tracerag_schemas::tables::timestamp()];
+    let tables = ask(&session, "select table_name from information_schema.tables where table_schema = 'public'").await;
+    for table in tables.as_array().unwrap() {
+        let query = format!("select {origin} from {}", table["table_name"].as_str().unwrap());
+        let plan = session.plan(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        let found: Vec<DataType> = plan.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+        assert_eq!(found, types, "{query}");
+        assert!(session.collect(&query, None).await.is_ok(), "{query}");
+    }
+    for (query, taken) in [
+        ("select kafka_topic, ingested_at from incidents where kafka_topic is null", at(9)),
+        ("select kafka_topic, ingested_at from fixes where kafka_topic is null", at(5)),
+    ] {
+        assert_eq!(ask(&session, query).await, json!([{"kafka_topic": null, "ingested_at": taken}]), "{query}");
+    }
+    assert_eq!(ask(&session, "select title from incident_vectors where kafka_offset is null").await, json!([]));
 }
 
 /// A query that takes too long ends with an error that says what to do.
