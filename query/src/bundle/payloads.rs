@@ -48,7 +48,9 @@ pub(super) fn assemble(batches: &[RecordBatch], trace: &TraceRow, anchors: &mut 
             });
         }
     }
-    payloads.sort_by_key(order);
+    payloads.sort_by_key(|payload| (order(payload), payload.redactions.clone()));
+    // A sender's retry, and a span and a log record that carry one payload, tell of it twice.
+    payloads.dedup_by(|again, known| order(again) == order(known));
     for payload in &mut payloads {
         let target = Target::Payload {
             span_id: payload.span_id.clone().unwrap_or_else(|| "unknown".to_owned()),

@@ -181,6 +181,25 @@ async fn a_clock_that_is_ahead_loses_nothing() {
     assert_eq!((evidence.spans.len(), evidence.logs.len(), evidence.failures.len()), (2, 2, 1));
 }
 
+/// A payload that was told of twice appears once, under the anchor without a number; another one of the same
+/// span and direction stays.
+#[tokio::test]
+async fn equal_payloads_appear_once() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    for (_, rows) in tables.iter_mut().filter(|(table, _)| *table == Table::Payloads) {
+        let mut again = rows[0].clone();
+        again["kafka_offset"] = json!(77);
+        let mut other = rows[0].clone();
+        other["sample"] = json!("{\"amount\":\"1\"}");
+        rows.extend([again, other]);
+    }
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    let anchors: Vec<_> = bundle.evidence.payloads.iter().map(|payload| payload.anchor.as_str()).collect();
+    assert_eq!(anchors, ["payload:b7ad6b7169203331#request", "payload:b7ad6b7169203331#request~2"]);
+}
+
 /// What has no room is counted, never cut silently: points, records without ids, and lines of the page.
 #[tokio::test]
 async fn what_is_left_out_is_counted() {
