@@ -66,6 +66,34 @@ impl<'a> ById<'a> {
     }
 }
 
+/// Rows of one dataset that were found. They are the tenant's.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    dataset: Arc<Dataset>,
+    /// Row ids, rising.
+    rows: Vec<u64>,
+}
+
+impl Found {
+    /// The rows of a batch with row ids that are chosen.
+    pub(crate) fn of_batch(
+        table: Table,
+        dataset: Arc<Dataset>,
+        batch: &RecordBatch,
+        is_chosen: impl Fn(usize) -> bool,
+    ) -> Result<Self> {
+        let ids = batch
+            .column_by_name(ROW_ID)
+            .and_then(|ids| ids.as_primitive_opt::<UInt64Type>())
+            .ok_or_else(|| QueryError::Column { dataset: table.name().to_owned(), column: ROW_ID.to_owned() })?;
+        let mut rows: Vec<u64> =
+            (0..batch.num_rows()).filter(|row| is_chosen(*row)).map(|row| ids.value(row)).collect();
+        // In the order of rows Lance reads each page once.
+        rows.sort_unstable();
+        Ok(Self { dataset, rows })
+    }
+}
+
 /// A look-up without the borrowed parts, for tasks.
 struct LookUp {
     table: Table,
@@ -83,8 +111,8 @@ impl LookUp {
         failed(self.table)
     }
 
-    /// Ids of the tenant's rows in a dataset that were taken in time, rising.
-    async fn find(&self, dataset: &Dataset) -> Result<Vec<u64>> {
+    /// The tenant's rows in a dataset that were taken in time.
+    async fn find(&self, dataset: Arc<Dataset>) -> Result<Found> {
         let narrow: &[&str] = if self.until.is_some() { &["tenant_id", "ingested_at"] } else { &["tenant_id"] };
         let mut scan = dataset.scan();
         scan.project(narrow).map_err(self.failed())?;
@@ -95,21 +123,12 @@ impl LookUp {
         let columns = Columns::of(self.table.name(), &batch);
         let tenants = columns.text("tenant_id")?;
         let ingested = if self.until.is_some() { Some(columns.time("ingested_at")?) } else { None };
-        let ids = batch
-            .column_by_name(ROW_ID)
-            .and_then(|ids| ids.as_primitive_opt::<UInt64Type>())
-            .ok_or_else(|| QueryError::Column { dataset: self.table.name().to_owned(), column: ROW_ID.to_owned() })?;
         let in_time = |row: usize| match (self.until, ingested) {
             (Some(until), Some(ingested)) => number(ingested, row).is_some_and(|time| time <= until),
             _ => true,
         };
-        let mut kept: Vec<u64> = (0..batch.num_rows())
-            .filter(|row| text(tenants, *row) == Some(&*self.tenant) && in_time(*row))
-            .map(|row| ids.value(row))
-            .collect();
-        // In the order of rows Lance reads each page once.
-        kept.sort_unstable();
-        Ok(kept)
+        let is_chosen = |row| text(tenants, row) == Some(&*self.tenant) && in_time(row);
+        Found::of_batch(self.table, dataset, &batch, is_chosen)
     }
 }
 
@@ -158,11 +177,17 @@ pub(crate) async fn read(
         .map(|dataset| {
             let (look_up, columns) = (Arc::clone(&look_up), Arc::clone(&columns));
             SpawnedTask::spawn(async move {
-                let rows = look_up.find(&dataset).await?;
-                take_rows(look_up.table, &dataset, &rows, &columns).await
+                let found = look_up.find(dataset).await?;
+                take_rows(look_up.table, &found.dataset, &found.rows, &columns).await
             })
         })
         .collect();
     let batches = try_join_all(tasks.into_iter().map(joined)).await?;
     Ok(batches.into_iter().flatten().collect())
+}
+
+/// Columns of rows that were found.
+pub(crate) async fn take(table: Table, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
+    let reads = found.iter().map(|found| take_rows(table, &found.dataset, &found.rows, columns));
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }

@@ -14,7 +14,7 @@ use tracerag_index::{DatasetHead, Head, Lake};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
-use crate::lookup::{self, ById};
+use crate::lookup::{self, ById, Found};
 
 /// One head of the lake, for one tenant.
 #[derive(Debug, Clone)]
@@ -128,8 +128,41 @@ impl Snapshot {
         lookup::read(table, &self.tenant, datasets, columns, &by).await
     }
 
+    /// Rows of the tenant that are chosen by what is read of them: for whoever reads the wide columns of few
+    /// among many. The columns come with the choice, a row at a time, and are not kept.
+    pub(crate) async fn choose(
+        &self,
+        table: Table,
+        read: Read<'_>,
+        is_chosen: impl Fn(&RecordBatch, usize) -> bool,
+    ) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for (dataset, batches) in self.scan(table, read, true).await? {
+            for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
+                found.push(Found::of_batch(table, Arc::clone(&dataset), &batch, |row| is_chosen(&batch, row))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Columns of rows that were found.
+    pub(crate) async fn take(&self, table: Table, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
+        lookup::take(table, columns, found).await
+    }
+
     /// Reads rows of the tenant, dataset by dataset in the order of days; within one in no order.
     pub(crate) async fn read(&self, table: Table, read: Read<'_>) -> Result<Vec<RecordBatch>> {
+        let datasets = self.scan(table, read, false).await?;
+        Ok(datasets.into_iter().flat_map(|(_, batches)| batches).filter(|batch| batch.num_rows() > 0).collect())
+    }
+
+    /// Rows of the tenant by dataset, with their row ids if asked for.
+    async fn scan(
+        &self,
+        table: Table,
+        read: Read<'_>,
+        with_row_id: bool,
+    ) -> Result<Vec<(Arc<Dataset>, Vec<RecordBatch>)>> {
         let filter = match read.filter {
             Some(filter) => self.wall().and(filter),
             None => self.wall(),
@@ -143,12 +176,15 @@ impl Snapshot {
                 scan.project(read.columns).map_err(failed)?;
                 scan.filter_expr(filter);
                 scan.scan_in_order(false);
+                if with_row_id {
+                    scan.with_row_id();
+                }
                 let stream = scan.try_into_stream().await.map_err(failed)?;
-                stream.try_collect::<Vec<_>>().await.map_err(failed)
+                let batches = stream.try_collect::<Vec<_>>().await.map_err(failed)?;
+                Ok::<_, QueryError>((dataset, batches))
             }
         });
-        let batches = try_join_all(scans).await?;
-        Ok(batches.into_iter().flatten().filter(|batch| batch.num_rows() > 0).collect())
+        try_join_all(scans).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use serde_json::{Map, Value, json};
@@ -14,7 +15,7 @@ use super::footprint::Footprint;
 use super::trace::TraceRow;
 use super::{OmittedBy, days, in_time, omit};
 use crate::error::Result;
-use crate::rows::{Columns, instant, items, number, owned, text};
+use crate::rows::{Attributes, Columns, instant, items, number, owned, text};
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
 /// How far the slice reaches on both sides of the trace, in ns.
@@ -75,42 +76,76 @@ struct Series {
 }
 
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    if trace.services().is_empty() {
-        return Ok(vec![]);
-    }
     let (from, to) = (trace.start.saturating_sub(AROUND), trace.end.saturating_add(AROUND));
     let mut ranges = days(trace);
     ranges.push(Range::new("time", from, to));
+    let around = col("time").gt_eq(time_literal(from)).and(col("time").lt_eq(time_literal(to))).and(in_time(trace));
     let services: Vec<_> = trace.services().iter().map(|service| lit(service.as_str())).collect();
-    let filter = col("time")
-        .gt_eq(time_literal(from))
-        .and(col("time").lt_eq(time_literal(to)))
-        .and(col("service_name").in_list(services, false))
-        .and(in_time(trace));
-    snapshot.read(Table::Metrics, Read { columns: &COLUMNS, filter: Some(filter), ranges }).await
+    let of_others = match services.is_empty() {
+        true => around.clone(),
+        false => {
+            let other = col("service_name").in_list(services.clone(), true).or(col("service_name").is_null());
+            around.clone().and(other)
+        }
+    };
+    let of_others = Read { columns: &["exemplars"], filter: Some(of_others), ranges: ranges.clone() };
+    let (mut own, named) = futures::try_join!(
+        async {
+            if services.is_empty() {
+                return Ok(vec![]);
+            }
+            let filter = around.and(col("service_name").in_list(services, false));
+            snapshot.read(Table::Metrics, Read { columns: &COLUMNS, filter: Some(filter), ranges }).await
+        },
+        // A gateway, or a collector that makes metrics of spans, speaks of the trace under a name of its own.
+        snapshot.choose(Table::Metrics, of_others, |batch, row| names(batch, row, &trace.id)),
+    )?;
+    own.extend(snapshot.take(Table::Metrics, &COLUMNS, &named).await?);
+    Ok(own)
 }
 
+/// Whether an exemplar of a row names the trace; a row that cannot be read names none.
+fn names(batch: &RecordBatch, row: usize, trace_id: &str) -> bool {
+    let columns = Columns::of("metrics", batch);
+    let Ok(list) = columns.list("exemplars") else { return false };
+    if items(list, row).is_empty() {
+        return false;
+    }
+    let traces = columns.items(list, "exemplars").and_then(|fields| fields.text("trace_id"));
+    traces.is_ok_and(|traces| items(list, row).any(|item| text(traces, item) == Some(trace_id)))
+}
+
+/// The series of a trace. `failing` are the services that have a failing span of it.
 pub(super) fn assemble(
     batches: &[RecordBatch],
     trace: &TraceRow,
     footprint: &Footprint,
+    failing: &HashSet<&str>,
     omitted: &mut OmittedBy,
 ) -> Result<Vec<Metric>> {
-    let exact = services_by_instance(batches, footprint)?;
+    let points = batches.iter().map(Points::of).collect::<Result<Vec<_>>>()?;
+    let chosen = Chosen::of(&points, trace, footprint);
     let mut series: BTreeMap<Key, Series> = BTreeMap::new();
-    let named = names_with_exemplars(batches, &trace.id)?;
-    for batch in batches {
-        collect(batch, &trace.id, footprint, (&exact, &named), &mut series)?;
+    for points in &points {
+        collect(points, &trace.id, &chosen, &mut series)?;
     }
     let mut chosen: Vec<(Key, Series)> = series.into_iter().collect();
     let cut = chosen.len().saturating_sub(MAX_SERIES);
     if cut > 0 {
-        // Series that name the trace themselves stay first; the order by name is kept among equals.
-        chosen.sort_by_key(|(_, series)| series.exemplars.is_empty());
+        // The order by key is kept among equals.
+        chosen.sort_by_key(|((_, service, ..), series)| {
+            let fails = service.as_deref().is_some_and(|service| failing.contains(service));
+            (series.exemplars.is_empty(), !fails)
+        });
         chosen.truncate(MAX_SERIES);
         chosen.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
-    omit(omitted, "metrics", cut, "the bundle holds 40 series, those with an exemplar of the trace first");
+    omit(
+        omitted,
+        "metrics",
+        cut,
+        "the bundle holds 40 series, those with an exemplar of the trace first, then those of failing services",
+    );
     let mut points_cut = 0;
     let metrics = (0..)
         .zip(chosen)
@@ -140,76 +175,177 @@ pub(super) fn assemble(
     Ok(metrics)
 }
 
-/// Services of which points name an instance that the trace ran on: of these, only such points count.
-fn services_by_instance(batches: &[RecordBatch], footprint: &Footprint) -> Result<HashSet<String>> {
-    let mut exact = HashSet::new();
-    for batch in batches {
-        let columns = Columns::of("metrics", batch);
-        let (services, instances) = (columns.text("service_name")?, columns.text("service_instance_id")?);
-        for row in 0..batch.num_rows() {
-            let (Some(service), Some(instance)) = (text(services, row), text(instances, row)) else { continue };
-            if footprint.on_instance(service, instance) && !exact.contains(service) {
-                exact.insert(service.to_owned());
-            }
-        }
-    }
-    Ok(exact)
+/// The columns of a batch of points.
+struct Points<'a> {
+    rows: usize,
+    names: &'a StringArray,
+    units: &'a StringArray,
+    kinds: &'a StringArray,
+    services: &'a StringArray,
+    instances: &'a StringArray,
+    times: &'a TimestampNanosecondArray,
+    attributes: Attributes<'a>,
+    values: &'a Float64Array,
+    integers: &'a Int64Array,
+    counts: &'a Int64Array,
+    sums: &'a Float64Array,
+    least: &'a Float64Array,
+    greatest: &'a Float64Array,
+    exemplars: &'a ListArray,
+    exemplar: ExemplarColumns<'a>,
 }
 
-/// Metrics of which some point names the trace itself.
-fn names_with_exemplars(batches: &[RecordBatch], trace_id: &str) -> Result<HashSet<String>> {
-    let mut found = HashSet::new();
-    for batch in batches {
-        let columns = Columns::of("metrics", batch);
-        let names = columns.text("name")?;
-        for row in 0..batch.num_rows() {
-            if let Some(name) = text(names, row)
-                && !exemplars(columns, row, trace_id)?.is_empty()
-            {
-                found.insert(name.to_owned());
-            }
-        }
-    }
-    Ok(found)
+/// The columns of the exemplars of a batch.
+struct ExemplarColumns<'a> {
+    traces: &'a StringArray,
+    spans: &'a StringArray,
+    times: &'a TimestampNanosecondArray,
+    values: &'a Float64Array,
+    integers: &'a Int64Array,
 }
 
-fn collect(
-    batch: &RecordBatch,
-    trace_id: &str,
-    footprint: &Footprint,
-    (exact, named): (&HashSet<String>, &HashSet<String>),
-    series: &mut BTreeMap<Key, Series>,
-) -> Result<()> {
-    let columns = Columns::of("metrics", batch);
-    let get = |name| columns.text(name);
-    let (names, units, kinds) = (get("name")?, get("unit")?, get("kind")?);
-    let (services, instances) = (get("service_name")?, get("service_instance_id")?);
-    let times = columns.time("time")?;
-    let attributes = columns.attributes("attributes")?;
-    for row in 0..batch.num_rows() {
-        let (Some(service), Some(time)) = (text(services, row), number(times, row)) else { continue };
-        let here = match text(instances, row) {
-            Some(instance) if exact.contains(service) => footprint.on_instance(service, instance),
-            _ => !exact.contains(service),
+impl<'a> Points<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let columns = Columns::of("metrics", batch);
+        let exemplars = columns.list("exemplars")?;
+        let fields = columns.items(exemplars, "exemplars")?;
+        Ok(Self {
+            rows: batch.num_rows(),
+            names: columns.text("name")?,
+            units: columns.text("unit")?,
+            kinds: columns.text("kind")?,
+            services: columns.text("service_name")?,
+            instances: columns.text("service_instance_id")?,
+            times: columns.time("time")?,
+            attributes: columns.attributes("attributes")?,
+            values: columns.double("value")?,
+            integers: columns.int("value_int")?,
+            counts: columns.int("count")?,
+            sums: columns.double("sum")?,
+            least: columns.double("min")?,
+            greatest: columns.double("max")?,
+            exemplars,
+            exemplar: ExemplarColumns {
+                traces: fields.text("trace_id")?,
+                spans: fields.text("span_id")?,
+                times: fields.time("time")?,
+                values: fields.double("value")?,
+                integers: fields.int("value_int")?,
+            },
+        })
+    }
+
+    /// Positions of a row's exemplars that name the trace.
+    fn naming(&self, row: usize, trace_id: &str) -> impl Iterator<Item = usize> {
+        items(self.exemplars, row).filter(move |item| text(self.exemplar.traces, *item) == Some(trace_id))
+    }
+
+    fn exemplar(&self, item: usize) -> Exemplar {
+        let columns = &self.exemplar;
+        Exemplar {
+            time: instant(columns.times, item),
+            value: match (number(columns.integers, item), number(columns.values, item)) {
+                (Some(value), _) => json_integer(value),
+                (None, Some(value)) => json_double(value),
+                (None, None) => Value::Null,
+            },
+            span_id: owned(columns.spans, item),
+        }
+    }
+
+    fn value(&self, row: usize) -> Value {
+        match (number(self.integers, row), number(self.values, row)) {
+            (Some(value), _) => json_integer(value),
+            (None, Some(value)) => json_double(value),
+            (None, None) => json!({
+                "count": number(self.counts, row).map(json_integer),
+                "sum": number(self.sums, row).map(json_double),
+                "min": number(self.least, row).map(json_double),
+                "max": number(self.greatest, row).map(json_double),
+            }),
+        }
+    }
+}
+
+/// Which points belong to the slice.
+struct Chosen<'a> {
+    footprint: &'a Footprint,
+    /// Services of which points name an instance that the trace ran on: of these, only such points count.
+    exact: HashSet<&'a str>,
+    /// Names of which some point names the trace itself: these tell, whatever they are called.
+    named: HashSet<&'a str>,
+    /// Name, service and instance of such points: these stay, wherever they come from.
+    own: HashSet<(&'a str, Option<&'a str>, Option<&'a str>)>,
+    /// Names that tell how a service is doing.
+    telling: HashSet<&'a str>,
+    services: &'a [String],
+}
+
+impl<'a> Chosen<'a> {
+    fn of(batches: &[Points<'a>], trace: &'a TraceRow, footprint: &'a Footprint) -> Self {
+        let mut chosen = Self {
+            footprint,
+            exact: HashSet::new(),
+            named: HashSet::new(),
+            own: HashSet::new(),
+            telling: HashSet::new(),
+            services: trace.services(),
         };
-        let wanted = text(names, row).is_some_and(|name| is_telling(name) || named.contains(name));
-        if !here || !wanted {
-            continue;
+        let mut seen: HashSet<&str> = HashSet::new();
+        for points in batches {
+            for row in 0..points.rows {
+                let (service, instance) = (text(points.services, row), text(points.instances, row));
+                if let (Some(service), Some(instance)) = (service, instance)
+                    && footprint.on_instance(service, instance)
+                {
+                    chosen.exact.insert(service);
+                }
+                let Some(name) = text(points.names, row) else { continue };
+                if seen.insert(name) && is_telling(name) {
+                    chosen.telling.insert(name);
+                }
+                if points.naming(row, &trace.id).next().is_some() {
+                    chosen.named.insert(name);
+                    chosen.own.insert((name, service, instance));
+                }
+            }
         }
-        let exemplars = exemplars(columns, row, trace_id)?;
-        let attributes = attributes.json(row);
+        chosen
+    }
+
+    fn has(&self, points: &Points<'_>, row: usize) -> bool {
+        let Some(name) = text(points.names, row) else { return false };
+        let (service, instance) = (text(points.services, row), text(points.instances, row));
+        if self.own.contains(&(name, service, instance)) {
+            return true;
+        }
+        let Some(service) = service.filter(|service| self.services.iter().any(|known| known == service)) else {
+            return false;
+        };
+        let is_here = match instance {
+            Some(instance) if self.exact.contains(service) => self.footprint.on_instance(service, instance),
+            _ => !self.exact.contains(service),
+        };
+        is_here && (self.telling.contains(name) || self.named.contains(name))
+    }
+}
+
+fn collect(points: &Points<'_>, trace_id: &str, chosen: &Chosen<'_>, series: &mut BTreeMap<Key, Series>) -> Result<()> {
+    for row in (0..points.rows).filter(|row| chosen.has(points, *row)) {
+        let Some(time) = number(points.times, row) else { continue };
+        let attributes = points.attributes.json(row);
         let order = String::from_utf8_lossy(&canonical(&attributes)?).into_owned();
         let key = (
-            owned(names, row),
-            Some(service.to_owned()),
-            owned(instances, row),
+            owned(points.names, row),
+            owned(points.services, row),
+            owned(points.instances, row),
             order,
-            owned(units, row),
-            owned(kinds, row),
+            owned(points.units, row),
+            owned(points.kinds, row),
         );
         let series = series.entry(key).or_insert_with(|| Series { attributes, ..Series::default() });
-        series.exemplars.extend(exemplars);
-        let value = value(columns, row)?;
+        series.exemplars.extend(points.naming(row, trace_id).map(|item| points.exemplar(item)));
+        let value = points.value(row);
         series
             .points
             .entry(time)
@@ -237,47 +373,6 @@ fn is_telling(name: &str) -> bool {
         spaced.push(letter.to_ascii_lowercase());
     }
     spaced.split(['.', '_', '-', '/', ':']).any(|part| TELLING.contains(&part))
-}
-
-fn value(columns: Columns<'_>, row: usize) -> Result<Value> {
-    let one = match (number(columns.int("value_int")?, row), number(columns.double("value")?, row)) {
-        (Some(value), _) => Some(json_integer(value)),
-        (None, Some(value)) => Some(json_double(value)),
-        (None, None) => None,
-    };
-    let double = |name| Ok::<_, crate::QueryError>(number(columns.double(name)?, row).map(json_double));
-    Ok(match one {
-        Some(value) => value,
-        None => json!({
-            "count": number(columns.int("count")?, row).map(json_integer),
-            "sum": double("sum")?,
-            "min": double("min")?,
-            "max": double("max")?,
-        }),
-    })
-}
-
-fn exemplars(columns: Columns<'_>, row: usize, trace_id: &str) -> Result<Vec<Exemplar>> {
-    let list = columns.list("exemplars")?;
-    let range = items(list, row);
-    if range.is_empty() {
-        return Ok(vec![]);
-    }
-    let fields = columns.items(list, "exemplars")?;
-    let (traces, spans, times) = (fields.text("trace_id")?, fields.text("span_id")?, fields.time("time")?);
-    let (values, integers) = (fields.double("value")?, fields.int("value_int")?);
-    Ok(range
-        .filter(|item| text(traces, *item) == Some(trace_id))
-        .map(|item| Exemplar {
-            time: instant(times, item),
-            value: match (number(integers, item), number(values, item)) {
-                (Some(value), _) => json_integer(value),
-                (None, Some(value)) => json_double(value),
-                (None, None) => Value::Null,
-            },
-            span_id: owned(spans, item),
-        })
-        .collect())
 }
 
 /// The points nearest to the trace, by time, and how many were left out.

@@ -21,7 +21,7 @@ mod spans;
 mod store;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -178,6 +178,13 @@ impl Rows {
         let footprint = &assembled.footprint;
         let (heaps, late_heaps) = heaps::assemble(&heaps, &trace, footprint, &mut omitted)?;
         let (linked, late_links) = spans::linked(&assembled.spans, links, &trace, &mut omitted);
+        let failing: HashSet<&str> = assembled
+            .spans
+            .iter()
+            .filter(|span| span.status.as_deref() == Some("ERROR"))
+            .filter_map(|span| span.service.as_deref())
+            .collect();
+        let metrics = metrics::assemble(&metrics, &trace, footprint, &failing, &mut omitted)?;
         let mut document = trace.document.clone();
         document.service_graph = assembled.graph;
         let mut evidence = Evidence {
@@ -188,7 +195,7 @@ impl Rows {
             resources: assembled.resources,
             logs: logs::assemble(&logs, footprint, &mut omitted)?,
             failures: failures::assemble(&failures)?,
-            metrics: metrics::assemble(&metrics, &trace, footprint, &mut omitted)?,
+            metrics,
             payloads: payloads::assemble(&payloads, &trace, &mut anchors)?,
             heaps,
             builds,

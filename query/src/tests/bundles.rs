@@ -200,6 +200,81 @@ async fn equal_payloads_appear_once() {
     assert_eq!(anchors, ["payload:b7ad6b7169203331#request", "payload:b7ad6b7169203331#request~2"]);
 }
 
+fn point(service: &str, instance: &str, name: &str, own: Value) -> Value {
+    let mut point = json!({"tenant_id": "acme", "time": at(1), "name": name, "kind": "GAUGE", "service_name": service,
+        "service_instance_id": instance, "value": 1.0, "attributes": {}, "attributes_types": {}, "exemplars": [],
+        "ingested_at": at(2)});
+    for (key, value) in own.as_object().unwrap() {
+        point[key] = value.clone();
+    }
+    point
+}
+
+fn naming_the_trace() -> Value {
+    json!({"exemplars": [{"time": at(1), "value": 2.0, "trace_id": FAILING, "span_id": "b7ad6b7169203331",
+        "attributes": {}, "attributes_types": {}}]})
+}
+
+/// A metric with an exemplar of the trace is evidence, although a gateway reports it, or an instance that the
+/// trace did not run on; without one, both are not.
+#[tokio::test]
+async fn exemplars_keep_metrics_of_elsewhere() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    let points = vec![
+        point("gateway", "gw-1", "edge.latency", naming_the_trace()),
+        point("gateway", "gw-1", "edge.memory", json!({})),
+        point("payments", "payments-a-9", "orders.value", naming_the_trace()),
+        point("payments", "payments-a-9", "orders.memory", json!({})),
+        point("gateway", "gw-1", "edge.theirs", {
+            let mut theirs = naming_the_trace();
+            theirs["tenant_id"] = json!("other");
+            theirs
+        }),
+    ];
+    tables.push((Table::Metrics, points));
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    let found: Vec<_> = bundle
+        .evidence
+        .metrics
+        .iter()
+        .map(|metric| (metric.name.as_deref().unwrap(), metric.instance.as_deref().unwrap()))
+        .collect();
+    let expected = [
+        ("edge.latency", "gw-1"),
+        ("orders.value", "payments-a-9"),
+        ("orders.value", "payments-b-1"),
+        ("process.memory.usage", "payments-b-1"),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// Of too many series those with an exemplar stay first, then those of services in which something failed,
+/// whatever they are called; the list is in the order of names all the same.
+#[tokio::test]
+async fn series_of_failing_services_stay() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    tables.retain(|(table, _)| *table != Table::Metrics);
+    for (_, rows) in tables.iter_mut().filter(|(table, _)| *table == Table::Spans) {
+        for row in rows.iter_mut().filter(|row| row["name"] == "charge") {
+            row["status_code"] = json!("UNSET");
+        }
+    }
+    let mut points = vec![point("payments", "payments-b-1", "zz.value", naming_the_trace())];
+    points.extend((0..45).map(|n| point("payments", "payments-b-1", &format!("a{n:02}.memory"), json!({}))));
+    points.extend((0..10).map(|n| point("checkout", "checkout-a-1", &format!("m{n:02}.memory"), json!({}))));
+    tables.push((Table::Metrics, points));
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    let names: Vec<_> = bundle.evidence.metrics.iter().filter_map(|metric| metric.name.as_deref()).collect();
+    assert_eq!(bundle.evidence.omitted["metrics"].omitted, 16);
+    assert_eq!(names.len(), 40);
+    assert!(names.is_sorted(), "{names:?}");
+    assert_eq!((names[28], names[29], names[38], names[39]), ("a28.memory", "m00.memory", "m09.memory", "zz.value"));
+}
+
 /// What has no room is counted, never cut silently: points, records without ids, and lines of the page.
 #[tokio::test]
 async fn what_is_left_out_is_counted() {
