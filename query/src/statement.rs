@@ -1,9 +1,11 @@
 //! Which statements are asked, and which would change something.
 
+use std::ops::ControlFlow;
+
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Statement as Sql, visit_relations};
 
 use crate::error::{QueryError, Result};
 
@@ -19,7 +21,25 @@ pub(crate) fn refuse_changes(statement: &Statement) -> Result<()> {
     }
 }
 
+/// Refuses a file or an address in the place of a table, which other engines read.
+fn refuse_files(sql: &Sql) -> Result<()> {
+    let file = visit_relations(sql, |name| {
+        let is_text = |part: &ObjectNamePart| part.as_ident().is_some_and(|ident| ident.quote_style == Some('\''));
+        match name.0.iter().any(is_text) {
+            true => ControlFlow::Break(name.to_string()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    match file {
+        ControlFlow::Break(name) => {
+            Err(QueryError::ReadOnly { statement: format!("reading {name}, which is no table,") })
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 fn refuse_sql(sql: &Sql) -> Result<()> {
+    refuse_files(sql)?;
     match sql {
         Sql::Explain { statement, .. } => refuse_sql(statement),
         Sql::Query(_)

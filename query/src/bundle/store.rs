@@ -1,5 +1,6 @@
 //! Stored bundles: what was handed out stays, under its id, for ever.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
@@ -38,7 +39,14 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
         bundle.context.supersedes.clone_from(&stored.supersedes);
         return Ok(bundle);
     }
-    bundle.context.supersedes = known.last().map(|stored| stored.bundle_id.clone());
+    // Pinning appends a row, which makes no bundle newer than it is.
+    let mut first: HashMap<&str, i64> = HashMap::new();
+    for stored in &known {
+        let created_at = first.entry(&stored.bundle_id).or_insert(stored.created_at);
+        *created_at = stored.created_at.min(*created_at);
+    }
+    let newest = first.into_iter().max_by_key(|(bundle_id, created_at)| (*created_at, *bundle_id));
+    bundle.context.supersedes = newest.map(|(bundle_id, _)| bundle_id.to_owned());
     let document = serde_json::to_string(&bundle)?;
     append(snapshot, &bundle, false, document).await?;
     Ok(bundle)

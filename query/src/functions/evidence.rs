@@ -6,9 +6,13 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+use super::Function;
 use super::arguments::Arguments;
 use crate::bundle::Bundler;
 use crate::error::Result;
+
+/// Beginning of a bundle's id.
+const BUNDLE_ID: &str = "sha256:";
 
 pub(super) fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -23,7 +27,15 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<RecordBatch> {
-    let bundle = bundler.assemble_with_similar(arguments.text(0, "trace_id")?).await?;
+    let given = arguments.text(0, "trace_id")?;
+    if given.trim_start().starts_with(BUNDLE_ID) {
+        // Quotes are doubled, as in any text of SQL.
+        let id = given.trim().replace('\'', "''");
+        return Err(Function::EvidenceBundle.wrong(format!(
+            "it takes a trace id; a stored bundle is read with: select bundle from bundles where bundle_id = '{id}'"
+        )));
+    }
+    let bundle = bundler.assemble_with_similar(given).await?;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![bundle.bundle_id.as_str()])),
         Arc::new(Int32Array::from(vec![bundle.evidence.trace.revision])),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
-use tracerag_schemas::bundle::content_id;
+use tracerag_schemas::bundle::{Bundle, content_id};
 use tracerag_schemas::time::SECOND;
 
 use super::lake::{FAILING, FOREIGN, GOOD, NOON, TestLake, ask, at, example};
@@ -84,6 +84,12 @@ async fn stored_bundles_stay() {
         json!([{"bundle_id": open.bundle_id, "sealed": false, "pinned": true},
                {"bundle_id": sealed.bundle_id, "sealed": true, "pinned": false}])
     );
+    // A later bundle replaces the newest that was made, not the one that was pinned last.
+    let mut evidence = sealed.evidence.clone();
+    evidence.trace.revision += 1;
+    let later = Bundle::new(evidence, sealed.context.clone()).unwrap();
+    let later = bundle::store(&session, later).await.unwrap();
+    assert_eq!(later.context.supersedes.as_ref(), Some(&sealed.bundle_id));
     let error = bundle::by_id(&session, "sha256:00").await.unwrap_err();
     assert!(matches!(error, QueryError::BundleUnknown { .. }), "{error}");
 }

@@ -60,6 +60,11 @@ async fn wrong_arguments_say_what_is_right() {
         let error = session.collect(query, None).await.unwrap_err();
         assert!(matches!(error, QueryError::Argument { .. }), "{query}: {error}");
     }
+    let error = session.collect("select * from evidence_bundle('sha256:00ab')", None).await.unwrap_err();
+    assert!(
+        error.to_string().contains("select bundle from bundles where bundle_id = 'sha256:00ab'"),
+        "the error says how a stored bundle is read: {error}"
+    );
     let error = session.collect("select * from evidence_bundle('nonsense')", None).await.unwrap_err();
     assert!(matches!(error, QueryError::NotATraceId { .. }), "{error}");
 }

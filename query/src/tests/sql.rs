@@ -199,9 +199,12 @@ async fn changes_are_refused() {
         assert!(matches!(refusal, QueryError::ReadOnly { .. }), "{statement}: {refusal}");
         assert!(refusal.to_string().starts_with("the lake is read only: "), "{refusal}");
     }
-    for statement in
-        ["select * from '/etc/passwd'", "select * from read_csv('/etc/passwd')", "select * into t from spans"]
-    {
+    for statement in ["select * from '/etc/passwd'", "select 1 where 1 in (select a from 's3://bucket/x.parquet')"] {
+        let refusal = session.sql(statement, None).await.err().unwrap_or_else(|| panic!("{statement} ran"));
+        assert!(matches!(refusal, QueryError::ReadOnly { .. }), "{statement}: {refusal}");
+        assert!(refusal.to_string().contains("which is no table"), "{refusal}");
+    }
+    for statement in ["select * from read_csv('/etc/passwd')", "select * into t from spans"] {
         assert!(session.sql(statement, None).await.is_err(), "{statement} ran");
     }
     for statement in ["show tables", "describe spans", "explain select 1", "explain analyze select count(*) from spans"]
