@@ -16,7 +16,7 @@ pub(super) struct FailedSpan {
     pub events: Vec<usize>,
     /// The exception stands in the span's own attributes.
     pub own_attributes: bool,
-    /// Status ERROR, or a server's answer of 500 and above.
+    /// Status ERROR, or a server's answer of 500 and above: many frameworks answer so and set no status.
     pub by_status: bool,
 }
 
