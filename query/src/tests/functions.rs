@@ -2,8 +2,9 @@
 
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::json;
+use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, TestLake, ask, rows};
+use super::lake::{FAILING, TestLake, ask, at, rows};
 use crate::{QueryError, bundle};
 
 /// A trace comes back in tree order, with depth, self time and critical path.
@@ -103,4 +104,48 @@ async fn scalars_compute() {
         json!([{"h": "ac1d", "bad": null, "nothing": null, "text": "x", "list": "[1]", "broken": null, "f": 1.5, "b": true,
                 "i": 7, "beyond": null}])
     );
+}
+
+/// Bound parameters work in scalars and aggregates as they do in table functions: as keys and steps, as
+/// values, as intervals and percentiles.
+#[tokio::test]
+async fn parameters_are_bound_in_scalars_and_aggregates() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let text = |text: &str| ScalarValue::from(text);
+    let hour = ScalarValue::new_interval_mdn(0, 0, 3_600 * SECOND);
+    let document = text("{\"a\": [1, {\"b\": 2.5}]}");
+    let questions = [
+        (
+            "select name from spans where attr(attributes, $1) = $2 and trace_id = $3",
+            vec![text("http.route"), text("/checkout"), text(FAILING)],
+            json!([{"name": "POST /checkout"}]),
+        ),
+        (
+            "select hex($1) as h, hex(unhex($2)) as again",
+            vec![ScalarValue::Binary(Some(vec![0xac, 0x1d])), text("AC1D")],
+            json!([{"h": "ac1d", "again": "ac1d"}]),
+        ),
+        (
+            "select json_get($1, $2, $3, 'b') as text, json_get_float($1, $2, $3, 'b') as number,
+                    json_get_int($1, $2, 0) as whole",
+            vec![document, text("a"), ScalarValue::from(1_i64)],
+            json!([{"text": "2.5", "number": 2.5, "whole": 1}]),
+        ),
+        (
+            "select date_bin($1, start_time) as hour, count(*) as n from spans group by 1 order by 1",
+            vec![hour],
+            json!([{"hour": at(-86_400), "n": 1}, {"hour": at(0), "n": 3}]),
+        ),
+        (
+            "select cast(approx_percentile_cont($1) within group (order by duration_ns) as bigint) as longest
+             from spans where trace_id = $2",
+            vec![ScalarValue::from(1.0_f64), text(FAILING)],
+            json!([{"longest": 4 * SECOND}]),
+        ),
+    ];
+    for (query, values, expected) in questions {
+        let answer = session.collect(query, Some(ParamValues::from(values))).await;
+        assert_eq!(rows(answer.unwrap_or_else(|error| panic!("{query}: {error}"))), expected, "{query}");
+    }
 }
