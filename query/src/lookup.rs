@@ -75,6 +75,18 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Only the rows at some positions.
+    pub(crate) fn only(&self, mut positions: Vec<usize>) -> Self {
+        positions.sort_unstable();
+        let rows = positions.into_iter().map(|position| self.rows[position]).collect();
+        Self { dataset: Arc::clone(&self.dataset), rows }
+    }
+
     /// The rows of a batch with row ids that are chosen.
     pub(crate) fn of_batch(
         table: Table,
@@ -186,7 +198,30 @@ pub(crate) async fn read(
     Ok(batches.into_iter().flatten().collect())
 }
 
-/// Columns of rows that were found.
+/// Rows by id, not read yet; none that has no row.
+pub(crate) async fn find(
+    table: Table,
+    tenant: &Arc<str>,
+    datasets: Vec<Arc<Dataset>>,
+    by: &ById<'_>,
+) -> Result<Vec<Found>> {
+    if by.ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let look_up = LookUp::new(table, tenant, by);
+    let tasks: Vec<_> = datasets
+        .into_iter()
+        .map(|dataset| {
+            let look_up = Arc::clone(&look_up);
+            SpawnedTask::spawn(async move { look_up.find(dataset).await })
+        })
+        .collect();
+    let mut found = try_join_all(tasks.into_iter().map(joined)).await?;
+    found.retain(|found| found.len() > 0);
+    Ok(found)
+}
+
+/// Columns of rows that were found: a batch for each that has rows, in their order.
 pub(crate) async fn take(table: Table, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
     let reads = found.iter().map(|found| take_rows(table, &found.dataset, &found.rows, columns));
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())

@@ -128,6 +128,12 @@ impl Snapshot {
         lookup::read(table, &self.tenant, datasets, columns, &by).await
     }
 
+    /// The rows that [`Snapshot::read_id`] would read, not read yet: for whoever has no room for all of them.
+    pub(crate) async fn find(&self, table: Table, by: ById<'_>) -> Result<Vec<Found>> {
+        let datasets = self.open(table, &by.ranges).await?;
+        lookup::find(table, &self.tenant, datasets, &by).await
+    }
+
     /// Rows of the tenant that are chosen by what is read of them: for whoever reads the wide columns of few
     /// among many. The columns come with the choice, a row at a time, and are not kept.
     pub(crate) async fn choose(
@@ -145,7 +151,7 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// Columns of rows that were found.
+    /// Columns of rows that were found: a batch for each that has rows, in their order.
     pub(crate) async fn take(&self, table: Table, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
         lookup::take(table, columns, found).await
     }

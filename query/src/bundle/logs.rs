@@ -1,6 +1,8 @@
 //! Log records: by span, by trace, and, where a record has no ids, by service, instance and time.
 
-use arrow::array::{Array, AsArray, FixedSizeBinaryArray};
+use std::cmp::Reverse;
+
+use arrow::array::{Array, AsArray, FixedSizeBinaryArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use serde_json::Value;
@@ -16,6 +18,7 @@ use super::origin::{Origin, Origins};
 use super::trace::TraceRow;
 use super::{OmittedBy, days, in_time, of_trace, omit};
 use crate::error::{QueryError, Result};
+use crate::lookup::Found;
 use crate::rows::{Columns, number, owned, text, typed};
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
@@ -44,14 +47,85 @@ const COLUMNS: [&str; 17] = [
     "kafka_offset",
 ];
 
+/// Columns that decide which records a bundle has room for.
+const DECIDING: [&str; 7] =
+    ["time", "observed_time", "severity_number", "record_hash", "kafka_topic", "kafka_partition", "kafka_offset"];
+
 struct Draft {
     log: Log,
     severity: i32,
-    order: (i64, Origin, Option<i64>, Vec<u8>),
+    order: Order,
 }
 
-pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
-    let by_ids = snapshot.read_id(Table::Logs, &COLUMNS, of_trace(trace));
+/// Time, origin, time of observation, hash.
+type Order = (i64, Origin, Option<i64>, Vec<u8>);
+
+/// What log records of a batch are ordered by.
+struct Orders<'a> {
+    times: &'a TimestampNanosecondArray,
+    observed: &'a TimestampNanosecondArray,
+    origins: Origins<'a>,
+    hashes: &'a FixedSizeBinaryArray,
+}
+
+impl<'a> Orders<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let columns = Columns::of("logs", batch);
+        let hashes = batch
+            .column_by_name("record_hash")
+            .and_then(|column| column.as_fixed_size_binary_opt())
+            .ok_or_else(|| QueryError::Column { dataset: "logs".to_owned(), column: "record_hash".to_owned() })?;
+        Ok(Self {
+            times: columns.time("time")?,
+            observed: columns.time("observed_time")?,
+            origins: Origins::of_columns(columns)?,
+            hashes,
+        })
+    }
+
+    fn of_row(&self, row: usize) -> Order {
+        let observed = number(self.observed, row);
+        let time = number(self.times, row).or(observed).unwrap_or_default();
+        let hash = if self.hashes.is_valid(row) { self.hashes.value(row).to_vec() } else { vec![] };
+        (time, self.origins.of(row), observed, hash)
+    }
+}
+
+/// Log records that may be evidence.
+pub(super) struct LogRows {
+    batches: Vec<RecordBatch>,
+    /// Records with ids of the trace for which there is no room; they were not read.
+    cut: usize,
+}
+
+/// Records with ids of the trace, as many as a bundle holds: what decides is read first, so that a trace of
+/// a million records takes the memory of some thousand.
+async fn by_ids(snapshot: &Snapshot, trace: &TraceRow) -> Result<LogRows> {
+    let found = snapshot.find(Table::Logs, of_trace(trace)).await?;
+    let cut = found.iter().map(Found::len).sum::<usize>().saturating_sub(MAX_BY_IDS);
+    if cut == 0 {
+        return Ok(LogRows { batches: snapshot.take(Table::Logs, &COLUMNS, &found).await?, cut });
+    }
+    let mut ranked = Vec::new();
+    for (index, batch) in snapshot.take(Table::Logs, &DECIDING, &found).await?.iter().enumerate() {
+        let columns = Columns::of("logs", batch);
+        let (severities, orders) = (columns.code("severity_number")?, Orders::of(batch)?);
+        ranked.extend((0..batch.num_rows()).map(|row| {
+            let severity = number(severities, row).unwrap_or_default();
+            ((Reverse(severity), orders.of_row(row)), index, row)
+        }));
+    }
+    ranked.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut positions: Vec<Vec<usize>> = vec![vec![]; found.len()];
+    for (_, index, row) in ranked.into_iter().take(MAX_BY_IDS) {
+        positions[index].push(row);
+    }
+    let chosen: Vec<Found> = found.iter().zip(positions).map(|(found, positions)| found.only(positions)).collect();
+    Ok(LogRows { batches: snapshot.take(Table::Logs, &COLUMNS, &chosen).await?, cut })
+}
+
+pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<LogRows> {
+    let by_ids = by_ids(snapshot, trace);
     let mut ranges = days(trace);
     ranges.push(Range::new("time", trace.start, trace.end));
     let services: Vec<_> = trace.services().iter().map(|service| lit(service.as_str())).collect();
@@ -65,20 +139,20 @@ pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<Re
     if trace.services().is_empty() {
         return by_ids.await;
     }
-    let (mut batches, others) = futures::try_join!(by_ids, snapshot.read(Table::Logs, by_time))?;
-    batches.extend(others);
-    Ok(batches)
+    let (mut rows, others) = futures::try_join!(by_ids, snapshot.read(Table::Logs, by_time))?;
+    rows.batches.extend(others);
+    Ok(rows)
 }
 
-pub(super) fn assemble(batches: &[RecordBatch], footprint: &Footprint, omitted: &mut OmittedBy) -> Result<Vec<Log>> {
+pub(super) fn assemble(rows: &LogRows, footprint: &Footprint, omitted: &mut OmittedBy) -> Result<Vec<Log>> {
     let mut drafts = Vec::new();
-    for batch in batches {
+    for batch in &rows.batches {
         draft(batch, footprint, &mut drafts)?;
     }
     let (by_time, by_ids): (Vec<_>, Vec<_>) = drafts.into_iter().partition(|draft| draft.log.joined_by == "time");
-    let (mut kept, cut) = cut(by_ids, MAX_BY_IDS);
-    omit(omitted, "logs", cut, "the bundle holds 5000 records with ids of the trace, the most severe first");
-    let (others, cut) = self::cut(by_time, MAX_BY_TIME);
+    let mut kept = by_ids;
+    omit(omitted, "logs", rows.cut, "the bundle holds 5000 records with ids of the trace, the most severe first");
+    let (others, cut) = cut(by_time, MAX_BY_TIME);
     omit(omitted, "logs.time", cut, "the bundle holds 200 records without ids, the most severe first");
     kept.extend(others);
     kept.sort_by(|a, b| a.order.cmp(&b.order));
@@ -110,11 +184,7 @@ fn draft(batch: &RecordBatch, footprint: &Footprint, drafts: &mut Vec<Draft>) ->
     let (services, instances) = (columns.text("service_name")?, columns.text("service_instance_id")?);
     let event_names = columns.text("event_name")?;
     let attributes = columns.attributes("attributes")?;
-    let origins = Origins::of_columns(columns)?;
-    let hashes: &FixedSizeBinaryArray = batch
-        .column_by_name("record_hash")
-        .and_then(|column| column.as_fixed_size_binary_opt())
-        .ok_or_else(|| QueryError::Column { dataset: "logs".to_owned(), column: "record_hash".to_owned() })?;
+    let orders = Orders::of(batch)?;
     for row in 0..batch.num_rows() {
         let time = number(times, row).or(number(observed, row));
         let (service, instance) = (text(services, row), text(instances, row));
@@ -138,9 +208,7 @@ fn draft(batch: &RecordBatch, footprint: &Footprint, drafts: &mut Vec<Draft>) ->
             joined_by: joined_by.to_owned(),
             attributes: attributes.json(row),
         };
-        let hash = if hashes.is_valid(row) { hashes.value(row).to_vec() } else { vec![] };
-        let order = (time.unwrap_or_default(), origins.of(row), number(observed, row), hash);
-        drafts.push(Draft { log, severity, order });
+        drafts.push(Draft { log, severity, order: orders.of_row(row) });
     }
     Ok(())
 }

@@ -41,6 +41,7 @@ use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
 use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
+use logs::LogRows;
 pub use store::{by_id, pin, store};
 use trace::TraceRow;
 pub(crate) use trace::why_absent;
@@ -158,7 +159,7 @@ impl Bundler {
 struct Rows {
     trace: TraceRow,
     spans: Vec<RecordBatch>,
-    logs: Vec<RecordBatch>,
+    logs: LogRows,
     failures: Vec<RecordBatch>,
     payloads: Vec<RecordBatch>,
     heaps: Vec<RecordBatch>,

@@ -1,5 +1,7 @@
 //! Bundles: content, order, seal, storage.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::{Bundle, content_id};
@@ -279,6 +281,25 @@ async fn series_of_failing_services_stay() {
     assert_eq!(names.len(), 40);
     assert!(names.is_sorted(), "{names:?}");
     assert_eq!((names[28], names[29], names[38], names[39]), ("a28.memory", "m00.memory", "m09.memory", "zz.value"));
+}
+
+/// Of more log records than a bundle holds the most severe are read, then the earliest; all others are counted.
+#[tokio::test]
+async fn the_most_severe_records_have_room() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    let logs = |n: i64| {
+        json!({"tenant_id": "acme", "time": at(2), "trace_id": FAILING, "service_name": "payments",
+            "body": format!("line {n}"), "severity_number": 5, "kafka_topic": "otlp_logs", "kafka_partition": 0,
+            "kafka_offset": n, "ingested_at": at(3), "attributes": {}, "attributes_types": {}, "resource_attributes": {}})
+    };
+    tables.push((Table::Logs, (0..5_010).rev().map(logs).collect()));
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let bundle = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap();
+    let bodies: HashSet<_> = bundle.evidence.logs.iter().filter_map(|log| log.body.as_str()).collect();
+    assert_eq!(bundle.evidence.omitted["logs"].omitted, 12);
+    assert!(bodies.contains("decimal overflow") && bodies.contains("line 0") && bodies.contains("line 4997"));
+    assert!(!bodies.contains("line 4998") && !bodies.contains("line 5009"), "the latest have no room");
 }
 
 /// What has no room is counted, never cut silently: points, records without ids, and lines of the page.
