@@ -17,6 +17,7 @@ mod metrics;
 mod origin;
 mod payloads;
 mod redaction;
+mod skeleton;
 mod spans;
 mod store;
 mod trace;
@@ -42,6 +43,7 @@ use crate::lookup::ById;
 use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
 use logs::LogRows;
+use spans::SpanRows;
 pub use store::{by_id, pin, store};
 use trace::TraceRow;
 pub(crate) use trace::why_absent;
@@ -158,7 +160,7 @@ impl Bundler {
 /// The rows that a bundle is made of.
 struct Rows {
     trace: TraceRow,
-    spans: Vec<RecordBatch>,
+    spans: SpanRows,
     logs: LogRows,
     failures: Vec<RecordBatch>,
     payloads: Vec<RecordBatch>,

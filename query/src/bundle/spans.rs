@@ -1,6 +1,6 @@
 //! Spans in tree order, with the resources they share, the calls between services, and the links.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::record_batch::RecordBatch;
 use tracerag_schemas::Table;
@@ -9,17 +9,15 @@ use tracerag_schemas::bundle::{Build, Edge, Event, Link, Linked, Resource, Span}
 
 use super::changes::build_of;
 use super::footprint::Footprint;
-use super::origin::{Origin, Origins};
+use super::skeleton::{self, Keys, MAX_SPANS, Skeleton, SpanKey};
 use super::trace::TraceRow;
 use super::{OmittedBy, days, of_trace, omit};
 use crate::error::Result;
 use crate::links::InboundLink;
+use crate::lookup::Found;
 use crate::rows::{Columns, instant, items, number, owned};
 use crate::snapshot::{Range, Snapshot};
-use crate::tree::{TreeSpan, places};
 
-/// Spans in one bundle.
-const MAX_SPANS: usize = 10_000;
 /// Links in one bundle.
 const MAX_LINKS: usize = 200;
 
@@ -58,93 +56,91 @@ pub(super) struct Assembled {
     pub footprint: Footprint,
 }
 
-/// A span before it has its place; times in ns.
+/// Spans that may be evidence.
+pub(super) struct SpanRows {
+    /// As many as a bundle has room for.
+    batches: Vec<RecordBatch>,
+    /// The skeleton of all, where these are more.
+    all: Option<Vec<RecordBatch>>,
+}
+
+/// A span before it has its place.
 struct Draft {
     span: Span,
     resource: Resource,
     /// Canonical text of the resource, by which equal ones are found and all are sorted.
     resource_key: String,
-    start: i64,
-    end: i64,
-    /// Tells spans apart that were written twice under one id.
-    origin: Origin,
 }
 
-pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
+/// Spans of a trace, as many as a bundle holds: of more the skeleton is read first, so that a trace of a
+/// million spans takes the memory of some thousand.
+pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<SpanRows> {
     let mut ranges = days(trace);
     ranges.push(Range::new("start_time", trace.start, trace.end));
-    snapshot.read_id(Table::Spans, &COLUMNS, of_trace(trace).within(ranges)).await
+    let found = snapshot.find(Table::Spans, of_trace(trace).within(ranges)).await?;
+    if found.iter().map(Found::len).sum::<usize>() <= MAX_SPANS {
+        return Ok(SpanRows { batches: snapshot.take(Table::Spans, &COLUMNS, &found).await?, all: None });
+    }
+    let all = snapshot.take(Table::Spans, &skeleton::COLUMNS, &found).await?;
+    let mut positions: Vec<Vec<usize>> = vec![vec![]; found.len()];
+    for (bone, _) in Skeleton::of(&all)?.chosen(trace.document.root_span_id.as_deref()) {
+        let (batch, row) = bone.at;
+        positions[batch].push(row);
+    }
+    let chosen: Vec<Found> = found.iter().zip(positions).map(|(found, positions)| found.only(positions)).collect();
+    Ok(SpanRows { batches: snapshot.take(Table::Spans, &COLUMNS, &chosen).await?, all: Some(all) })
 }
 
 pub(super) fn assemble(
-    batches: &[RecordBatch],
+    rows: &SpanRows,
     trace: &TraceRow,
     builds: &[Build],
     anchors: &mut Anchors,
     omitted: &mut OmittedBy,
 ) -> Result<Assembled> {
-    let mut drafts = Vec::new();
-    for batch in batches {
+    let skeleton = Skeleton::of(rows.all.as_deref().unwrap_or(&rows.batches))?;
+    let chosen = skeleton.chosen(trace.document.root_span_id.as_deref());
+    omit(
+        omitted,
+        "spans",
+        skeleton.len().saturating_sub(chosen.len()),
+        "the bundle holds 10000 spans: failing ones, what leads to them and the critical path first",
+    );
+    let mut drafts: HashMap<SpanKey, Vec<Draft>> = HashMap::new();
+    for batch in &rows.batches {
         draft(batch, builds, &mut drafts)?;
     }
-    drafts.sort_by(|a, b| {
-        let key = |draft: &Draft| (draft.start, draft.end);
-        key(a).cmp(&key(b)).then_with(|| (&a.span.span_id, &a.origin).cmp(&(&b.span.span_id, &b.origin)))
-    });
-    let mut footprint = Footprint::default();
-    for Draft { span, resource, start, end, .. } in &drafts {
-        footprint.add(&span.span_id, span.service.as_deref(), resource.instance.as_deref(), *start, *end);
-    }
-    let resources: BTreeMap<String, Resource> =
-        drafts.iter().map(|draft| (draft.resource_key.clone(), draft.resource.clone())).collect();
-    let index: HashMap<&String, usize> = resources.keys().enumerate().map(|(index, key)| (key, index)).collect();
-    for draft in &mut drafts {
-        draft.span.resource = index.get(&draft.resource_key).copied().unwrap_or_default();
-    }
-    let graph = graph(&drafts);
-    let order = {
-        let tree: Vec<TreeSpan<'_>> = drafts
-            .iter()
-            .map(|draft| TreeSpan {
-                span_id: &draft.span.span_id,
-                parent_span_id: draft.span.parent_span_id.as_deref(),
-                start: draft.start,
-                end: draft.end,
-            })
-            .collect();
-        places(&tree, trace.document.root_span_id.as_deref())
-    };
-    let mut waiting: Vec<Option<Span>> = drafts.into_iter().map(|draft| Some(draft.span)).collect();
-    let mut spans: Vec<Span> = order
-        .iter()
-        .filter_map(|place| {
-            let mut span = waiting[place.span].take()?;
-            span.on_critical_path = place.on_critical_path;
-            Some(span)
-        })
+    let placed: Vec<(Draft, bool)> = chosen
+        .into_iter()
+        .filter_map(|(bone, on_critical_path)| Some((drafts.get_mut(&bone.key)?.pop()?, on_critical_path)))
         .collect();
-    cut(&mut spans, omitted);
-    for span in &mut spans {
+    let resources: BTreeMap<String, Resource> =
+        placed.iter().map(|(draft, _)| (draft.resource_key.clone(), draft.resource.clone())).collect();
+    let index: HashMap<&String, usize> = resources.keys().enumerate().map(|(index, key)| (key, index)).collect();
+    let mut spans = Vec::with_capacity(placed.len());
+    for (Draft { mut span, resource_key, .. }, on_critical_path) in placed {
+        span.resource = index.get(&resource_key).copied().unwrap_or_default();
+        span.on_critical_path = on_critical_path;
         span.anchor = anchors.next(Target::Span(span.span_id.clone())).to_string();
+        spans.push(span);
     }
+    let (graph, footprint) = (skeleton.graph(), skeleton.footprint());
     Ok(Assembled { spans, resources: resources.into_values().collect(), graph, footprint })
 }
 
-fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut Vec<Draft>) -> Result<()> {
+fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut HashMap<SpanKey, Vec<Draft>>) -> Result<()> {
     let columns = Columns::of("spans", batch);
     let text = |name| columns.text(name);
     let (ids, parents, names, kinds) = (text("span_id")?, text("parent_span_id")?, text("name")?, text("kind")?);
     let (services, namespaces) = (text("service_name")?, text("service_namespace")?);
     let (versions, instances) = (text("service_version")?, text("service_instance_id")?);
     let environments = text("deployment_environment_name")?;
-    let (starts, ends) = (columns.time("start_time")?, columns.time("end_time")?);
+    let (starts, keys) = (columns.time("start_time")?, Keys::of(columns)?);
     let durations = columns.int("duration_ns")?;
     let (statuses, messages, commits) = (text("status_code")?, text("status_message")?, text("build_git_sha")?);
     let attributes = columns.attributes("attributes")?;
     let resource_attributes = columns.attributes("resource_attributes")?;
-    let origins = Origins::of_columns(columns)?;
     for row in 0..batch.num_rows() {
-        let start = number(starts, row).unwrap_or_default();
         let resource = Resource {
             service: owned(services, row),
             namespace: owned(namespaces, row),
@@ -187,8 +183,7 @@ fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut Vec<Draft>) -> Resu
             &resource.attributes,
         );
         let resource_key = String::from_utf8_lossy(&tracerag_schemas::bundle::canonical(&key)?).into_owned();
-        let end = number(ends, row).unwrap_or(start);
-        drafts.push(Draft { span, resource, resource_key, start, end, origin: origins.of(row) });
+        drafts.entry(keys.of_row(row)).or_default().push(Draft { span, resource, resource_key });
     }
     Ok(())
 }
@@ -214,63 +209,6 @@ fn links(columns: Columns<'_>, row: usize) -> Result<Vec<Link>> {
             attributes: attributes.json(item),
         })
         .collect())
-}
-
-/// Calls between different services, by the spans' parents.
-fn graph(drafts: &[Draft]) -> Vec<Edge> {
-    let services: HashMap<&str, Option<&str>> =
-        drafts.iter().map(|draft| (draft.span.span_id.as_str(), draft.span.service.as_deref())).collect();
-    let mut edges: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
-    for Draft { span, .. } in drafts {
-        let caller = span.parent_span_id.as_deref().and_then(|parent| services.get(parent).copied().flatten());
-        let (Some(from), Some(to)) = (caller, span.service.as_deref()) else { continue };
-        if from != to {
-            let (calls, errors) = edges.entry((from, to)).or_default();
-            *calls += 1;
-            *errors += u64::from(span.status.as_deref() == Some("ERROR"));
-        }
-    }
-    edges
-        .into_iter()
-        .map(|((from, to), (calls, errors))| Edge { from: from.to_owned(), to: to.to_owned(), calls, errors })
-        .collect()
-}
-
-/// Cuts a very large trace: failing spans, what leads to them and the critical path stay first.
-fn cut(spans: &mut Vec<Span>, omitted: &mut OmittedBy) {
-    if spans.len() <= MAX_SPANS {
-        return;
-    }
-    let parents: HashMap<&str, Option<&str>> =
-        spans.iter().map(|span| (span.span_id.as_str(), span.parent_span_id.as_deref())).collect();
-    let mut leading: HashSet<String> = HashSet::new();
-    for span in spans.iter().filter(|span| span.status.as_deref() == Some("ERROR")) {
-        let mut above = Some(span.span_id.as_str());
-        while let Some(id) = above {
-            if !leading.insert(id.to_owned()) {
-                break;
-            }
-            above = parents.get(id).copied().flatten();
-        }
-    }
-    let count = spans.len() - MAX_SPANS;
-    let first = |span: &Span| span.on_critical_path || leading.contains(&span.span_id);
-    let mut room = MAX_SPANS.saturating_sub(spans.iter().filter(|span| first(span)).count());
-    spans.retain(|span| {
-        if first(span) {
-            return true;
-        }
-        let fits = room > 0;
-        room = room.saturating_sub(1);
-        fits
-    });
-    spans.truncate(MAX_SPANS);
-    omit(
-        omitted,
-        "spans",
-        count,
-        "the bundle holds 10000 spans: failing ones, what leads to them and the critical path first",
-    );
 }
 
 /// Links out of the trace, and those into it that came in time; the others are handed back.

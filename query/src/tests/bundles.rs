@@ -283,6 +283,35 @@ async fn series_of_failing_services_stay() {
     assert_eq!((names[28], names[29], names[38], names[39]), ("a28.memory", "m00.memory", "m09.memory", "zz.value"));
 }
 
+/// Of more spans than a bundle holds those that fail, what leads to them and the critical path stay, whatever
+/// their place; the calls between services are counted over all, and what has no room is counted.
+#[tokio::test]
+async fn failing_spans_have_room_in_a_large_trace() {
+    let lake = TestLake::empty().await;
+    let mut tables = example();
+    let root = "00f067aa0ba902b7";
+    let spans = |n: i64| {
+        // The last in the order of the tree fails; a span of its own leads to it.
+        let (parent, status) = match n {
+            10_004 => (format!("{:016x}", 10_003), "ERROR"),
+            _ => (root.to_owned(), "UNSET"),
+        };
+        json!({"tenant_id": "acme", "trace_id": FAILING, "span_id": format!("{n:016x}"), "parent_span_id": parent,
+            "name": format!("item {n}"), "service_name": "bulk", "start_time": at(2), "end_time": at(2),
+            "duration_ns": 0, "status_code": status, "revision": 2, "ingested_at": at(5), "attributes": {},
+            "attributes_types": {}, "resource_attributes": {}, "resource_attributes_types": {}, "events": [], "links": []})
+    };
+    tables.push((Table::Spans, (5..10_005).map(spans).collect()));
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let evidence = bundle::assemble(&lake.session("acme").await, FAILING).await.unwrap().evidence;
+    assert_eq!((evidence.spans.len(), evidence.omitted["spans"].omitted), (10_000, 2));
+    let names: HashSet<_> = evidence.spans.iter().filter_map(|span| span.name.as_deref()).collect();
+    assert!(["POST /checkout", "charge", "item 10003", "item 10004", "item 5"].iter().all(|name| names.contains(name)));
+    assert!(!names.contains("item 10002") && !names.contains("item 10001"));
+    let calls = evidence.trace.service_graph.iter().find(|edge| edge.to == "bulk").unwrap();
+    assert_eq!((calls.from.as_str(), calls.calls), ("checkout", 9_999));
+}
+
 /// Of more log records than a bundle holds the most severe are read, then the earliest; all others are counted.
 #[tokio::test]
 async fn the_most_severe_records_have_room() {
