@@ -45,8 +45,8 @@ pub(crate) const VIEWS: [View; 8] = [
                     from build_events
                 ) where removed is not true",
     },
-    // What is derived or written by people has no origin; its time is the nearest to one of ingestion.
-    // Rules of people come last: a merged fingerprint counts for its target.
+    // Rules of people come last: a merged fingerprint counts for its target. This view and those below have no
+    // origin, and as time of ingestion the nearest that they have to one.
     View {
         name: "incidents",
         query: "select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
