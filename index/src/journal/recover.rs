@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(listed(vec![(0, 50), (2, 79)]), [vec![50], vec![]]);
         assert_eq!(listed(vec![(0, 49), (1, 90), (2, 80)]), [vec![], vec![80]]);
         assert_eq!(listed(vec![(1, 90), (0, 49), (2, 79)]), [vec![49], vec![]]);
-        assert_eq!(listed(vec![(1, 90)]), [vec![], vec![]]);
+        let none: [Vec<i64>; 2] = [vec![], vec![]];
+        assert_eq!(listed(vec![(1, 90)]), none);
     }
 }
