@@ -71,13 +71,14 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: boo
         .map_err(|error| Error::Stopped { what: "the demo's worker", detail: error.to_string() })??;
     super::replay::summary(&tally);
     let lake = tracerag_index::Lake::open(config.lake.options()).await?;
-    let mut indexer = Indexer::new(lake.clone(), config.embedding.model());
+    maintain(&lake, &MaintainOptions::default()).await?;
+    // After the merge of their rows, so that no later search has to look at these again.
+    let mut indexer = Indexer::new(lake, config.embedding.model());
     let embedded = indexer.catch_up().await?;
     match indexer.waiting_for() {
         Some(reason) => output::note(&format!("texts are not embedded yet: {reason}")),
         None => output::note(&format!("embedded: {embedded} texts of failures")),
     }
-    maintain(&lake, &MaintainOptions::default()).await?;
     story::tell(&context).await
 }
 

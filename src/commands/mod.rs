@@ -25,6 +25,7 @@ async fn session(context: &Context) -> Result<Session, Error> {
         memory_limit: context.config.memory_limit.0.0,
         seal_after: context.config.window.seal_after.0,
         embedding: Some(context.config.embedding.model()),
+        idle_gap: Some(context.config.window.idle_gap.0),
         ..SessionOptions::new(&context.tenant)
     };
     Ok(Session::open(&lake, options).await?)

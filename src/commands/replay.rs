@@ -69,14 +69,14 @@ fn progress_bar(bytes: u64) -> ProgressBar {
 
 /// Embeds what is new and tidies up, while the user waits: nothing runs after a replay.
 async fn after(pipeline: &Pipeline, context: &Context) -> Result<(), Error> {
-    let embedding = context.config.embedding.model();
-    let mut indexer = Indexer::new(pipeline.lake().clone(), embedding);
+    // Replayed rows keep their old times, so retention has no say here.
+    maintain(pipeline.lake(), &MaintainOptions::default()).await?;
+    // After the merge of their rows, so that no later search has to look at these again.
+    let mut indexer = Indexer::new(pipeline.lake().clone(), context.config.embedding.model());
     indexer.catch_up().await?;
     if let Some(reason) = indexer.waiting_for() {
         output::note(&format!("texts are not embedded yet: {reason}"));
     }
-    // Replayed rows keep their old times, so retention has no say here.
-    maintain(pipeline.lake(), &MaintainOptions::default()).await?;
     Ok(())
 }
 

@@ -57,10 +57,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Bytes of fetched records that wait to be taken: a sixteenth of the limit, 64 MiB at least, so that the
+    /// Bytes of fetched records that wait to be taken: a thirty-second of the limit, 64 MiB at least, so that the
     /// largest message fits.
     pub(crate) fn fetch_bytes(&self) -> usize {
-        (self.memory_limit.0.0 / 16).max(64 << 20)
+        (self.memory_limit.0.0 / 32).max(64 << 20)
     }
 
     /// Whether the key of the redaction is in a file that nobody has made yet.

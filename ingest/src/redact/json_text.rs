@@ -125,20 +125,23 @@ impl Rewriter<'_, '_> {
                     Some(level) if level.expects_name => {
                         level.expects_name = false;
                         let name = unquote(raw);
-                        self.enter_member(level, &name);
-                        // A name can itself be personal, e.g. a map from address to something.
-                        if let Cow::Owned(masked) = self.redactor.redact_text(&name, counts) {
-                            self.replace(end - raw.len(), end, &masked);
+                        // A name can itself be personal, e.g. a map from address to something. What is masked then
+                        // decides, as it would if this text were read again.
+                        let kept = self.redactor.redact_text(&name, counts);
+                        self.enter_member(level, &kept);
+                        if let Cow::Owned(masked) = &kept {
+                            self.replace(end - raw.len(), end, masked);
                         }
                     }
                     Some(level) if level.is_entry_key => {
                         level.is_entry_key = false;
                         let name = unquote(raw);
-                        level.entry = Some(self.rule_of(&level.parent, &name, level.rule));
+                        let kept = self.redactor.redact_text(&name, counts);
+                        level.entry = Some(self.rule_of(&level.parent, &kept, level.rule));
                         level.entry_name.clear();
-                        level.entry_name.push_str(&name);
-                        if let Cow::Owned(masked) = self.redactor.redact_text(&name, counts) {
-                            self.replace(end - raw.len(), end, &masked);
+                        level.entry_name.push_str(&kept);
+                        if let Cow::Owned(masked) = &kept {
+                            self.replace(end - raw.len(), end, masked);
                         }
                     }
                     level => {
