@@ -52,13 +52,16 @@ impl Document {
             .map_err(|error| Mistake { span: error.span(), message: error.message().to_owned() })?;
         let mut document = Self { root, texts: vec![], unresolved: vec![] };
         let (texts, unresolved) = (&mut document.texts, &mut document.unresolved);
-        each_text(document.root.get_mut(), "", &mut |key, span, value| match placeholder(key, value) {
-            None => {}
-            Some(Ok(found)) => {
-                *value = Cow::Owned(found);
-                texts.push(span);
+        each_value(document.root.get_mut(), "", &mut |key, span, value| {
+            let DeValue::String(text) = value else { return };
+            match placeholder(key, text) {
+                None => {}
+                Some(Ok(found)) => {
+                    *text = Cow::Owned(found);
+                    texts.push(span);
+                }
+                Some(Err(error)) => unresolved.push(error),
             }
-            Some(Err(error)) => unresolved.push(error),
         });
         Ok(document)
     }
@@ -161,18 +164,6 @@ fn each_below(
         DeValue::Table(table) => each_value(table, path, each),
         _ => {}
     }
-}
-
-fn each_text(
-    table: &mut DeTable<'static>,
-    prefix: &str,
-    each: &mut dyn FnMut(&str, Range<usize>, &mut Cow<'static, str>),
-) {
-    each_value(table, prefix, &mut |path, span, value| {
-        if let DeValue::String(text) = value {
-            each(path, span, text);
-        }
-    });
 }
 
 /// What `${env:NAME}` and `${file:/path}` stand for; `None` for any other text.

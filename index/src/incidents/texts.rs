@@ -162,15 +162,18 @@ pub async fn waiting_texts(
 /// Tenant, and name of the table of vectors.
 type WaitingKey = (String, String);
 
+/// The versions of `incident_counts` and of the vectors, and what waited at these.
+type Waiting = ((u64, u64), Arc<[IncidentText]>);
+
 /// What waited when it was looked for last: questions come more often than the tables change.
 #[derive(Default)]
-pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, ((u64, u64), Arc<[IncidentText]>)>>);
+pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, Waiting>>);
 
 impl WaitingTexts {
     /// Tenants remembered.
     const MOST: usize = 64;
 
-    fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, ((u64, u64), Arc<[IncidentText]>)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, Waiting>> {
         // An entry is put in whole or not at all, so what a panic left behind is sound.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -25,11 +25,13 @@ const KEPT_FINGERPRINTS: usize = 500_000;
 /// Filters kept at once.
 const KEPT_FILTERS: usize = 16;
 
+/// What was found for which question, the newest last.
+type Kept = VecDeque<(Key, Arc<Allowed>)>;
+
 /// What searches keep from one session to the next; clones share it.
 #[derive(Clone, Default)]
 pub struct SearchCache {
-    /// Newest last.
-    kept: Arc<Mutex<VecDeque<(Key, Arc<Allowed>)>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl std::fmt::Debug for SearchCache {

@@ -197,7 +197,7 @@ impl TableProvider for LogsTable {
             return self.logs.scan(state, projection, filters, limit).await;
         }
         let (columns, needed) = self.columns(projection)?;
-        let is_open = !filters.iter().any(|filter| is_about_trace(filter));
+        let is_open = !filters.iter().any(is_about_trace);
         let (rows, look_up) = match limit.filter(|limit| *limit <= READ_FIRST && is_open) {
             Some(limit) => self.few(state, needed, filters, limit).await?,
             None => self.all(needed, filters, limit)?,
