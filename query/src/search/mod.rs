@@ -229,13 +229,11 @@ async fn answer(
         let by_distance = distance_or_last(one.distance).total_cmp(&distance_or_last(other.distance));
         other.score.total_cmp(&one.score).then(by_distance).then_with(|| a.cmp(b))
     });
-    // Some may have no counts at this head yet: what is embedded may be ahead of it.
-    others.truncate(2 * k + 16);
-    let wanted: Vec<&str> =
-        own.iter().chain(others.iter().map(|(fingerprint, _)| fingerprint)).map(String::as_str).collect();
-    let histories = history::read(snapshot, merges, &wanted, question.trace_id.as_deref()).await?;
     let mut answer = Vec::new();
     let mut seen = HashSet::new();
+    let trace_id = question.trace_id.as_deref();
+    let names: Vec<&str> = own.iter().map(String::as_str).collect();
+    let histories = history::read(snapshot, merges, &names, trace_id).await?;
     for fingerprint in &own {
         let Some(history) = histories.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
         else {
@@ -244,12 +242,20 @@ async fn answer(
         seen.insert(fingerprint.as_str());
         answer.push(history.incident(fingerprint, Some(0.0), 1.0, own_reason(history)));
     }
-    for (fingerprint, found) in &others {
-        if let Some(history) = histories.get(fingerprint.as_str())
-            && seen.insert(fingerprint.as_str())
-        {
-            let reason = rank::reason(found, corpus, history);
-            answer.push(history.incident(fingerprint, found.distance, found.score, reason));
+    // Nearly all have counts, so few more than are wanted are read. What is embedded may be ahead of this head.
+    for chunk in others.chunks(k) {
+        if answer.len() >= k {
+            break;
+        }
+        let names: Vec<&str> = chunk.iter().map(|(fingerprint, _)| fingerprint.as_str()).collect();
+        let histories = history::read(snapshot, merges, &names, trace_id).await?;
+        for (fingerprint, found) in chunk {
+            if let Some(history) = histories.get(fingerprint.as_str())
+                && seen.insert(fingerprint.as_str())
+            {
+                let reason = rank::reason(found, corpus, history);
+                answer.push(history.incident(fingerprint, found.distance, found.score, reason));
+            }
         }
     }
     answer.truncate(k);
