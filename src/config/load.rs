@@ -280,6 +280,19 @@ mod tests {
         );
         // The variable of the placeholder is not set here: a truth value is wanted, so it is needed at once.
         assert!(matches!(config.unwrap_err(), ConfigError::Placeholder(_)));
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            std::fs::write(folder.path().join(name), content).unwrap();
+            format!("\"${{file:{}}}\"", folder.path().join(name).display())
+        };
+        let (flag, topics, group) = (file("flag", "true\n"), file("topics", "[\"a\", \"b\"]"), file("group", "42"));
+        let text = format!(
+            "[redaction]\nip_addresses = {flag}\n[topics]\nspans = {{ topics = {topics} }}\n[kafka]\ngroup_id = {group}\n"
+        );
+        let config = load(&text, &[]).unwrap();
+        assert!(config.redaction.ip_addresses);
+        assert_eq!(config.topics.spans.topics, Some(vec![String::from("a"), String::from("b")]));
+        assert_eq!(config.kafka.group_id, "42");
         let config = load(
             "",
             &[

@@ -147,14 +147,14 @@ pub async fn waiting_texts(
     head: &Head,
     tenant: &str,
     vectors: Option<(&str, &Dataset)>,
-) -> Result<Vec<IncidentText>> {
+) -> Result<Arc<[IncidentText]>> {
     let counts = head.of(Table::IncidentCounts).next().map_or(0, |(_, counts)| counts.version);
     let (name, version) = vectors.map_or(("", 0), |(name, dataset)| (name, dataset.version_id()));
     let key = (tenant.to_owned(), name.to_owned());
     if let Some(known) = lake.waiting().get(&key, (counts, version)) {
-        return Ok(known.to_vec());
+        return Ok(known);
     }
-    let waiting = find_waiting(lake, head, tenant, vectors).await?;
+    let waiting: Arc<[IncidentText]> = find_waiting(lake, head, tenant, vectors).await?.into();
     lake.waiting().put(key, (counts, version), &waiting);
     Ok(waiting)
 }
@@ -172,6 +172,8 @@ pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, Waiting>>);
 impl WaitingTexts {
     /// Tenants remembered.
     const MOST: usize = 64;
+    /// Texts of one that are remembered, at some hundred bytes each. More wait only where nothing embeds them.
+    const MOST_TEXTS: usize = 10_000;
 
     fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, Waiting>> {
         // An entry is put in whole or not at all, so what a panic left behind is sound.
@@ -182,12 +184,15 @@ impl WaitingTexts {
         self.known().get(key).filter(|(at, _)| *at == versions).map(|(_, texts)| Arc::clone(texts))
     }
 
-    fn put(&self, key: WaitingKey, versions: (u64, u64), texts: &[IncidentText]) {
+    fn put(&self, key: WaitingKey, versions: (u64, u64), texts: &Arc<[IncidentText]>) {
+        if texts.len() > Self::MOST_TEXTS {
+            return;
+        }
         let mut known = self.known();
         if known.len() >= Self::MOST {
             known.clear();
         }
-        known.insert(key, (versions, texts.into()));
+        known.insert(key, (versions, Arc::clone(texts)));
     }
 }
 

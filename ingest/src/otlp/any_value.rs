@@ -252,27 +252,12 @@ impl ValueWriter<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
         let (AnyValue::Array(slice) | AnyValue::List(slice)) = value else { return Ok(()) };
-        if depth == MAX_DEPTH {
-            return Err(WireError { at: slice.at(), kind: WireErrorKind::Depth(MAX_DEPTH) });
-        }
         let data = self.data;
         out.push(b'[');
-        let mut is_first = true;
-        let mut reader = Reader::within(data, slice);
-        while let Some(field) = reader.next()? {
-            if field.number != 1 {
-                continue;
-            }
-            if !std::mem::take(&mut is_first) {
-                out.push(b',');
-            }
-            let item = field.bytes()?;
-            if matches!(value, AnyValue::List(_)) {
-                self.json_pair(item, named, depth, out)?;
-            } else {
-                self.json(AnyValue::read(data, item)?, named, depth, out)?;
-            }
-        }
+        elements(data, slice, depth, out, |item, out| match value {
+            AnyValue::List(_) => self.json_pair(item, named, depth, out),
+            _ => self.json(AnyValue::read(data, item)?, named, depth, out),
+        })?;
         out.push(b']');
         Ok(())
     }
@@ -332,6 +317,34 @@ impl ValueWriter<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes the elements of an array or key-value list at this depth by `each`, with commas between them.
+///
+/// # Errors
+/// When they are nested too deeply, or are no protobuf.
+pub(super) fn elements(
+    data: &[u8],
+    slice: Slice,
+    depth: usize,
+    out: &mut Vec<u8>,
+    mut each: impl FnMut(Slice, &mut Vec<u8>) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    if depth == MAX_DEPTH {
+        return Err(WireError { at: slice.at(), kind: WireErrorKind::Depth(MAX_DEPTH) });
+    }
+    let mut is_first = true;
+    let mut reader = Reader::within(data, slice);
+    while let Some(field) = reader.next()? {
+        if field.number != 1 {
+            continue;
+        }
+        if !std::mem::take(&mut is_first) {
+            out.push(b',');
+        }
+        each(field.bytes()?, out)?;
+    }
+    Ok(())
 }
 
 /// Key and value of a `KeyValue`; the value may be absent.

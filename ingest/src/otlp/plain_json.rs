@@ -1,7 +1,7 @@
 //! `AnyValue` as the JSON that it stands for, without OTLP's names of types around every value.
 
-use super::any_value::{AnyValue, MAX_DEPTH, plain, push_json_text, read_pair, utf8};
-use super::wire::{Reader, WireError, WireErrorKind};
+use super::any_value::{AnyValue, elements, plain, push_json_text, read_pair, utf8};
+use super::wire::WireError;
 
 /// The JSON text of a value; nothing for one that is absent.
 ///
@@ -34,31 +34,20 @@ fn push(
             push_json_text(&String::from_utf8_lossy(&text), out);
         }
         AnyValue::Array(slice) | AnyValue::List(slice) => {
-            if depth == MAX_DEPTH {
-                return Err(WireError { at: slice.at(), kind: WireErrorKind::Depth(MAX_DEPTH) });
-            }
             let is_object = matches!(value, AnyValue::List(_));
             out.push(if is_object { b'{' } else { b'[' });
-            let mut is_first = true;
-            let mut reader = Reader::within(data, slice);
-            while let Some(field) = reader.next()? {
-                if field.number != 1 {
-                    continue;
-                }
-                if !std::mem::take(&mut is_first) {
-                    out.push(b',');
-                }
+            elements(data, slice, depth, out, |item, out| {
                 let item = if is_object {
-                    let (key, value) = read_pair(data, field.bytes()?)?;
+                    let (key, value) = read_pair(data, item)?;
                     push_json_text(&utf8(key.of(data), invalid_utf8), out);
                     out.push(b':');
                     value
                 } else {
-                    Some(field.bytes()?)
+                    Some(item)
                 };
                 let item = item.map_or(Ok(AnyValue::Absent), |item| AnyValue::read(data, item))?;
-                push(data, item, depth + 1, invalid_utf8, out)?;
-            }
+                push(data, item, depth + 1, invalid_utf8, out)
+            })?;
             out.push(if is_object { b'}' } else { b']' });
         }
     }

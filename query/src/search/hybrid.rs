@@ -42,7 +42,7 @@ const NAMED_WORDS: usize = 4;
 pub(super) struct Corpus {
     table: Option<Stored>,
     /// The tenant's texts that are in no table; filters are not applied yet.
-    waiting: OnceCell<Vec<IncidentText>>,
+    waiting: OnceCell<Arc<[IncidentText]>>,
     model: Option<String>,
     words_only: Option<String>,
 }
