@@ -206,7 +206,13 @@ fn a_topic_may_appear_later() {
     let partitions = told["partitions"].as_array().unwrap();
     let of_spans = partitions.iter().find(|partition| partition["topic"] == topics.spans.as_str()).unwrap();
     assert_eq!((of_spans["lag"].as_i64(), of_spans["next_offset"].as_u64()), (Some(0), Some(spans.len() as u64)));
-    let (_, text) = get(port, "/metrics").unwrap();
+    // The ends of partitions are looked up every second or two.
+    let tells_no_lag = |line: &str| {
+        line.starts_with("tracerag_lag_records{") && line.contains(topics.spans.as_str()) && line.ends_with(" 0")
+    };
+    let text = wait_for("/metrics tells that nothing lags", LIMIT, || {
+        get(port, "/metrics").map(|(_, text)| text).filter(|text| text.lines().any(tells_no_lag))
+    });
     let value = |name: &str| {
         let of_spans = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(topics.spans.as_str());
         let line = text.lines().find(of_spans).unwrap_or_else(|| panic!("no {name} of {}:\n{text}", topics.spans));
