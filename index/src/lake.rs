@@ -13,6 +13,7 @@ use lance::dataset::transaction::{Operation, TransactionBuilder};
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use lance::session::Session;
 use lance_file::version::LanceFileVersion;
+use lance_file::writer::FileWriterOptions;
 use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use tracerag_schemas::Table;
 
@@ -301,6 +302,8 @@ impl Lake {
             session: Some(Arc::clone(&self.inner.session)),
             auto_cleanup: None,
             skip_auto_cleanup: true,
+            // What is written is nobody else's, so the encoders need not copy it to let go of the rest.
+            file_writer_options: Some(FileWriterOptions { keep_original_array: Some(true), ..Default::default() }),
             ..WriteParams::default()
         }
     }
