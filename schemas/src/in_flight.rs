@@ -74,6 +74,16 @@ pub fn materialize(batch: &RecordBatch, lake: &SchemaRef) -> Result<RecordBatch,
     RecordBatch::try_new(Arc::clone(lake), columns)
 }
 
+/// Some columns of an in-flight batch in the lake's form, in the order of `names`. Attributes cost nothing here, nor do
+/// numbers; a dictionary is unpacked.
+///
+/// # Errors
+/// When a name is not one of the lake's, or its column does not have the in-flight type.
+pub fn materialize_columns(batch: &RecordBatch, lake: &SchemaRef, names: &[&str]) -> Result<RecordBatch, ArrowError> {
+    let indices = names.iter().map(|name| lake.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    materialize(&batch.project(&indices)?, &Arc::new(lake.project(&indices)?))
+}
+
 fn materialize_column(column: &ArrayRef, lake: &DataType) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Dictionary(..) => {

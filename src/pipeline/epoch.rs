@@ -56,10 +56,11 @@ fn assemble(
     sources: Vec<SourceProgress>,
     stamp: &RedactionStamp,
 ) -> Result<Epoch, Error> {
+    let found = failures::suspects(&flushed.spans, &flushed.logs)
+        .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, &FailureRules::default()))
+        .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let spans = in_flight::materialize(&flushed.spans, &Table::Spans.lake_schema())?;
     let logs = in_flight::materialize(&flushed.logs, &Table::Logs.lake_schema())?;
-    let found = failures::extract(&spans, &logs, &flushed.traces, &FailureRules::default())
-        .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
     let closed = closed_traces(&flushed, &sources);
     let mut rows = distinct_payloads(waiting)?;

@@ -2,7 +2,7 @@
 
 use tracerag_schemas::values::SEVERITY_ERROR;
 
-use super::columns::{Logs, Spans, text, value};
+use super::columns::{LogSigns, SpanSigns, text, value};
 
 /// The name of the event that records an exception.
 const EXCEPTION: &str = "exception";
@@ -21,7 +21,7 @@ pub(super) struct FailedSpan {
 }
 
 /// Spans with status ERROR, with an exception event or exception attributes, and servers' 5xx, by row.
-pub(super) fn spans(spans: &Spans<'_>) -> Vec<FailedSpan> {
+pub(super) fn spans(spans: &SpanSigns<'_>) -> Vec<FailedSpan> {
     let mut own_attributes = Vec::new();
     spans.attributes.rows_with_prefix(PREFIX, |row| own_attributes.push(row));
     let mut own_attributes = own_attributes.into_iter().peekable();
@@ -48,7 +48,7 @@ fn is_exception(name: Option<&str>) -> bool {
 }
 
 /// Rows of log records of severity ERROR and above, and of those with an exception.
-pub(super) fn logs(logs: &Logs<'_>) -> Vec<usize> {
+pub(super) fn logs(logs: &LogSigns<'_>) -> Vec<usize> {
     let mut with_exception = Vec::new();
     logs.attributes.rows_with_prefix(PREFIX, |row| with_exception.push(row));
     let mut with_exception = with_exception.into_iter().peekable();

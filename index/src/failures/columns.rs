@@ -136,27 +136,52 @@ impl<'a> Events<'a> {
     }
 }
 
+/// The columns of `spans` that tell whether something failed.
+pub(super) struct SpanSigns<'a> {
+    pub rows: usize,
+    pub kind: &'a StringArray,
+    pub status_code: &'a StringArray,
+    pub http_status: &'a Int32Array,
+    pub attributes: Attributes<'a>,
+    pub events: Events<'a>,
+}
+
+impl<'a> SpanSigns<'a> {
+    /// Their names.
+    pub(super) const COLUMNS: [&'static str; 5] =
+        ["kind", "status_code", "http_response_status_code", "attributes", "events"];
+
+    pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
+        let source = Source { batch, table: "spans" };
+        let events = source.find("events", |array| array.as_list_opt::<i32>())?;
+        Ok(SpanSigns {
+            rows: batch.num_rows(),
+            kind: source.text("kind")?,
+            status_code: source.text("status_code")?,
+            http_status: source.primitive("http_response_status_code")?,
+            attributes: source.map("attributes")?,
+            events: Events::new(events).ok_or(FailureError::Column { table: "spans", column: "events" })?,
+        })
+    }
+}
+
 /// The columns of `spans` that take part.
 pub(super) struct Spans<'a> {
     pub rows: usize,
+    pub signs: SpanSigns<'a>,
     pub tenant_id: &'a StringArray,
     pub trace_id: &'a StringArray,
     pub span_id: &'a StringArray,
     pub parent_span_id: &'a StringArray,
     pub revision: &'a Int32Array,
     pub name: &'a StringArray,
-    pub kind: &'a StringArray,
     pub service_name: &'a StringArray,
     pub service_version: &'a StringArray,
     pub environment: &'a StringArray,
     pub end_time: &'a Times,
-    pub status_code: &'a StringArray,
     pub status_message: &'a StringArray,
     pub error_type: &'a StringArray,
-    pub http_status: &'a Int32Array,
     pub rpc_status: &'a StringArray,
-    pub attributes: Attributes<'a>,
-    pub events: Events<'a>,
     pub build_git_sha: &'a StringArray,
     pub origin: Origin<'a>,
 }
@@ -164,29 +189,47 @@ pub(super) struct Spans<'a> {
 impl<'a> Spans<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "spans" };
-        let events = source.find("events", |array| array.as_list_opt::<i32>())?;
         Ok(Spans {
             rows: batch.num_rows(),
+            signs: SpanSigns::new(batch)?,
             tenant_id: source.text("tenant_id")?,
             trace_id: source.text("trace_id")?,
             span_id: source.text("span_id")?,
             parent_span_id: source.text("parent_span_id")?,
             revision: source.primitive("revision")?,
             name: source.text("name")?,
-            kind: source.text("kind")?,
             service_name: source.text("service_name")?,
             service_version: source.text("service_version")?,
             environment: source.text("deployment_environment_name")?,
             end_time: source.primitive("end_time")?,
-            status_code: source.text("status_code")?,
             status_message: source.text("status_message")?,
             error_type: source.text("error_type")?,
-            http_status: source.primitive("http_response_status_code")?,
             rpc_status: source.text("rpc_status_code")?,
-            attributes: source.map("attributes")?,
-            events: Events::new(events).ok_or(FailureError::Column { table: "spans", column: "events" })?,
             build_git_sha: source.text("build_git_sha")?,
             origin: Origin::new(source)?,
+        })
+    }
+}
+
+/// The columns of `logs` that tell whether something failed.
+pub(super) struct LogSigns<'a> {
+    pub rows: usize,
+    pub severity_number: &'a Int32Array,
+    pub event_name: &'a StringArray,
+    pub attributes: Attributes<'a>,
+}
+
+impl<'a> LogSigns<'a> {
+    /// Their names.
+    pub(super) const COLUMNS: [&'static str; 3] = ["severity_number", "event_name", "attributes"];
+
+    pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
+        let source = Source { batch, table: "logs" };
+        Ok(LogSigns {
+            rows: batch.num_rows(),
+            severity_number: source.primitive("severity_number")?,
+            event_name: source.text("event_name")?,
+            attributes: source.map("attributes")?,
         })
     }
 }
@@ -194,19 +237,17 @@ impl<'a> Spans<'a> {
 /// The columns of `logs` that take part.
 pub(super) struct Logs<'a> {
     pub rows: usize,
+    pub signs: LogSigns<'a>,
     pub tenant_id: &'a StringArray,
     pub time: &'a Times,
     pub observed_time: &'a Times,
     pub trace_id: &'a StringArray,
     pub span_id: &'a StringArray,
     pub revision: &'a Int32Array,
-    pub severity_number: &'a Int32Array,
     pub body: &'a StringArray,
-    pub event_name: &'a StringArray,
     pub service_name: &'a StringArray,
     pub service_version: &'a StringArray,
     pub environment: &'a StringArray,
-    pub attributes: Attributes<'a>,
     pub resource_attributes: Attributes<'a>,
     pub origin: Origin<'a>,
 }
@@ -216,19 +257,17 @@ impl<'a> Logs<'a> {
         let source = Source { batch, table: "logs" };
         Ok(Logs {
             rows: batch.num_rows(),
+            signs: LogSigns::new(batch)?,
             tenant_id: source.text("tenant_id")?,
             time: source.primitive("time")?,
             observed_time: source.primitive("observed_time")?,
             trace_id: source.text("trace_id")?,
             span_id: source.text("span_id")?,
             revision: source.primitive("revision")?,
-            severity_number: source.primitive("severity_number")?,
             body: source.text("body")?,
-            event_name: source.text("event_name")?,
             service_name: source.text("service_name")?,
             service_version: source.text("service_version")?,
             environment: source.text("deployment_environment_name")?,
-            attributes: source.map("attributes")?,
             resource_attributes: source.map("resource_attributes")?,
             origin: Origin::new(source)?,
         })

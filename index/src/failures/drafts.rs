@@ -95,7 +95,7 @@ pub(super) fn of_span<'a>(
 ) -> Vec<Draft<'a>> {
     let row = found.row;
     let status = || {
-        let http = value(spans.http_status, row).filter(|code| *code >= 400).map(|code| Cow::Owned(code.to_string()));
+        let http = value(spans.signs.http_status, row).filter(|code| *code >= 400).map(|code| Cow::Owned(code.to_string()));
         text(spans.error_type, row)
             .map(Cow::Borrowed)
             .or(http)
@@ -112,7 +112,7 @@ pub(super) fn of_span<'a>(
         message: Cow::Borrowed(""),
         stacktrace: None,
         stack: StackTrace::default(),
-        stated: stated(rules, spans.attributes, row),
+        stated: stated(rules, spans.signs.attributes, row),
         error_type: status(),
     };
     let exception = |attributes: Attributes<'a>, at: usize, time: Option<i64>| {
@@ -126,10 +126,10 @@ pub(super) fn of_span<'a>(
     let mut drafts: Vec<Draft<'a>> = found
         .events
         .iter()
-        .map(|&event| exception(spans.events.attributes, event, value(spans.events.time, event).or(end)))
+        .map(|&event| exception(spans.signs.events.attributes, event, value(spans.signs.events.time, event).or(end)))
         .collect();
     if found.own_attributes {
-        drafts.push(exception(spans.attributes, row, end));
+        drafts.push(exception(spans.signs.attributes, row, end));
     }
     // An event without type and message says no more than the status does.
     drafts.retain(|draft| draft.exception_type.is_some() || !draft.message.is_empty());
@@ -159,7 +159,7 @@ fn fill<'a>(draft: &mut Draft<'a>, read: ExceptionAttributes<'a>, rules: &Failur
 
 /// What a log record tells.
 pub(super) fn of_log<'a>(logs: &Logs<'a>, row: usize, span: Option<usize>, rules: &'a FailureRules) -> Draft<'a> {
-    let attributes = logs.attributes;
+    let attributes = logs.signs.attributes;
     let body = text(logs.body, row).filter(|body| !matches!(*body, "{}" | "[]"));
     let mut draft = Draft {
         row: Row::Log(row),
@@ -202,7 +202,7 @@ pub(super) fn of_log<'a>(logs: &Logs<'a>, row: usize, span: Option<usize>, rules
     if draft.stack.is_empty() {
         draft.stacktrace = None;
     }
-    let said = body.or_else(|| text(logs.event_name, row)).unwrap_or_default();
+    let said = body.or_else(|| text(logs.signs.event_name, row)).unwrap_or_default();
     draft.exception_type = exception_in(said).map(Cow::Borrowed);
     let said = clip(said, rules.max_message_bytes);
     draft.message = match ERROR_TEXTS.iter().find_map(|name| attributes.get(row, name)) {

@@ -74,8 +74,8 @@ pub(super) struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     fn failures(&self, rules: &'a FailureRules) -> Vec<Failure<'a>> {
-        let failed_spans = candidates::spans(&self.spans);
-        let failed_logs = candidates::logs(&self.logs);
+        let failed_spans = candidates::spans(&self.spans.signs);
+        let failed_logs = candidates::logs(&self.logs.signs);
         let mut wanted: FxHashMap<TraceKey<'a>, usize> = FxHashMap::default();
         let mut keys: Vec<TraceKey<'a>> = Vec::new();
         let span_keys = failed_spans.iter().map(|found| self.span_key(found.row));
@@ -122,7 +122,7 @@ impl<'a> Batches<'a> {
         let mut failures = Vec::new();
         for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
             let mut seen = dedupe::Seen::new();
-            let is_ok = |span: usize| text(self.spans.status_code, tree.rows[span]) == Some("OK");
+            let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
             for draft in dedupe::distinct(parts.drafts, tree, is_ok) {
                 let failure = self.complete(draft, Some((*key, tree)), parts.row);
                 if seen.first(&failure.fingerprint.id, &failure.draft) {

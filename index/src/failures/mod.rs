@@ -1,6 +1,7 @@
 //! Failures: what went wrong in a trace, and under which fingerprint it counts.
 //!
-//! - **In:** the spans and log records of closed traces and the traces' own rows, in the lake's schemas.
+//! - **In:** the spans and log records of closed traces, of which [`suspects`] picks those in which something failed,
+//!   and the traces' own rows.
 //! - **Out:** rows of `failures`, one for each distinct error of a trace, and of `incident_counts`.
 //!
 //! Columns are scanned for what failed (`candidates`), and only those rows cost more: they are read
@@ -18,6 +19,7 @@ pub mod fingerprint;
 pub mod frames;
 pub mod mask;
 mod rows;
+mod suspects;
 mod topology;
 
 use arrow::error::ArrowError;
@@ -27,6 +29,7 @@ pub use extract::extract;
 pub use fingerprint::FINGERPRINT_VERSION;
 pub use frames::InAppRules;
 pub use mask::MASK_VERSION;
+pub use suspects::{Suspects, suspects};
 
 /// What can be set about failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
