@@ -150,6 +150,9 @@ missing_packages() {
       have make || echo make
       have pkg-config || echo pkg-config
       if ! have pkg-config || ! pkg-config --exists openssl; then echo libssl-dev; fi
+      # For Kafka: Kerberos and the tokens of OIDC. Without libcurl's the build would make one of its own.
+      if ! have pkg-config || ! pkg-config --exists libsasl2; then echo libsasl2-dev; fi
+      if ! have pkg-config || ! pkg-config --exists libcurl; then echo libcurl4-openssl-dev; fi
       have protoc || echo protobuf-compiler
       protoc_works || echo libprotobuf-dev
       # Without the certificates nothing can be fetched; with rustup's own they are often not there.

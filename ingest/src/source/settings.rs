@@ -118,6 +118,8 @@ fn is_of_consumer(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rdkafka::consumer::BaseConsumer;
+
     use super::*;
 
     fn config(json: &str) -> KafkaConfig {
@@ -135,6 +137,30 @@ mod tests {
         assert_eq!(producer(&with).unwrap().get("partition.assignment.strategy"), None);
         let wrong = config(r#"{"options": {"enable.auto.commit": "true"}}"#);
         assert!(consumer(&wrong, 1 << 30, 4).unwrap_err().to_string().contains("enable.auto.commit"));
+    }
+
+    /// A client is made for each way to log in that the documentation names; nobody answers, and nothing is read.
+    /// librdkafka refuses the settings of what it was built without: guarantees that this build has Kerberos (Cyrus
+    /// SASL) and OIDC (libcurl), which its build script leaves out without a word where they are not installed.
+    #[test]
+    fn every_login_is_built_in() {
+        const LOGINS: [&str; 5] = [
+            r#""security.protocol": "ssl""#,
+            r#""security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN", "sasl.username": "u", "sasl.password": "p""#,
+            r#""security.protocol": "sasl_ssl", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p""#,
+            // The client fetches its ticket as soon as it is made.
+            r#""security.protocol": "sasl_plaintext", "sasl.mechanism": "GSSAPI", "sasl.kerberos.service.name": "kafka",
+               "sasl.kerberos.principal": "tracerag@EXAMPLE.COM", "sasl.kerberos.keytab": "/nowhere/tracerag.keytab",
+               "sasl.kerberos.kinit.cmd": "true""#,
+            r#""security.protocol": "sasl_ssl", "sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc",
+               "sasl.oauthbearer.client.id": "tracerag", "sasl.oauthbearer.client.secret": "s",
+               "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:1/token""#,
+        ];
+        for login in LOGINS {
+            let with = config(&format!(r#"{{"bootstrap_servers": "127.0.0.1:1", "options": {{{login}}}}}"#));
+            let made = probe(&with).unwrap().create::<BaseConsumer>();
+            assert!(made.is_ok(), "{login}: {}", made.err().unwrap());
+        }
     }
 
     /// What is fetched ahead is shared among the partitions, with a floor that keeps reading possible.
