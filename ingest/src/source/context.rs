@@ -9,7 +9,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use super::access::{FailedLogin, is_failed_login};
 
 /// What the group decided.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) enum GroupEvent {
 pub(super) struct SourceContext {
     events: Mutex<Vec<GroupEvent>>,
     last_error: Mutex<Option<String>>,
+    failed_login: Mutex<Option<FailedLogin>>,
     is_closing: AtomicBool,
 }
 
@@ -39,6 +42,11 @@ impl SourceContext {
     /// The last thing that librdkafka complained of, and retries by itself.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first login that failed since the last call. The code of the error alone does not say why.
+    pub(super) fn take_failed_login(&self) -> Option<FailedLogin> {
+        self.failed_login.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// From now on an assignment is answered at once, with nothing: nobody is left to do it.
@@ -66,14 +74,21 @@ impl ClientContext for SourceContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
         // The end of a partition is reported as an error, several times a second on a quiet topic.
-        if matches!(error, KafkaError::PartitionEOF(_))
-            || error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF)
-        {
+        if matches!(error, KafkaError::PartitionEOF(_)) || code == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
         tracing::warn!(target: "librdkafka", error = %error, "{reason}");
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        if is_failed_login(&error) {
+            let mut first = self.failed_login.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| FailedLogin::new(reason));
+        }
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all brokers are down comes after the reason why one of them is, and says less.
+        if last.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last = Some(reason.to_owned());
+        }
     }
 }
 

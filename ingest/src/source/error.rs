@@ -63,8 +63,22 @@ pub enum SourceError {
         reason: KafkaError,
     },
     /// No broker answered.
-    #[error("no kafka broker answers at {servers} ({reason}); check kafka.bootstrap_servers and that the broker is up")]
+    #[error(
+        "no kafka broker answers at {servers} ({reason}); check kafka.bootstrap_servers, security.protocol under \
+         [kafka.options], and that the broker is up"
+    )]
     Unreachable {
+        /// The addresses.
+        servers: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// No broker lets the client in, or the client has nothing to show.
+    #[error(
+        "cannot log in to kafka at {servers} ({reason}); check mechanism, user and password, keytab or token endpoint: \
+         sasl.* under [kafka.options]"
+    )]
+    Login {
         /// The addresses.
         servers: String,
         /// What librdkafka says.

@@ -22,7 +22,9 @@ use tracerag_schemas::SourcePartition;
 use super::context::{GroupEvent, SourceContext, Wakeup, answer_nothing};
 use super::reading::{DrainEnd, Reading};
 use super::watch::Watch;
-use super::{KafkaConfig, MessageBatch, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, settings};
+use super::{
+    KafkaConfig, MessageBatch, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, access, settings,
+};
 
 /// The client's own events (rebalances, token refreshes) are looked at this often at least.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
@@ -109,16 +111,13 @@ impl KafkaSource {
     /// Connects, looks at the topics and joins the group. The first event may be [`Event::Waiting`].
     ///
     /// # Errors
-    /// When settings are wrong, no broker answers, or the broker refuses the client.
+    /// When settings are wrong, no broker answers, or none lets the client in.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
         let rules = TopicRules::new(topics, &config.dead_letter_topic)?;
         let probe: BaseConsumer<SourceContext> = settings::probe(config)?
             .create_with_context(SourceContext::default())
             .map_err(|reason| SourceError::Client { reason })?;
-        let metadata = probe.fetch_metadata(None, ANSWER_WITHIN).map_err(|reason| SourceError::Unreachable {
-            servers: config.bootstrap_servers.clone(),
-            reason: probe.context().last_error().unwrap_or_else(|| reason.to_string()),
-        })?;
+        let metadata = access::metadata(&probe, config)?;
         let topics = rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
         let partitions: usize = metadata
             .topics()
@@ -425,12 +424,27 @@ impl KafkaSource {
         Ok(None)
     }
 
+    /// A login that failed ends reading, unless it is the next token that could not be fetched.
+    fn judge_login(&self, error: &KafkaError) -> Result<(), SourceError> {
+        let reason = match self.consumer.context().take_failed_login() {
+            Some(login) if login.is_without_token => {
+                tracing::warn!("kafka: no new token ({}); the client asks for it again", login.reason);
+                return Ok(());
+            }
+            login => login.map_or_else(|| error.to_string(), |login| login.reason),
+        };
+        Err(SourceError::Login { servers: self.config.bootstrap_servers.clone(), reason })
+    }
+
     /// Which errors end reading.
     fn judge(&self, source: Option<SourcePartition>, error: KafkaError) -> Result<(), SourceError> {
         if let KafkaError::MessageConsumptionFatal(_) = error {
             return Err(SourceError::Kafka { action: "reading".to_owned(), reason: error });
         }
-        if let Some(error) = refused("reading", &error) {
+        if access::is_failed_login(&error) {
+            return self.judge_login(&error);
+        }
+        if let Some(error) = access::refused("reading", &error) {
             return Err(error);
         }
         let is_out_of_range = matches!(
@@ -463,22 +477,6 @@ impl Drop for KafkaSource {
             }
         }
     }
-}
-
-/// The error of a broker that refuses the client, if it is one.
-pub(super) fn refused(action: &str, error: &KafkaError) -> Option<SourceError> {
-    use RDKafkaErrorCode as Code;
-    let is_refusal = matches!(
-        error.rdkafka_error_code()?,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::SaslAuthenticationFailed
-            | Code::Authentication
-            | Code::UnsupportedSASLMechanism
-            | Code::UnknownTopic
-    );
-    is_refusal.then(|| SourceError::Refused { action: action.to_owned(), reason: error.clone() })
 }
 
 #[cfg(test)]

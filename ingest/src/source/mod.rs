@@ -4,6 +4,7 @@
 //! - **Out:** payloads in offset order per [`tracerag_schemas::SourcePartition`], with what the reader
 //!   must know to decode them: their [`Signal`] and their [`Encoding`].
 
+mod access;
 mod batch;
 mod config;
 mod context;

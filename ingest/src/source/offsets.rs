@@ -7,7 +7,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracerag_schemas::SourcePartition;
 
-use super::kafka::refused;
+use super::access::refused;
 use super::reading::now;
 use super::{InitialOffset, KafkaSource, SourceError};
 

@@ -1,0 +1,118 @@
+//! Whether the cluster answers, lets the client in, and lets it do what it wants.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::context::SourceContext;
+use super::{KafkaConfig, SourceError};
+
+/// How long each try may take. Between two of them is looked at why there is no answer, so a login that fails is told
+/// after the first one; and the last one waits for a cluster that is slow.
+const TRIES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+
+/// Events of the client that are handled after a try, and how long the next one is waited for.
+const EVENTS_AT_ONCE: usize = 256;
+const EVENT_WITHIN: Duration = Duration::from_millis(20);
+
+/// How librdkafka begins to say that a token endpoint gave it no token.
+const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
+
+/// A login that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FailedLogin {
+    /// What librdkafka says.
+    pub(super) reason: String,
+    /// Whether the client had no token to show. It asks for the next one long before the last one ends, and again ten
+    /// seconds after a failure; who is connected stays so meanwhile.
+    pub(super) is_without_token: bool,
+}
+
+impl FailedLogin {
+    pub(super) fn new(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_without_token: reason.starts_with(NO_TOKEN) }
+    }
+}
+
+/// Whether an error says that the client could not log in.
+pub(super) fn is_failed_login(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism)
+    )
+}
+
+/// The error of a broker that refuses the client, if it is one.
+pub(super) fn refused(action: &str, error: &KafkaError) -> Option<SourceError> {
+    use RDKafkaErrorCode as Code;
+    let is_refusal = is_failed_login(error)
+        || matches!(
+            error.rdkafka_error_code()?,
+            Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::UnknownTopic
+        );
+    is_refusal.then(|| SourceError::Refused { action: action.to_owned(), reason: error.clone() })
+}
+
+/// All topics of the cluster.
+///
+/// # Errors
+/// When no broker answers, or none lets the client in.
+pub(super) fn metadata(probe: &BaseConsumer<SourceContext>, config: &KafkaConfig) -> Result<Metadata, SourceError> {
+    let servers = || config.bootstrap_servers.clone();
+    let mut failure = String::new();
+    for within in TRIES {
+        match probe.fetch_metadata(None, within) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => failure = error.to_string(),
+        }
+        // Why a connection failed is told in events, which are handed out by polling only.
+        for _ in 0..EVENTS_AT_ONCE {
+            if probe.poll(EVENT_WITHIN).is_none() {
+                break;
+            }
+        }
+        if let Some(login) = probe.context().take_failed_login() {
+            return Err(SourceError::Login { servers: servers(), reason: login.reason });
+        }
+    }
+    Err(SourceError::Unreachable { servers: servers(), reason: probe.context().last_error().unwrap_or(failure) })
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientContext;
+
+    use super::*;
+
+    /// A login that fails is told apart from other errors by its code, and the one that lacks a token by its words:
+    /// librdkafka has one code for both.
+    #[test]
+    fn failed_logins_are_told_apart() {
+        assert!(is_failed_login(&KafkaError::Global(RDKafkaErrorCode::Authentication)));
+        assert!(!is_failed_login(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure)));
+        assert!(FailedLogin::new("Failed to acquire SASL OAUTHBEARER token: refused").is_without_token);
+        assert!(!FailedLogin::new("SASL authentication error: invalid credentials").is_without_token);
+    }
+
+    /// Why a broker is down is kept when it is reported next that all are; the login is handed out once.
+    #[test]
+    fn the_reason_is_kept() {
+        let context = SourceContext::default();
+        let error = |code, reason| context.error(KafkaError::Global(code), reason);
+        error(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(context.last_error().as_deref(), Some("1/1 brokers are down"));
+        error(RDKafkaErrorCode::Authentication, "wrong password");
+        error(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(context.last_error().as_deref(), Some("wrong password"));
+        assert_eq!(context.take_failed_login(), Some(FailedLogin::new("wrong password")));
+        assert_eq!(context.take_failed_login(), None);
+    }
+}
