@@ -21,6 +21,11 @@ use super::{free_port, part};
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 const WAIT: Duration = Duration::from_secs(10);
 
+/// Who may log in, by password or with a token.
+pub const USER: &str = "reader";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "reader-secret";
+
 /// A broker on a free port of the loopback address. Dropping it ends it and removes its data.
 pub struct Kafka {
     libs: PathBuf,
@@ -28,6 +33,8 @@ pub struct Kafka {
     process: Option<Process>,
     folder: tempfile::TempDir,
     port: u16,
+    /// The port where clients must log in; 0 until it is chosen, `None` without such a listener.
+    login_port: Option<u16>,
 }
 
 /// One record to produce.
@@ -40,6 +47,46 @@ pub struct Record<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
+/// What a listener where clients must log in adds to the broker's configuration.
+#[derive(Default)]
+struct Login {
+    listener: String,
+    protocol: &'static str,
+    properties: String,
+    /// Words for the tool that formats the storage, which is where the user of SCRAM comes from.
+    format: Vec<String>,
+}
+
+impl Login {
+    fn on(port: u16) -> Login {
+        const MODULES: &str = "org.apache.kafka.common.security";
+        let properties = [
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,OAUTHBEARER".to_owned()),
+            (
+                "plain.sasl.jaas.config",
+                format!("{MODULES}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"),
+            ),
+            ("scram-sha-256.sasl.jaas.config", format!("{MODULES}.scram.ScramLoginModule required;")),
+            // Without a handler of its own the broker takes unsigned tokens; the claim is what it would log in with.
+            (
+                "oauthbearer.sasl.jaas.config",
+                format!(
+                    "{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";"
+                ),
+            ),
+        ];
+        Login {
+            listener: format!(",LOGIN://127.0.0.1:{port}"),
+            protocol: ",LOGIN:SASL_PLAINTEXT",
+            properties: properties
+                .iter()
+                .map(|(name, value)| format!("listener.name.login.{name}={value}\n"))
+                .collect(),
+            format: vec!["--add-scram".to_owned(), format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")],
+        }
+    }
+}
+
 impl Kafka {
     /// The broker that all tests share; each makes topics of its own with [`Kafka::topic`]. `None` if Kafka is not
     /// installed, see [`part`].
@@ -49,11 +96,22 @@ impl Kafka {
         SHARED.get_or_init(Kafka::start).as_ref()
     }
 
+    /// A broker, shared as well, that has a second listener where clients must log in: [`Kafka::login_bootstrap`].
+    pub fn shared_with_login() -> Option<&'static Kafka> {
+        static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
+        part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
+        SHARED.get_or_init(|| Kafka::start_listening(Some(0))).as_ref()
+    }
+
     /// A broker of the test's own, for tests that stop or kill it. `None` if Kafka is not installed.
     pub fn start() -> Option<Kafka> {
+        Kafka::start_listening(None)
+    }
+
+    fn start_listening(login_port: Option<u16>) -> Option<Kafka> {
         let libs = part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
         let folder = tempfile::tempdir().expect("a folder for the broker");
-        let mut kafka = Kafka { libs, process: None, folder, port: 0 };
+        let mut kafka = Kafka { libs, process: None, folder, port: 0, login_port };
         // Between choosing a port and listening on it, somebody else may take it.
         for attempt in 1..=3 {
             kafka.configure();
@@ -70,6 +128,12 @@ impl Kafka {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// `host:port` for clients that log in: as [`USER`] with `PLAIN` or `SCRAM-SHA-256`, or as anybody with a token
+    /// (`OAUTHBEARER`), which need not be signed.
+    pub fn login_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.login_port.expect("a broker with a listener for logins"))
+    }
+
     /// A client configuration that names this broker.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -79,18 +143,21 @@ impl Kafka {
 
     fn configure(&mut self) {
         self.port = free_port();
+        self.login_port = self.login_port.map(|_| free_port());
         let controller = free_port();
         let folder = self.folder.path();
         let data = folder.join("data");
         let _ = std::fs::remove_dir_all(&data);
         let port = self.port;
+        let login = self.login_port.map(Login::on).unwrap_or_default();
+        let Login { listener, protocol, .. } = &login;
         let properties = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=CLIENT://127.0.0.1:{port}\n\
-             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listener}\n\
+             advertised.listeners=CLIENT://127.0.0.1:{port}{listener}\n\
+             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol}\n\
              inter.broker.listener.name=CLIENT\n\
              controller.listener.names=CONTROLLER\n\
              log.dirs={}\n\
@@ -105,15 +172,20 @@ impl Kafka {
              transaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n",
-            data.display()
+             group.initial.rebalance.delay.ms=0\n\
+             {}",
+            data.display(),
+            login.properties
         );
         std::fs::write(folder.join("server.properties"), properties).expect("the broker's folder is writable");
         // Without a configuration of its own Kafka's logger writes into the working directory.
         let logging = "Configuration:\n  status: ERROR\n  Appenders:\n    Console: {name: OUT, PatternLayout: {pattern: \"[%d] %p %m (%c)%n\"}}\n  \
                        Loggers:\n    Root: {level: WARN, AppenderRef: [{ref: OUT}]}\n";
         std::fs::write(folder.join("log4j2.yaml"), logging).expect("the broker's folder is writable");
-        let format = self.java("128m", &["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]);
+        let mut words = vec!["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID];
+        words.extend(login.format.iter().map(String::as_str));
+        words.push("-c");
+        let format = self.java("128m", &words);
         let output = std::process::Command::new(&format[0]).args(&format[1..]).output().expect("java is on the PATH");
         assert!(
             output.status.success(),

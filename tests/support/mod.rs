@@ -20,6 +20,7 @@ pub mod kafka;
 pub mod process;
 pub mod program;
 pub mod telemetry;
+pub mod token_endpoint;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,0 +1,105 @@
+//! Logging in to a real Kafka broker: `[kafka.options]` goes to librdkafka as it is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, SourceLimits, TopicsConfig};
+
+use crate::support::kafka::{Kafka, PASSWORD, Record, USER};
+use crate::support::token_endpoint::TokenEndpoint;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A source that logs in with these options and reads the topic's spans.
+fn connect(kafka: &Kafka, topic: &str, options: &Value) -> Result<KafkaSource, SourceError> {
+    let kafka = json!({"bootstrap_servers": kafka.login_bootstrap(), "group_id": topic, "options": options});
+    let kafka: KafkaConfig = serde_json::from_value(kafka).unwrap();
+    let none = json!({"topics": []});
+    let topics = json!({
+        "spans": {"topics": [topic]}, "logs": none, "metrics": none, "flags": none, "deployments": none, "heaps": none
+    });
+    let topics: TopicsConfig = serde_json::from_value(topics).unwrap();
+    KafkaSource::connect(&kafka, &topics, SourceLimits::default())
+}
+
+fn password(mechanism: &str, password: &str) -> Value {
+    json!({
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": mechanism,
+        "sasl.username": USER,
+        "sasl.password": password,
+    })
+}
+
+fn oidc(url: &str, secret: &str) -> Value {
+    json!({
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": USER,
+        "sasl.oauthbearer.client.secret": secret,
+        "sasl.oauthbearer.token.endpoint.url": url,
+    })
+}
+
+/// The value of the first record that comes.
+fn first_value(source: &mut KafkaSource) -> Vec<u8> {
+    let start = Instant::now();
+    while start.elapsed() < LIMIT {
+        match source.poll(Duration::from_millis(200)).unwrap() {
+            Event::Assigned(sources) => source.start(&source.initial_offsets(&sources).unwrap()).unwrap(),
+            Event::Messages(batch) => return batch.iter().next().unwrap().value().unwrap().to_vec(),
+            _ => {}
+        }
+    }
+    panic!("no record in {LIMIT:?}; the client says: {:?}", source.last_error());
+}
+
+/// What a login that must fail says. It must not take as long as a broker is waited for that does not answer.
+fn refusal(kafka: &Kafka, options: &Value) -> String {
+    let start = Instant::now();
+    let error = connect(kafka, "never-read", options).err().unwrap_or_else(|| panic!("let in with {options}"));
+    assert!(start.elapsed() < Duration::from_secs(10), "told after {:?}: {error}", start.elapsed());
+    assert!(matches!(error, SourceError::Login { .. }), "{error}");
+    error.to_string()
+}
+
+/// A topic is read with a password by PLAIN and by SCRAM, and with a token that the client fetches from a token
+/// endpoint by itself: the record that was written comes each time. Guarantees that each way to log in works from the
+/// first question through the group to the record, for all clients of a source.
+#[test]
+fn each_way_to_log_in_reads() {
+    let Some(kafka) = Kafka::shared_with_login() else { return };
+    let endpoint = TokenEndpoint::start();
+    for (name, options) in [
+        ("plain", password("PLAIN", PASSWORD)),
+        ("scram", password("SCRAM-SHA-256", PASSWORD)),
+        ("oidc", oidc(&endpoint.url(), PASSWORD)),
+    ] {
+        let topic = kafka.topic(name, 1);
+        kafka.produce(&topic, [Record { payload: Some(name.as_bytes()), ..Record::default() }]);
+        let mut source = connect(kafka, &topic, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(first_value(&mut source), name.as_bytes());
+    }
+}
+
+/// A wrong password, a mechanism that the broker does not have, and a client that the token endpoint does not know are
+/// errors within seconds: they quote whoever refused, and name the settings to look at. Guarantees that a wrong login
+/// is neither waited on for ever nor taken for a broker that is down.
+#[test]
+fn a_refused_login_says_what_to_do() {
+    let Some(kafka) = Kafka::shared_with_login() else { return };
+    let endpoint = TokenEndpoint::start();
+    for (options, quoted) in [
+        (password("PLAIN", "wrong"), "Invalid username or password"),
+        (password("SCRAM-SHA-256", "wrong"), "invalid credentials"),
+        (password("SCRAM-SHA-512", PASSWORD), "supported mechanisms"),
+        (oidc(&endpoint.url(), "wrong"), "invalid_client"),
+    ] {
+        let told = refusal(kafka, &options);
+        assert!(told.starts_with(&format!("cannot log in to kafka at {} (", kafka.login_bootstrap())), "{told}");
+        assert!(told.contains(quoted), "{told}");
+        assert!(told.ends_with("sasl.* under [kafka.options]"), "{told}");
+        assert!(!told.contains(PASSWORD), "{told}");
+    }
+}
