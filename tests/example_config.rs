@@ -70,3 +70,19 @@ fn the_example_has_every_key() {
         }
     }
 }
+
+/// Each configuration in the operators' manual is loaded as a file of its own. Guarantees that what is copied from
+/// there is taken; that a client can be made of such settings is a test of the source's.
+#[test]
+fn the_manuals_configurations_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tracerag.toml");
+    let manual = include_str!("../docs/operators.md");
+    let blocks: Vec<&str> = manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4, "the ways to log in are shown");
+    for block in blocks {
+        std::fs::write(&file, block).unwrap();
+        let config = load(&file).unwrap_or_else(|error| panic!("{error} in\n{block}"));
+        assert!(config.kafka.options.len() > 1, "{block}");
+    }
+}
