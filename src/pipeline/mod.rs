@@ -14,12 +14,12 @@ mod progress;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
 use tokio::task::JoinHandle;
 use tracerag_enrich::{Counts, ResumeState, ResumedTrace, Window, WindowConfig};
 use tracerag_index::{Lake, Resume, SourceProgress, Writer, Written};
@@ -36,36 +36,7 @@ use crate::error::Error;
 use epoch::{Draft, RedactionStamp};
 use intake::Intake;
 use progress::Progress;
-
-/// Rows that wait for the next epoch and need no window.
-#[derive(Default)]
-struct Waiting {
-    rows: Vec<(SourcePartition, Table, RecordBatch)>,
-    bytes: usize,
-}
-
-impl Waiting {
-    fn push(&mut self, source: &SourcePartition, table: Table, batch: RecordBatch) {
-        if batch.num_rows() > 0 {
-            self.bytes += batch.get_array_memory_size();
-            self.rows.push((source.clone(), table, batch));
-        }
-    }
-
-    /// Drops what came from partitions; gives whether flags were among it.
-    fn forget(&mut self, sources: &[SourcePartition]) -> bool {
-        let dropped = |source: &SourcePartition| sources.contains(source);
-        let has_flags = self.rows.iter().any(|(source, table, _)| *table == Table::Flags && dropped(source));
-        self.rows.retain(|(source, ..)| !dropped(source));
-        self.bytes = self.rows.iter().map(|(.., batch)| batch.get_array_memory_size()).sum();
-        has_flags
-    }
-
-    fn take(&mut self) -> Vec<(Table, RecordBatch)> {
-        self.bytes = 0;
-        std::mem::take(&mut self.rows).into_iter().map(|(_, table, batch)| (table, batch)).collect()
-    }
-}
+use waiting::Waiting;
 
 type InFlight = JoinHandle<(Writer, Result<(Written, Counts), Error>)>;
 
