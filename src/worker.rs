@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
-use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits};
+use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits, Start};
 use tracerag_schemas::SourcePartition;
 
 use crate::config::Config;
@@ -92,7 +92,7 @@ impl Worker {
         let initial = self.source.initial_offsets(&fresh).map_err(tracerag_ingest::IngestError::from)?;
         let mut starts = Vec::with_capacity(known.len());
         for (source, next) in known {
-            let offset = match next {
+            let at = match next {
                 Some(offset) => offset,
                 None => {
                     let offset = initial.iter().find(|(fresh, _)| *fresh == source).map_or(0, |(_, offset)| *offset);
@@ -100,11 +100,12 @@ impl Worker {
                     offset
                 }
             };
-            starts.push((source, offset));
+            let read_to = self.pipeline.read_to(&source).max(at);
+            starts.push(Start { source, at, read_to });
         }
         self.announce(&starts, &fresh)?;
         self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
-        for (source, _) in starts {
+        for Start { source, .. } in starts {
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
                 Some(Signal::Flags | Signal::Deployments) => {
                     self.changes_behind.insert(source.clone());
@@ -118,8 +119,8 @@ impl Worker {
     }
 
     /// Says what will be read, before it is.
-    fn announce(&self, starts: &[(SourcePartition, i64)], fresh: &[SourcePartition]) -> Result<(), Error> {
-        let taken = starts.iter().cloned().collect();
+    fn announce(&self, starts: &[Start], fresh: &[SourcePartition]) -> Result<(), Error> {
+        let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
         let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;
         for line in plan.iter().filter(|line| line.is_continued) {
             let start = if fresh.contains(&line.source) { "kafka.initial_offset" } else { "the lake" };

@@ -190,6 +190,11 @@ impl Pipeline {
         }
     }
 
+    /// The offset up to which the lake says that a partition was read; 0 if it never was.
+    pub(crate) fn read_to(&self, source: &SourcePartition) -> i64 {
+        self.progress.get(source).map_or(0, |progress| progress.written_to)
+    }
+
     /// Takes records of one partition, in offset order. `clock` is the time when they were read, in ns.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use rdkafka::error::KafkaError;
 use tracerag_schemas::SourcePartition;
 
 use super::Signal;
+use super::start::Gap;
 
 /// A source that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -92,11 +93,20 @@ pub enum SourceError {
         /// What the broker says.
         reason: KafkaError,
     },
-    /// The wanted offset is not in the topic any more, or not yet.
+    /// Records that are wanted were deleted from the topic.
     #[error(
-        "offset {offset} of {source_partition} is not in the topic, which holds {low}..{high}: records were deleted \
-         before they were read, or the topic was made anew; the lake knows what was taken and will not skip the gap: \
-         restore the topic, or go on in a new lake, and tell kafka to keep records longer (retention.ms)"
+        "{}: {gap}; the lake knows what was taken and will not skip the gap: restore the topic, or go on in a new \
+         lake, and tell kafka to keep records longer (retention.ms)", .gap.source
+    )]
+    Gap {
+        /// Which.
+        gap: Gap,
+    },
+    /// The topic ends before what was taken of it, or says of an offset that it holds that it does not.
+    #[error(
+        "offset {offset} of {source_partition} is out of range, the topic holds {low}..{high}: it was made anew, or \
+         has lost records; the lake knows what was taken and will not take it twice: restore the topic, or go on in a \
+         new lake"
     )]
     OutOfRange {
         /// The partition.

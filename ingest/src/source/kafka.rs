@@ -21,6 +21,7 @@ use tracerag_schemas::SourcePartition;
 
 use super::context::{GroupEvent, SourceContext, Wakeup, answer_nothing};
 use super::reading::{DrainEnd, Reading};
+use super::start::Start;
 use super::watch::Watch;
 use super::{
     KafkaConfig, MessageBatch, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, access, settings,
@@ -214,24 +215,24 @@ impl KafkaSource {
     ///
     /// # Errors
     /// When this is not exactly what was assigned last, or an offset is not in its topic. Nothing is read then.
-    pub fn start(&mut self, from: &[(SourcePartition, i64)]) -> Result<(), SourceError> {
-        let wanted: BTreeSet<SourcePartition> = from.iter().map(|(source, _)| source.clone()).collect();
+    pub fn start(&mut self, from: &[Start]) -> Result<(), SourceError> {
+        let wanted: BTreeSet<SourcePartition> = from.iter().map(|start| start.source.clone()).collect();
         if wanted != self.pending || wanted.len() != from.len() {
             let show =
                 |set: &BTreeSet<SourcePartition>| set.iter().map(|s| s.to_string()).collect::<Vec<_>>().join(", ");
             let detail = format!("assigned: [{}], to start: [{}]", show(&self.pending), show(&wanted));
             return Err(SourceError::Assignment { detail });
         }
-        for (source, offset) in from {
-            self.check_range(source, *offset)?;
+        for start in from {
+            self.check_range(start)?;
         }
         let mut assignment = TopicPartitionList::with_capacity(from.len());
         let mut readings = Vec::with_capacity(from.len());
-        for (source, offset) in from {
+        for Start { source, at, .. } in from {
             assignment
-                .add_partition_offset(&source.topic, source.partition, Offset::Offset(*offset))
+                .add_partition_offset(&source.topic, source.partition, Offset::Offset(*at))
                 .map_err(|reason| SourceError::Kafka { action: format!("assigning {source}"), reason })?;
-            readings.push(self.open(source, *offset)?);
+            readings.push(self.open(source, *at)?);
         }
         let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let result = if is_cooperative {
@@ -272,13 +273,9 @@ impl KafkaSource {
         })
     }
 
-    fn check_range(&self, source: &SourcePartition, offset: i64) -> Result<(), SourceError> {
-        let (low, high) = self.watermarks(source)?;
-        if (low..=high).contains(&offset) {
-            Ok(())
-        } else {
-            Err(SourceError::OutOfRange { source_partition: source.clone(), offset, low, high })
-        }
+    fn check_range(&self, start: &Start) -> Result<(), SourceError> {
+        let (low, high) = self.watermarks(&start.source)?;
+        start.gap(low, high)?.map_or(Ok(()), |gap| Err(SourceError::Gap { gap }))
     }
 
     /// Holds partitions back: nothing of them is handed out until [`Self::resume`]. What was fetched of them

@@ -62,6 +62,10 @@ fn publish(cluster: &Cluster, topic: &str, partition: i32, values: impl IntoIter
     producer.flush(PATIENCE).unwrap();
 }
 
+fn starts(from: &[(SourcePartition, i64)]) -> Vec<Start> {
+    from.iter().map(|(source, at)| Start::new(source.clone(), *at)).collect()
+}
+
 /// Polls until `done` says so; what it saw is in the panic's message.
 fn until(source: &mut KafkaSource, mut done: impl FnMut(Event) -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -122,7 +126,7 @@ fn assignment_start_and_order() {
         let mut from = source.initial_offsets(&sources).unwrap();
         assert_eq!(from[1].1, 0);
         from[1].1 = 990;
-        source.start(&from).unwrap();
+        source.start(&starts(&from)).unwrap();
         let mut first = None;
         until(&mut source, |event| match event {
             Event::Messages(batch) if &*batch.source().topic == "otlp_spans" && batch.source().partition == 0 => {
@@ -163,7 +167,7 @@ fn restart_reads_where_it_is_told() {
         let sources = assigned(&mut source);
         let from: Vec<_> =
             sources.iter().map(|s| (s.clone(), if &*s.topic == "otlp_spans" { start } else { 0 })).collect();
-        source.start(&from).unwrap();
+        source.start(&starts(&from)).unwrap();
         let records = &read_all(&mut source)["otlp_spans/0"];
         let expected: Vec<(i64, Vec<u8>)> = (start..100).map(|i| (i, vec![i as u8])).collect();
         assert_eq!(records, &expected);
@@ -179,7 +183,7 @@ fn paused_partitions_wait() {
     publish(&cluster, "otlp_logs", 0, (0..5u8).map(|i| vec![i]));
     let mut source = connect(&config(&cluster, ""), &two_topics());
     let sources = assigned(&mut source);
-    source.start(&source.initial_offsets(&sources).unwrap()).unwrap();
+    source.start(&starts(&source.initial_offsets(&sources).unwrap())).unwrap();
     let spans = sources[1].clone();
     source.pause(std::slice::from_ref(&spans));
     let mut logs = 0;
@@ -204,7 +208,7 @@ fn the_end_of_a_paused_partition_is_not_seen_again() {
     publish(&cluster, "otlp_spans", 0, [vec![1u8]]);
     let mut source = connect(&config(&cluster, ""), &two_topics());
     let sources = assigned(&mut source);
-    source.start(&source.initial_offsets(&sources).unwrap()).unwrap();
+    source.start(&starts(&source.initial_offsets(&sources).unwrap())).unwrap();
     read_all(&mut source);
     let seen = |source: &KafkaSource| source.reading().map(|(_, at_end)| at_end.unwrap()).collect::<Vec<i64>>();
     let idle = |source: &mut KafkaSource| until(source, |event| matches!(event, Event::Idle));
@@ -224,16 +228,19 @@ fn the_end_of_a_paused_partition_is_not_seen_again() {
     until(&mut source, |event| matches!(event, Event::Messages(_)));
 }
 
-/// An offset that is not in the topic is a clear error, before anything is read; so is a start that does not
-/// fit the assignment.
+/// An offset that is not in the topic is a clear error, before anything is read, and so are records that were read of a
+/// topic that does not have them; so is a start that does not fit the assignment.
 #[test]
 fn impossible_starts_are_refused() {
     let cluster = cluster(&[("otlp_spans", 1), ("otlp_logs", 1)]);
     let mut source = connect(&config(&cluster, ""), &two_topics());
     let sources = assigned(&mut source);
-    let at = |offset| sources.iter().map(|source| (source.clone(), offset)).collect::<Vec<_>>();
+    let at = |offset| sources.iter().map(|source| Start::new(source.clone(), offset)).collect::<Vec<_>>();
     let error = source.start(&at(7)).unwrap_err();
     assert!(matches!(error, SourceError::OutOfRange { offset: 7, low: 0, high: 0, .. }), "{error}");
+    let again: Vec<Start> = at(0).into_iter().map(|start| Start { read_to: 3, ..start }).collect();
+    let error = source.start(&again).unwrap_err();
+    assert!(matches!(error, SourceError::OutOfRange { offset: 3, low: 0, high: 0, .. }), "{error}");
     let error = source.start(&at(0)[..1]).unwrap_err();
     assert!(matches!(error, SourceError::Assignment { .. }), "{error}");
     source.start(&at(0)).unwrap();
@@ -286,7 +293,7 @@ fn topics_that_appear_are_read() {
     let cluster = cluster(&[("otlp_spans", 1)]);
     let mut source = connect(&config(&cluster, ""), &two_topics());
     let sources = assigned(&mut source);
-    source.start(&source.initial_offsets(&sources).unwrap()).unwrap();
+    source.start(&starts(&source.initial_offsets(&sources).unwrap())).unwrap();
     cluster.create_topic("otlp_logs", 1, 1).unwrap();
     let mut is_waiting_over = false;
     let mut new = Vec::new();
@@ -361,7 +368,7 @@ fn dead_letters_reach_their_topic() {
     ));
     let mut source = connect(&config(&cluster, ""), &reading);
     let sources = assigned(&mut source);
-    source.start(&source.initial_offsets(&sources).unwrap()).unwrap();
+    source.start(&starts(&source.initial_offsets(&sources).unwrap())).unwrap();
     until(&mut source, |event| match event {
         Event::Messages(batch) => {
             let record = batch.iter().next().unwrap();

@@ -16,6 +16,7 @@ mod offsets;
 mod plan;
 mod reading;
 mod settings;
+mod start;
 mod topics;
 mod watch;
 
@@ -31,6 +32,7 @@ pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;
 pub use kafka::{Event, KafkaSource, Lag, SourceLimits};
 pub use plan::PlanLine;
+pub use start::{Gap, Start};
 pub use topics::{ResolvedTopics, TopicKind, TopicRules};
 
 /// What a topic or a file carries.
