@@ -103,8 +103,11 @@ impl Worker {
             let read_to = self.pipeline.read_to(&source).max(at);
             starts.push(Start { source, at, read_to });
         }
+        let gaps = self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
+        for gap in &gaps {
+            self.pipeline.skip(gap, now())?;
+        }
         self.announce(&starts, &fresh)?;
-        self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
         for Start { source, .. } in starts {
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
                 Some(Signal::Flags | Signal::Deployments) => {
@@ -118,7 +121,7 @@ impl Worker {
         self.hold_telemetry()
     }
 
-    /// Says what will be read, before it is.
+    /// Says what will be read, before anything is taken.
     fn announce(&self, starts: &[Start], fresh: &[SourcePartition]) -> Result<(), Error> {
         let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
         let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;

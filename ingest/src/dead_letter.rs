@@ -16,25 +16,26 @@ use tracerag_schemas::{SourcePartition, Table};
 pub struct DeadLetter<'a> {
     /// The tenant that the record belongs to.
     pub tenant: &'a str,
-    /// The kind of failure, one word of a small set: `decode`, `tombstone`, `too_large`, `record`.
+    /// The kind of failure, one word of a small set: `decode`, `tombstone`, `too_large`, `record`; `gap` for records
+    /// that are gone.
     pub reason: &'a str,
     /// What is wrong, in words.
     pub detail: &'a str,
     /// Where it came from.
     pub source: &'a SourcePartition,
-    /// Its offset.
+    /// Its offset; the first one of a gap.
     pub offset: i64,
     /// Its Kafka timestamp, in nanoseconds since the epoch.
     pub timestamp: Option<i64>,
     /// Its key.
     pub key: Option<&'a [u8]>,
-    /// Its bytes; `None` for a bad record inside a good message.
+    /// Its bytes; `None` for a bad record inside a good message, and for a gap.
     pub value: Option<&'a [u8]>,
     /// Bytes of the record, which may be known although `value` is not kept.
     pub size_bytes: i64,
     /// Its headers.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// The stream time of its partition when it was taken, in nanoseconds since the epoch.
+    /// The stream time of its partition when it was taken, in nanoseconds since the epoch; of a gap, when it was found.
     pub ingested_at: i64,
 }
 

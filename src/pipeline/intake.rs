@@ -12,7 +12,7 @@ use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters};
 use tracerag_ingest::otlp::{self, DecoderConfig, Message, OtlpDecoder};
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
 use tracerag_ingest::source::files::FileRecord;
-use tracerag_ingest::source::{self, DeadLetterTopic, Encoding, Signal};
+use tracerag_ingest::source::{self, DeadLetterTopic, Encoding, Gap, Signal};
 use tracerag_ingest::tenant::Tenants;
 use tracerag_schemas::{SourcePartition, Table};
 
@@ -247,8 +247,6 @@ impl Intake {
     ) -> Result<(), Error> {
         let detail = &shown(&self.redactor, detail);
         tracing::warn!(topic = %source.topic, partition = source.partition, offset = record.offset, reason, detail, "dead letter");
-        metrics::counter!("tracerag_dead_letters_total", "reason" => reason).increment(1);
-        tally.dead_letters += 1;
         let headers = record.headers();
         let letter = DeadLetter {
             tenant,
@@ -263,11 +261,63 @@ impl Intake {
             headers: &headers,
             ingested_at,
         };
+        self.keep(&letter, tally)
+    }
+
+    /// Takes down that offsets of a partition are gone, and gives the row. It is stamped with the worker's `clock`: the
+    /// partition's own time may be older than dead letters are kept.
+    pub(super) fn bury_gap(&mut self, gap: &Gap, clock: i64, tally: &mut Tally) -> Result<RecordBatch, Error> {
+        let (source, detail) = (&gap.source, gap.to_string());
+        tracing::warn!(
+            topic = %source.topic,
+            partition = source.partition,
+            seek = gap.from,
+            low = gap.to,
+            next = gap.read_to,
+            offsets = gap.offsets(),
+            reason = "gap",
+            %detail,
+            "dead letter; going on at the oldest record that is left: traces that were open then may miss their oldest \
+             spans"
+        );
+        count(source, "tracerag_gap_offsets_total", u64::try_from(gap.offsets()).unwrap_or(0));
+        // Headers that named a tenant are gone with their records.
+        let tenant = self.tenants.of(&source.topic, std::iter::empty());
+        let letter = DeadLetter {
+            tenant: &tenant,
+            reason: "gap",
+            detail: &detail,
+            source,
+            offset: gap.from,
+            timestamp: None,
+            key: None,
+            value: None,
+            size_bytes: 0,
+            headers: &[],
+            ingested_at: clock,
+        };
+        self.keep(&letter, tally)?;
+        self.take_letters()
+    }
+
+    /// Counts a letter, sends it to its topic, and keeps it for the table.
+    fn keep(&mut self, letter: &DeadLetter<'_>, tally: &mut Tally) -> Result<(), Error> {
+        metrics::counter!("tracerag_dead_letters_total", "reason" => letter.reason.to_owned()).increment(1);
+        tally.dead_letters += 1;
         if let Some(topic) = &self.letter_topic {
-            topic.send(&letter).map_err(tracerag_ingest::IngestError::from)?;
+            topic.send(letter).map_err(tracerag_ingest::IngestError::from)?;
         }
-        self.letters.push(&letter);
+        self.letters.push(letter);
         Ok(())
+    }
+
+    /// The letters that are kept, as rows.
+    fn take_letters(&mut self) -> Result<RecordBatch, Error> {
+        // After the epoch nobody reads the bad records again, so they have to be in their topic before.
+        if let Some(topic) = &self.letter_topic {
+            topic.flush(Duration::from_secs(10)).map_err(tracerag_ingest::IngestError::from)?;
+        }
+        Ok(self.letters.finish()?)
     }
 
     /// Whether the source's decoder holds a batch.
@@ -318,11 +368,7 @@ impl Intake {
             taken.rows.push((Table::Heaps, self.heaps.finish()?));
         }
         if !self.letters.is_empty() {
-            // After the epoch nobody reads the bad records again, so they have to be in their topic before.
-            if let Some(topic) = &self.letter_topic {
-                topic.flush(Duration::from_secs(10)).map_err(tracerag_ingest::IngestError::from)?;
-            }
-            taken.rows.push((Table::DeadLetters, self.letters.finish()?));
+            taken.rows.push((Table::DeadLetters, self.take_letters()?));
         }
         Ok(taken)
     }

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tracerag_enrich::{Counts, ResumeState, ResumedTrace, Window, WindowConfig};
 use tracerag_index::{Lake, Resume, SourceProgress, Writer, Written};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
+use tracerag_ingest::source::Gap;
 use tracerag_ingest::source::files::FILE_CLUSTER;
 use tracerag_ingest::tenant::Tenants;
 use tracerag_schemas::{SourcePartition, Table};
@@ -188,6 +189,20 @@ impl Pipeline {
         if let Some(progress) = self.progress.get_mut(source) {
             progress.begin_at(offset);
         }
+    }
+
+    /// Offsets of a partition are gone of which nothing was taken since it was assigned: it begins behind them, and
+    /// the next epoch brings a dead letter. It records the new beginning, too, so the gap is told of once. `clock` is
+    /// the worker's, in ns.
+    ///
+    /// # Errors
+    /// When the topic of dead letters cannot be written.
+    pub(crate) fn skip(&mut self, gap: &Gap, clock: i64) -> Result<(), Error> {
+        let Some(progress) = self.progress.get_mut(&gap.source) else { return Ok(()) };
+        progress.begin_at(gap.to);
+        let letter = self.intake.bury_gap(gap, clock, &mut self.tally)?;
+        self.waiting.push(&gap.source, Table::DeadLetters, letter);
+        Ok(())
     }
 
     /// The offset up to which the lake says that a partition was read; 0 if it never was.

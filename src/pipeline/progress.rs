@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// The partition was never read, and begins here.
+    /// Reading begins here: the partition was never read, or nothing older is left of it.
     pub fn begin_at(&mut self, offset: i64) {
         self.next = offset;
         self.first = offset;

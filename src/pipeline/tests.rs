@@ -115,6 +115,16 @@ fn root_span(trace: u8, end: i64) -> String {
     )
 }
 
+/// A message with one span that is no root; its trace stays open until nothing comes for a while.
+fn child_span(trace: u8, span: u8, end: i64) -> String {
+    let (trace, span, start) = (format!("{trace:032x}"), format!("{span:016x}"), end - SECOND);
+    format!(
+        r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "{trace}", "spanId": "{span}",
+        "parentSpanId": "00000000000000a1", "name": "GET /", "startTimeUnixNano": "{start}",
+        "endTimeUnixNano": "{end}"}}]}}]}}]}}"#
+    )
+}
+
 /// The greatest stream time that the head shows of replayed files.
 async fn newest_time(bench: &Bench) -> i64 {
     let lake = Lake::open(bench.config.lake.options()).await.unwrap();
@@ -154,4 +164,63 @@ async fn every_replay_is_sealed() {
     later.write(flushed).await.unwrap();
     later.drain().await.unwrap();
     assert!(newest_time(&bench).await > sealed + seal_after);
+}
+
+/// Records are deleted before they are read: the next worker begins behind them and writes one dead letter, and whoever
+/// comes after it goes on there. Guarantees that a gap is told of once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_told_of_once() {
+    let bench = Bench::new();
+    let spans = SourcePartition::new("c", "otlp_spans", 0);
+    let mut first = bench.pipeline().await;
+    first.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    take(&mut first, &record(&spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
+    let flushed = first.window.drain().unwrap();
+    first.write(flushed).await.unwrap();
+    first.settle().await.unwrap();
+
+    let mut next = bench.pipeline().await;
+    let starts = next.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!((starts, next.read_to(&spans)), (vec![(spans.clone(), Some(1))], 1));
+    next.skip(&Gap { source: spans.clone(), from: 1, to: 5, read_to: 1 }, 2 * HOUR).unwrap();
+    next.flush().await.unwrap();
+    next.settle().await.unwrap();
+    assert_eq!(next.tally.rows(Table::DeadLetters), 1);
+
+    let mut last = bench.pipeline().await;
+    let starts = last.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!((starts, last.read_to(&spans)), (vec![(spans.clone(), Some(5))], 5));
+}
+
+/// The oldest record that an open trace needs is deleted, though all records were read: what is left of the trace is
+/// written, what was written is not written again, and the next worker finds no gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_trace_is_written_without_what_is_gone() {
+    let bench = Bench::new();
+    let spans = SourcePartition::new("c", "otlp_spans", 0);
+    let second = record(&spans, Signal::Spans, 1, HOUR, &child_span(1, 2, HOUR));
+    let other = record(&spans, Signal::Spans, 2, HOUR, &root_span(2, HOUR));
+    let mut first = bench.pipeline().await;
+    first.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    take(&mut first, &record(&spans, Signal::Spans, 0, HOUR, &child_span(1, 1, HOUR)));
+    take(&mut first, &second);
+    take(&mut first, &other);
+    first.at_end(&spans, HOUR + 3 * SECOND).unwrap();
+    first.flush().await.unwrap();
+    first.settle().await.unwrap();
+    assert_eq!(first.tally.rows(Table::Spans), 1, "only the trace whose root has ended is closed");
+
+    let mut next = bench.pipeline().await;
+    let starts = next.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!((starts, next.read_to(&spans)), (vec![(spans.clone(), Some(0))], 3));
+    next.skip(&Gap { source: spans.clone(), from: 0, to: 1, read_to: 3 }, 2 * HOUR).unwrap();
+    take(&mut next, &second);
+    take(&mut next, &other);
+    next.drain().await.unwrap();
+    let written = [Table::Spans, Table::Traces, Table::DeadLetters].map(|table| next.tally.rows(table));
+    assert_eq!(written, [1, 1, 1]);
+
+    let mut last = bench.pipeline().await;
+    let starts = last.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!((starts, last.read_to(&spans)), (vec![(spans.clone(), Some(3))], 3));
 }

@@ -19,6 +19,8 @@ pub struct KafkaConfig {
     pub group_id: String,
     /// Where a partition starts that the lake knows nothing of yet.
     pub initial_offset: InitialOffset,
+    /// What happens when records that are wanted were deleted from their topic.
+    pub out_of_range: OutOfRange,
     /// The topic to which records go that could not be taken; empty: they are kept in the table only.
     pub dead_letter_topic: String,
     /// Names of record headers that become attributes `kafka.header.<name>` of the resources in the record.
@@ -53,6 +55,7 @@ impl Default for KafkaConfig {
             bootstrap_servers: "127.0.0.1:9092".to_owned(),
             group_id: "tracerag".to_owned(),
             initial_offset: InitialOffset::Earliest,
+            out_of_range: OutOfRange::Fail,
             dead_letter_topic: String::new(),
             headers: Vec::new(),
             options: BTreeMap::from([("security.protocol".to_owned(), "plaintext".to_owned())]),
@@ -66,6 +69,7 @@ impl fmt::Debug for KafkaConfig {
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("group_id", &self.group_id)
             .field("initial_offset", &self.initial_offset)
+            .field("out_of_range", &self.out_of_range)
             .field("dead_letter_topic", &self.dead_letter_topic)
             .field("headers", &self.headers)
             .field("options", &self.options.keys().collect::<Vec<_>>())
@@ -146,6 +150,17 @@ impl Serialize for InitialOffset {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// What happens when records that are wanted were deleted from their topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutOfRange {
+    /// The worker stops, and says what is gone.
+    #[default]
+    Fail,
+    /// The worker goes on at the oldest record that is left, and the gap is written into the dead letters.
+    Continue,
 }
 
 /// Topics of one OTLP signal.
@@ -269,6 +284,18 @@ mod tests {
         for wrong in ["", "-2", "-2w", "2h", "first", "-99999999999999999999d", "-18446744073709551615d"] {
             assert!(InitialOffset::parse(wrong).unwrap_err().contains("earliest"), "{wrong}");
         }
+    }
+
+    /// Records that were deleted stop the worker unless the user has said otherwise; any other word is refused, and the
+    /// permitted ones are named.
+    #[test]
+    fn a_gap_stops_the_worker_by_default() {
+        let policy = |json: &str| serde_json::from_str::<KafkaConfig>(json).map(|kafka| kafka.out_of_range);
+        assert_eq!(policy("{}").unwrap(), OutOfRange::Fail);
+        assert_eq!(policy(r#"{"out_of_range": "fail"}"#).unwrap(), OutOfRange::Fail);
+        assert_eq!(policy(r#"{"out_of_range": "continue"}"#).unwrap(), OutOfRange::Continue);
+        let error = policy(r#"{"out_of_range": "earliest"}"#).unwrap_err().to_string();
+        assert!(error.contains("`fail`") && error.contains("`continue`"), "{error}");
     }
 
     /// Passwords among the options never show in logs.

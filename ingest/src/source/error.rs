@@ -95,8 +95,9 @@ pub enum SourceError {
     },
     /// Records that are wanted were deleted from the topic.
     #[error(
-        "{}: {gap}; the lake knows what was taken and will not skip the gap: restore the topic, or go on in a new \
-         lake, and tell kafka to keep records longer (retention.ms)", .gap.source
+        "{}: {gap}; restore the topic or go on in a new lake, or set kafka.out_of_range = \"continue\" to go on at \
+         offset {} and write the gap into dead_letters; and tell kafka to keep records longer (retention.ms)",
+        .gap.source, .gap.to
     )]
     Gap {
         /// Which.

@@ -21,10 +21,11 @@ use tracerag_schemas::SourcePartition;
 
 use super::context::{GroupEvent, SourceContext, Wakeup, answer_nothing};
 use super::reading::{DrainEnd, Reading};
-use super::start::Start;
+use super::start::{Gap, Start};
 use super::watch::Watch;
 use super::{
-    KafkaConfig, MessageBatch, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, access, settings,
+    KafkaConfig, MessageBatch, OutOfRange, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, access,
+    settings,
 };
 
 /// The client's own events (rebalances, token refreshes) are looked at this often at least.
@@ -211,11 +212,12 @@ impl KafkaSource {
         }
     }
 
-    /// Begins to read what the group assigned, each partition at an offset of its own.
+    /// Begins to read what the group assigned, each partition at an offset of its own. Gives what is gone of it, which
+    /// is passed over if `kafka.out_of_range` says so.
     ///
     /// # Errors
     /// When this is not exactly what was assigned last, or an offset is not in its topic. Nothing is read then.
-    pub fn start(&mut self, from: &[Start]) -> Result<(), SourceError> {
+    pub fn start(&mut self, from: &[Start]) -> Result<Vec<Gap>, SourceError> {
         let wanted: BTreeSet<SourcePartition> = from.iter().map(|start| start.source.clone()).collect();
         if wanted != self.pending || wanted.len() != from.len() {
             let show =
@@ -223,16 +225,15 @@ impl KafkaSource {
             let detail = format!("assigned: [{}], to start: [{}]", show(&self.pending), show(&wanted));
             return Err(SourceError::Assignment { detail });
         }
-        for start in from {
-            self.check_range(start)?;
-        }
+        let gaps = from.iter().map(|start| self.gap(start)).collect::<Result<Vec<_>, _>>()?;
         let mut assignment = TopicPartitionList::with_capacity(from.len());
         let mut readings = Vec::with_capacity(from.len());
-        for Start { source, at, .. } in from {
+        for (Start { source, at, .. }, gap) in from.iter().zip(&gaps) {
+            let at = gap.as_ref().map_or(*at, |gap| gap.to);
             assignment
-                .add_partition_offset(&source.topic, source.partition, Offset::Offset(*at))
+                .add_partition_offset(&source.topic, source.partition, Offset::Offset(at))
                 .map_err(|reason| SourceError::Kafka { action: format!("assigning {source}"), reason })?;
-            readings.push(self.open(source, *at)?);
+            readings.push(self.open(source, at)?);
         }
         let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let result = if is_cooperative {
@@ -246,7 +247,7 @@ impl KafkaSource {
         self.readings.append(&mut readings);
         self.tell_watch();
         self.wakeup.wake();
-        Ok(())
+        Ok(gaps.into_iter().flatten().collect())
     }
 
     /// Splits the partition's queue off *before* the partition is assigned, so that none of its records goes
@@ -273,9 +274,13 @@ impl KafkaSource {
         })
     }
 
-    fn check_range(&self, start: &Start) -> Result<(), SourceError> {
+    /// What is gone of a partition that is begun, if it may be passed over.
+    fn gap(&self, start: &Start) -> Result<Option<Gap>, SourceError> {
         let (low, high) = self.watermarks(&start.source)?;
-        start.gap(low, high)?.map_or(Ok(()), |gap| Err(SourceError::Gap { gap }))
+        match (start.gap(low, high)?, self.config.out_of_range) {
+            (Some(gap), OutOfRange::Fail) => Err(SourceError::Gap { gap }),
+            (gap, _) => Ok(gap),
+        }
     }
 
     /// Holds partitions back: nothing of them is handed out until [`Self::resume`]. What was fetched of them

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::otlp;
 
 pub use batch::{MessageBatch, Record};
-pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, TopicsConfig};
+pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange, TopicsConfig};
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;
 pub use kafka::{Event, KafkaSource, Lag, SourceLimits};

@@ -55,9 +55,10 @@ impl KafkaSource {
         sources
             .into_iter()
             .map(|(source, kind)| {
-                let end = self.watermarks(&source)?.1;
+                let (low, end) = self.watermarks(&source)?;
                 let known = taken.get(&source).copied();
-                let start = known.or_else(|| initial.get(&source).copied()).unwrap_or(end);
+                // What is gone already cannot be read.
+                let start = known.or_else(|| initial.get(&source).copied()).unwrap_or(end).max(low);
                 Ok(PlanLine {
                     source,
                     signal: kind.signal,

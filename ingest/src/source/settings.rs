@@ -18,7 +18,7 @@ const FIXED: &[(&str, &str)] = &[
     ("group.id", "it is kafka.group_id"),
     ("enable.auto.commit", "the lake knows what was taken and commits follow it"),
     ("enable.auto.offset.store", "the lake knows what was taken and commits follow it"),
-    ("auto.offset.reset", "an offset out of range must stop the worker and not skip records; use kafka.initial_offset"),
+    ("auto.offset.reset", "what is skipped must be known; use kafka.initial_offset and kafka.out_of_range"),
     ("isolation.level", "aborted transactions must not be read"),
     ("enable.partition.eof", "the end of a partition is what lets time pass"),
 ];

@@ -3,7 +3,8 @@ use arrow::datatypes::Field;
 use super::column::*;
 
 /// `key` and `value` are the bytes as they came; they are not redacted and kept for seven days.
-/// A bad record inside a good message has no `value`: its message is in the topic.
+/// A bad record inside a good message has no `value`: its message is in the topic. A `gap` has only its interval, in
+/// `detail`: its records were deleted from the topic before they could be taken.
 pub(super) fn columns() -> Vec<Field> {
     data_table(vec![
         text("reason"),
