@@ -6,6 +6,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
+use tracerag_schemas::SourcePartition;
 
 use super::context::SourceContext;
 use super::{KafkaConfig, SourceError};
@@ -61,6 +62,33 @@ pub(super) fn refused(action: &str, error: &KafkaError) -> Option<SourceError> {
     is_refusal.then(|| SourceError::Refused { action: action.to_owned(), reason: error.clone() })
 }
 
+/// Which errors end reading.
+pub(super) fn judge(
+    context: &SourceContext,
+    servers: &str,
+    source: Option<&SourcePartition>,
+    error: &KafkaError,
+) -> Result<(), SourceError> {
+    if let KafkaError::MessageConsumptionFatal(_) = error {
+        return Err(SourceError::Kafka { action: "reading".to_owned(), reason: error.clone() });
+    }
+    if is_failed_login(error) {
+        let reason = match context.take_failed_login() {
+            Some(login) if login.is_without_token => {
+                tracing::warn!("kafka: no new token ({}); the client asks for it again", login.reason);
+                return Ok(());
+            }
+            login => login.map_or_else(|| error.to_string(), |login| login.reason),
+        };
+        return Err(SourceError::Login { servers: servers.to_owned(), reason });
+    }
+    if let Some(error) = refused("reading", error) {
+        return Err(error);
+    }
+    tracing::warn!(%error, source = source.map(ToString::to_string), "kafka; the client tries again");
+    Ok(())
+}
+
 /// All topics of the cluster.
 ///
 /// # Errors
@@ -88,6 +116,7 @@ pub(super) fn metadata(probe: &BaseConsumer<SourceContext>, config: &KafkaConfig
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use rdkafka::ClientContext;
 
     use super::*;
@@ -100,6 +129,22 @@ mod tests {
         assert!(!is_failed_login(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure)));
         assert!(FailedLogin::new("Failed to acquire SASL OAUTHBEARER token: refused").is_without_token);
         assert!(!FailedLogin::new("SASL authentication error: invalid credentials").is_without_token);
+    }
+
+    /// A login that fails ends reading and says why; that a token endpoint does not answer does not: the client asks
+    /// again, and reads on with the token that it has.
+    #[test]
+    fn only_a_refused_login_ends_reading() {
+        let context = SourceContext::default();
+        let told = |reason: &str| {
+            context.error(KafkaError::Global(RDKafkaErrorCode::Authentication), reason);
+            let error = KafkaError::MessageConsumption(RDKafkaErrorCode::Authentication);
+            judge(&context, "kafka:9092", None, &error)
+        };
+        told("Failed to acquire SASL OAUTHBEARER token: connection refused").unwrap();
+        let error = told("SASL authentication error: invalid credentials").unwrap_err();
+        assert!(matches!(error, SourceError::Login { .. }), "{error}");
+        assert!(error.to_string().contains("invalid credentials"), "{error}");
     }
 
     /// Why a broker is down is kept when it is reported next that all are; the login is handed out once.

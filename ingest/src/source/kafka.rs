@@ -55,7 +55,8 @@ impl Default for SourceLimits {
 pub enum Event {
     /// The group gave these partitions to this member. Nothing is read of them until [`KafkaSource::start`].
     Assigned(Vec<SourcePartition>),
-    /// The group took these partitions away. No further record of them comes.
+    /// The group took these partitions away. No further record of them comes. Where Kafka deletes what is read next,
+    /// this comes, too, and [`Event::Assigned`] after it: the partition is begun anew.
     Revoked(Vec<SourcePartition>),
     /// Records of one partition; never empty.
     Messages(MessageBatch),
@@ -182,7 +183,7 @@ impl KafkaSource {
     /// member for dead (`max.poll.interval.ms`).
     ///
     /// # Errors
-    /// When reading cannot go on: an offset is out of range, the broker refuses the client, or the client has
+    /// When reading cannot go on: a topic has lost its newest records, the broker refuses the client, or the client has
     /// failed for good. What librdkafka retries by itself is no error; see [`Self::last_error`].
     pub fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError> {
         let deadline = Instant::now() + max_wait;
@@ -367,7 +368,7 @@ impl KafkaSource {
                         "a record of no partition"
                     );
                 }
-                Some(Err(error)) => self.judge(None, error)?,
+                Some(Err(error)) => self.judge(None, &error)?,
             }
         }
         for event in self.consumer.context().take_events() {
@@ -385,7 +386,7 @@ impl KafkaSource {
                     self.tell_watch();
                     self.events.push_back(Event::Revoked(sources));
                 }
-                GroupEvent::Failed(error) => self.judge(None, error)?,
+                GroupEvent::Failed(error) => self.judge(None, &error)?,
             }
         }
         Ok(())
@@ -413,11 +414,11 @@ impl KafkaSource {
             match end {
                 DrainEnd::Empty | DrainEnd::Full => {}
                 DrainEnd::AtEnd => self.events.push_back(Event::AtEnd(self.readings[self.turn].source.clone())),
-                DrainEnd::Failed(error) => {
-                    let source = self.readings[self.turn].source.clone();
-                    // Records before the error are not given up: the caller may read on after a passing one.
-                    self.judge(Some(source), error)?;
+                // Records before an error are not given up: the caller may read on after a passing one.
+                DrainEnd::Failed(error) if is_out_of_range(&error) => {
+                    self.begin_anew(self.readings[self.turn].source.clone())?;
                 }
+                DrainEnd::Failed(error) => self.judge(Some(&self.readings[self.turn].source), &error)?,
             }
             if batch.is_some() || !self.events.is_empty() {
                 return Ok(batch);
@@ -426,44 +427,37 @@ impl KafkaSource {
         Ok(None)
     }
 
-    /// A login that failed ends reading, unless it is the next token that could not be fetched.
-    fn judge_login(&self, error: &KafkaError) -> Result<(), SourceError> {
-        let reason = match self.consumer.context().take_failed_login() {
-            Some(login) if login.is_without_token => {
-                tracing::warn!("kafka: no new token ({}); the client asks for it again", login.reason);
-                return Ok(());
-            }
-            login => login.map_or_else(|| error.to_string(), |login| login.reason),
-        };
-        Err(SourceError::Login { servers: self.config.bootstrap_servers.clone(), reason })
+    fn judge(&self, source: Option<&SourcePartition>, error: &KafkaError) -> Result<(), SourceError> {
+        access::judge(self.consumer.context(), &self.config.bootstrap_servers, source, error)
     }
 
-    /// Which errors end reading.
-    fn judge(&self, source: Option<SourcePartition>, error: KafkaError) -> Result<(), SourceError> {
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            return Err(SourceError::Kafka { action: "reading".to_owned(), reason: error });
+    /// Gives a partition up of which Kafka has deleted what is read next, and takes it again: librdkafka does not seek
+    /// in one that is out of range. The lake says where the worker begins, and [`Self::start`] what is gone.
+    fn begin_anew(&mut self, source: SourcePartition) -> Result<(), SourceError> {
+        let (low, high) = self.watermarks(&source)?;
+        let next = self.readings.iter().find(|reading| reading.source == source).map_or(-1, |reading| reading.next);
+        if next >= low {
+            return Err(SourceError::OutOfRange { source_partition: source, offset: next, low, high });
         }
-        if access::is_failed_login(&error) {
-            return self.judge_login(&error);
+        tracing::warn!(%source, next, low, "kafka has deleted what is read next; the partition is begun anew");
+        let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        // What an eager group has assigned changes as a whole or not at all.
+        let sources: Vec<SourcePartition> = match is_cooperative {
+            true => vec![source],
+            false => self.readings.iter().map(|reading| reading.source.clone()).collect(),
+        };
+        let mut list = TopicPartitionList::with_capacity(sources.len());
+        for source in &sources {
+            list.add_partition(&source.topic, source.partition);
         }
-        if let Some(error) = access::refused("reading", &error) {
-            return Err(error);
-        }
-        let is_out_of_range = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset)
-        );
-        match source {
-            Some(source) if is_out_of_range => {
-                let (low, high) = self.watermarks(&source)?;
-                let offset = self.readings.iter().find(|reading| reading.source == source).map_or(-1, |r| r.next);
-                Err(SourceError::OutOfRange { source_partition: source, offset, low, high })
-            }
-            source => {
-                tracing::warn!(%error, source = source.map(|source| source.to_string()), "kafka; the client tries again");
-                Ok(())
-            }
-        }
+        let result = if is_cooperative { self.consumer.incremental_unassign(&list) } else { self.consumer.unassign() };
+        result.map_err(|reason| SourceError::Kafka { action: "giving partitions up".to_owned(), reason })?;
+        self.readings.retain(|reading| !sources.contains(&reading.source));
+        self.tell_watch();
+        self.pending.extend(sources.iter().cloned());
+        self.events.push_back(Event::Revoked(sources.clone()));
+        self.events.push_back(Event::Assigned(sources));
+        Ok(())
     }
 }
 
@@ -479,6 +473,14 @@ impl Drop for KafkaSource {
             }
         }
     }
+}
+
+/// Whether the broker does not have the offset that was asked for.
+fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset)
+    )
 }
 
 #[cfg(test)]

@@ -246,22 +246,6 @@ fn impossible_starts_are_refused() {
     source.start(&at(0)).unwrap();
 }
 
-/// A login that fails ends reading and says why; that a token endpoint does not answer does not: the client asks again,
-/// and reads on with the token that it has.
-#[test]
-fn only_a_refused_login_ends_reading() {
-    let cluster = cluster(&[("otlp_spans", 1), ("otlp_logs", 1)]);
-    let source = connect(&config(&cluster, ""), &two_topics());
-    let told = |reason: &str| {
-        source.consumer.context().error(KafkaError::Global(RDKafkaErrorCode::Authentication), reason);
-        source.judge(None, KafkaError::MessageConsumption(RDKafkaErrorCode::Authentication))
-    };
-    told("Failed to acquire SASL OAUTHBEARER token: connection refused").unwrap();
-    let error = told("SASL authentication error: invalid credentials").unwrap_err();
-    assert!(matches!(error, SourceError::Login { .. }), "{error}");
-    assert!(error.to_string().contains("invalid credentials"), "{error}");
-}
-
 /// Topics that are named but do not exist are told once; the plan lists what is there with its amount; the
 /// start of a partition that the lake knows is the lake's.
 #[test]
