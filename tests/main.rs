@@ -5,6 +5,7 @@
 mod commands;
 mod demo;
 mod example_config;
+mod kafka_gaps;
 mod kafka_login;
 mod kafka_smoke;
 mod kafka_worker;

@@ -289,6 +289,20 @@ impl Kafka {
         });
     }
 
+    /// Deletes the records of a partition before an offset, as retention does, and waits until they are gone.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(before)).expect("a valid offset");
+        let admin = self.admin();
+        let deleted = block_on(admin.delete_records(&offsets, &AdminOptions::new())).expect("the broker answers");
+        for element in deleted.elements() {
+            element.error().expect("the records can be deleted");
+        }
+        super::wait_for("the records are gone", WAIT, || {
+            (self.watermarks(topic)[partition as usize].0 == before).then_some(())
+        });
+    }
+
     /// How many partitions a topic has; 0 if there is no such topic.
     pub fn partitions(&self, topic: &str) -> usize {
         let consumer: BaseConsumer = self.client().create().expect("the configuration is valid");
