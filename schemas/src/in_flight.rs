@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::take;
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
@@ -74,14 +74,24 @@ pub fn materialize(batch: &RecordBatch, lake: &SchemaRef) -> Result<RecordBatch,
     RecordBatch::try_new(Arc::clone(lake), columns)
 }
 
-/// Some columns of an in-flight batch in the lake's form, in the order of `names`. Attributes cost nothing here, nor do
-/// numbers; a dictionary is unpacked.
+/// Some columns of an in-flight batch in the lake's form, in the order of `names`; of `rows`, or of all of them.
+/// Attributes and numbers cost nothing where all rows are wanted, a dictionary is unpacked.
 ///
 /// # Errors
 /// When a name is not one of the lake's, or its column does not have the in-flight type.
-pub fn materialize_columns(batch: &RecordBatch, lake: &SchemaRef, names: &[&str]) -> Result<RecordBatch, ArrowError> {
+pub fn materialize_part(
+    batch: &RecordBatch,
+    lake: &Schema,
+    names: &[&str],
+    rows: Option<&BooleanArray>,
+) -> Result<RecordBatch, ArrowError> {
     let indices = names.iter().map(|name| lake.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-    materialize(&batch.project(&indices)?, &Arc::new(lake.project(&indices)?))
+    let part = batch.project(&indices)?;
+    let part = match rows {
+        Some(rows) => filter_record_batch(&part, rows)?,
+        None => part,
+    };
+    materialize(&part, &Arc::new(lake.project(&indices)?))
 }
 
 fn materialize_column(column: &ArrayRef, lake: &DataType) -> Result<ArrayRef, ArrowError> {

@@ -187,6 +187,33 @@ pub(super) struct Spans<'a> {
 }
 
 impl<'a> Spans<'a> {
+    /// Their names.
+    pub(super) const COLUMNS: [&'static str; 23] = [
+        "tenant_id",
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "revision",
+        "name",
+        "kind",
+        "service_name",
+        "service_version",
+        "deployment_environment_name",
+        "end_time",
+        "status_code",
+        "status_message",
+        "error_type",
+        "http_response_status_code",
+        "rpc_status_code",
+        "attributes",
+        "events",
+        "build_git_sha",
+        "kafka_topic",
+        "kafka_partition",
+        "kafka_offset",
+        "ingested_at",
+    ];
+
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "spans" };
         Ok(Spans {
@@ -236,7 +263,6 @@ impl<'a> LogSigns<'a> {
 
 /// The columns of `logs` that take part.
 pub(super) struct Logs<'a> {
-    pub rows: usize,
     pub signs: LogSigns<'a>,
     pub tenant_id: &'a StringArray,
     pub time: &'a Times,
@@ -253,10 +279,31 @@ pub(super) struct Logs<'a> {
 }
 
 impl<'a> Logs<'a> {
+    /// Their names.
+    pub(super) const COLUMNS: [&'static str; 18] = [
+        "tenant_id",
+        "time",
+        "observed_time",
+        "trace_id",
+        "span_id",
+        "revision",
+        "severity_number",
+        "body",
+        "event_name",
+        "service_name",
+        "service_version",
+        "deployment_environment_name",
+        "attributes",
+        "resource_attributes",
+        "kafka_topic",
+        "kafka_partition",
+        "kafka_offset",
+        "ingested_at",
+    ];
+
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "logs" };
         Ok(Logs {
-            rows: batch.num_rows(),
             signs: LogSigns::new(batch)?,
             tenant_id: source.text("tenant_id")?,
             time: source.primitive("time")?,

@@ -65,7 +65,7 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
     let mut positions: FxHashMap<(&str, &str, Option<&str>), usize> = FxHashMap::default();
     let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
     for failure in failures {
-        let key = (failure.tenant, failure.fingerprint.id.as_str(), failure.environment);
+        let key = (failure.tenant, failure.identity.fingerprint.id.as_str(), failure.environment);
         let position = *positions.entry(key).or_insert_with(|| {
             deltas.push(Delta::new(failure));
             deltas.len() - 1
@@ -80,13 +80,13 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
     };
     let columns = vec![
         ("tenant_id", first(&|failure| failure.tenant.to_owned())),
-        ("fingerprint", first(&|failure| failure.fingerprint.id.clone())),
+        ("fingerprint", first(&|failure| failure.identity.fingerprint.id.clone())),
         ("fingerprint_version", Arc::new(Int32Array::from(vec![FINGERPRINT_VERSION; deltas.len()])) as ArrayRef),
-        ("title", first(&|failure| failure.title.clone())),
+        ("title", first(&|failure| failure.identity.title.clone())),
         ("service_name", first(&|failure| failure.draft.service.to_owned())),
         ("exception_type", first(&|failure| failure.draft.exception_type.as_deref().unwrap_or_default().to_owned())),
         ("message", first(&|failure| failure.draft.message.to_string())),
-        ("text", first(&|failure| failure.text.clone())),
+        ("text", first(&|failure| failure.identity.text.clone())),
         ("deployment_environment_name", first(&|failure| failure.environment.unwrap_or_default().to_owned())),
         ("first_seen", times(deltas.iter().map(|delta| delta.first_seen))),
         ("last_seen", times(deltas.iter().map(|delta| delta.last_seen))),

@@ -22,7 +22,7 @@ const STACKS: &[&str] = &[
 ];
 
 /// The form of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Exception,
     SpanStatus,

@@ -1,13 +1,14 @@
 //! From closed traces and their logs to failures.
 
+use std::rc::Rc;
+
 use arrow::record_batch::RecordBatch;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
 use super::columns::{Logs, Spans, Traces, text, value};
 use super::drafts::{self, Draft, Row};
-use super::fingerprint::{Evidence, Fingerprint, fingerprint, text_for_embedding, title};
-use super::mask::{clip, mask};
+use super::identity::{Identities, Identity};
 use super::topology::{TraceKey, Tree, trees};
 use super::{Extracted, FailureError, FailureRules, candidates, counts, dedupe, rows};
 
@@ -26,14 +27,9 @@ pub(super) struct Failure<'a> {
     pub git_sha: Option<&'a str>,
     pub span_name: Option<&'a str>,
     pub span_path: Option<String>,
-    pub masked: String,
-    pub fingerprint: Fingerprint,
+    pub identity: Rc<Identity>,
     /// Keys and variants of the flags in effect.
     pub flags: Vec<(&'a str, &'a str)>,
-    /// The head of its incident.
-    pub title: String,
-    /// What is embedded.
-    pub text: String,
 }
 
 /// What a failing trace consists of.
@@ -119,18 +115,19 @@ impl<'a> Batches<'a> {
             }
         }
 
+        let mut identities = Identities::default();
         let mut failures = Vec::new();
         for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
             let mut seen = dedupe::Seen::new();
             let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
             for draft in dedupe::distinct(parts.drafts, tree, is_ok) {
-                let failure = self.complete(draft, Some((*key, tree)), parts.row);
-                if seen.first(&failure.fingerprint.id, &failure.draft) {
+                let failure = self.complete(&mut identities, draft, Some((*key, tree)), parts.row);
+                if seen.first(&failure.identity.fingerprint.id, &failure.draft) {
                     failures.push(failure);
                 }
             }
         }
-        failures.extend(alone.into_iter().map(|draft| self.complete(draft, None, None)));
+        failures.extend(alone.into_iter().map(|draft| self.complete(&mut identities, draft, None, None)));
         failures
     }
 
@@ -144,6 +141,7 @@ impl<'a> Batches<'a> {
 
     fn complete(
         &self,
+        identities: &mut Identities<'a>,
         draft: Draft<'a>,
         trace: Option<(TraceKey<'a>, &Tree<'a>)>,
         trace_row: Option<usize>,
@@ -170,25 +168,13 @@ impl<'a> Batches<'a> {
             ),
         };
         let tenant = tenant.unwrap_or_default();
-        let masked = mask(&draft.message);
         let local_path =
             draft.span.and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span))).unwrap_or_default();
-        let exception_type = draft.exception_type.as_deref();
-        let fingerprint = fingerprint(&Evidence {
-            service: draft.service,
-            stated: draft.stated,
-            exception_type,
-            masked: &masked,
-            stack: &draft.stack,
-            local_path: &local_path,
-            error_type: draft.error_type.as_deref(),
-            is_log: draft.kind == drafts::Kind::Log,
-        });
+        let identity = identities.of(&draft, local_path);
         let trace_id = trace.map(|((_, id), _)| id);
         let span_name = span_row.and_then(|row| text(spans.name, row));
-        let place = place(&draft, &local_path);
         Failure {
-            id: failure_id(tenant, trace_id, &draft, &fingerprint.id),
+            id: failure_id(tenant, trace_id, &draft, &identity.fingerprint.id),
             tenant,
             trace_id,
             revision,
@@ -198,22 +184,9 @@ impl<'a> Batches<'a> {
             span_name,
             span_path: draft.span.and_then(|span| trace.map(|(_, tree)| tree.path(spans, span))),
             flags: trace_row.map(|row| self.traces.flags(row, draft.service)).unwrap_or_default(),
-            title: title(exception_type, &masked, &place),
-            text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
-            masked,
-            fingerprint,
+            identity,
             draft,
         }
-    }
-}
-
-/// Where it failed, in words, for failures without a message.
-fn place(draft: &Draft<'_>, local_path: &str) -> String {
-    let last = local_path.rsplit(" > ").next().filter(|name| !name.is_empty()).unwrap_or(draft.service);
-    match (draft.kind, draft.error_type.as_deref()) {
-        (drafts::Kind::SpanStatus, Some(error)) => clip(&format!("{error} in {last}"), 200).to_owned(),
-        (drafts::Kind::SpanStatus, None) => clip(&format!("error in {last}"), 200).to_owned(),
-        _ => clip(last, 200).to_owned(),
     }
 }
 

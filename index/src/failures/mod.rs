@@ -17,6 +17,7 @@ mod drafts;
 mod extract;
 pub mod fingerprint;
 pub mod frames;
+mod identity;
 pub mod mask;
 mod rows;
 mod suspects;

@@ -3,15 +3,14 @@
 //! Most traces are fine, and unpacking one to look into it costs many times what it costs to see that it is.
 
 use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use rustc_hash::FxHashSet;
 use tracerag_schemas::Table;
-use tracerag_schemas::in_flight::{materialize, materialize_columns};
+use tracerag_schemas::in_flight::materialize_part;
 
-use super::columns::{LogSigns, SpanSigns};
+use super::columns::{LogSigns, Logs, SpanSigns, Spans};
 use super::{FailureError, candidates};
 
-/// Rows in the lake's schemas, with everything that [`super::extract`] finds in the batches they come from.
+/// Rows in the lake's form, with every row and column that [`super::extract`] looks at.
 #[derive(Debug, Clone)]
 pub struct Suspects {
     /// All spans of the traces in which something failed.
@@ -27,9 +26,9 @@ pub struct Suspects {
 /// When a batch does not have its table's in-flight schema.
 pub fn suspects(spans: &RecordBatch, logs: &RecordBatch) -> Result<Suspects, FailureError> {
     let (span_schema, log_schema) = (Table::Spans.lake_schema(), Table::Logs.lake_schema());
-    let signs = materialize_columns(spans, &span_schema, &SpanSigns::COLUMNS)?;
+    let signs = materialize_part(spans, &span_schema, &SpanSigns::COLUMNS, None)?;
     let failed_spans = candidates::spans(&SpanSigns::new(&signs)?);
-    let signs = materialize_columns(logs, &log_schema, &LogSigns::COLUMNS)?;
+    let signs = materialize_part(logs, &log_schema, &LogSigns::COLUMNS, None)?;
     let failed_logs = candidates::logs(&LogSigns::new(&signs)?);
 
     let (span_ids, log_ids) = (trace_ids(spans, "spans")?, trace_ids(logs, "logs")?);
@@ -43,8 +42,8 @@ pub fn suspects(spans: &RecordBatch, logs: &RecordBatch) -> Result<Suspects, Fai
         .map(|row| Some(failed_logs.next_if_eq(&row).is_some() || is_suspect(log_ids, row)))
         .collect();
     Ok(Suspects {
-        spans: materialize(&filter_record_batch(spans, &wanted_spans)?, &span_schema)?,
-        logs: materialize(&filter_record_batch(logs, &wanted_logs)?, &log_schema)?,
+        spans: materialize_part(spans, &span_schema, &Spans::COLUMNS, Some(&wanted_spans))?,
+        logs: materialize_part(logs, &log_schema, &Logs::COLUMNS, Some(&wanted_logs))?,
     })
 }
 

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, AsArray, StringArray, make_array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, Int32Array, StringArray, make_array,
+};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
+use tracerag_schemas::in_flight::materialize;
 
 use super::*;
 
@@ -81,14 +84,71 @@ fn exception(kind: &str, message: &str, stack: &str) -> Value {
         "exception.type": kind, "exception.message": message, "exception.stacktrace": stack, "exception.escaped": "False"}}])
 }
 
+/// The failures of these rows. That nothing is missed where only suspects are looked at is checked with each of them.
 fn run(spans: &[Value], logs: &[Value], traces: &[Value]) -> Extracted {
-    extract(
-        &batch(Table::Spans, spans),
-        &batch(Table::Logs, logs),
-        &batch(Table::Traces, traces),
-        &FailureRules::default(),
+    let (spans, logs) = (batch(Table::Spans, spans), batch(Table::Logs, logs));
+    let (traces, rules) = (batch(Table::Traces, traces), FailureRules::default());
+    let [in_flight_spans, in_flight_logs] = [in_flight(Table::Spans, &spans), in_flight(Table::Logs, &logs)];
+    let whole = extract(
+        &materialize(&in_flight_spans, &Table::Spans.lake_schema()).unwrap(),
+        &materialize(&in_flight_logs, &Table::Logs.lake_schema()).unwrap(),
+        &traces,
+        &rules,
     )
-    .unwrap()
+    .unwrap();
+    let suspects = suspects(&in_flight_spans, &in_flight_logs).unwrap();
+    let narrowed = extract(&suspects.spans, &suspects.logs, &traces, &rules).unwrap();
+    assert_eq!((whole.failures, whole.counts), (narrowed.failures, narrowed.counts));
+    extract(&spans, &logs, &traces, &rules).unwrap()
+}
+
+/// The rows in flight. Short ids are filled up with zeros.
+fn in_flight(table: Table, batch: &RecordBatch) -> RecordBatch {
+    let schema = table.in_flight_schema();
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| -> ArrayRef {
+        match field.data_type() {
+            DataType::Dictionary(_, values) => {
+                let keys: Int32Array = (0..column.len() as i32).collect();
+                let values = make_array(retyped(column.to_data(), values));
+                Arc::new(DictionaryArray::try_new(keys, values).unwrap())
+            }
+            DataType::FixedSizeBinary(size) if column.data_type() == &DataType::Utf8 => {
+                let width = *size as usize * 2;
+                let ids = column.as_string::<i32>().iter();
+                let ids = ids.map(|id| id.map(|id| hex::decode(format!("{id:0>width$}")).unwrap()));
+                Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids, *size).unwrap())
+            }
+            wanted => make_array(retyped(column.to_data(), wanted)),
+        }
+    });
+    let columns = columns.collect();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+/// Of many traces only those with a failed span or log record are looked into, whole, and of the log records without a
+/// trace the failed ones.
+#[test]
+fn only_suspects_are_unpacked() {
+    let other = json!({"trace_id": "1".repeat(32)});
+    let spans = [
+        span("01", None, json!({})),
+        span("02", Some("01"), json!({"status_code": "ERROR"})),
+        span("03", None, other.clone()),
+        span("04", None, json!({"trace_id": "2".repeat(32)})),
+    ];
+    let of_other = json!({"trace_id": "2".repeat(32)});
+    let logs = [
+        log(Some("02"), 9, "fine", json!({})),
+        log(Some("03"), 9, "fine", other),
+        log(Some("04"), 17, "failed", of_other),
+        log(None, 9, "fine", json!({"trace_id": null})),
+        log(None, 17, "failed", json!({"trace_id": null})),
+    ];
+    let in_flight = |table, rows: &[Value]| in_flight(table, &batch(table, rows));
+    let found = suspects(&in_flight(Table::Spans, &spans), &in_flight(Table::Logs, &logs)).unwrap();
+    let ids = column(&found.spans, "span_id").into_iter().map(|id| id.unwrap().trim_start_matches('0').to_owned());
+    assert_eq!(ids.collect::<Vec<_>>(), ["1", "2", "4"]);
+    assert_eq!(column(&found.logs, "body").into_iter().flatten().collect::<Vec<_>>(), ["fine", "failed", "failed"]);
 }
 
 fn column(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {

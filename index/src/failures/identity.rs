@@ -1,0 +1,96 @@
+//! What failures that say the same have in common. A fault fails many requests in one epoch, with the same message and
+//! the same stack each time, so it is worked out once.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
+use super::drafts::{Draft, Kind};
+use super::fingerprint::{Evidence, Fingerprint, fingerprint, text_for_embedding, title};
+use super::mask::{clip, mask};
+
+/// What follows from what a failure says.
+pub(super) struct Identity {
+    pub masked: String,
+    pub fingerprint: Fingerprint,
+    /// The head of its incident.
+    pub title: String,
+    /// What is embedded.
+    pub text: String,
+}
+
+impl Identity {
+    fn of(draft: &Draft<'_>, local_path: &str) -> Self {
+        let masked = mask(&draft.message);
+        let exception_type = draft.exception_type.as_deref();
+        let fingerprint = fingerprint(&Evidence {
+            service: draft.service,
+            stated: draft.stated,
+            exception_type,
+            masked: &masked,
+            stack: &draft.stack,
+            local_path,
+            error_type: draft.error_type.as_deref(),
+            is_log: draft.kind == Kind::Log,
+        });
+        let place = place(draft, local_path);
+        Identity {
+            title: title(exception_type, &masked, &place),
+            text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
+            masked,
+            fingerprint,
+        }
+    }
+}
+
+/// All that [`Identity::of`] looks at; the parsed stack follows from the text of the stack trace.
+#[derive(PartialEq, Eq, Hash)]
+struct Said<'a> {
+    kind: Kind,
+    service: &'a str,
+    stated: Option<(&'a str, &'a str)>,
+    exception_type: Option<Cow<'a, str>>,
+    message: Cow<'a, str>,
+    stacktrace: Option<&'a str>,
+    local_path: String,
+    error_type: Option<Cow<'a, str>>,
+}
+
+/// The identities of one epoch's failures.
+#[derive(Default)]
+pub(super) struct Identities<'a> {
+    known: FxHashMap<Said<'a>, Rc<Identity>>,
+}
+
+impl<'a> Identities<'a> {
+    /// The identity of a draft whose service's spans lead down to it by `local_path`.
+    pub(super) fn of(&mut self, draft: &Draft<'a>, local_path: String) -> Rc<Identity> {
+        let said = Said {
+            kind: draft.kind,
+            service: draft.service,
+            stated: draft.stated,
+            exception_type: draft.exception_type.clone(),
+            message: draft.message.clone(),
+            stacktrace: draft.stacktrace,
+            local_path,
+            error_type: draft.error_type.clone(),
+        };
+        if let Some(known) = self.known.get(&said) {
+            return Rc::clone(known);
+        }
+        let identity = Rc::new(Identity::of(draft, &said.local_path));
+        self.known.insert(said, Rc::clone(&identity));
+        identity
+    }
+}
+
+/// Where it failed, in words, for failures without a message.
+fn place(draft: &Draft<'_>, local_path: &str) -> String {
+    let last = local_path.rsplit(" > ").next().filter(|name| !name.is_empty()).unwrap_or(draft.service);
+    match (draft.kind, draft.error_type.as_deref()) {
+        (Kind::SpanStatus, Some(error)) => clip(&format!("{error} in {last}"), 200).to_owned(),
+        (Kind::SpanStatus, None) => clip(&format!("error in {last}"), 200).to_owned(),
+        _ => clip(last, 200).to_owned(),
+    }
+}
