@@ -181,8 +181,7 @@ impl Window {
 
     /// The traces of this flush, sorted by tenant and trace id.
     fn take_pending(&mut self) -> Vec<(u32, CloseReason)> {
-        // A flush is copied, unpacked and encoded: some five times its bytes beside the window.
-        let budget = (self.config.memory / 16).clamp(16 << 20, 64 << 20);
+        let budget = self.config.flush_memory();
         let mut bytes = 0usize;
         let fit = self.pending.iter().take_while(|(slot, _)| {
             let before = bytes;

@@ -19,7 +19,7 @@ pub struct WindowConfig {
     pub dedupe_horizon: i64,
     /// How long after its close a trace is sealed; see [`crate::Window::take_due_seals`].
     pub seal_after: i64,
-    /// Bytes that the window may hold, all of its state included.
+    /// Bytes that the window may hold, all of its state included, and the flush that is being written.
     pub memory: usize,
     /// Bytes of one trace beyond which it closes and what follows becomes further revisions.
     pub max_trace_bytes: usize,
@@ -44,5 +44,18 @@ impl Default for WindowConfig {
             idle_partition: 5 * SECOND,
             keyed: false,
         }
+    }
+}
+
+impl WindowConfig {
+    /// Bytes that may be open. The rest of `memory` is that of the flush that is being written: it is there three times,
+    /// as it was collected, unpacked and encoded.
+    pub(crate) fn open_memory(&self) -> usize {
+        self.memory / 4 * 3
+    }
+
+    /// Bytes that one flush closes at most.
+    pub(crate) fn flush_memory(&self) -> usize {
+        (self.memory / 16).clamp(16 << 20, 64 << 20)
     }
 }

@@ -386,7 +386,7 @@ impl Window {
 
     /// Whether the next flush will close traces to free memory. Flush then, before reading on.
     pub fn is_over_memory(&self) -> bool {
-        self.bytes() > self.config.memory
+        self.bytes() > self.config.open_memory()
     }
 
     /// Traces that are open.

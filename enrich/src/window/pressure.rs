@@ -16,12 +16,12 @@ impl Window {
     /// Marks traces for closing until the window would be at seven eighths of its memory: those first whose
     /// root has ended and that lack no parent, then the others, each by when they were touched last.
     pub(super) fn relieve(&mut self) -> Result<()> {
-        let held = self.bytes();
-        if held <= self.config.memory {
+        let (held, memory) = (self.bytes(), self.config.open_memory());
+        if held <= memory {
             return Ok(());
         }
         let pending: usize = self.pending.iter().map(|(slot, _)| self.traces.slots[*slot as usize].bytes).sum();
-        let excess = held.saturating_sub(pending).saturating_sub(self.config.memory / 8 * 7);
+        let excess = held.saturating_sub(pending).saturating_sub(memory / 8 * 7);
         if excess == 0 {
             return Ok(());
         }
