@@ -175,14 +175,19 @@ fn offsets(sources: &[&OffsetBuffer<i32>], runs: &Runs) -> Result<(OffsetBuffer<
     let mut children = Runs::with_capacity(runs.runs.len());
     let mut total = 0i32;
     offsets.push(0);
+    let sources: Vec<&[i32]> = sources.iter().map(|offsets| offsets.as_ref()).collect();
     for run in &runs.runs {
         let (start, end) = (run.start as usize, (run.start + run.len) as usize);
-        let window = &sources[run.source as usize][start..=end];
-        let (from, to) = (window[0], window[window.len() - 1]);
+        let source = sources[run.source as usize];
+        let (from, to) = (source[start], source[end]);
         // Moves the run's offsets by one distance.
         let shift = total - from;
         total = total.checked_add(to - from).ok_or(Error::TooLarge)?;
-        offsets.extend(window[1..].iter().map(|offset| offset + shift));
+        if run.len == 1 {
+            offsets.push(total);
+        } else {
+            offsets.extend(source[start + 1..=end].iter().map(|offset| offset + shift));
+        }
         if to > from {
             children.push(run.source, from as u32, (to - from) as u32);
         }
