@@ -10,7 +10,7 @@
 
 /// The program's own allocator, so that figures are those of the program.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(feature = "lake")]
 pub mod disk;
