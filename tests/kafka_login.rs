@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, SourceLimits, TopicsConfig};
+use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, SourceLimits, Start, TopicsConfig};
 
 use crate::support::kafka::{Kafka, PASSWORD, Record, USER};
 use crate::support::token_endpoint::TokenEndpoint;
@@ -47,7 +47,11 @@ fn first_value(source: &mut KafkaSource) -> Vec<u8> {
     let start = Instant::now();
     while start.elapsed() < LIMIT {
         match source.poll(Duration::from_millis(200)).unwrap() {
-            Event::Assigned(sources) => source.start(&source.initial_offsets(&sources).unwrap()).unwrap(),
+            Event::Assigned(sources) => {
+                let initial = source.initial_offsets(&sources).unwrap();
+                let starts: Vec<Start> = initial.into_iter().map(|(source, at)| Start::new(source, at)).collect();
+                source.start(&starts).unwrap();
+            }
             Event::Messages(batch) => return batch.iter().next().unwrap().value().unwrap().to_vec(),
             _ => {}
         }
