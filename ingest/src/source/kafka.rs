@@ -24,7 +24,7 @@ use super::reading::{DrainEnd, Reading};
 use super::start::{Gap, Start};
 use super::watch::Watch;
 use super::{
-    KafkaConfig, MessageBatch, OutOfRange, ResolvedTopics, SourceError, TopicKind, TopicRules, TopicsConfig, access,
+    Cluster, KafkaConfig, MessageBatch, OutOfRange, ResolvedTopics, SourceError, TopicKind, TopicsConfig, access,
     settings,
 };
 
@@ -33,8 +33,6 @@ const SERVE_EVERY: Duration = Duration::from_millis(100);
 
 /// Events of the client that are handled each time.
 const EVENTS_AT_ONCE: usize = 32;
-
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Bounds of a source.
 #[derive(Debug, Clone, Copy)]
@@ -96,11 +94,8 @@ pub struct KafkaSource {
     readings: Vec<Reading>,
     watch: Watch,
     consumer: Arc<BaseConsumer<SourceContext>>,
-    pub(super) probe: Arc<BaseConsumer<SourceContext>>,
+    probe: Cluster,
     wakeup: Arc<Wakeup>,
-    cluster: Arc<str>,
-    pub(super) config: KafkaConfig,
-    rules: TopicRules,
     topics: ResolvedTopics,
     /// What the group assigned and `start` has not answered yet.
     pending: BTreeSet<SourcePartition>,
@@ -116,20 +111,14 @@ impl KafkaSource {
     /// # Errors
     /// When settings are wrong, no broker answers, or none lets the client in.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
-        let rules = TopicRules::new(topics, &config.dead_letter_topic)?;
-        let probe: BaseConsumer<SourceContext> = settings::probe(config)?
-            .create_with_context(SourceContext::default())
-            .map_err(|reason| SourceError::Client { reason })?;
-        let metadata = access::metadata(&probe, config)?;
-        let topics = rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
+        let (probe, metadata) = Cluster::open(config, topics)?;
+        let topics = probe.rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
         let partitions: usize = metadata
             .topics()
             .iter()
             .filter(|topic| topics.present.contains_key(topic.name()))
             .map(|topic| topic.partitions().len())
             .sum();
-        let cluster =
-            probe.client().fetch_cluster_id(ANSWER_WITHIN).unwrap_or_else(|| config.bootstrap_servers.clone());
 
         let wakeup = Arc::new(Wakeup::default());
         let mut consumer: BaseConsumer<SourceContext> = settings::consumer(config, limits.queue_bytes, partitions)?
@@ -137,17 +126,13 @@ impl KafkaSource {
             .map_err(|reason| SourceError::Client { reason })?;
         consumer.set_nonempty_callback(wakeup.callback());
 
-        let probe = Arc::new(probe);
-        let watch = Watch::start(Arc::clone(&probe), rules.clone(), topics.clone(), Arc::clone(&wakeup))?;
+        let watch = Watch::start(Arc::clone(&probe.client), probe.rules.clone(), topics.clone(), Arc::clone(&wakeup))?;
         let mut source = Self {
             readings: Vec::new(),
             watch,
             consumer: Arc::new(consumer),
             probe,
             wakeup,
-            cluster: Arc::from(cluster),
-            config: config.clone(),
-            rules,
             topics: ResolvedTopics::default(),
             pending: BTreeSet::new(),
             must_answer: false,
@@ -161,7 +146,12 @@ impl KafkaSource {
 
     /// The id of the cluster; the first part of every [`SourcePartition`] from here.
     pub fn cluster(&self) -> &Arc<str> {
-        &self.cluster
+        self.probe.id()
+    }
+
+    /// The cluster, to ask it what reading does not tell.
+    pub fn probe(&self) -> &Cluster {
+        &self.probe
     }
 
     /// The topics that are read and those that are waited for.
@@ -171,7 +161,7 @@ impl KafkaSource {
 
     /// What a topic carries.
     pub fn kind(&self, topic: &str) -> Option<TopicKind> {
-        self.rules.kind(topic)
+        self.probe.kind(topic)
     }
 
     /// The last complaint of the client about something that it retries by itself, such as a broker that is down.
@@ -255,7 +245,7 @@ impl KafkaSource {
     /// to the common queue.
     fn open(&self, source: &SourcePartition, offset: i64) -> Result<Reading, SourceError> {
         let kind = self
-            .rules
+            .probe
             .kind(&source.topic)
             .ok_or_else(|| SourceError::Assignment { detail: format!("{source} is not a topic that is read") })?;
         let mut queue = self
@@ -266,7 +256,7 @@ impl KafkaSource {
         Ok(Reading {
             source: source.clone(),
             kind,
-            named_headers: Arc::from(self.config.headers.as_slice()),
+            named_headers: Arc::from(self.probe.config.headers.as_slice()),
             queue,
             next: offset,
             at_end: None,
@@ -278,7 +268,7 @@ impl KafkaSource {
     /// What is gone of a partition that is begun, if it may be passed over.
     fn gap(&self, start: &Start) -> Result<Option<Gap>, SourceError> {
         let (low, high) = self.watermarks(&start.source)?;
-        match (start.gap(low, high)?, self.config.out_of_range) {
+        match (start.gap(low, high)?, self.probe.config.out_of_range) {
             (Some(gap), OutOfRange::Fail) => Err(SourceError::Gap { gap }),
             (gap, _) => Ok(gap),
         }
@@ -394,7 +384,7 @@ impl KafkaSource {
 
     fn sources(&self, partitions: Vec<(String, i32)>) -> Vec<SourcePartition> {
         let source =
-            |(topic, partition)| SourcePartition::new(Arc::clone(&self.cluster), Arc::<str>::from(topic), partition);
+            |(topic, partition)| SourcePartition::new(Arc::clone(self.cluster()), Arc::<str>::from(topic), partition);
         partitions.into_iter().map(source).collect()
     }
 
@@ -428,7 +418,7 @@ impl KafkaSource {
     }
 
     fn judge(&self, source: Option<&SourcePartition>, error: &KafkaError) -> Result<(), SourceError> {
-        access::judge(self.consumer.context(), &self.config.bootstrap_servers, source, error)
+        access::judge(self.consumer.context(), &self.probe.config.bootstrap_servers, source, error)
     }
 
     /// Gives a partition up of which Kafka has deleted what is read next, and takes it again: librdkafka does not seek

@@ -6,6 +6,7 @@
 
 mod access;
 mod batch;
+mod cluster;
 mod config;
 mod context;
 mod dead_letter_topic;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::otlp;
 
 pub use batch::{MessageBatch, Record};
+pub use cluster::{Cluster, Member};
 pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange, TopicsConfig};
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;

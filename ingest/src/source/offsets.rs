@@ -9,17 +9,17 @@ use tracerag_schemas::SourcePartition;
 
 use super::access::refused;
 use super::reading::now;
-use super::{InitialOffset, KafkaSource, SourceError};
+use super::{Cluster, InitialOffset, KafkaSource, SourceError};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-impl KafkaSource {
+impl Cluster {
     /// Asks the broker for the oldest offset of a partition and the offset behind its newest record.
     ///
     /// # Errors
     /// When the broker does not answer or refuses.
     pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
-        self.probe.fetch_watermarks(&source.topic, source.partition, ANSWER_WITHIN).map_err(|reason| {
+        self.client.fetch_watermarks(&source.topic, source.partition, ANSWER_WITHIN).map_err(|reason| {
             refused(&format!("reading {source}"), &reason)
                 .unwrap_or(SourceError::Kafka { action: format!("asking for the offsets of {source}"), reason })
         })
@@ -43,7 +43,7 @@ impl KafkaSource {
         for source in sources {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(millis)).map_err(failed)?;
         }
-        let found = self.probe.offsets_for_times(list, ANSWER_WITHIN).map_err(failed)?;
+        let found = self.client.offsets_for_times(list, ANSWER_WITHIN).map_err(failed)?;
         sources
             .iter()
             .map(|source| {
@@ -62,6 +62,24 @@ impl KafkaSource {
         pick: impl Fn((i64, i64)) -> i64,
     ) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
         sources.iter().map(|source| Ok((source.clone(), pick(self.watermarks(source)?)))).collect()
+    }
+}
+
+impl KafkaSource {
+    /// See [`Cluster::watermarks`].
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
+        self.probe().watermarks(source)
+    }
+
+    /// See [`Cluster::initial_offsets`].
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn initial_offsets(&self, sources: &[SourcePartition]) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
+        self.probe().initial_offsets(sources)
     }
 }
 

@@ -78,7 +78,8 @@ pub(super) fn consumer(config: &KafkaConfig, queue_bytes: u64, partitions: usize
 pub(super) fn probe(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
     add_options(&mut client, config, |name| !is_of_group(name));
-    client.set("isolation.level", "read_committed");
+    // To ask for a topic must not make it.
+    client.set("isolation.level", "read_committed").set("allow.auto.create.topics", "false");
     Ok(client)
 }
 
