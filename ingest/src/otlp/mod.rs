@@ -18,6 +18,7 @@ mod derive;
 pub mod encode;
 mod envelope;
 mod error;
+mod glance;
 mod headers;
 mod json;
 mod json_repair;
@@ -41,6 +42,7 @@ mod tests;
 pub use counts::DecodeCounts;
 pub use decoder::{DecodedBatches, DecoderConfig, Message, OtlpDecoder};
 pub use error::DecodeError;
+pub(crate) use glance::glance;
 pub use wire::{WireError, WireErrorKind};
 
 /// A signal of OTLP.

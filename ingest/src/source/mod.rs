@@ -13,9 +13,12 @@ mod dead_letter_topic;
 mod error;
 pub mod files;
 pub mod kafka;
+mod keying;
 mod offsets;
+mod partitioner;
 mod plan;
 mod reading;
+mod sample;
 mod settings;
 mod start;
 mod topics;
@@ -33,7 +36,9 @@ pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange,
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;
 pub use kafka::{Event, KafkaSource, Lag, SourceLimits};
+pub use keying::{Keying, Verdict};
 pub use plan::PlanLine;
+pub use sample::{EncodingsSeen, Findings, TopicFinding};
 pub use start::{Gap, Start};
 pub use topics::{ResolvedTopics, TopicKind, TopicRules};
 

@@ -83,6 +83,24 @@ pub(super) fn probe(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     Ok(client)
 }
 
+/// A consumer that looks at a few messages. It joins no group and commits nothing; librdkafka wants the name of one all
+/// the same, and the user's is the one that he may read.
+pub(super) fn sampler(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = probe(config)?;
+    client
+        .set("group.id", &config.group_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // So many from the end may be before the beginning.
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true")
+        .set("fetch.message.max.bytes", (1 << 20).to_string())
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", (16 << 10).to_string())
+        .set("receive.message.max.bytes", (2 * MAX_MESSAGE_BYTES).to_string());
+    Ok(client)
+}
+
 /// The producer of dead letters: idempotent, so a retry writes nothing twice.
 pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
