@@ -16,6 +16,7 @@ mod cli;
 mod commands;
 mod config;
 mod error;
+mod keying;
 mod output;
 mod pipeline;
 mod telemetry;

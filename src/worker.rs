@@ -10,6 +10,7 @@ use tracerag_schemas::SourcePartition;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::keying::KeyingCheck;
 use crate::pipeline::{Input, Pipeline};
 use crate::telemetry::Readiness;
 
@@ -29,6 +30,9 @@ pub(crate) struct Worker {
     /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
     held_back: bool,
+    keying: KeyingCheck,
+    /// No partition was assigned yet.
+    is_new: bool,
     committed_at: Instant,
 }
 
@@ -44,6 +48,7 @@ impl Worker {
         let letters = DeadLetterTopic::open(&config.kafka).map_err(tracerag_ingest::IngestError::from)?;
         let mut pipeline = pipeline;
         pipeline.send_dead_letters_to(letters);
+        let keying = KeyingCheck::start(source.probe())?;
         Ok(Self {
             source,
             pipeline,
@@ -52,6 +57,8 @@ impl Worker {
             changes: Vec::new(),
             telemetry: Vec::new(),
             held_back: false,
+            keying,
+            is_new: true,
             committed_at: Instant::now(),
         })
     }
@@ -70,6 +77,10 @@ impl Worker {
             Event::Waiting(topics) if topics.is_empty() => tracing::info!("all topics exist"),
             Event::Waiting(topics) => tracing::warn!(?topics, "waiting for topics that do not exist yet"),
             Event::Idle => {}
+        }
+        if self.keying.learns() {
+            self.keying.permits()?;
+            self.hold_telemetry()?;
         }
         self.keep_time()?;
         if self.pipeline.is_due() {
@@ -107,7 +118,12 @@ impl Worker {
         for gap in &gaps {
             self.pipeline.skip(gap, now())?;
         }
-        self.announce(&starts, &fresh)?;
+        let has_others = self.announce(&starts, &fresh)?;
+        // Only who comes to others is in question: those that read already go on.
+        if std::mem::take(&mut self.is_new) && has_others {
+            self.keying.meet_others(self.source.probe());
+            self.keying.permits()?;
+        }
         for Start { source, .. } in starts {
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
                 Some(Signal::Flags | Signal::Deployments) => {
@@ -121,8 +137,8 @@ impl Worker {
         self.hold_telemetry()
     }
 
-    /// Says what will be read, before anything is taken.
-    fn announce(&self, starts: &[Start], fresh: &[SourcePartition]) -> Result<(), Error> {
+    /// Says what will be read, before anything is taken. Gives whether others read these topics, too.
+    fn announce(&self, starts: &[Start], fresh: &[SourcePartition]) -> Result<bool, Error> {
         let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
         let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;
         for line in plan.iter().filter(|line| line.is_continued) {
@@ -148,7 +164,7 @@ impl Worker {
                  start one worker only"
             );
         }
-        Ok(())
+        Ok(elsewhere > 0)
     }
 
     fn has(&self, source: &SourcePartition) -> bool {
@@ -170,9 +186,9 @@ impl Worker {
         self.hold_telemetry()
     }
 
-    /// Telemetry waits until all changes were read.
+    /// Telemetry waits until all changes were read, and until it is known whether it may be shared where it is.
     fn hold_telemetry(&mut self) -> Result<(), Error> {
-        let hold = self.held_back || !self.changes_behind.is_empty();
+        let hold = self.held_back || !self.changes_behind.is_empty() || self.keying.is_open();
         match hold {
             true => self.source.pause(&self.telemetry),
             false => self.source.resume(&self.telemetry),

@@ -93,6 +93,21 @@ pub enum SourceError {
         /// What the broker says.
         reason: KafkaError,
     },
+    /// Several workers read a topic in which the parts of a trace lie in several partitions.
+    #[error(
+        "topic {topic:?} is not keyed by trace id ({why}), and other members of group {group:?} read it too, so traces \
+         would be cut in pieces; start one worker only, and key the topic before there are several: {remedy}"
+    )]
+    Scattered {
+        /// The topic.
+        topic: String,
+        /// The evidence.
+        why: String,
+        /// The consumer group.
+        group: String,
+        /// What to set in the Collector.
+        remedy: &'static str,
+    },
     /// Records that are wanted were deleted from the topic.
     #[error(
         "{}: {gap}; restore the topic or go on in a new lake, or set kafka.out_of_range = \"continue\" to go on at \
