@@ -38,7 +38,7 @@ enum Command {
     /// Run the main job on an embedded broker with sample telemetry
     Demo(commands::demo::DemoArgs),
     /// Run a pipeline worker on Kafka until a signal
-    Run,
+    Run(commands::run::RunArgs),
     /// Run the same stages from files, without a broker
     Replay(commands::replay::ReplayArgs),
     /// Ask the lake with SQL
@@ -75,7 +75,7 @@ pub(crate) struct Context {
 /// Parses the command line, runs the command and says how it ended: 0 done, 1 failed, 2 wrong use.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    crate::telemetry::init_logs(matches!(cli.command, Command::Run));
+    crate::telemetry::init_logs(matches!(&cli.command, Command::Run(args) if !args.plan));
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -100,7 +100,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => commands::demo::run(context, args, overrides.lake.is_some()).await,
-            Command::Run => commands::run::run(context).await,
+            Command::Run(args) => commands::run::run(context, args).await,
             Command::Replay(args) => commands::replay::run(context, args).await,
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,

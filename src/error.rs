@@ -34,6 +34,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A plan that was printed, and of which nothing would come.
+    #[error("a worker would not run: {0}")]
+    WouldNotRun(String),
     /// The command was used wrongly.
     #[error("{0}")]
     Usage(String),

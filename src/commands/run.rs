@@ -1,12 +1,16 @@
 //! `tracerag run`: a pipeline worker on Kafka until a signal.
 
+mod plan;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
 
+use super::status::StatusFormat;
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
@@ -15,6 +19,17 @@ use crate::telemetry::{self, Readiness};
 use crate::upkeep::Upkeep;
 use crate::worker::{Worker, now};
 
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Print what would be read and what would go wrong, and write nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// How the plan is printed [default: table]
+    #[arg(long, value_enum, requires = "plan")]
+    format: Option<StatusFormat>,
+}
+
 /// How often the gauges are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is shown: refreshed on a terminal, logged otherwise.
@@ -22,7 +37,10 @@ const SHOW_EVERY: Duration = Duration::from_secs(1);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
-pub(crate) async fn run(context: Context) -> Result<(), Error> {
+pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
+    if args.plan {
+        return plan::print(context, args.format.unwrap_or(StatusFormat::Table)).await;
+    }
     let config = context.config;
     config.require(&[])?;
     let recorder = telemetry::install_metrics()?;

@@ -25,7 +25,7 @@ pub(crate) struct StatusArgs {
     format: StatusFormat,
 }
 
-/// Formats of `status`.
+/// Formats of `status` and of `run --plan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusFormat {
     /// Aligned columns

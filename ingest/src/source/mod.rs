@@ -21,6 +21,7 @@ mod reading;
 mod sample;
 mod settings;
 mod start;
+mod survey;
 mod topics;
 mod watch;
 
@@ -40,6 +41,7 @@ pub use keying::{Keying, Verdict};
 pub use plan::PlanLine;
 pub use sample::{EncodingsSeen, Findings, TopicFinding};
 pub use start::{Gap, Start};
+pub use survey::{Survey, SurveyLine};
 pub use topics::{ResolvedTopics, TopicKind, TopicRules};
 
 /// What a topic or a file carries.
