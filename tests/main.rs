@@ -7,6 +7,7 @@ mod demo;
 mod example_config;
 mod kafka_gaps;
 mod kafka_login;
+mod kafka_plan;
 mod kafka_smoke;
 mod kafka_worker;
 mod layers;
