@@ -41,6 +41,7 @@ pub mod failures;
 pub mod incidents;
 pub mod journal;
 pub mod lake;
+pub mod letters;
 pub mod maintain;
 mod stage;
 pub mod stored;
@@ -51,6 +52,7 @@ pub use journal::{
     Writer, Written,
 };
 pub use lake::{Lake, LakeOptions};
+pub use letters::{LetterFilter, WaitingLetters};
 pub use maintain::{MaintainOptions, MaintainReport, Retention, maintain};
 pub use stored::stored_rows;
 

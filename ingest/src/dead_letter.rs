@@ -1,5 +1,7 @@
 //! Records that could not be taken: kept as they came, with the reason in words.
 
+mod stored;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,7 +11,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use rdkafka::message::{Header, OwnedHeaders};
-use tracerag_schemas::{SourcePartition, Table};
+use tracerag_schemas::{SourcePartition, Table, letters};
+
+pub use stored::StoredLetter;
 
 /// One bad record.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +138,25 @@ impl DeadLetters {
         self.ingested_at.append_value(letter.ingested_at);
         self.rows += 1;
         self.bytes += letter.value.map_or(0, <[u8]>::len) + letter.detail.len();
+    }
+
+    /// Adds the row that says that a letter was replayed; `at` is the time with which its rows are stamped.
+    ///
+    /// It is never older than the letter: retention drops both or the letter alone, or the letter would come back.
+    pub fn push_replayed(&mut self, letter: &StoredLetter, at: i64) {
+        self.push(&DeadLetter {
+            tenant: &letter.tenant,
+            reason: letters::REPLAYED,
+            detail: &letter.reason,
+            source: &letter.origin,
+            offset: letter.offset,
+            timestamp: letter.timestamp,
+            key: None,
+            value: None,
+            size_bytes: letter.size_bytes,
+            headers: &[],
+            ingested_at: at.max(letter.ingested_at),
+        });
     }
 
     /// Number of rows.

@@ -20,6 +20,7 @@ pub mod bundle;
 pub mod conventions;
 pub mod ids;
 pub mod in_flight;
+pub mod letters;
 pub mod source;
 pub mod tables;
 pub mod time;

@@ -28,6 +28,11 @@ use super::{Encoding, Signal, SourceError};
 /// The cluster of every file.
 pub const FILE_CLUSTER: &str = "file";
 
+/// Signal and encoding of a record by its content alone; `None` if it is of no known kind.
+pub fn kind_of(record: &[u8]) -> Option<(Signal, Encoding)> {
+    recognise::first(record)
+}
+
 /// One record of a file.
 #[derive(Debug, Clone)]
 pub struct FileRecord {
