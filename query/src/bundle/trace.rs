@@ -7,7 +7,7 @@ use arrow::array::AsArray;
 use arrow::record_batch::RecordBatch;
 use tracerag_schemas::bundle::{Build, Flag, Redaction, Trace};
 use tracerag_schemas::time::{SECOND, rfc3339};
-use tracerag_schemas::{SourcePartition, Table};
+use tracerag_schemas::{SourcePartition, Table, letters};
 
 use super::{changes, now};
 use crate::error::{QueryError, Result};
@@ -98,12 +98,18 @@ pub(super) async fn newest(snapshot: &Snapshot, id: &str, seal_after: i64) -> Re
 ///
 /// Every partition must be past it: one that stands at the limit itself may still bring a row of that
 /// time. Files are one stream: they are replayed in the order of time, and one that was read to its end stays
-/// where it ended for ever, so the furthest of them tells how far the replay has come.
+/// where it ended for ever, so the furthest of them tells how far the replay has come. Replays of dead letters
+/// belong to that stream; beside partitions alone they hold nothing up, for a replay stamps its rows with the
+/// greatest time that the lake knows when it begins.
 fn is_past(stream_times: &[(SourcePartition, i64)], limit: i64) -> bool {
     let is_file = |source: &SourcePartition| source.cluster.as_ref() == FILE_CLUSTER;
-    let files = stream_times.iter().filter(|(source, _)| is_file(source)).map(|(_, time)| *time).max();
-    let mut partitions = stream_times.iter().filter(|(source, _)| !is_file(source)).map(|(_, time)| *time);
-    !stream_times.is_empty() && partitions.all(|time| time > limit) && files.is_none_or(|time| time > limit)
+    let is_replayed = |source: &SourcePartition| is_file(source) || source.cluster.as_ref() == letters::REPLAY_CLUSTER;
+    let replayed = stream_times.iter().filter(|(source, _)| is_replayed(source)).map(|(_, time)| *time).max();
+    let mut partitions = stream_times.iter().filter(|(source, _)| !is_replayed(source)).map(|(_, time)| *time);
+    let has_files = stream_times.iter().any(|(source, _)| is_file(source));
+    let has_partitions = stream_times.iter().any(|(source, _)| !is_replayed(source));
+    let counted = replayed.filter(|_| has_files || !has_partitions);
+    !stream_times.is_empty() && partitions.all(|time| time > limit) && counted.is_none_or(|time| time > limit)
 }
 
 fn read(
@@ -229,5 +235,19 @@ mod tests {
         assert!(is_past(&[file("a", 3), file("b", 11), partition(0, 11)], 10));
         assert!(!is_past(&[file("b", 11), partition(0, 10)], 10));
         assert!(!is_past(&[file("b", 10), partition(0, 11)], 10));
+    }
+
+    /// A replay of dead letters goes on from where files were read to, and seals what it brought to a lake of files; it
+    /// stays where it ended and keeps no trace of a partition open.
+    #[test]
+    fn replays_of_letters_hold_no_partition_up() {
+        let partition = |time| (SourcePartition::new("cluster", "otlp_spans", 0), time);
+        let file = |time| (SourcePartition::new(FILE_CLUSTER, "file:a", 0), time);
+        let letters = |time| (letters::replays(), time);
+        assert!(is_past(&[letters(3), partition(11)], 10));
+        assert!(!is_past(&[letters(99), partition(10)], 10));
+        assert!(is_past(&[file(3), letters(11)], 10));
+        assert!(!is_past(&[file(3), letters(10)], 10));
+        assert!(is_past(&[file(3), letters(11), partition(11)], 10));
     }
 }
