@@ -8,13 +8,13 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use tracerag_ingest::changes::{DeploymentDecoder, FlagDecoder, HeapDecoder, Origin};
-use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters};
+use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters, StoredLetter};
 use tracerag_ingest::otlp::{self, DecoderConfig, Message, OtlpDecoder};
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
 use tracerag_ingest::source::files::FileRecord;
 use tracerag_ingest::source::{self, DeadLetterTopic, Encoding, Gap, Signal};
 use tracerag_ingest::tenant::Tenants;
-use tracerag_schemas::{SourcePartition, Table};
+use tracerag_schemas::{SourcePartition, Table, letters};
 
 use super::{Progress, Tally, count};
 use crate::error::Error;
@@ -44,6 +44,8 @@ pub(crate) struct Input<'a> {
 enum HeaderSource<'a> {
     None,
     Kafka(source::Record<'a>),
+    /// A dead letter, and the names of the headers that become attributes.
+    Letter(&'a StoredLetter, &'a [String]),
 }
 
 impl<'a> Input<'a> {
@@ -73,11 +75,32 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// A dead letter, to be decoded again; `named` are the headers that become attributes.
+    pub(crate) fn from_letter(
+        letter: &'a StoredLetter,
+        signal: Signal,
+        encoding: Encoding,
+        named: &'a [String],
+    ) -> Self {
+        Self {
+            signal,
+            encoding,
+            offset: letter.offset,
+            timestamp: letter.timestamp,
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            headers: HeaderSource::Letter(letter, named),
+        }
+    }
+
     /// Those that become attributes.
     fn named_headers(&self) -> Headers<'a> {
         match &self.headers {
             HeaderSource::None => Vec::new(),
             HeaderSource::Kafka(record) => record.named_headers().collect(),
+            HeaderSource::Letter(letter, named) => {
+                headers_of(letter).filter(|(name, _)| named.iter().any(|other| other == name)).collect()
+            }
         }
     }
 
@@ -86,8 +109,13 @@ impl<'a> Input<'a> {
         match &self.headers {
             HeaderSource::None => Vec::new(),
             HeaderSource::Kafka(record) => record.headers().collect(),
+            HeaderSource::Letter(letter, _) => headers_of(letter).collect(),
         }
     }
+}
+
+fn headers_of(letter: &StoredLetter) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+    letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
 }
 
 /// What the decoders of one source had.
@@ -164,8 +192,11 @@ impl Intake {
         };
         tally.bytes += value.len() as u64;
         let is_written = record.offset < progress.written_to;
-        // Spans and logs may belong to traces that are still open; everything else that was written is skipped.
-        if is_written && !matches!(record.signal, Signal::Spans | Signal::Logs) {
+        // Spans and logs may belong to traces that are still open; everything else that was written is skipped. So is a
+        // letter, though it may be good by now: whoever replays it takes it up.
+        let may_be_open = matches!(record.signal, Signal::Spans | Signal::Logs)
+            && !progress.buried.contains(&(record.offset, record.timestamp));
+        if is_written && !may_be_open {
             return Ok(());
         }
         let tenant = match self.tenants.of_topic(&source.topic) {
@@ -173,22 +204,51 @@ impl Intake {
             None => self.tenants.of(&source.topic, record.headers()),
         };
         let ingested_at = progress.stream_time;
-        let decoded = match record.signal {
-            Signal::Spans | Signal::Logs | Signal::Metrics => {
-                self.take_telemetry(source, record, value, &tenant, ingested_at)
-            }
-            _ => {
-                let origin =
-                    Origin { tenant: &tenant, source, offset: record.offset, timestamp: record.timestamp, ingested_at };
-                self.take_change(record, value, &origin)
-            }
-        };
-        if let Err((reason, detail)) = decoded
+        if let Err((reason, detail)) = self.decode(source, record, value, &tenant, ingested_at)
             && !is_written
         {
             self.bury(source, record, &tenant, ingested_at, reason, &detail, tally)?;
         }
         Ok(())
+    }
+
+    /// Takes the record of a dead letter. If it is bad still, nothing of it is kept, and what is wrong is said as it
+    /// may be shown.
+    pub(super) fn take_letter(
+        &mut self,
+        origin: &SourcePartition,
+        record: &Input<'_>,
+        tenant: &Arc<str>,
+        ingested_at: i64,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let Some(value) = record.value.filter(|value| !value.is_empty()) else {
+            return Err(String::from("the letter has no value"));
+        };
+        let decoded = self.decode(origin, record, value, tenant, ingested_at);
+        decoded.map_err(|(_, detail)| shown(&self.redactor, &detail))?;
+        tally.records += 1;
+        tally.bytes += value.len() as u64;
+        Ok(())
+    }
+
+    fn decode(
+        &mut self,
+        source: &SourcePartition,
+        record: &Input<'_>,
+        value: &[u8],
+        tenant: &Arc<str>,
+        ingested_at: i64,
+    ) -> Result<(), (&'static str, String)> {
+        match record.signal {
+            Signal::Spans | Signal::Logs | Signal::Metrics => {
+                self.take_telemetry(source, record, value, tenant, ingested_at)
+            }
+            _ => {
+                let origin = Origin { tenant, source, offset: record.offset, timestamp: record.timestamp, ingested_at };
+                self.take_change(record, value, &origin)
+            }
+        }
     }
 
     fn take_telemetry(
@@ -275,7 +335,7 @@ impl Intake {
             low = gap.to,
             next = gap.read_to,
             offsets = gap.offsets(),
-            reason = "gap",
+            reason = letters::GAP,
             %detail,
             "dead letter; going on at the oldest record that is left: traces that were open then may miss their oldest \
              spans"
@@ -285,7 +345,7 @@ impl Intake {
         let tenant = self.tenants.of(&source.topic, std::iter::empty());
         let letter = DeadLetter {
             tenant: &tenant,
-            reason: "gap",
+            reason: letters::GAP,
             detail: &detail,
             source,
             offset: gap.from,

@@ -10,6 +10,7 @@
 mod epoch;
 mod intake;
 mod late;
+mod letters;
 mod progress;
 mod tally;
 #[cfg(test)]
@@ -21,15 +22,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
-use tracerag_enrich::{Counts, ResumeState, ResumedTrace, Window, WindowConfig};
-use tracerag_index::{Lake, Resume, SourceProgress, Writer, Written};
+use tracerag_enrich::{Counts, Window, WindowConfig};
+use tracerag_index::{Lake, SourceProgress, Writer, Written};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
 use tracerag_ingest::source::Gap;
 use tracerag_ingest::source::files::FILE_CLUSTER;
 use tracerag_ingest::tenant::Tenants;
+use tracerag_schemas::letters::REPLAY_CLUSTER;
 use tracerag_schemas::{SourcePartition, Table};
 
 pub(crate) use intake::Input;
+pub(crate) use letters::Replayable;
 pub(crate) use tally::Tally;
 
 use crate::config::Config;
@@ -61,6 +64,8 @@ pub(crate) struct Pipeline {
     more: bool,
     dedupe_horizon: i64,
     late_horizon: i64,
+    /// Dead letters that were taken up and are not written yet.
+    replayed: letters::Replayed,
     tally: Tally,
 }
 
@@ -95,6 +100,7 @@ impl Pipeline {
             more: false,
             dedupe_horizon: config.window.dedupe_horizon.nanos(),
             late_horizon: config.window.late_horizon.nanos(),
+            replayed: letters::Replayed::default(),
             tally: Tally::default(),
             lake,
         })
@@ -126,19 +132,22 @@ impl Pipeline {
         let writer = self.writer.as_mut().ok_or_else(Self::no_writer)?;
         let resumes = writer.claim(sources).await?;
         // Only now: the claim has applied what a worker that died had recorded.
-        let floor = progress::floor(&self.lake.newest_head().await?);
+        let head = self.lake.newest_head().await?;
+        let floor = progress::floor(&head);
+        let mut buried = letters::read_again(&self.lake, &head, &resumes).await?;
         let mut starts = Vec::with_capacity(resumes.len());
         let mut oldest = None;
         let mut states = Vec::with_capacity(resumes.len());
         for resume in resumes {
-            let floor = if resume.source.cluster.as_ref() == FILE_CLUSTER { floor } else { 0 };
-            let progress = Progress::resume(&resume, floor);
+            let floor = if is_replayed(&resume.source) { floor } else { 0 };
+            let mut progress = Progress::resume(&resume, floor);
+            progress.buried = buried.remove(&resume.source).unwrap_or_default();
             let feeds_traces = feeds_traces(&resume.source);
             let time = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
             oldest = [oldest, time].into_iter().flatten().min();
             self.progress.insert(resume.source.clone(), progress);
             starts.push((resume.source.clone(), resume.seek.or(resume.next)));
-            states.push(resume_state(resume, feeds_traces));
+            states.push(progress::resume_state(resume, feeds_traces));
         }
         self.window.assign(&states);
         for state in states {
@@ -420,6 +429,11 @@ impl Pipeline {
     }
 }
 
+/// Whether a partition has no clock of its own: a file, or the dead letters.
+fn is_replayed(source: &SourcePartition) -> bool {
+    matches!(&*source.cluster, FILE_CLUSTER | REPLAY_CLUSTER)
+}
+
 /// Counts something of a partition, for Prometheus.
 fn count(source: &SourcePartition, name: &'static str, number: u64) {
     if number > 0 {
@@ -472,23 +486,5 @@ fn window_config(config: &Config) -> WindowConfig {
         max_trace_bytes: window.max_trace_bytes.0,
         idle_partition: window.idle_partition.nanos(),
         ..WindowConfig::default()
-    }
-}
-
-/// An hour's closed traces may be many millions: they are moved, not copied.
-fn resume_state(resume: Resume, feeds_traces: bool) -> ResumeState {
-    let closed = resume.closed.into_iter().map(|trace| ResumedTrace {
-        tenant: trace.tenant,
-        trace_id: trace.trace_id,
-        closed_at: trace.closed_at,
-        last_offset: trace.last_offset,
-    });
-    ResumeState {
-        closed: closed.collect(),
-        source: resume.source,
-        feeds_traces,
-        next: resume.next,
-        seek: resume.seek,
-        stream_time: resume.stream_time.filter(|time| *time > 0),
     }
 }

@@ -1,5 +1,9 @@
 //! How far each source partition was taken, and its time.
 
+use std::collections::HashSet;
+
+use tracerag_enrich::{ResumeState, ResumedTrace};
+use tracerag_index::letters::Record;
 use tracerag_index::{Head, Resume};
 
 /// The greatest stream time that the lake knows, of files and of Kafka; 0 for a new lake. Rows of a replayed file
@@ -21,6 +25,8 @@ pub(crate) struct Progress {
     pub stream_time: i64,
     /// Next offset and stream time of the last recorded epoch.
     pub recorded: (i64, i64),
+    /// Records below `written_to` that are dead letters: read again they stay so, whether or not they are good by now.
+    pub buried: HashSet<Record>,
 }
 
 impl Progress {
@@ -36,7 +42,14 @@ impl Progress {
             written_to: resume.next.unwrap_or(0),
             stream_time,
             recorded: (resume.next.unwrap_or(-1), stream_time),
+            buried: HashSet::new(),
         }
+    }
+
+    /// Of records that are taken out of order, each once and none for the journal: dead letters. `next` is the offset
+    /// behind the last one.
+    pub fn of_letters(stream_time: i64, next: i64) -> Self {
+        Self { next, first: 0, written_to: 0, stream_time, recorded: (-1, stream_time), buried: HashSet::new() }
     }
 
     /// Reading begins here: the partition was never read, or nothing older is left of it.
@@ -61,6 +74,24 @@ impl Progress {
     /// Whether something happened that an epoch should record.
     pub fn is_dirty(&self) -> bool {
         self.next > self.recorded.0
+    }
+}
+
+/// What the window has to know of a partition. An hour's closed traces may be many millions: they are moved, not copied.
+pub(super) fn resume_state(resume: Resume, feeds_traces: bool) -> ResumeState {
+    let closed = resume.closed.into_iter().map(|trace| ResumedTrace {
+        tenant: trace.tenant,
+        trace_id: trace.trace_id,
+        closed_at: trace.closed_at,
+        last_offset: trace.last_offset,
+    });
+    ResumeState {
+        closed: closed.collect(),
+        source: resume.source,
+        feeds_traces,
+        next: resume.next,
+        seek: resume.seek,
+        stream_time: resume.stream_time.filter(|time| *time > 0),
     }
 }
 

@@ -8,15 +8,15 @@ use tracerag_schemas::time::SECOND;
 
 use super::*;
 
-const HOUR: i64 = 3_600 * SECOND;
+pub(super) const HOUR: i64 = 3_600 * SECOND;
 
-struct Bench {
+pub(super) struct Bench {
     folder: TempDir,
-    config: Config,
+    pub config: Config,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.lake.uri = folder.path().join("lake").display().to_string();
@@ -24,18 +24,24 @@ impl Bench {
         Self { folder, config }
     }
 
-    async fn pipeline(&self) -> Pipeline {
+    pub async fn pipeline(&self) -> Pipeline {
         assert!(self.folder.path().exists());
         Pipeline::open(&self.config, "test").await.unwrap()
     }
 }
 
-fn record(source: &SourcePartition, signal: Signal, offset: i64, record_time: i64, value: &str) -> FileRecord {
+pub(super) fn record(
+    source: &SourcePartition,
+    signal: Signal,
+    offset: i64,
+    record_time: i64,
+    value: &str,
+) -> FileRecord {
     let (source, value) = (source.clone(), value.to_owned().into());
     FileRecord { source, signal, encoding: Encoding::Json, offset, record_time, value }
 }
 
-fn take(pipeline: &mut Pipeline, record: &FileRecord) {
+pub(super) fn take(pipeline: &mut Pipeline, record: &FileRecord) {
     let records = std::iter::once(Input::from_file(record));
     pipeline.take(&record.source, record.record_time, records).unwrap();
 }
@@ -107,7 +113,7 @@ async fn changes_that_were_only_recorded_are_known() {
 }
 
 /// A message with one span, the root of a trace.
-fn root_span(trace: u8, end: i64) -> String {
+pub(super) fn root_span(trace: u8, end: i64) -> String {
     let (trace, start) = (format!("{trace:032x}"), end - SECOND);
     format!(
         r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "{trace}", "spanId": "00000000000000a1",
@@ -116,7 +122,7 @@ fn root_span(trace: u8, end: i64) -> String {
 }
 
 /// A message with one span that is no root; its trace stays open until nothing comes for a while.
-fn child_span(trace: u8, span: u8, end: i64) -> String {
+pub(super) fn child_span(trace: u8, span: u8, end: i64) -> String {
     let (trace, span, start) = (format!("{trace:032x}"), format!("{span:016x}"), end - SECOND);
     format!(
         r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": "{trace}", "spanId": "{span}",
