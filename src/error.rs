@@ -40,6 +40,27 @@ pub enum Error {
     /// The command was used wrongly.
     #[error("{0}")]
     Usage(String),
+    /// The lake has no such dead letter, or another tenant's.
+    #[error(
+        "tenant {tenant} has no dead letter {letter}; `tracerag dead-letters list --all` shows those that there are, \
+         --tenant names another tenant"
+    )]
+    NoLetter {
+        /// Topic, partition and offset.
+        letter: String,
+        /// Whose it would be.
+        tenant: String,
+    },
+    /// A dead letter of which only the circumstances are kept.
+    #[error(
+        "dead letter {letter} has no value, its reason is {reason}; `tracerag dead-letters show {letter}` says more"
+    )]
+    NoValue {
+        /// Topic, partition and offset.
+        letter: String,
+        /// The kind of failure.
+        reason: String,
+    },
     /// A background task died.
     #[error("{what} stopped: {detail}; run the command again, nothing that was committed is lost")]
     Stopped {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod dead_letters;
 mod demo;
 mod example_config;
 mod kafka_gaps;

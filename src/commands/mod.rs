@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bundle;
+pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod replay;
 pub(crate) mod run;
@@ -19,6 +20,11 @@ use crate::error::Error;
 
 /// A session on the newest head of a lake that exists.
 async fn session(context: &Context) -> Result<Session, Error> {
+    open_session(context, false).await
+}
+
+/// The same; `unredacted` adds what `dead_letters` holds as it came.
+async fn open_session(context: &Context, unredacted: bool) -> Result<Session, Error> {
     context.config.require(&["lake", "embedding"])?;
     let lake = Lake::open(context.config.lake.options()).await?;
     let options = SessionOptions {
@@ -26,6 +32,7 @@ async fn session(context: &Context) -> Result<Session, Error> {
         seal_after: context.config.window.seal_after.0,
         embedding: Some(context.config.embedding.model()),
         idle_gap: Some(context.config.window.idle_gap.0),
+        unredacted,
         ..SessionOptions::new(&context.tenant)
     };
     Ok(Session::open(&lake, options).await?)

@@ -68,7 +68,7 @@ fn progress_bar(bytes: u64) -> ProgressBar {
 }
 
 /// Embeds what is new and tidies up, while the user waits: nothing runs after a replay.
-async fn after(pipeline: &Pipeline, context: &Context) -> Result<(), Error> {
+pub(super) async fn after(pipeline: &Pipeline, context: &Context) -> Result<(), Error> {
     // Replayed rows keep their old times, so retention has no say here.
     maintain(pipeline.lake(), &MaintainOptions::default()).await?;
     // After the merge of their rows, so that no later search has to look at these again.

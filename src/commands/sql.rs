@@ -102,7 +102,7 @@ fn json_rows(batches: &[RecordBatch]) -> Result<String, Error> {
 }
 
 /// CSV has no nested values: a column of lists, maps, structs or bytes is its JSON form as text.
-fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
+pub(super) fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
     let mut buffer = Vec::new();
     let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut buffer);
     if batches.is_empty() {

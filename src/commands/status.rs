@@ -56,7 +56,7 @@ pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error>
     let (broker, open_traces) = tokio::join!(broker::ask(&context.config, &head), worker::open_traces(listen));
     // A lake with more than can be counted in a minute has a status all the same.
     let services = services::of(&session, &head).await.map_err(|error| error.to_string());
-    let dead_letters = rows(&session, DEAD_LETTERS).await?;
+    let dead_letters = rows(&session, &dead_letters()).await?;
     let status = Status { lake: &lake, head: &head, broker, listen, open_traces, services, dead_letters };
     match args.format {
         StatusFormat::Table => output::data(&status.text()?),
@@ -64,7 +64,14 @@ pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error>
     }
 }
 
-const DEAD_LETTERS: &str = "select reason, kafka_topic topic, count(*) letters, max(timestamp) newest from dead_letters group by 1, 2 order by 3 desc";
+/// Those that wait: what was replayed stands elsewhere.
+fn dead_letters() -> String {
+    let letters = super::dead_letters::LETTERS;
+    format!(
+        "select reason, topic, count(*) letters, max(stamp) newest from ({letters}) as known \
+         where replayed_at is null group by 1, 2 order by 3 desc"
+    )
+}
 
 async fn rows(session: &Session, query: &str) -> Result<Vec<RecordBatch>, Error> {
     let stream = session.sql(query, None).await?;
