@@ -19,7 +19,8 @@ pub struct WindowConfig {
     pub dedupe_horizon: i64,
     /// How long after its close a trace is sealed; see [`crate::Window::take_due_seals`].
     pub seal_after: i64,
-    /// Bytes that the window may hold, all of its state included, and the flush that is being written.
+    /// Bytes that the window may hold, all of its state included, and what is made of it: the flush that is being
+    /// written, and batches that are being rewritten.
     pub memory: usize,
     /// Bytes of one trace beyond which it closes and what follows becomes further revisions.
     pub max_trace_bytes: usize,
@@ -48,10 +49,10 @@ impl Default for WindowConfig {
 }
 
 impl WindowConfig {
-    /// Bytes that may be open. The rest of `memory` is that of the flush that is being written: it is there three times,
-    /// as it was collected, unpacked and encoded.
+    /// Bytes that may be open. Most of the rest is for the flush that is being written: it is there three times, as it
+    /// was collected, unpacked and encoded. And while batches are rewritten, a part of them is there twice.
     pub(crate) fn open_memory(&self) -> usize {
-        self.memory / 4 * 3
+        self.memory / 16 * 9
     }
 
     /// Bytes that one flush closes at most.
