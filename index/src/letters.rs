@@ -195,7 +195,10 @@ fn fitting(sizes: impl Iterator<Item = i64>, most: i64) -> usize {
 /// Offset and timestamp of a record.
 pub type Record = (i64, Option<i64>);
 
-/// The records of some intervals `[from, to)` of partitions that are dead letters, of all tenants.
+/// Offsets `[from, to)` of a partition.
+pub type Interval = (SourcePartition, i64, i64);
+
+/// The records of some intervals that are dead letters, of all tenants.
 ///
 /// A partition is read again from the oldest record that an open trace needs. With another configuration a record may
 /// be good then that was bad before; but it is a letter, and whoever replays that takes it up.
@@ -205,7 +208,7 @@ pub type Record = (i64, Option<i64>);
 pub async fn buried(
     lake: &Lake,
     head: &Head,
-    intervals: &[(SourcePartition, i64, i64)],
+    intervals: &[Interval],
 ) -> Result<HashMap<SourcePartition, HashSet<Record>>> {
     let mut found: HashMap<SourcePartition, HashSet<Record>> = HashMap::new();
     let name = Table::DeadLetters.name();
@@ -214,7 +217,7 @@ pub async fn buried(
     if known.rows == 0 {
         return Ok(found);
     }
-    let mut wanted: BTreeMap<(&str, i32), Vec<&(SourcePartition, i64, i64)>> = BTreeMap::new();
+    let mut wanted: BTreeMap<(&str, i32), Vec<&Interval>> = BTreeMap::new();
     for interval in intervals {
         wanted.entry((&*interval.0.topic, interval.0.partition)).or_default().push(interval);
     }

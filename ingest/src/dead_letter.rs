@@ -13,7 +13,7 @@ use arrow::error::ArrowError;
 use rdkafka::message::{Header, OwnedHeaders};
 use tracerag_schemas::{SourcePartition, Table, letters};
 
-pub use stored::StoredLetter;
+pub use stored::{StoredHeader, StoredLetter};
 
 /// One bad record.
 #[derive(Debug, Clone, Copy)]

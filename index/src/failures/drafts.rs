@@ -95,7 +95,8 @@ pub(super) fn of_span<'a>(
 ) -> Vec<Draft<'a>> {
     let row = found.row;
     let status = || {
-        let http = value(spans.signs.http_status, row).filter(|code| *code >= 400).map(|code| Cow::Owned(code.to_string()));
+        let http =
+            value(spans.signs.http_status, row).filter(|code| *code >= 400).map(|code| Cow::Owned(code.to_string()));
         text(spans.error_type, row)
             .map(Cow::Borrowed)
             .or(http)

@@ -7,6 +7,9 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use tracerag_schemas::SourcePartition;
 
+/// A header of a Kafka record: its name, and its value unless that is null.
+pub type StoredHeader = (String, Option<Vec<u8>>);
+
 /// A row of `dead_letters`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLetter {
@@ -29,7 +32,7 @@ pub struct StoredLetter {
     /// Bytes of the record.
     pub size_bytes: i64,
     /// Its headers, in their order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Vec<StoredHeader>,
     /// The stream time with which it is stamped, in nanoseconds since the epoch.
     pub ingested_at: i64,
 }
@@ -101,7 +104,7 @@ fn blob(column: &BinaryArray, row: usize) -> Option<Vec<u8>> {
     column.is_valid(row).then(|| column.value(row).to_vec())
 }
 
-fn read_headers(items: &ArrayRef) -> Result<Vec<(String, Option<Vec<u8>>)>, ArrowError> {
+fn read_headers(items: &ArrayRef) -> Result<Vec<StoredHeader>, ArrowError> {
     let items = items.as_struct_opt().ok_or_else(|| wrong("headers"))?;
     let names = items.column_by_name("name").and_then(|names| names.as_string_opt::<i32>());
     let values = items.column_by_name("value").and_then(|values| values.as_binary_opt::<i32>());
