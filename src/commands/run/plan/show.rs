@@ -88,7 +88,9 @@ impl Plan {
         let messages: i64 = lines.iter().map(|line| line.plan.messages).sum();
         let bytes: u64 = lines.iter().filter_map(|line| self.bytes(line)).sum();
         let about = if bytes > 0 { format!(" (about {})", size(bytes)) } else { String::new() };
-        format!("a worker would start: {} messages{about} in {} partitions", thousands(messages), lines.len())
+        let partitions =
+            if lines.len() == 1 { "1 partition".to_owned() } else { format!("{} partitions", lines.len()) };
+        format!("a worker would start: {} messages{about} in {partitions}", thousands(messages))
     }
 
     /// For programs.
