@@ -389,7 +389,7 @@ fn exact_forms() {
             "INSERT INTO u VALUES ('alice@example.com', 'DE89 3704 0044 0532 0130 00')",
             "INSERT INTO u VALUES ('<email>', '<iban>')",
         ),
-        ("https://hooks.slack.com/services/T000/B000/XXXXYYYY", "https://hooks.slack.com/services/<key>"),
+        ("https://hooks.slack.com/services/T000/B000/kQ7xW2pLm9", "https://hooks.slack.com/services/<key>"),
         (r#"{"phone": "555-123-4567"}"#, r#"{"phone": "<phone>"}"#),
         ("denied for AKIAABCDEFGHIJKLMNOP", "denied for <key>"),
         ("--- PASS: TestRounding (0.12s)", "--- PASS: TestRounding (0.12s)"),

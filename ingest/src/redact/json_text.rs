@@ -70,11 +70,12 @@ impl Redactor {
             Cow::Borrowed(text) => return self.redact_text(text, counts),
             Cow::Owned(redacted) => redacted,
         };
-        let again = match self.redact_text(&redacted, counts) {
-            Cow::Owned(again) => Some(again),
-            Cow::Borrowed(_) => None,
-        };
-        Cow::Owned(again.unwrap_or(redacted))
+        let Cow::Owned(searched) = self.redact_text(&redacted, counts) else { return Cow::Owned(redacted) };
+        // What was masked in a name now decides over its value, as it would if this text were read again.
+        match self.redact_json_text(tenant, &searched, counts) {
+            Cow::Owned(again) => Cow::Owned(again),
+            Cow::Borrowed(_) => Cow::Owned(searched),
+        }
     }
 }
 
