@@ -7,6 +7,7 @@ use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, Sour
 
 use crate::support::kafka::{Kafka, PASSWORD, Record, USER};
 use crate::support::token_endpoint::TokenEndpoint;
+use crate::worked_example;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -106,4 +107,31 @@ fn a_refused_login_says_what_to_do() {
         assert!(told.ends_with("sasl.* under [kafka.options]"), "{told}");
         assert!(!told.contains(PASSWORD), "{told}");
     }
+}
+
+/// The commands that ask the broker log in as the configuration says: a plan lists the topic with the right password,
+/// and with a wrong one `run --plan` and `status` say that the login was refused, not that no broker is there.
+#[test]
+fn commands_log_in_and_say_when_they_cannot() {
+    let Some(kafka) = Kafka::shared_with_login() else { return };
+    let tracerag = worked_example::replayed();
+    let topic = kafka.topic("commands", 1);
+    let config = |name: &str, password: &str| {
+        let text = format!(
+            "[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{topic}\"\n[kafka.options]\n\
+             \"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"SCRAM-SHA-256\"\n\
+             \"sasl.username\" = \"{USER}\"\n\"sasl.password\" = \"{password}\"\n\
+             [topics]\nspans = {{ topics = [\"{topic}\"] }}\n\
+             [redaction]\nkey = \"0123456789abcdef0123456789abcdef\"\n",
+            kafka.login_bootstrap()
+        );
+        tracerag.write(name, text).display().to_string()
+    };
+    let (right, wrong) = (config("right.toml", PASSWORD), config("wrong.toml", "wrong"));
+    let plan = tracerag.done(&["--config", &right, "run", "--plan"]);
+    assert!(plan.contains(&topic), "{plan}");
+    let refused = tracerag.run(&["--config", &wrong, "run", "--plan"]);
+    assert!(refused.status == 1 && refused.stderr.contains("cannot log in to kafka at"), "{}", refused.stderr);
+    let status = tracerag.done(&["--config", &wrong, "status"]);
+    assert!(status.contains("not known: cannot log in to kafka at"), "{status}");
 }

@@ -44,7 +44,7 @@ fn json_tells_what_is_known_of_each_service() {
     assert_eq!(partitions.len(), 6, "{partitions:#?}");
     assert!(partitions.iter().all(|partition| partition["lag"].is_null() && partition["next_offset"].is_number()));
     assert!(status["waiting_for_topics"].is_null() && status["open_traces"].is_null(), "{status:#}");
-    assert!(status["broker_error"].as_str().unwrap().contains("no broker answers at 127.0.0.1:"), "{status:#}");
+    assert!(status["broker_error"].as_str().unwrap().contains("no kafka broker answers at 127.0.0.1:"), "{status:#}");
 }
 
 /// As a table, the same for people: one line says that no broker answers, one that no worker does.
@@ -53,7 +53,7 @@ fn the_table_says_who_does_not_answer() {
     let (tracerag, config) = lonely();
     let text = tracerag.done(&["--config", &config, "status"]);
     for expected in [
-        "lag and missing topics are not known: no broker answers at 127.0.0.1:",
+        "lag and missing topics are not known: no kafka broker answers at 127.0.0.1:",
         "open traces: not known, no worker answers at 127.0.0.1:",
         "Partitions",
         "read again after a restart",

@@ -30,7 +30,7 @@ pub(super) fn without_lone_surrogates<'t>(text: &'t [u8], count: &mut u64) -> Co
     Cow::Owned(repaired)
 }
 
-/// The code unit of an escape `\uXXXX` that stands at `at`.
+/// The code unit of an escape, `\u` and four hex digits, that stands at `at`.
 fn unit_at(text: &[u8], at: usize) -> Option<u16> {
     let [b'\\', b'u', digits @ ..] = text.get(at..at + 6)? else { return None };
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

@@ -11,10 +11,9 @@ use tracerag_schemas::SourcePartition;
 use super::context::SourceContext;
 use super::{KafkaConfig, SourceError};
 
-/// How long each try may take. Between two of them is looked at why there is no answer, so a login that fails is told
-/// after the first one; and the last one waits for a cluster that is slow.
-const TRIES: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+/// How long the first try may take; each further one takes twice as long. Between two of them is looked at why there is
+/// no answer, so a login that fails is told after the first one, and the last one waits for a cluster that is slow.
+const FIRST_TRY: Duration = Duration::from_secs(1);
 
 /// Events of the client that are handled after a try, and how long the next one is waited for.
 const EVENTS_AT_ONCE: usize = 256;
@@ -89,18 +88,22 @@ pub(super) fn judge(
     Ok(())
 }
 
-/// All topics of the cluster.
+/// All topics of the cluster, which is waited for so long.
 ///
 /// # Errors
 /// When no broker answers, or none lets the client in.
-pub(super) fn metadata(probe: &BaseConsumer<SourceContext>, config: &KafkaConfig) -> Result<Metadata, SourceError> {
+pub(super) fn metadata(
+    probe: &BaseConsumer<SourceContext>,
+    config: &KafkaConfig,
+    within: Duration,
+) -> Result<Metadata, SourceError> {
     let servers = || config.bootstrap_servers.clone();
-    let mut failure = String::new();
-    for within in TRIES {
-        match probe.fetch_metadata(None, within) {
+    let (mut rest, mut patience) = (within, FIRST_TRY);
+    loop {
+        let failure = match probe.fetch_metadata(None, patience.min(rest)) {
             Ok(metadata) => return Ok(metadata),
-            Err(error) => failure = error.to_string(),
-        }
+            Err(error) => error.to_string(),
+        };
         // Why a connection failed is told in events, which are handed out by polling only.
         for _ in 0..EVENTS_AT_ONCE {
             if probe.poll(EVENT_WITHIN).is_none() {
@@ -110,8 +113,13 @@ pub(super) fn metadata(probe: &BaseConsumer<SourceContext>, config: &KafkaConfig
         if let Some(login) = probe.context().take_failed_login() {
             return Err(SourceError::Login { servers: servers(), reason: login.reason });
         }
+        rest = rest.saturating_sub(patience);
+        patience *= 2;
+        if rest.is_zero() {
+            let reason = probe.context().last_error().unwrap_or(failure);
+            return Err(SourceError::Unreachable { servers: servers(), reason });
+        }
     }
-    Err(SourceError::Unreachable { servers: servers(), reason: probe.context().last_error().unwrap_or(failure) })
 }
 
 #[cfg(test)]

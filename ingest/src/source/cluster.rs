@@ -9,14 +9,14 @@ use rdkafka::metadata::Metadata;
 use super::context::SourceContext;
 use super::{KafkaConfig, SourceError, TopicKind, TopicRules, TopicsConfig, access, settings};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
 /// A client for questions about a cluster. Clones share the client.
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) client: Arc<BaseConsumer<SourceContext>>,
     pub(super) config: KafkaConfig,
     pub(super) rules: TopicRules,
+    /// How long each answer may take.
+    pub(super) within: Duration,
     id: Arc<str>,
 }
 
@@ -32,22 +32,29 @@ pub struct Member {
 }
 
 impl Cluster {
-    /// Connects, and finds out which topics there are.
+    /// How long a worker waits for each answer.
+    pub const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// Connects, and finds out which topics there are; each answer may take so long.
     ///
     /// # Errors
     /// When settings are wrong, no broker answers, or none lets the client in.
-    pub fn connect(config: &KafkaConfig, topics: &TopicsConfig) -> Result<Self, SourceError> {
-        Self::open(config, topics).map(|(cluster, _)| cluster)
+    pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, within: Duration) -> Result<Self, SourceError> {
+        Self::open(config, topics, within).map(|(cluster, _)| cluster)
     }
 
-    pub(super) fn open(config: &KafkaConfig, topics: &TopicsConfig) -> Result<(Self, Metadata), SourceError> {
+    pub(super) fn open(
+        config: &KafkaConfig,
+        topics: &TopicsConfig,
+        within: Duration,
+    ) -> Result<(Self, Metadata), SourceError> {
         let rules = TopicRules::new(topics, &config.dead_letter_topic)?;
         let client: BaseConsumer<SourceContext> = settings::probe(config)?
             .create_with_context(SourceContext::default())
             .map_err(|reason| SourceError::Client { reason })?;
-        let metadata = access::metadata(&client, config)?;
-        let id = client.client().fetch_cluster_id(ANSWER_WITHIN).unwrap_or_else(|| config.bootstrap_servers.clone());
-        Ok((Self { client: Arc::new(client), config: config.clone(), rules, id: Arc::from(id) }, metadata))
+        let metadata = access::metadata(&client, config, within)?;
+        let id = client.client().fetch_cluster_id(within).unwrap_or_else(|| config.bootstrap_servers.clone());
+        Ok((Self { client: Arc::new(client), config: config.clone(), rules, within, id: Arc::from(id) }, metadata))
     }
 
     /// The id of the cluster; the first part of every [`tracerag_schemas::SourcePartition`] of it.
@@ -71,7 +78,7 @@ impl Cluster {
     /// When the broker does not answer or refuses.
     pub fn members(&self) -> Result<Vec<Member>, SourceError> {
         let group = self.config.group_id.as_str();
-        let list = self.client.fetch_group_list(Some(group), ANSWER_WITHIN).map_err(|reason| SourceError::Kafka {
+        let list = self.client.fetch_group_list(Some(group), self.within).map_err(|reason| SourceError::Kafka {
             action: format!("asking for the members of group {group}"),
             reason,
         })?;

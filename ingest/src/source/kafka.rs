@@ -111,7 +111,7 @@ impl KafkaSource {
     /// # Errors
     /// When settings are wrong, no broker answers, or none lets the client in.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
-        let (probe, metadata) = Cluster::open(config, topics)?;
+        let (probe, metadata) = Cluster::open(config, topics, Cluster::PATIENCE)?;
         let topics = probe.rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
         let partitions: usize = metadata
             .topics()

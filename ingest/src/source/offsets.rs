@@ -1,7 +1,5 @@
 //! Questions to the broker about offsets: what a partition holds, and where to begin.
 
-use std::time::Duration;
-
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -11,15 +9,13 @@ use super::access::refused;
 use super::reading::now;
 use super::{Cluster, InitialOffset, KafkaSource, SourceError};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
 impl Cluster {
     /// Asks the broker for the oldest offset of a partition and the offset behind its newest record.
     ///
     /// # Errors
     /// When the broker does not answer or refuses.
     pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
-        self.client.fetch_watermarks(&source.topic, source.partition, ANSWER_WITHIN).map_err(|reason| {
+        self.client.fetch_watermarks(&source.topic, source.partition, self.within).map_err(|reason| {
             refused(&format!("reading {source}"), &reason)
                 .unwrap_or(SourceError::Kafka { action: format!("asking for the offsets of {source}"), reason })
         })
@@ -43,7 +39,7 @@ impl Cluster {
         for source in sources {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(millis)).map_err(failed)?;
         }
-        let found = self.client.offsets_for_times(list, ANSWER_WITHIN).map_err(failed)?;
+        let found = self.client.offsets_for_times(list, self.within).map_err(failed)?;
         sources
             .iter()
             .map(|source| {

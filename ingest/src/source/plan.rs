@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use tracerag_schemas::SourcePartition;
 
 use super::{Cluster, Encoding, KafkaSource, Signal, SourceError, TopicKind};
-
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// One partition of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +59,19 @@ impl Cluster {
     /// All topics of the cluster that it shows.
     pub(super) fn metadata(&self) -> Result<Metadata, SourceError> {
         let failed = |reason| SourceError::Kafka { action: "asking for the topics".to_owned(), reason };
-        self.client.fetch_metadata(None, ANSWER_WITHIN).map_err(failed)
+        self.client.fetch_metadata(None, self.within).map_err(failed)
+    }
+
+    /// Topics that are named and do not exist.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn missing(&self) -> Result<Vec<String>, SourceError> {
+        Ok(self.missing_in(&self.metadata()?))
+    }
+
+    pub(super) fn missing_in(&self, metadata: &Metadata) -> Vec<String> {
+        self.rules.resolve(metadata.topics().iter().map(MetadataTopic::name)).missing
     }
 
     /// Those that are read.

@@ -1,6 +1,6 @@
 //! Everything that can be known of a start before it: what would be read, what is missing, and what would go wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -10,8 +10,6 @@ use tracerag_schemas::SourcePartition;
 use super::sample::Findings;
 use super::start::{Gap, Start};
 use super::{Cluster, Member, PlanLine, SourceError};
-
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// What would be read of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +58,7 @@ impl Cluster {
             }
         }
         lines.sort_by(|a, b| a.plan.source.cmp(&b.plan.source));
-        let seen: BTreeSet<&str> = metadata.topics().iter().map(|topic| topic.name()).collect();
-        let mut missing = self.rules.resolve(seen).missing;
+        let mut missing = self.missing_in(&metadata);
         // A topic that the client may not even see looks as if it were not there, unless it is asked for by name.
         missing.retain(|topic| match self.hidden(topic) {
             Some(reason) => {
@@ -80,7 +77,7 @@ impl Cluster {
 
     /// Why a topic that is not listed may be there all the same.
     fn hidden(&self, topic: &str) -> Option<String> {
-        let metadata = self.client.fetch_metadata(Some(topic), ANSWER_WITHIN).ok()?;
+        let metadata = self.client.fetch_metadata(Some(topic), self.within).ok()?;
         let error = metadata.topics().iter().find(|found| found.name() == topic)?.error()?;
         let code = RDKafkaErrorCode::from(error);
         (code == RDKafkaErrorCode::TopicAuthorizationFailed).then(|| code.to_string())

@@ -56,7 +56,7 @@ pub(super) async fn print(context: Context, format: StatusFormat) -> Result<(), 
 
 impl Plan {
     fn make(config: &Config, lake: String, head: Option<Head>) -> Result<Self, Error> {
-        let cluster = Cluster::connect(&config.kafka, &config.topics).map_err(IngestError::from)?;
+        let cluster = Cluster::connect(&config.kafka, &config.topics, Cluster::PATIENCE).map_err(IngestError::from)?;
         let taken = head.as_ref().map(|head| taken(head, cluster.id())).unwrap_or_default();
         let survey = cluster.survey(&taken, LOOK_WITHIN).map_err(IngestError::from)?;
         let group = config.kafka.group_id.clone();

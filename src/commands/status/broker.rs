@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::MetadataTopic;
 use tracerag_index::Head;
-use tracerag_ingest::source::TopicRules;
+use tracerag_ingest::source::{Cluster, SourceError};
 use tracerag_schemas::SourcePartition;
 
 use crate::config::Config;
@@ -32,29 +29,17 @@ pub(super) async fn ask(config: &Config, head: &Head) -> Broker {
     let config = config.clone();
     match tokio::task::spawn_blocking(move || answers(&config, &sources)).await {
         Ok(Ok(broker)) => broker,
-        Ok(Err(reason)) => unknown(reason),
+        Ok(Err(error)) => unknown(error.to_string()),
         Err(error) => unknown(error.to_string()),
     }
 }
 
-fn answers(config: &Config, sources: &[SourcePartition]) -> Result<Broker, String> {
-    let rules = TopicRules::new(&config.topics, &config.kafka.dead_letter_topic).map_err(|error| error.to_string())?;
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &config.kafka.bootstrap_servers);
-    for (key, value) in &config.kafka.options {
-        client.set(key, value);
-    }
-    let consumer: BaseConsumer = client.create().map_err(|error| error.to_string())?;
-    let metadata = consumer
-        .fetch_metadata(None, ANSWER_WITHIN)
-        .map_err(|error| format!("no broker answers at {} ({error})", config.kafka.bootstrap_servers))?;
-    let missing = rules.resolve(metadata.topics().iter().map(MetadataTopic::name)).missing;
-    let cluster = consumer.client().fetch_cluster_id(ANSWER_WITHIN);
+fn answers(config: &Config, sources: &[SourcePartition]) -> Result<Broker, SourceError> {
+    let cluster = Cluster::connect(&config.kafka, &config.topics, ANSWER_WITHIN)?;
     // A lake may have taken files and other clusters' topics of the same name, too.
-    let cluster = cluster.unwrap_or_else(|| config.kafka.bootstrap_servers.clone());
-    let end = |source: &SourcePartition| match *source.cluster == *cluster {
-        true => consumer.fetch_watermarks(&source.topic, source.partition, ANSWER_WITHIN).ok().map(|(_, high)| high),
+    let end = |source: &SourcePartition| match source.cluster == *cluster.id() {
+        true => cluster.watermarks(source).ok().map(|(_, high)| high),
         false => None,
     };
-    Ok(Broker { ends: sources.iter().map(end).collect(), waiting_for: Ok(missing) })
+    Ok(Broker { ends: sources.iter().map(end).collect(), waiting_for: Ok(cluster.missing()?) })
 }
