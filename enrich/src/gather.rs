@@ -139,7 +139,8 @@ fn nulls(arrays: &[&ArrayRef], runs: &Runs) -> Option<NullBuffer> {
             }
         }
     }
-    Some(NullBuffer::new(valid.finish()))
+    // Of the rows that are taken none may be null, although others of their arrays are.
+    Some(NullBuffer::new(valid.finish())).filter(|nulls| nulls.null_count() > 0)
 }
 
 fn primitive<T: ArrowPrimitiveType>(arrays: &[&ArrayRef], runs: &Runs) -> Result<ArrayRef> {

@@ -38,6 +38,7 @@
 
 pub mod error;
 pub mod failures;
+mod files;
 pub mod incidents;
 pub mod journal;
 pub mod lake;

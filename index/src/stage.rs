@@ -1,19 +1,21 @@
 //! Staging: an epoch's rows become Lance fragments that no version of a dataset names yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{max, min, take_record_batch};
-use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use futures::future::try_join_all;
 use lance::dataset::transaction::Operation;
-use lance::dataset::{InsertBuilder, WriteMode};
 use lance_table::format::Fragment;
+use tracerag_schemas::staged::is_form_of;
 use tracerag_schemas::{Table, time};
 use uuid::Uuid;
 
 use crate::error::{At, Error, Result};
+use crate::files;
 use crate::journal::{Epoch, Head, Staged, StagedDataset, widest};
 use crate::lake::{Lake, day_dataset};
 
@@ -77,10 +79,7 @@ async fn stage_rows(lake: &Lake, head: &Head, rows: Vec<(Table, RecordBatch)>, s
 async fn write(lake: Lake, table: Table, name: String, batches: Vec<RecordBatch>) -> Result<StagedDataset> {
     let mut staged = describe(table, &name, &batches);
     let dataset = lake.ensure(&name, table.lake_schema()).await?;
-    let params = lake.write_params(WriteMode::Append);
-    let transaction =
-        InsertBuilder::new(dataset).with_params(&params).execute_uncommitted(batches).await.at(&name, "staging")?;
-    staged.fragments = appended(&name, transaction.operation)?;
+    staged.fragments = files::write(&dataset, &batches).await.at(&name, "staging")?;
     Ok(staged)
 }
 
@@ -96,7 +95,8 @@ pub(crate) fn appended(name: &str, operation: Operation) -> Result<Vec<Fragment>
     }
 }
 
-/// The batch in exactly the table's schema (field metadata aside), or the first difference.
+/// The batch, if it has the table's columns in a form in which they may be staged, or the first difference. Field
+/// metadata and nullability are the table's.
 fn conform(table: Table, batch: RecordBatch) -> Result<RecordBatch> {
     let schema = table.lake_schema();
     if batch.schema_ref() == &schema {
@@ -106,7 +106,10 @@ fn conform(table: Table, batch: RecordBatch) -> Result<RecordBatch> {
     if let Some(detail) = detail {
         return Err(Error::Schema { table: table.name(), detail });
     }
-    RecordBatch::try_new(schema, batch.columns().to_vec()).at(table.name(), "taking over rows")
+    let form =
+        |(field, column): (&FieldRef, &ArrayRef)| field.as_ref().clone().with_data_type(column.data_type().clone());
+    let fields: Vec<Field> = schema.fields().iter().zip(batch.columns()).map(form).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec()).at(table.name(), "taking over rows")
 }
 
 fn difference(expected: &Schema, found: &Schema) -> Option<String> {
@@ -116,7 +119,7 @@ fn difference(expected: &Schema, found: &Schema) -> Option<String> {
     expected.fields().iter().zip(found.fields()).find_map(|(expected, found)| {
         if expected.name() != found.name() {
             Some(format!("column {} where {} belongs", found.name(), expected.name()))
-        } else if expected.data_type() != found.data_type() {
+        } else if !is_form_of(found.data_type(), expected.data_type()) {
             Some(format!("column {} is {} instead of {}", found.name(), found.data_type(), expected.data_type()))
         } else {
             None

@@ -8,9 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
-use arrow::error::ArrowError;
 
 /// Names that `attributes_types` uses, by kind of `AnyValue`; a string has no entry.
 pub mod type_name {
@@ -59,54 +57,6 @@ pub fn to_lists(lake: &DataType) -> DataType {
     }
 }
 
-fn with_type(field: &FieldRef, data_type: DataType) -> FieldRef {
+pub(crate) fn with_type(field: &FieldRef, data_type: DataType) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(data_type))
-}
-
-/// Turns an array of an in-flight type into the lake's type without copying its buffers.
-///
-/// # Errors
-/// When `array` does not have the type `to_lists(lake)`.
-pub fn lists_to_maps(array: &ArrayRef, lake: &DataType) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == lake {
-        return Ok(Arc::clone(array));
-    }
-    match lake {
-        DataType::Map(entries, ordered) => {
-            let list = as_list(array)?;
-            let structs = list.values().as_struct().clone();
-            let map = MapArray::try_new(
-                Arc::clone(entries),
-                list.offsets().clone(),
-                structs,
-                list.nulls().cloned(),
-                *ordered,
-            )?;
-            Ok(Arc::new(map))
-        }
-        DataType::List(item) => {
-            let list = as_list(array)?;
-            let values = lists_to_maps(list.values(), item.data_type())?;
-            let list = ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?;
-            Ok(Arc::new(list))
-        }
-        DataType::Struct(fields) => {
-            let source = array.as_struct_opt().ok_or_else(|| mismatch(array, lake))?;
-            let columns = fields
-                .iter()
-                .zip(source.columns())
-                .map(|(field, column)| lists_to_maps(column, field.data_type()))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Arc::new(StructArray::try_new(fields.clone(), columns, source.nulls().cloned())?))
-        }
-        _ => Err(mismatch(array, lake)),
-    }
-}
-
-fn as_list(array: &ArrayRef) -> Result<&ListArray, ArrowError> {
-    array.as_list_opt::<i32>().ok_or_else(|| mismatch(array, &list_type()))
-}
-
-fn mismatch(array: &ArrayRef, wanted: &DataType) -> ArrowError {
-    ArrowError::CastError(format!("cannot give a {} the type {wanted}", array.data_type()))
 }

@@ -5,18 +5,17 @@
 //! - what a resource, a scope or a message has once is a `Dictionary<Int32, T>` ([`DICTIONARIES`]);
 //! - `trace_id`, `span_id` and `parent_span_id` are `FixedSizeBinary` of 16 and 8 bytes.
 //!
-//! [`materialize`] turns a batch into the lake's form when it is staged.
+//! [`materialize`] turns a batch into the lake's form. What is staged keeps its dictionaries: see [`crate::staged`].
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray};
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::{filter_record_batch, take};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::attributes::{lists_to_maps, to_lists};
-use crate::ids::push_hex;
+use crate::attributes::to_lists;
+use crate::staged::convert;
 
 /// Columns that repeat per resource, scope or message, or have few values: dictionaries in flight.
 pub const DICTIONARIES: &[&str] = &[
@@ -69,7 +68,7 @@ pub fn materialize(batch: &RecordBatch, lake: &SchemaRef) -> Result<RecordBatch,
         .fields()
         .iter()
         .zip(batch.columns())
-        .map(|(field, column)| materialize_column(column, field.data_type()))
+        .map(|(field, column)| convert(column, field.data_type()))
         .collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(Arc::clone(lake), columns)
 }
@@ -92,34 +91,4 @@ pub fn materialize_part(
         None => part,
     };
     materialize(&part, &Arc::new(lake.project(&indices)?))
-}
-
-fn materialize_column(column: &ArrayRef, lake: &DataType) -> Result<ArrayRef, ArrowError> {
-    match column.data_type() {
-        DataType::Dictionary(..) => {
-            let dictionary = column.as_dictionary::<Int32Type>();
-            let values = take(dictionary.values(), dictionary.keys(), None)?;
-            lists_to_maps(&values, lake)
-        }
-        DataType::FixedSizeBinary(_) if lake == &DataType::Utf8 => {
-            Ok(Arc::new(hex_column(column.as_fixed_size_binary())))
-        }
-        _ => lists_to_maps(column, lake),
-    }
-}
-
-/// Lower-case hex of each id; null stays null.
-pub fn hex_column(ids: &FixedSizeBinaryArray) -> StringArray {
-    let width = ids.value_length() as usize * 2;
-    let mut text = String::with_capacity(ids.len() * width);
-    let mut offsets = Vec::with_capacity(ids.len() + 1);
-    offsets.push(0i32);
-    for row in 0..ids.len() {
-        if ids.is_valid(row) {
-            push_hex(ids.value(row), &mut text);
-        }
-        offsets.push(i32::try_from(text.len()).unwrap_or(i32::MAX));
-    }
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    StringArray::new(offsets, Buffer::from(text.into_bytes()), ids.nulls().cloned())
 }

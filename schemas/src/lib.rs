@@ -22,6 +22,7 @@ pub mod ids;
 pub mod in_flight;
 pub mod letters;
 pub mod source;
+pub mod staged;
 pub mod tables;
 pub mod time;
 pub mod values;

@@ -10,7 +10,7 @@ use arrow::row::{RowConverter, SortField};
 use tracerag_enrich::{Counts, Flushed};
 use tracerag_index::failures::{self, FailureRules};
 use tracerag_index::{ClosedTrace, Epoch, Lake, SourceProgress};
-use tracerag_schemas::{SourcePartition, Table, in_flight};
+use tracerag_schemas::{SourcePartition, Table, staged};
 
 use super::late::Stored;
 use crate::error::Error;
@@ -59,14 +59,14 @@ fn assemble(
     let found = failures::suspects(&flushed.spans, &flushed.logs)
         .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, &FailureRules::default()))
         .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
-    let spans = in_flight::materialize(&flushed.spans, &Table::Spans.lake_schema())?;
-    let logs = in_flight::materialize(&flushed.logs, &Table::Logs.lake_schema())?;
+    let spans = staged::stage(&flushed.spans, &Table::Spans.lake_schema())?;
+    let logs = staged::stage(&flushed.logs, &Table::Logs.lake_schema())?;
     let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
     let closed = closed_traces(&flushed, &sources);
     let mut rows = distinct_payloads(waiting)?;
+    rows.extend(spans.into_iter().map(|batch| (Table::Spans, batch)));
+    rows.extend(logs.into_iter().map(|batch| (Table::Logs, batch)));
     rows.extend([
-        (Table::Spans, spans),
-        (Table::Logs, logs),
         (Table::Traces, traces),
         (Table::Flags, flushed.flags),
         (Table::Builds, flushed.builds),

@@ -5,6 +5,7 @@
 mod basics;
 mod exactly_once;
 mod kills;
+mod staged;
 mod stored;
 mod upkeep;
 

@@ -13,7 +13,7 @@ use crate::journal::fence::{self, Fenced};
 use crate::{Epoch, MaintainOptions, Retention, SourceProgress, maintain};
 
 /// Upkeep that puts up with nothing.
-fn eager() -> MaintainOptions {
+pub(super) fn eager() -> MaintainOptions {
     MaintainOptions {
         now: crate::journal::now() + SECOND,
         small_fragments: 1,

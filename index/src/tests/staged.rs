@@ -1,0 +1,63 @@
+//! Batches whose texts are dictionaries, beside plain ones.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{Int64Type, Schema};
+use tracerag_schemas::Table;
+
+use super::upkeep::eager;
+use super::{Fixture, NOON, offsets, rows, source};
+use crate::{Epoch, SourceProgress, maintain};
+
+/// Spans with names that repeat, plain or as dictionaries. These have a null value, as a column has in flight whose
+/// value some resources lack.
+fn named(offsets: std::ops::Range<i64>, as_words: bool) -> RecordBatch {
+    let batch = rows(Table::Spans, offsets.clone(), NOON);
+    let names = |offset: i64| (offset % 7 != 0).then(|| format!("GET /{}", offset % 5));
+    let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
+    let index = schema.index_of("name").unwrap();
+    columns[index] = match as_words {
+        true => {
+            let values: StringArray = std::iter::once(None).chain((0..5).map(|n| Some(format!("GET /{n}")))).collect();
+            let key = |offset: i64| Some(if offset % 7 == 0 { 0 } else { 1 + (offset % 5) as i32 });
+            let keys: Int32Array = offsets.map(key).collect();
+            Arc::new(DictionaryArray::try_new(keys, Arc::new(values)).unwrap())
+        }
+        false => Arc::new(offsets.map(names).collect::<StringArray>()),
+    };
+    let mut fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[index] = fields[index].clone().with_data_type(columns[index].data_type().clone());
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// An epoch may bring the rows of a table in several forms. All are read as the table's type, found by a filter on a
+/// dictionary's text, and the same after they were compacted into one fragment.
+#[tokio::test]
+async fn forms_mix_in_one_table() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    let batches = [named(0..200, true), named(200..300, true), named(300..400, false), named(400..500, true)];
+    let rows = batches.into_iter().map(|batch| (Table::Spans, batch)).collect();
+    let progress = SourceProgress { source: source(0), to: 500, low_watermark: 500, stream_time: NOON };
+    writer.write(Epoch { rows, sources: vec![progress], closed: vec![] }).await.unwrap();
+    for is_compacted in [false, true] {
+        if is_compacted {
+            let report = maintain(&fixture.lake, &eager()).await.unwrap();
+            assert!(report.compacted.iter().any(|(name, ..)| name.starts_with("spans/")), "{report:?}");
+        }
+        let lake = fixture.reopen().await;
+        assert_eq!(offsets(&lake, Table::Spans).await, (0..500).collect::<Vec<i64>>());
+        let head = lake.newest_head().await.unwrap();
+        let (name, known) = head.of(Table::Spans).next().unwrap();
+        let dataset = lake.dataset(name, known.version).await.unwrap();
+        let mut scan = dataset.scan();
+        scan.project(&["name", "kafka_offset"]).unwrap().filter("name = 'GET /3'").unwrap();
+        let found = scan.try_into_batch().await.unwrap();
+        let expected: Vec<i64> = (0..500).filter(|offset| offset % 7 != 0 && offset % 5 == 3).collect();
+        let mut read = found["kafka_offset"].as_primitive::<Int64Type>().values().to_vec();
+        read.sort_unstable();
+        assert_eq!(read, expected, "compacted: {is_compacted}");
+        assert!(found["name"].as_string::<i32>().iter().all(|name| name == Some("GET /3")));
+    }
+}
