@@ -77,6 +77,11 @@ impl Error {
         matches!(self, Error::Config(_) | Error::Usage(_))
     }
 
+    /// Whether another worker has taken what this one was about to write; see [`tracerag_index::Error::is_lost_claim`].
+    pub(crate) fn is_lost_claim(&self) -> bool {
+        matches!(self, Error::Index(error) if error.is_lost_claim())
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }

@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use tracerag_ingest::source::{Cluster, Findings, SourceError, TopicFinding};
+use tracerag_ingest::source::{Cluster, Findings, SourceError};
 
 use crate::error::Error;
 
@@ -81,25 +81,32 @@ impl KeyingCheck {
     /// That this worker may read as far as is known.
     ///
     /// # Errors
-    /// When others read as well and the parts of a trace lie in several partitions.
+    /// When others read as well and the parts of a trace lie in several partitions, or apart from its logs.
     pub(crate) fn permits(&self) -> Result<(), Error> {
-        match self.findings.scattered() {
-            Some(topic) if self.has_others => {
-                Err(tracerag_ingest::IngestError::from(scattered(topic, &self.group)).into())
-            }
-            _ => Ok(()),
+        match cut(&self.findings, &self.group).filter(|_| self.has_others) {
+            Some(error) => Err(tracerag_ingest::IngestError::from(error).into()),
+            None => Ok(()),
         }
+    }
+
+    /// Why traces are cut where several workers read, as far as is known.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        cut(&self.findings, &self.group).map(|error| error.to_string())
     }
 }
 
-/// The error of a worker that comes to others.
-pub(crate) fn scattered(topic: &TopicFinding, group: &str) -> SourceError {
-    SourceError::Scattered {
-        topic: topic.topic.clone(),
-        why: topic.verdict.as_ref().map(|verdict| verdict.why.clone()).unwrap_or_default(),
-        group: group.to_owned(),
-        remedy: topic.remedy(),
+/// The error of a worker that comes to others, if it would cut traces.
+pub(crate) fn cut(findings: &Findings, group: &str) -> Option<SourceError> {
+    if let Some(topic) = findings.scattered() {
+        return Some(SourceError::Scattered {
+            topic: topic.topic.clone(),
+            why: topic.verdict.as_ref().map(|verdict| verdict.why.clone()).unwrap_or_default(),
+            group: group.to_owned(),
+            remedy: topic.remedy(),
+        });
     }
+    let apart = findings.apart.clone();
+    apart.map(|why| SourceError::Apart { why, group: group.to_owned() })
 }
 
 /// A line a topic.
@@ -135,7 +142,7 @@ fn log(findings: &Findings) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use tracerag_ingest::source::{Encoding, EncodingsSeen, Keying, Signal, TopicKind, Verdict};
+    use tracerag_ingest::source::{Encoding, EncodingsSeen, Keying, Signal, TopicFinding, TopicKind, Verdict};
 
     use super::*;
 
@@ -155,8 +162,8 @@ mod tests {
         KeyingCheck { group: String::from("tracerag"), answer: None, findings, has_others: true }
     }
 
-    /// A worker that comes to others stops if traces lie in several partitions, and says why and what to set. One that
-    /// is alone goes on, and so does one whose topic is keyed, has one partition, or shows nothing.
+    /// A worker that comes to others stops if traces lie in several partitions or apart from their logs, and says why and
+    /// what to do. One that is alone goes on, and so does one whose topic is keyed, has one partition, or shows nothing.
     #[test]
     fn only_torn_traces_with_others_stop_a_worker() {
         let error = check(Keying::NotKeyed, 6).permits().unwrap_err().to_string();
@@ -164,6 +171,13 @@ mod tests {
         {
             assert!(error.contains(part), "no {part} in {error}");
         }
+        let mut apart = check(Keying::Keyed, 6);
+        apart.findings.apart = Some(String::from("the numbers of partitions differ"));
+        let error = apart.permits().unwrap_err().to_string();
+        assert!(error.contains("numbers of partitions") && error.contains("rekey"), "{error}");
+        assert_eq!(apart.doubt(), Some(error));
+        apart.has_others = false;
+        apart.permits().unwrap();
         let alone = KeyingCheck { has_others: false, ..check(Keying::NotKeyed, 6) };
         for fine in [alone, check(Keying::Keyed, 6), check(Keying::NotKeyed, 1), check(Keying::Unknown, 6)] {
             fine.permits().unwrap();

@@ -17,6 +17,10 @@ use crate::telemetry::Readiness;
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 
+/// So often in a row, without an epoch that lands in between, a worker finds that others have its partitions before it
+/// ends: something else than a pause or a rebalance is wrong, such as a second group on the same lake.
+const MOST_FENCES: u32 = 10;
+
 /// One member of the consumer group with its pipeline. Driven by one thread.
 pub(crate) struct Worker {
     source: KafkaSource,
@@ -34,6 +38,8 @@ pub(crate) struct Worker {
     /// No partition was assigned yet.
     is_new: bool,
     committed_at: Instant,
+    /// How often in a row others had the worker's partitions, and how many epochs had landed by then.
+    fences: (u32, u64),
 }
 
 impl Worker {
@@ -60,18 +66,36 @@ impl Worker {
             keying,
             is_new: true,
             committed_at: Instant::now(),
+            fences: (0, 0),
         })
     }
 
-    /// Handles what comes within one poll, and writes an epoch when one is due.
+    /// Handles what comes within one poll, and writes an epoch when one is due. Where others have taken the worker's
+    /// partitions meanwhile, it drops what it holds and joins the group again.
     ///
     /// # Errors
     /// When Kafka or the lake cannot be used any more. What was committed stays.
     pub(crate) fn step(&mut self, runtime: &Handle) -> Result<(), Error> {
+        match self.turn(runtime) {
+            Err(error) if error.is_lost_claim() => runtime.block_on(self.start_over(error)),
+            done => done,
+        }
+    }
+
+    fn turn(&mut self, runtime: &Handle) -> Result<(), Error> {
         let event = self.source.poll(POLL).map_err(tracerag_ingest::IngestError::from)?;
         match event {
             Event::Assigned(sources) => runtime.block_on(self.assign(sources))?,
             Event::Revoked(sources) => runtime.block_on(self.revoke(&sources))?,
+            Event::Lost(sources) => {
+                fenced("group");
+                tracing::warn!(
+                    partitions = sources.len(),
+                    "the group gave partitions to others, because this worker was silent for longer than its session \
+                     (session.timeout.ms, max.poll.interval.ms); what is open of them is dropped"
+                );
+                runtime.block_on(self.revoke(&sources))?;
+            }
             Event::Messages(batch) => self.take(&batch)?,
             Event::AtEnd(source) => self.at_end(&source)?,
             Event::Waiting(topics) if topics.is_empty() => tracing::info!("all topics exist"),
@@ -89,6 +113,26 @@ impl Worker {
             self.commit_offsets()?;
         }
         self.balance()
+    }
+
+    /// The lake has refused an epoch, or a claim: others have partitions that this worker took for its own. Nothing that
+    /// it holds is written, so nothing is lost or doubled: whoever has the partitions reads them again.
+    async fn start_over(&mut self, error: Error) -> Result<(), Error> {
+        let landed = self.pipeline.tally().epochs;
+        let in_a_row = if self.fences.1 == landed { self.fences.0 + 1 } else { 1 };
+        self.fences = (in_a_row, landed);
+        if in_a_row > MOST_FENCES {
+            return Err(error);
+        }
+        fenced("lake");
+        tracing::warn!(%error, "dropping what is open, and joining the group again");
+        self.pipeline.start_over().await;
+        self.telemetry.clear();
+        self.changes.clear();
+        self.changes_behind.clear();
+        self.held_back = false;
+        self.readiness.set_assigned(false);
+        Ok(self.source.rejoin().map_err(tracerag_ingest::IngestError::from)?)
     }
 
     async fn assign(&mut self, sources: Vec<SourcePartition>) -> Result<(), Error> {
@@ -157,12 +201,15 @@ impl Worker {
         }
         let elsewhere = plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).count();
         if elsewhere > 0 {
-            // A trace must meet itself and its logs in one worker.
-            tracing::warn!(
-                partitions = elsewhere,
-                "other members of the group have partitions of these topics; traces whose parts lie in both are cut; \
-                 start one worker only"
-            );
+            match self.keying.doubt() {
+                // A trace must meet itself and its logs in one worker.
+                Some(why) => tracing::warn!(
+                    partitions = elsewhere,
+                    why,
+                    "other members of the group have partitions of these topics; traces whose parts lie in both are cut"
+                ),
+                None => tracing::info!(partitions = elsewhere, "other members of the group have the other partitions"),
+            }
         }
         Ok(elsewhere > 0)
     }
@@ -243,6 +290,21 @@ impl Worker {
         Ok(())
     }
 
+    /// Waits for the epoch in flight. That others have the partitions by now is no failure: they read again what is in it.
+    ///
+    /// # Errors
+    /// When the lake cannot be used any more.
+    pub(crate) fn stop(&mut self, runtime: &Handle) -> Result<(), Error> {
+        match runtime.block_on(self.pipeline.settle()) {
+            Err(error) if error.is_lost_claim() => {
+                fenced("lake");
+                tracing::warn!(%error, "the last epoch is left to others");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     /// Records between what was read and the end, by partition.
     pub(crate) fn lag(&self) -> Vec<Lag> {
         self.source.lag()
@@ -257,6 +319,11 @@ impl Worker {
     pub(crate) fn pipeline_mut(&mut self) -> &mut Pipeline {
         &mut self.pipeline
     }
+}
+
+/// Counts that others had this worker's partitions before it knew, and who said so.
+fn fenced(by: &'static str) {
+    metrics::counter!("tracerag_fenced_total", "by" => by).increment(1);
 }
 
 /// The worker's clock in ns.

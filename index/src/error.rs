@@ -154,6 +154,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the journal does not stand where this writer believes, so that what it holds counts for nothing: another
+    /// worker has claimed a partition, or an answer was lost. It is to claim its partitions anew.
+    pub fn is_lost_claim(&self) -> bool {
+        matches!(self, Error::Fenced { .. } | Error::NotClaimed { .. } | Error::OutOfSequence { .. })
+    }
+}
+
 /// Adds the dataset and the step to a foreign error.
 pub(crate) trait At<T> {
     fn at(self, dataset: &str, step: &'static str) -> Result<T>;

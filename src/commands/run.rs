@@ -64,7 +64,7 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
             worker.step(&runtime)?;
             progress.show(&worker);
         }
-        runtime.block_on(worker.pipeline_mut().settle())?;
+        worker.stop(&runtime)?;
         progress.finish();
         tracing::info!(
             position = worker.pipeline().tally().position,

@@ -173,6 +173,12 @@ impl Intake {
         self.telemetry.remove(source);
     }
 
+    /// Drops everything that was decoded, of whatever source.
+    pub(super) fn forget_all(&mut self) {
+        self.telemetry.clear();
+        self.letters = DeadLetters::new();
+    }
+
     /// Takes one record.
     pub(super) fn take(
         &mut self,

@@ -49,6 +49,7 @@ pub(crate) struct Pipeline {
     lake: Lake,
     intake: Intake,
     window: Window,
+    window_config: WindowConfig,
     waiting: Waiting,
     progress: HashMap<SourcePartition, Progress>,
     /// Present while no epoch is in flight.
@@ -85,9 +86,11 @@ impl Pipeline {
         // Traces that are not sealed yet are asked about as well as those of which something late may come.
         let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
         let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
+        let window_config = window_config(config);
         Ok(Self {
             intake: Intake::new(Arc::new(redactor), tenants),
-            window: Window::new(window_config(config)),
+            window: Window::new(window_config.clone()),
+            window_config,
             waiting: Waiting::default(),
             progress: HashMap::new(),
             writer: Some(writer),
@@ -191,6 +194,21 @@ impl Pipeline {
             writer.release(sources).await;
         }
         Ok(())
+    }
+
+    /// Forgets all that is not in the lake, as a new process would: an epoch has failed, and what the window remembers
+    /// as written is not. Every partition has to be assigned again.
+    pub(crate) async fn start_over(&mut self) {
+        if let Some(writer) = self.writer.as_mut() {
+            let sources: Vec<SourcePartition> = self.progress.keys().cloned().collect();
+            writer.release(&sources).await;
+        }
+        self.window = Window::new(self.window_config.clone());
+        self.waiting = Waiting::default();
+        self.progress.clear();
+        self.intake.forget_all();
+        self.pushed_bytes = 0;
+        self.more = false;
     }
 
     /// Says where a partition that was never read begins, if not at 0.

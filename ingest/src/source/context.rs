@@ -18,8 +18,13 @@ use super::access::{FailedLogin, is_failed_login};
 pub(super) enum GroupEvent {
     /// Partitions (topic, number) that this member gets; nothing is read of them before `assign` is called.
     Assigned(Vec<(String, i32)>),
-    /// Partitions that this member no longer has.
-    Revoked(Vec<(String, i32)>),
+    /// Partitions that the group takes back; it waits until they are let go ([`let_go`]).
+    Revoked {
+        /// Topic and number of each.
+        partitions: Vec<(String, i32)>,
+        /// Whether the group has given them to others already: this member was silent for too long.
+        is_lost: bool,
+    },
     /// Rebalancing failed.
     Failed(KafkaError),
 }
@@ -49,7 +54,7 @@ impl SourceContext {
         self.failed_login.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// From now on an assignment is answered at once, with nothing: nobody is left to do it.
+    /// From now on the group is answered at once, and nothing is taken: nobody is left to do it.
     pub(super) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
     }
@@ -93,28 +98,29 @@ impl ClientContext for SourceContext {
 }
 
 impl ConsumerContext for SourceContext {
-    /// An assignment is only noted. The worker claims the partitions in the lake first and then calls
-    /// [`super::KafkaSource::start`]; librdkafka sends heartbeats meanwhile. A revocation is carried out at once:
-    /// what was read and not recorded yet belongs to whoever claims the partition next.
+    /// What the group decides is only noted, and answered later; librdkafka sends heartbeats meanwhile. The worker
+    /// claims assigned partitions in the lake first and then calls [`super::KafkaSource::start`]. Revoked ones it lets
+    /// go when the epoch that it is writing has landed, so that whoever claims them next shuts out no epoch in vain.
     ///
     /// The default handler would read at once, and it ignores whether its calls succeed.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let is_cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let listed = names(partitions);
         let result = match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 if listed.is_empty() || self.is_closing.load(Ordering::Acquire) {
-                    answer_nothing(consumer, is_cooperative)
+                    answer_nothing(consumer)
                 } else {
                     self.push(GroupEvent::Assigned(listed));
                     Ok(())
                 }
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                let result =
-                    if is_cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
-                self.push(GroupEvent::Revoked(listed));
-                result
+                if listed.is_empty() || self.is_closing.load(Ordering::Acquire) {
+                    let_go(consumer, &listed)
+                } else {
+                    self.push(GroupEvent::Revoked { partitions: listed, is_lost: consumer.assignment_lost() });
+                    Ok(())
+                }
             }
             other => {
                 self.push(GroupEvent::Failed(KafkaError::Rebalance(other.into())));
@@ -128,10 +134,29 @@ impl ConsumerContext for SourceContext {
     }
 }
 
+/// Whether the group adds to and takes from what a member has, instead of setting it as a whole.
+pub(super) fn is_cooperative(consumer: &BaseConsumer<SourceContext>) -> bool {
+    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
+}
+
 /// Answers an assignment without taking anything of it.
-pub(super) fn answer_nothing(consumer: &BaseConsumer<SourceContext>, is_cooperative: bool) -> Result<(), KafkaError> {
+pub(super) fn answer_nothing(consumer: &BaseConsumer<SourceContext>) -> Result<(), KafkaError> {
     let nothing = TopicPartitionList::new();
-    if is_cooperative { consumer.incremental_assign(&nothing) } else { consumer.assign(&nothing) }
+    if is_cooperative(consumer) { consumer.incremental_assign(&nothing) } else { consumer.assign(&nothing) }
+}
+
+/// Answers a revocation. What is not read, because it is being begun anew, is left out: librdkafka refuses to take away
+/// what it does not have.
+pub(super) fn let_go(consumer: &BaseConsumer<SourceContext>, revoked: &[(String, i32)]) -> Result<(), KafkaError> {
+    if !is_cooperative(consumer) {
+        return consumer.unassign();
+    }
+    let read = consumer.assignment()?;
+    let mut list = TopicPartitionList::with_capacity(revoked.len());
+    for (topic, partition) in revoked.iter().filter(|(topic, number)| read.find_partition(topic, *number).is_some()) {
+        list.add_partition(topic, *partition);
+    }
+    consumer.incremental_unassign(&list)
 }
 
 fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {

@@ -108,6 +108,17 @@ pub enum SourceError {
         /// What to set in the Collector.
         remedy: &'static str,
     },
+    /// Several workers read topics in which a trace and its logs lie under different partition numbers.
+    #[error(
+        "{why}; other members of group {group:?} read these topics too, so traces would be parted from their logs; \
+         start one worker only, or have `tracerag rekey` write topics that fit each other"
+    )]
+    Apart {
+        /// The evidence.
+        why: String,
+        /// The consumer group.
+        group: String,
+    },
     /// Records that are wanted were deleted from the topic.
     #[error(
         "{}: {gap}; restore the topic or go on in a new lake, or set kafka.out_of_range = \"continue\" to go on at \

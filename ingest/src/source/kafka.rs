@@ -1,8 +1,8 @@
 //! Reading Kafka: one member of a consumer group, driven by one thread.
 //!
-//! Kafka is only read. The group tells which partitions are this worker's ([`Event::Assigned`]); the
-//! worker claims them in the lake, learns from there where to begin, and calls [`KafkaSource::start`].
-//! Group offsets are written for lag tools and never read.
+//! Kafka is only read. The group tells which partitions are this worker's, and others follow these
+//! ([`super::Following`]): [`Event::Assigned`]. The worker claims them in the lake, learns from there where to begin,
+//! and calls [`KafkaSource::start`]. Group offsets are written for lag tools and never read.
 //!
 //! Every partition has a queue of its own. So the end of a partition is known exactly (the client
 //! reports it without the topic's name when all share one queue), a partition can be held back without
@@ -12,27 +12,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use tracerag_schemas::SourcePartition;
 
-use super::context::{GroupEvent, SourceContext, Wakeup, answer_nothing};
+use super::clients::{Clients, Reader, Settings};
+use super::context::{GroupEvent, Wakeup};
 use super::reading::{DrainEnd, Reading};
 use super::start::{Gap, Start};
 use super::watch::Watch;
 use super::{
-    Cluster, KafkaConfig, MessageBatch, OutOfRange, ResolvedTopics, SourceError, TopicKind, TopicsConfig, access,
-    settings,
+    Cluster, Event, KafkaConfig, Lag, MessageBatch, OutOfRange, ResolvedTopics, SourceError, TopicKind, TopicsConfig,
+    access,
 };
 
 /// The client's own events (rebalances, token refreshes) are looked at this often at least.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
-
-/// Events of the client that are handled each time.
-const EVENTS_AT_ONCE: usize = 32;
 
 /// Bounds of a source.
 #[derive(Debug, Clone, Copy)]
@@ -48,58 +43,24 @@ impl Default for SourceLimits {
     }
 }
 
-/// What [`KafkaSource::poll`] brings.
-#[derive(Debug)]
-pub enum Event {
-    /// The group gave these partitions to this member. Nothing is read of them until [`KafkaSource::start`].
-    Assigned(Vec<SourcePartition>),
-    /// The group took these partitions away. No further record of them comes. Where Kafka deletes what is read next,
-    /// this comes, too, and [`Event::Assigned`] after it: the partition is begun anew.
-    Revoked(Vec<SourcePartition>),
-    /// Records of one partition; never empty.
-    Messages(MessageBatch),
-    /// All records of the partition were handed out. Comes again after each later record.
-    AtEnd(SourcePartition),
-    /// These topics are named, but do not exist. Comes whenever the list changes; empty when none is missing any more.
-    Waiting(Vec<String>),
-    /// Nothing happened in the time given.
-    Idle,
-}
-
-/// How far the reader is behind in one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lag {
-    /// The partition.
-    pub source: SourcePartition,
-    /// The offset that is handed out next.
-    pub next: i64,
-    /// The oldest offset in the topic.
-    pub low: i64,
-    /// The offset behind the newest record.
-    pub high: i64,
-}
-
-impl Lag {
-    /// Offsets between the reader and the end; aborted and compacted ones count too.
-    pub fn records(&self) -> i64 {
-        (self.high - self.next.max(self.low)).max(0)
-    }
-}
-
 /// A member of a consumer group.
 ///
 /// Not `Sync` by design: one thread polls, and hands batches to others.
 pub struct KafkaSource {
-    // The order matters: queues before the consumer that they belong to.
+    // The order matters: queues before the clients that they belong to.
     readings: Vec<Reading>,
     watch: Watch,
-    consumer: Arc<BaseConsumer<SourceContext>>,
+    clients: Clients,
+    settings: Settings,
     probe: Cluster,
     wakeup: Arc<Wakeup>,
     topics: ResolvedTopics,
-    /// What the group assigned and `start` has not answered yet.
+    /// What the group has given to this member.
+    of_group: BTreeSet<SourcePartition>,
+    /// What follows it.
+    followers: BTreeSet<SourcePartition>,
+    /// What was assigned and `start` has not begun yet.
     pending: BTreeSet<SourcePartition>,
-    must_answer: bool,
     events: VecDeque<Event>,
     turn: usize,
     served: Instant,
@@ -112,7 +73,7 @@ impl KafkaSource {
     /// When settings are wrong, no broker answers, or none lets the client in.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
         let (probe, metadata) = Cluster::open(config, topics, Cluster::PATIENCE)?;
-        let topics = probe.rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
+        let topics = probe.rules.resolve_in(&metadata);
         let partitions: usize = metadata
             .topics()
             .iter()
@@ -121,21 +82,21 @@ impl KafkaSource {
             .sum();
 
         let wakeup = Arc::new(Wakeup::default());
-        let mut consumer: BaseConsumer<SourceContext> = settings::consumer(config, limits.queue_bytes, partitions)?
-            .create_with_context(SourceContext::default())
-            .map_err(|reason| SourceError::Client { reason })?;
-        consumer.set_nonempty_callback(wakeup.callback());
+        let settings = Settings::new(config, limits.queue_bytes, partitions)?;
+        let clients = Clients::create(&settings, &wakeup)?;
 
         let watch = Watch::start(Arc::clone(&probe.client), probe.rules.clone(), topics.clone(), Arc::clone(&wakeup))?;
         let mut source = Self {
             readings: Vec::new(),
             watch,
-            consumer: Arc::new(consumer),
+            clients,
+            settings,
             probe,
             wakeup,
             topics: ResolvedTopics::default(),
+            of_group: BTreeSet::new(),
+            followers: BTreeSet::new(),
             pending: BTreeSet::new(),
-            must_answer: false,
             events: VecDeque::new(),
             turn: 0,
             served: Instant::now(),
@@ -164,9 +125,27 @@ impl KafkaSource {
         self.probe.kind(topic)
     }
 
+    /// Leaves the group and joins it again, as a new process would: what was assigned is so no more, and nothing is read
+    /// until the next [`Event::Assigned`].
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub fn rejoin(&mut self) -> Result<(), SourceError> {
+        self.readings.clear();
+        self.events.clear();
+        self.pending.clear();
+        self.of_group.clear();
+        self.followers.clear();
+        self.tell_watch();
+        // The clients that were there leave the group here.
+        self.clients = Clients::create(&self.settings, &self.wakeup)?;
+        let topics = std::mem::take(&mut self.topics);
+        self.set_topics(topics)
+    }
+
     /// The last complaint of the client about something that it retries by itself, such as a broker that is down.
     pub fn last_error(&self) -> Option<String> {
-        self.consumer.context().last_error()
+        self.clients.last_error()
     }
 
     /// Waits for the next event, at most so long. Call it again within five minutes, or the group takes this
@@ -177,6 +156,10 @@ impl KafkaSource {
     /// failed for good. What librdkafka retries by itself is no error; see [`Self::last_error`].
     pub fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError> {
         let deadline = Instant::now() + max_wait;
+        // All events were handed out, so nothing is written any more of what the group wants back.
+        if self.events.is_empty() {
+            self.clients.let_go()?;
+        }
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
@@ -203,7 +186,7 @@ impl KafkaSource {
         }
     }
 
-    /// Begins to read what the group assigned, each partition at an offset of its own. Gives what is gone of it, which
+    /// Begins to read what was assigned, each partition at an offset of its own. Gives what is gone of it, which
     /// is passed over if `kafka.out_of_range` says so.
     ///
     /// # Errors
@@ -217,40 +200,34 @@ impl KafkaSource {
             return Err(SourceError::Assignment { detail });
         }
         let gaps = from.iter().map(|start| self.gap(start)).collect::<Result<Vec<_>, _>>()?;
-        let mut assignment = TopicPartitionList::with_capacity(from.len());
+        let mut begun = Vec::with_capacity(from.len());
         let mut readings = Vec::with_capacity(from.len());
         for (Start { source, at, .. }, gap) in from.iter().zip(&gaps) {
             let at = gap.as_ref().map_or(*at, |gap| gap.to);
-            assignment
-                .add_partition_offset(&source.topic, source.partition, Offset::Offset(at))
-                .map_err(|reason| SourceError::Kafka { action: format!("assigning {source}"), reason })?;
+            begun.push((self.reader(source), source, at));
             readings.push(self.open(source, at)?);
         }
-        let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let result = if is_cooperative {
-            self.consumer.incremental_assign(&assignment)
-        } else {
-            self.consumer.assign(&assignment)
-        };
-        result.map_err(|reason| SourceError::Kafka { action: "assigning partitions".to_owned(), reason })?;
+        self.clients.assign(&begun)?;
         self.pending.clear();
-        self.must_answer = false;
         self.readings.append(&mut readings);
         self.tell_watch();
         self.wakeup.wake();
         Ok(gaps.into_iter().flatten().collect())
     }
 
-    /// Splits the partition's queue off *before* the partition is assigned, so that none of its records goes
-    /// to the common queue.
+    /// Which client reads a partition.
+    fn reader(&self, source: &SourcePartition) -> Reader {
+        if self.followers.contains(source) { Reader::Beside } else { Reader::Member }
+    }
+
     fn open(&self, source: &SourcePartition, offset: i64) -> Result<Reading, SourceError> {
         let kind = self
             .probe
             .kind(&source.topic)
             .ok_or_else(|| SourceError::Assignment { detail: format!("{source} is not a topic that is read") })?;
         let mut queue = self
-            .consumer
-            .split_partition_queue(&source.topic, source.partition)
+            .clients
+            .queue(self.reader(source), source)
             .ok_or_else(|| SourceError::Assignment { detail: format!("{source} has no queue") })?;
         queue.set_nonempty_callback(self.wakeup.callback());
         Ok(Reading {
@@ -300,12 +277,7 @@ impl KafkaSource {
         if offsets.is_empty() {
             return Ok(());
         }
-        let failed = |reason| SourceError::Kafka { action: "committing the group's offsets".to_owned(), reason };
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (source, offset) in offsets {
-            list.add_partition_offset(&source.topic, source.partition, Offset::Offset(*offset)).map_err(failed)?;
-        }
-        self.consumer.commit(&list, CommitMode::Async).map_err(failed)
+        self.clients.commit(offsets)
     }
 
     /// How far each partition that is read is behind, as of the last second or two.
@@ -328,11 +300,11 @@ impl KafkaSource {
             self.events.push_back(Event::Waiting(topics.missing.clone()));
         }
         if topics.present.keys().ne(self.topics.present.keys()) {
-            let names: Vec<&str> = topics.present.keys().map(String::as_str).collect();
-            tracing::info!(topics = ?names, missing = ?topics.missing, "reading topics");
-            self.consumer
-                .subscribe(&names)
-                .map_err(|reason| SourceError::Kafka { action: "subscribing to topics".to_owned(), reason })?;
+            let names: Vec<&String> = topics.present.keys().collect();
+            tracing::info!(topics = ?names, missing = ?topics.missing, leads = topics.following.leader(), "reading topics");
+        }
+        if topics.of_group().ne(self.topics.of_group()) {
+            self.clients.subscribe(&topics.of_group().collect::<Vec<_>>())?;
         }
         self.topics = topics;
         Ok(())
@@ -340,46 +312,86 @@ impl KafkaSource {
 
     fn serve(&mut self) -> Result<(), SourceError> {
         self.served = Instant::now();
-        self.serve_client()?;
-        self.watch.take_topics().map_or(Ok(()), |topics| self.set_topics(topics))
+        self.serve_clients()?;
+        if let Some(topics) = self.watch.take_topics() {
+            self.set_topics(topics)?;
+        }
+        // What was assigned has to be begun before anything else is.
+        if self.pending.is_empty() && self.events.is_empty() {
+            self.regroup(Vec::new(), Vec::new(), Event::Revoked)?;
+        }
+        Ok(())
     }
 
-    /// Lets the client do what it wants the polling thread to do: rebalances and errors.
-    fn serve_client(&mut self) -> Result<(), SourceError> {
-        // A poll without waiting handles one event and does not say whether there are more.
-        for _ in 0..EVENTS_AT_ONCE {
-            match self.consumer.poll(Duration::ZERO) {
-                None => {}
-                // Every partition has a queue of its own, so this one belongs to none that is still assigned.
-                Some(Ok(message)) => {
-                    tracing::debug!(
-                        topic = message.topic(),
-                        partition = message.partition(),
-                        "a record of no partition"
-                    );
-                }
-                Some(Err(error)) => self.judge(None, &error)?,
-            }
-        }
-        for event in self.consumer.context().take_events() {
+    fn serve_clients(&mut self) -> Result<(), SourceError> {
+        let servers = &self.probe.config.bootstrap_servers;
+        self.clients.serve(|context, error| access::judge(context, servers, None, error))?;
+        for event in self.clients.take_events() {
             match event {
                 GroupEvent::Assigned(partitions) => {
+                    // What follows depends on how many partitions there are, which may have changed just now.
+                    match self.probe.metadata() {
+                        Ok(metadata) => self.set_topics(self.probe.rules.resolve_in(&metadata))?,
+                        Err(error) => tracing::warn!(%error, "going on with the numbers of partitions known so far"),
+                    }
                     let sources = self.sources(partitions);
-                    self.pending.extend(sources.iter().cloned());
-                    self.must_answer = true;
-                    self.events.push_back(Event::Assigned(sources));
+                    self.of_group.extend(sources.iter().cloned());
+                    self.regroup(sources, Vec::new(), Event::Revoked)?;
                 }
-                GroupEvent::Revoked(partitions) => {
+                GroupEvent::Revoked { partitions, is_lost } => {
                     let sources = self.sources(partitions);
-                    self.readings.retain(|reading| !sources.contains(&reading.source));
-                    self.pending.retain(|source| !sources.contains(source));
-                    self.tell_watch();
-                    self.events.push_back(Event::Revoked(sources));
+                    self.of_group.retain(|source| !sources.contains(source));
+                    self.regroup(Vec::new(), sources, if is_lost { Event::Lost } else { Event::Revoked })?;
                 }
-                GroupEvent::Failed(error) => self.judge(None, &error)?,
+                GroupEvent::Failed(error) => self.judge(Reader::Member, None, &error)?,
             }
         }
         Ok(())
+    }
+
+    /// Brings what follows in line with what the group has given, and tells what has come and gone with both.
+    fn regroup(
+        &mut self,
+        mut assigned: Vec<SourcePartition>,
+        mut revoked: Vec<SourcePartition>,
+        gone: impl FnOnce(Vec<SourcePartition>) -> Event,
+    ) -> Result<(), SourceError> {
+        let wanted = self.wanted_followers();
+        let left: Vec<SourcePartition> = self.followers.difference(&wanted).cloned().collect();
+        assigned.extend(wanted.difference(&self.followers).cloned());
+        let read = self.readings.iter().map(|reading| &reading.source);
+        let given_up: Vec<SourcePartition> = read.filter(|source| left.contains(source)).cloned().collect();
+        self.clients.give_up(Reader::Beside, &given_up)?;
+        self.followers = wanted;
+        revoked.extend(left);
+        if !revoked.is_empty() {
+            self.readings.retain(|reading| !revoked.contains(&reading.source));
+            self.pending.retain(|source| !revoked.contains(source));
+            self.tell_watch();
+            self.events.push_back(gone(revoked));
+        }
+        if !assigned.is_empty() {
+            self.pending.extend(assigned.iter().cloned());
+            self.events.push_back(Event::Assigned(assigned));
+        }
+        Ok(())
+    }
+
+    /// What goes with the partitions that the group has given.
+    fn wanted_followers(&self) -> BTreeSet<SourcePartition> {
+        let following = &self.topics.following;
+        let leading: BTreeSet<i32> = self
+            .of_group
+            .iter()
+            .filter(|source| following.leader() == Some(&*source.topic))
+            .map(|source| source.partition)
+            .collect();
+        following
+            .of(&leading)
+            .map(|(topic, partition)| SourcePartition::new(Arc::clone(self.cluster()), Arc::clone(topic), partition))
+            // A topic may have led until now: the group takes its partitions back first.
+            .filter(|source| !self.of_group.contains(source))
+            .collect()
     }
 
     fn sources(&self, partitions: Vec<(String, i32)>) -> Vec<SourcePartition> {
@@ -408,7 +420,10 @@ impl KafkaSource {
                 DrainEnd::Failed(error) if is_out_of_range(&error) => {
                     self.begin_anew(self.readings[self.turn].source.clone())?;
                 }
-                DrainEnd::Failed(error) => self.judge(Some(&self.readings[self.turn].source), &error)?,
+                DrainEnd::Failed(error) => {
+                    let source = &self.readings[self.turn].source;
+                    self.judge(self.reader(source), Some(source), &error)?;
+                }
             }
             if batch.is_some() || !self.events.is_empty() {
                 return Ok(batch);
@@ -417,8 +432,8 @@ impl KafkaSource {
         Ok(None)
     }
 
-    fn judge(&self, source: Option<&SourcePartition>, error: &KafkaError) -> Result<(), SourceError> {
-        access::judge(self.consumer.context(), &self.probe.config.bootstrap_servers, source, error)
+    fn judge(&self, reader: Reader, source: Option<&SourcePartition>, error: &KafkaError) -> Result<(), SourceError> {
+        access::judge(self.clients.context(reader), &self.probe.config.bootstrap_servers, source, error)
     }
 
     /// Gives a partition up of which Kafka has deleted what is read next, and takes it again: librdkafka does not seek
@@ -430,38 +445,21 @@ impl KafkaSource {
             return Err(SourceError::OutOfRange { source_partition: source, offset: next, low, high });
         }
         tracing::warn!(%source, next, low, "kafka has deleted what is read next; the partition is begun anew");
-        let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        // What an eager group has assigned changes as a whole or not at all.
-        let sources: Vec<SourcePartition> = match is_cooperative {
-            true => vec![source],
-            false => self.readings.iter().map(|reading| reading.source.clone()).collect(),
+        let reader = self.reader(&source);
+        let sources: Vec<SourcePartition> = match reader == Reader::Member && self.clients.takes_whole() {
+            true => {
+                let read = self.readings.iter().map(|reading| reading.source.clone());
+                read.filter(|source| !self.followers.contains(source)).collect()
+            }
+            false => vec![source],
         };
-        let mut list = TopicPartitionList::with_capacity(sources.len());
-        for source in &sources {
-            list.add_partition(&source.topic, source.partition);
-        }
-        let result = if is_cooperative { self.consumer.incremental_unassign(&list) } else { self.consumer.unassign() };
-        result.map_err(|reason| SourceError::Kafka { action: "giving partitions up".to_owned(), reason })?;
+        self.clients.give_up(reader, &sources)?;
         self.readings.retain(|reading| !sources.contains(&reading.source));
         self.tell_watch();
         self.pending.extend(sources.iter().cloned());
         self.events.push_back(Event::Revoked(sources.clone()));
         self.events.push_back(Event::Assigned(sources));
         Ok(())
-    }
-}
-
-impl Drop for KafkaSource {
-    fn drop(&mut self) {
-        self.readings.clear();
-        // The client leaves the group on drop, and would wait for ever for an assignment that nobody answers.
-        self.consumer.context().close();
-        if std::mem::take(&mut self.must_answer) {
-            let is_cooperative = matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-            if let Err(error) = answer_nothing(&self.consumer, is_cooperative) {
-                tracing::debug!(%error, "the last assignment was not answered");
-            }
-        }
     }
 }
 

@@ -6,12 +6,15 @@
 
 mod access;
 mod batch;
+mod clients;
 mod cluster;
 mod config;
 mod context;
 mod dead_letter_topic;
 mod error;
+mod event;
 pub mod files;
+mod following;
 pub mod kafka;
 mod keying;
 mod offsets;
@@ -36,7 +39,9 @@ pub use cluster::{Cluster, Member};
 pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange, TopicsConfig};
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;
-pub use kafka::{Event, KafkaSource, Lag, SourceLimits};
+pub use event::{Event, Lag};
+pub use following::Following;
+pub use kafka::{KafkaSource, SourceLimits};
 pub use keying::{Keying, Verdict};
 pub use plan::PlanLine;
 pub use sample::{EncodingsSeen, Findings, TopicFinding};

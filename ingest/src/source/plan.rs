@@ -67,11 +67,7 @@ impl Cluster {
     /// # Errors
     /// When the broker does not answer.
     pub fn missing(&self) -> Result<Vec<String>, SourceError> {
-        Ok(self.missing_in(&self.metadata()?))
-    }
-
-    pub(super) fn missing_in(&self, metadata: &Metadata) -> Vec<String> {
-        self.rules.resolve(metadata.topics().iter().map(MetadataTopic::name)).missing
+        Ok(self.rules.resolve_in(&self.metadata()?).missing)
     }
 
     /// Those that are read.

@@ -47,8 +47,24 @@ fn add_options(client: &mut ClientConfig, config: &KafkaConfig, belongs: impl Fn
     }
 }
 
-/// The consumer. `queue_bytes` bounds what is fetched ahead for all of `partitions` together.
+/// The member of the group. `queue_bytes` bounds what is fetched ahead for all of `partitions` together, whichever client
+/// reads them.
 pub(super) fn consumer(config: &KafkaConfig, queue_bytes: u64, partitions: usize) -> Result<ClientConfig, SourceError> {
+    reader(config, queue_bytes, partitions, |_| true)
+}
+
+/// The client that reads what follows. It joins no group: a static name that is meant for the member is not its own.
+/// librdkafka wants the name of a group all the same.
+pub(super) fn follower(config: &KafkaConfig, queue_bytes: u64, partitions: usize) -> Result<ClientConfig, SourceError> {
+    reader(config, queue_bytes, partitions, |name| !is_of_group(name))
+}
+
+fn reader(
+    config: &KafkaConfig,
+    queue_bytes: u64,
+    partitions: usize,
+    belongs: impl Fn(&str) -> bool,
+) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
     // Every partition has a queue of its own, so librdkafka's limit holds for each of them.
     let queue_kib = (queue_bytes / 1024 / partitions.max(1) as u64).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
@@ -64,7 +80,7 @@ pub(super) fn consumer(config: &KafkaConfig, queue_bytes: u64, partitions: usize
         .set("fetch.wait.max.ms", "250")
         .set("fetch.error.backoff.ms", "100")
         .set("topic.metadata.refresh.interval.ms", "30000");
-    add_options(&mut client, config, |_| true);
+    add_options(&mut client, config, belongs);
     client
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -145,7 +161,8 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    /// The user's options win over defaults, and what exactly-once rests on cannot be set.
+    /// The user's options win over defaults, and what exactly-once rests on cannot be set. A static name is the member's
+    /// alone: two clients of one name would shut each other out.
     #[test]
     fn options_are_passed_through() {
         let with = config(r#"{"options": {"partition.assignment.strategy": "range", "sasl.mechanism": "PLAIN"}}"#);
@@ -154,6 +171,10 @@ mod tests {
         assert_eq!(client.get("sasl.mechanism"), Some("PLAIN"));
         assert_eq!(client.get("isolation.level"), Some("read_committed"));
         assert_eq!(producer(&with).unwrap().get("partition.assignment.strategy"), None);
+        let named = config(r#"{"options": {"group.instance.id": "a", "fetch.wait.max.ms": "9"}}"#);
+        let (member, beside) = (consumer(&named, 1 << 30, 4).unwrap(), follower(&named, 1 << 30, 4).unwrap());
+        assert_eq!((member.get("group.instance.id"), beside.get("group.instance.id")), (Some("a"), None));
+        assert_eq!(beside.get("fetch.wait.max.ms"), Some("9"));
         let wrong = config(r#"{"options": {"enable.auto.commit": "true"}}"#);
         assert!(consumer(&wrong, 1 << 30, 4).unwrap_err().to_string().contains("enable.auto.commit"));
     }

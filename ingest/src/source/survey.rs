@@ -9,7 +9,7 @@ use tracerag_schemas::SourcePartition;
 
 use super::sample::Findings;
 use super::start::{Gap, Start};
-use super::{Cluster, Member, PlanLine, SourceError};
+use super::{Cluster, Following, Member, PlanLine, ResolvedTopics, SourceError};
 
 /// What would be read of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Survey {
     pub missing: Vec<String>,
     /// Topics that the broker does not let the client see or read, with its reason.
     pub refused: BTreeMap<String, String>,
+    /// Which topics the group does not share out, because their partitions go with those of another one.
+    pub following: Following,
     /// What the newest messages show.
     pub findings: Findings,
     /// The members of the group, or in words why they are not known.
@@ -58,7 +60,7 @@ impl Cluster {
             }
         }
         lines.sort_by(|a, b| a.plan.source.cmp(&b.plan.source));
-        let mut missing = self.missing_in(&metadata);
+        let ResolvedTopics { mut missing, following, .. } = self.rules.resolve_in(&metadata);
         // A topic that the client may not even see looks as if it were not there, unless it is asked for by name.
         missing.retain(|topic| match self.hidden(topic) {
             Some(reason) => {
@@ -72,7 +74,7 @@ impl Cluster {
             refused.insert(topic.topic.clone(), topic.failure.clone().unwrap_or_default());
         }
         let members = self.members().map_err(|error| error.to_string());
-        Ok(Survey { lines, missing, refused, findings, members })
+        Ok(Survey { lines, missing, refused, following, findings, members })
     }
 
     /// Why a topic that is not listed may be there all the same.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::metadata::Metadata;
 use regex::Regex;
 
 use super::config::TopicsConfig;
-use super::{Encoding, Signal, SourceError};
+use super::{Encoding, Following, Signal, SourceError};
 
 /// What one topic carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub struct ResolvedTopics {
     pub present: BTreeMap<String, TopicKind>,
     /// Topics that are named, but do not exist yet; they are waited for.
     pub missing: Vec<String>,
+    /// Which of the present ones follow another one.
+    pub following: Following,
+}
+
+impl ResolvedTopics {
+    /// The topics that the group shares out.
+    pub(super) fn of_group(&self) -> impl Iterator<Item = &str> {
+        self.present.keys().map(String::as_str).filter(|topic| !self.following.follows(topic))
+    }
 }
 
 impl TopicRules {
@@ -95,17 +105,24 @@ impl TopicRules {
         })
     }
 
-    /// The rules, applied to the names of a cluster's topics.
-    pub fn resolve<'t>(&self, existing: impl IntoIterator<Item = &'t str>) -> ResolvedTopics {
-        let present: BTreeMap<String, TopicKind> =
-            existing.into_iter().filter_map(|topic| Some((topic.to_owned(), self.kind(topic)?))).collect();
-        let missing = self.names.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
-        ResolvedTopics { present, missing }
+    /// The rules, applied to a cluster's topics with their numbers of partitions.
+    pub fn resolve<'t>(&self, existing: impl IntoIterator<Item = (&'t str, usize)>) -> ResolvedTopics {
+        let found: BTreeMap<&str, (TopicKind, usize)> = existing
+            .into_iter()
+            .filter_map(|(topic, partitions)| Some((topic, (self.kind(topic)?, partitions))))
+            .collect();
+        let missing = self.names.keys().filter(|name| !found.contains_key(name.as_str())).cloned().collect();
+        let following =
+            Following::new(found.iter().map(|(topic, (kind, partitions))| {
+                (*topic, kind.signal, i32::try_from(*partitions).unwrap_or(i32::MAX))
+            }));
+        let present = found.into_iter().map(|(topic, (kind, _))| (topic.to_owned(), kind)).collect();
+        ResolvedTopics { present, missing, following }
     }
 
-    /// Whether topics that do not exist yet may have to be read later.
-    pub(super) fn may_grow(&self, now: &ResolvedTopics) -> bool {
-        !self.patterns.is_empty() || !now.missing.is_empty()
+    /// The rules, applied to what a cluster shows.
+    pub(super) fn resolve_in(&self, metadata: &Metadata) -> ResolvedTopics {
+        self.resolve(metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())))
     }
 }
 
@@ -126,11 +143,20 @@ mod tests {
     /// By default the six documented topics are read; those that do not exist are waited for.
     #[test]
     fn defaults_resolve() {
-        let resolved = rules("{}").unwrap().resolve(["otlp_spans", "something", "feature_flags"]);
+        let resolved = rules("{}").unwrap().resolve([("otlp_spans", 3), ("something", 3), ("feature_flags", 1)]);
         assert_eq!(resolved.present.keys().collect::<Vec<_>>(), ["feature_flags", "otlp_spans"]);
         assert_eq!(resolved.present["otlp_spans"].encoding, Encoding::Proto);
         assert_eq!(resolved.present["feature_flags"].signal, Signal::Flags);
         assert_eq!(resolved.missing, ["deployments", "heap_summaries", "otlp_logs", "otlp_metrics"]);
+    }
+
+    /// The group shares out one topic of spans or logs and all others that are read.
+    #[test]
+    fn one_topic_of_traces_is_shared_out() {
+        let topics = [("otlp_logs", 3), ("otlp_spans", 3), ("otlp_metrics", 1), ("other", 3)];
+        let resolved = rules("{}").unwrap().resolve(topics);
+        assert_eq!(resolved.of_group().collect::<Vec<_>>(), ["otlp_metrics", "otlp_spans"]);
+        assert_eq!(resolved.following.goes_with("otlp_logs", 2), Some(2));
     }
 
     /// Patterns take what they match, without what is excluded; a name wins over a pattern; Kafka's own

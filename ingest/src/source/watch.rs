@@ -1,4 +1,4 @@
-//! A thread that asks the cluster, now and then, what the reader should not wait for: whether topics
+//! A thread that asks the cluster, now and then, what the reader should not wait for: whether topics or partitions
 //! appeared, and how far each partition has grown.
 
 use std::collections::HashMap;
@@ -73,7 +73,7 @@ impl Watch {
         self.shared.state().watermarks.get(source).copied()
     }
 
-    /// The topics, if they changed since the last call.
+    /// The topics, if they or their numbers of partitions changed since the last call.
     pub(super) fn take_topics(&self) -> Option<ResolvedTopics> {
         self.shared.state().topics.take()
     }
@@ -126,11 +126,11 @@ fn run(
                 Err(error) => tracing::debug!(%error, %source, "no watermarks"),
             }
         }
-        if Instant::now() >= topics_due && rules.may_grow(&topics) {
+        if Instant::now() >= topics_due {
             topics_due = Instant::now() + TOPICS_EVERY;
             match probe.fetch_metadata(None, ANSWER_WITHIN) {
                 Ok(metadata) => {
-                    let now = rules.resolve(metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name));
+                    let now = rules.resolve_in(&metadata);
                     if now != topics {
                         topics = now.clone();
                         shared.state().topics = Some(now);

@@ -13,7 +13,7 @@ use crate::cli::Context;
 use crate::commands::status::StatusFormat;
 use crate::config::Config;
 use crate::error::Error;
-use crate::keying::{LOOK_WITHIN, scattered};
+use crate::keying::{LOOK_WITHIN, cut};
 use crate::output;
 
 /// Everything that is shown.
@@ -98,8 +98,8 @@ fn problems(survey: &Survey, group: &str, out_of_range: OutOfRange) -> Vec<Strin
         problems.push(format!("kafka does not let this client use group {group:?}; permit it, or set kafka.group_id"));
     }
     let has_others = survey.members.as_ref().is_ok_and(|members| !members.is_empty());
-    if let Some(topic) = survey.findings.scattered().filter(|_| has_others) {
-        problems.push(scattered(topic, group).to_string());
+    if let Some(error) = cut(&survey.findings, group).filter(|_| has_others) {
+        problems.push(error.to_string());
     }
     problems
 }
@@ -141,12 +141,23 @@ fn notes(survey: &Survey, group: &str) -> Vec<String> {
         }
     }
     notes.extend(survey.findings.apart.clone());
+    let followers: Vec<&str> = survey.following.followers().collect();
+    if let (Some(leader), false) = (survey.following.leader(), followers.is_empty()) {
+        notes.push(format!(
+            "the group shares {leader} out; partitions of {} go with those of the same number to the same worker",
+            followers.join(", ")
+        ));
+    }
     match &survey.members {
         Ok(members) if members.is_empty() => {}
         Ok(members) => notes.push(format!(
-            "group {group} has {} active: a worker would get a part of the partitions only, and traces whose parts lie \
-             with several are cut; run one worker only",
-            if members.len() == 1 { String::from("1 member") } else { format!("{} members", members.len()) }
+            "group {group} has {} active: a worker would get a part of the partitions{}",
+            if members.len() == 1 { String::from("1 member") } else { format!("{} members", members.len()) },
+            if cut(&survey.findings, group).is_some() {
+                " only, and traces whose parts lie with several are cut"
+            } else {
+                ""
+            }
         )),
         Err(reason) => notes.push(format!("the members of group {group} are not known: {reason}")),
     }
@@ -160,8 +171,8 @@ mod tests {
 
     use tracerag_index::SourceState;
     use tracerag_ingest::source::{
-        Encoding, EncodingsSeen, Findings, Gap, Keying, Member, PlanLine, Signal, SurveyLine, TopicFinding, TopicKind,
-        Verdict,
+        Encoding, EncodingsSeen, Findings, Following, Gap, Keying, Member, PlanLine, Signal, SurveyLine, TopicFinding,
+        TopicKind, Verdict,
     };
     use tracerag_schemas::SourcePartition;
 
@@ -199,6 +210,7 @@ mod tests {
             lines: vec![SurveyLine { plan, gap: None, is_another: None }],
             missing: vec![String::from("otlp_logs")],
             refused: BTreeMap::new(),
+            following: Following::default(),
             findings: Findings { topics: vec![topic], ..Findings::default() },
             members: Ok(vec![]),
         }

@@ -121,11 +121,14 @@ impl Plan {
 
     fn partition(&self, line: &SurveyLine) -> Value {
         let plan = &line.plan;
+        let following = &self.survey.following;
+        let with = following.goes_with(&plan.source.topic, plan.source.partition);
         json!({
             "topic": plan.source.topic.as_ref(), "partition": plan.source.partition, "signal": plan.signal.name(),
             "encoding": plan.signal.is_otlp().then(|| plan.encoding.name()),
             "from": plan.start, "from_by": begun_by(line), "to": plan.end, "messages": plan.messages,
             "bytes_estimated": self.bytes(line),
+            "goes_with": with.zip(following.leader()).map(|(number, leader)| format!("{leader}/{number}")),
             "gap": line.gap.as_ref().map(|gap| json!({"from": gap.from, "to": gap.to, "detail": gap.to_string()})),
         })
     }
