@@ -43,7 +43,7 @@ pub fn config(tracerag: &Tracerag, kafka: &Kafka, topics: &Topics, encoding: &st
 }
 
 /// The port that a configuration of [`config`] has for metrics.
-fn metrics_port(config: &Path) -> u16 {
+pub fn metrics_port(config: &Path) -> u16 {
     let text = std::fs::read_to_string(config).unwrap();
     let (_, listen) = text.split_once("listen = \"127.0.0.1:").unwrap();
     listen.trim_end_matches(['"', '\n']).parse().unwrap()
@@ -152,7 +152,7 @@ fn assert_same_rows(one: &Tracerag, other: &Tracerag) {
 }
 
 /// The answer of a worker to `GET path`: status and body.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();

@@ -11,6 +11,7 @@ mod kafka_login;
 mod kafka_plan;
 mod kafka_smoke;
 mod kafka_worker;
+mod kafka_workers;
 mod layers;
 mod licences;
 mod snapshots;

@@ -230,3 +230,31 @@ async fn an_open_trace_is_written_without_what_is_gone() {
     let starts = last.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
     assert_eq!((starts, last.read_to(&spans)), (vec![(spans.clone(), Some(3))], 3));
 }
+
+/// Another worker claims a partition while an epoch of it is written: the epoch counts for nothing and the error says
+/// why. After the worker has started over and claimed anew, it takes the same records as if it had never had them, and
+/// the other one is shut out in turn. Guarantees that a worker need not end when it loses a race, and what each trace
+/// then is: one revision, written once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_to_another_worker_is_taken_again() {
+    let bench = Bench::new();
+    let spans = SourcePartition::new("c", "otlp_spans", 0);
+    let root = record(&spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR));
+    let (mut one, mut other) = (bench.pipeline().await, bench.pipeline().await);
+    one.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    take(&mut one, &root);
+    other.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    take(&mut other, &root);
+    let error = one.drain().await.unwrap_err();
+    assert!(error.is_lost_claim(), "{error}");
+
+    one.start_over().await;
+    let starts = one.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!(starts, [(spans.clone(), None)]);
+    take(&mut one, &root);
+    one.drain().await.unwrap();
+    assert_eq!([Table::Spans, Table::Traces].map(|table| one.tally.rows(table)), [1, 1]);
+    let error = other.drain().await.unwrap_err();
+    assert!(error.is_lost_claim(), "{error}");
+    assert_eq!(other.tally.rows(Table::Spans), 0);
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -276,6 +276,17 @@ impl Kafka {
         }
         // The answer comes before every client can see the topic.
         super::wait_for("the topic is known", WAIT, || (self.partitions(name) == partitions as usize).then_some(()));
+    }
+
+    /// Gives a topic more partitions, `total` in all, and waits until they are there.
+    pub fn add_partitions(&self, name: &str, total: usize) {
+        let more = NewPartitions::new(name, total);
+        let results =
+            block_on(self.admin().create_partitions([&more], &AdminOptions::new())).expect("the broker answers");
+        for result in results {
+            result.unwrap_or_else(|(topic, code)| panic!("topic {topic} cannot get more partitions: {code}"));
+        }
+        super::wait_for("the partitions are known", WAIT, || (self.partitions(name) == total).then_some(()));
     }
 
     /// Deletes topics and waits until they are gone.

@@ -126,6 +126,11 @@ impl Tracerag {
 
     /// Starts a worker in the background.
     pub fn worker(&self, config: &Path) -> Process {
+        self.worker_logging(config, "worker.log")
+    }
+
+    /// Starts a worker in the background, one of several that each have a log in the folder of this test.
+    pub fn worker_logging(&self, config: &Path, log: &str) -> Process {
         let command = [
             Self::binary().to_owned(),
             "--config".to_owned(),
@@ -134,7 +139,7 @@ impl Tracerag {
             self.path("lake").display().to_string(),
             "run".to_owned(),
         ];
-        Process::start(&command, self.folder.path(), "worker.log")
+        Process::start(&command, self.folder.path(), log)
     }
 
     /// All bytes of the lake's folder that hold `needle`, by file: personal data must be nowhere.

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::message::{Header, OwnedHeaders};
@@ -293,6 +293,103 @@ fn topics_that_appear_are_read() {
     });
     assert!(is_waiting_over);
     assert_eq!(new.iter().map(ToString::to_string).collect::<Vec<_>>(), ["otlp_logs/0"]);
+}
+
+fn begin(source: &mut KafkaSource, sources: &[SourcePartition]) {
+    source.start(&starts(&source.initial_offsets(sources).unwrap())).unwrap();
+}
+
+/// What a member has, by polling it once: assignments are begun, revocations let go.
+fn step(source: &mut KafkaSource, has: &mut BTreeSet<SourcePartition>) {
+    match source.poll(Duration::from_millis(50)).unwrap() {
+        Event::Assigned(sources) => {
+            begin(source, &sources);
+            has.extend(sources);
+        }
+        Event::Revoked(sources) | Event::Lost(sources) => has.retain(|source| !sources.contains(source)),
+        _ => {}
+    }
+}
+
+/// Two members share topics of spans and logs out, with either assignor: each has the partitions of logs that have the
+/// numbers of its spans, one that has no such number goes with its remainder, and each partition is with one of them.
+/// When one leaves, the other one has all.
+#[test]
+fn partitions_of_one_number_go_to_one_member() {
+    for assignor in ["cooperative-sticky", "range"] {
+        let cluster = cluster(&[("otlp_spans", 4), ("otlp_logs", 6)]);
+        let options = format!(r#", "options": {{"partition.assignment.strategy": "{assignor}"}}"#);
+        let config = config(&cluster, &options);
+        let mut members = [connect(&config, &two_topics()), connect(&config, &two_topics())];
+        let mut has = [BTreeSet::new(), BTreeSet::new()];
+        let deadline = Instant::now() + PATIENCE;
+        let of = |has: &BTreeSet<SourcePartition>, topic: &str| -> BTreeSet<i32> {
+            has.iter().filter(|source| &*source.topic == topic).map(|source| source.partition).collect()
+        };
+        while has.iter().any(|has| of(has, "otlp_spans").len() != 2) || has[0].len() + has[1].len() != 10 {
+            assert!(Instant::now() < deadline, "{assignor}: {has:?}");
+            for (member, has) in members.iter_mut().zip(&mut has) {
+                step(member, has);
+            }
+        }
+        for has in &has {
+            let spans = of(has, "otlp_spans");
+            let expected: BTreeSet<i32> = (0..6).filter(|number| spans.contains(&(number % 4))).collect();
+            assert_eq!(of(has, "otlp_logs"), expected, "{assignor}");
+        }
+        let [mut left, gone] = members;
+        drop(gone);
+        while has[0].len() < 10 {
+            assert!(Instant::now() < deadline + PATIENCE, "{assignor}: {has:?}");
+            step(&mut left, &mut has[0]);
+        }
+    }
+}
+
+/// A second member gets nothing as long as the first one has not come back from what it does about a revocation:
+/// guarantees that an epoch can land before somebody else claims its partitions.
+#[test]
+fn the_group_waits_for_what_is_being_written() {
+    for assignor in ["cooperative-sticky", "range"] {
+        let cluster = cluster(&[("otlp_spans", 2), ("otlp_logs", 2)]);
+        let options = format!(r#", "options": {{"partition.assignment.strategy": "{assignor}"}}"#);
+        let config = config(&cluster, &options);
+        let mut first = connect(&config, &two_topics());
+        let sources = assigned(&mut first);
+        begin(&mut first, &sources);
+        let mut second = connect(&config, &two_topics());
+        until(&mut first, |event| matches!(event, Event::Revoked(_)));
+        for _ in 0..10 {
+            let event = second.poll(Duration::from_millis(100)).unwrap();
+            assert!(!matches!(event, Event::Assigned(_)), "{assignor}: {event:?}");
+        }
+        let (mut of_first, mut of_second) = (BTreeSet::new(), BTreeSet::new());
+        let deadline = Instant::now() + PATIENCE;
+        while of_second.len() < 2 {
+            assert!(Instant::now() < deadline, "{assignor}: {of_first:?} {of_second:?}");
+            step(&mut first, &mut of_first);
+            step(&mut second, &mut of_second);
+        }
+    }
+}
+
+/// A member that joins again is assigned everything anew, and reads from where it is told to.
+#[test]
+fn a_member_that_joins_again_begins_anew() {
+    let cluster = cluster(&[("otlp_spans", 2), ("otlp_logs", 2)]);
+    publish(&cluster, "otlp_spans", 0, (0..20u8).map(|i| vec![i]));
+    publish(&cluster, "otlp_logs", 1, (0..10u8).map(|i| vec![i]));
+    let mut source = connect(&config(&cluster, ""), &two_topics());
+    let sources = assigned(&mut source);
+    begin(&mut source, &sources);
+    read_all(&mut source);
+    source.rejoin().unwrap();
+    assert_eq!(source.reading().count(), 0);
+    let again = assigned(&mut source);
+    assert_eq!(again, sources);
+    begin(&mut source, &again);
+    let records = read_all(&mut source);
+    assert_eq!((records["otlp_spans/0"].len(), records["otlp_logs/1"].len()), (20, 10));
 }
 
 fn letter(source: &SourcePartition) -> DeadLetter<'_> {
