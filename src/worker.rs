@@ -17,6 +17,9 @@ use crate::telemetry::Readiness;
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How often changes are looked for that other workers have written.
+const CHANGES_EVERY: Duration = Duration::from_secs(1);
+
 /// So often in a row, without an epoch that lands in between, a worker finds that others have its partitions before it
 /// ends: something else than a pause or a rebalance is wrong, such as a second group on the same lake.
 const MOST_FENCES: u32 = 10;
@@ -31,6 +34,8 @@ pub(crate) struct Worker {
     changes_behind: BTreeSet<SourcePartition>,
     /// Partitions of changes that are assigned.
     changes: Vec<SourcePartition>,
+    /// Other workers read changes, too; when the lake was last asked for theirs.
+    changes_elsewhere: Option<Instant>,
     /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
     held_back: bool,
@@ -61,6 +66,7 @@ impl Worker {
             readiness,
             changes_behind: BTreeSet::new(),
             changes: Vec::new(),
+            changes_elsewhere: None,
             telemetry: Vec::new(),
             held_back: false,
             keying,
@@ -107,6 +113,10 @@ impl Worker {
             self.hold_telemetry()?;
         }
         self.keep_time()?;
+        if self.changes_elsewhere.is_some_and(|asked| asked.elapsed() >= CHANGES_EVERY) {
+            runtime.block_on(self.pipeline.follow_changes())?;
+            self.changes_elsewhere = Some(Instant::now());
+        }
         if self.pipeline.is_due() {
             runtime.block_on(self.pipeline.flush())?;
             self.readiness.landed();
@@ -182,7 +192,7 @@ impl Worker {
     }
 
     /// Says what will be read, before anything is taken. Gives whether others read these topics, too.
-    fn announce(&self, starts: &[Start], fresh: &[SourcePartition]) -> Result<bool, Error> {
+    fn announce(&mut self, starts: &[Start], fresh: &[SourcePartition]) -> Result<bool, Error> {
         let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
         let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;
         for line in plan.iter().filter(|line| line.is_continued) {
@@ -199,7 +209,11 @@ impl Worker {
                 "will read"
             );
         }
-        let elsewhere = plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).count();
+        let elsewhere: Vec<_> =
+            plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).collect();
+        let has_changes = elsewhere.iter().any(|line| matches!(line.signal, Signal::Flags | Signal::Deployments));
+        self.changes_elsewhere = has_changes.then(Instant::now);
+        let elsewhere = elsewhere.len();
         if elsewhere > 0 {
             match self.keying.doubt() {
                 // A trace must meet itself and its logs in one worker.
@@ -224,6 +238,9 @@ impl Worker {
 
     async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
         self.pipeline.revoke(sources).await?;
+        if self.changes.iter().any(|source| sources.contains(source)) {
+            self.changes_elsewhere = Some(Instant::now());
+        }
         self.telemetry.retain(|source| !sources.contains(source));
         self.changes.retain(|source| !sources.contains(source));
         self.changes_behind.retain(|source| !sources.contains(source));

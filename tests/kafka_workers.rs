@@ -272,12 +272,12 @@ fn a_named_worker_gets_its_partitions_back() {
 /// How many workers have read something of a partition.
 fn readers(configs: [&PathBuf; 2], topic: &str, partition: i32) -> usize {
     let number = format!("partition=\"{partition}\"");
-    let reads = |config: &&PathBuf| {
+    let reads = |config: &PathBuf| {
         let (_, text) = get(metrics_port(config), "/metrics").unwrap_or_default();
         let is_of = |line: &str| line.starts_with("tracerag_records_total{") && line.contains(topic);
         text.lines().any(|line| is_of(line) && line.contains(&number))
     };
-    configs.iter().filter(|config| reads(config)).count()
+    configs.into_iter().filter(|config| reads(config)).count()
 }
 
 /// A topic of logs gets more partitions than that of spans has: one of two workers reads a new one, the one that has
@@ -301,17 +301,23 @@ fn new_partitions_are_read() {
         until(&group.tracerag, query, traces, || format!("{}\n{}", one.log_tail(), two.log_tail()));
     };
     kafka.add_partitions(&group.topics.logs, 4);
-    [1, 2].map(|part| produce(&group.topics.logs, 3, log(0, part)));
+    for part in [1, 2] {
+        produce(&group.topics.logs, 3, log(0, part));
+    }
     wait_for("the new partition is read", LIMIT, || {
         (readers([&first, &second], &group.topics.logs, 3) > 0).then_some(())
     });
-    [1, 2].map(|part| produce(&group.topics.spans, 1, span(0, part)));
+    for part in [1, 2] {
+        produce(&group.topics.spans, 1, span(0, part));
+    }
     until(1);
     assert_eq!(readers([&first, &second], &group.topics.logs, 3), 1);
 
     kafka.add_partitions(&group.topics.spans, 4);
-    [1, 2].map(|part| produce(&group.topics.logs, 3, log(1, part)));
-    [1, 2].map(|part| produce(&group.topics.spans, 3, span(1, part)));
+    for part in [1, 2] {
+        produce(&group.topics.logs, 3, log(1, part));
+        produce(&group.topics.spans, 3, span(1, part));
+    }
     until(2);
     group.assert_whole(2, &one);
     assert!(one.alive() && two.alive(), "{}", one.log_tail());

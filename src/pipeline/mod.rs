@@ -7,6 +7,7 @@
 //! One epoch is in flight at a time: while it is written, decoding goes on. The next one is put together
 //! only when it has landed, because a late fragment of a trace is compared with what is stored of it.
 
+mod changes;
 mod epoch;
 mod intake;
 mod late;
@@ -65,6 +66,8 @@ pub(crate) struct Pipeline {
     more: bool,
     dedupe_horizon: i64,
     late_horizon: i64,
+    /// Flags and builds that the window knows from the lake.
+    changes_seen: changes::Seen,
     /// Dead letters that were taken up and are not written yet.
     replayed: letters::Replayed,
     tally: Tally,
@@ -103,22 +106,11 @@ impl Pipeline {
             more: false,
             dedupe_horizon: config.window.dedupe_horizon.nanos(),
             late_horizon: config.window.late_horizon.nanos(),
+            changes_seen: changes::Seen::default(),
             replayed: letters::Replayed::default(),
             tally: Tally::default(),
             lake,
         })
-    }
-
-    /// Flags and builds that were written hold until something newer is read. What is known already is not taken
-    /// twice.
-    async fn load_changes(&mut self) -> Result<(), Error> {
-        let head = self.lake.newest_head().await?;
-        let flags = tracerag_index::stored::changes(&self.lake, &head, Table::Flags).await?;
-        let waiting = self.waiting.rows.iter().filter(|(_, table, _)| *table == Table::Flags).map(|(.., rows)| rows);
-        self.intake.seed_flags(std::iter::once(&flags).chain(waiting))?;
-        self.window.push_flag_events(&flags)?;
-        let builds = tracerag_index::stored::changes(&self.lake, &head, Table::Builds).await?;
-        Ok(self.window.push_build_events(&builds)?)
     }
 
     /// Claims partitions in the lake, loads what it knows of them, and says where each goes on; `None`: it was never
