@@ -162,8 +162,9 @@ mod tests {
         KeyingCheck { group: String::from("tracerag"), answer: None, findings, has_others: true }
     }
 
-    /// A worker that comes to others stops if traces lie in several partitions or apart from their logs, and says why and
-    /// what to do. One that is alone goes on, and so does one whose topic is keyed, has one partition, or shows nothing.
+    /// A worker that comes to others stops if traces lie in several partitions or apart from their logs, and says why
+    /// and what to do. One that is alone goes on, and so does one whose topic is keyed, has one partition, or shows
+    /// nothing.
     #[test]
     fn only_torn_traces_with_others_stop_a_worker() {
         let error = check(Keying::NotKeyed, 6).permits().unwrap_err().to_string();

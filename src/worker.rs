@@ -125,8 +125,8 @@ impl Worker {
         self.balance()
     }
 
-    /// The lake has refused an epoch, or a claim: others have partitions that this worker took for its own. Nothing that
-    /// it holds is written, so nothing is lost or doubled: whoever has the partitions reads them again.
+    /// The lake has refused an epoch, or a claim: others have partitions that this worker took for its own. Nothing
+    /// that it holds is written, so nothing is lost or doubled: whoever has the partitions reads them again.
     async fn start_over(&mut self, error: Error) -> Result<(), Error> {
         let landed = self.pipeline.tally().epochs;
         let in_a_row = if self.fences.1 == landed { self.fences.0 + 1 } else { 1 };
@@ -307,7 +307,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the epoch in flight. That others have the partitions by now is no failure: they read again what is in it.
+    /// Waits for the epoch in flight. That others have the partitions by now is no failure: they read again what is in
+    /// it.
     ///
     /// # Errors
     /// When the lake cannot be used any more.

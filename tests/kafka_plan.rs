@@ -98,8 +98,9 @@ fn has_group(kafka: &Kafka, group: &str) -> bool {
 }
 
 /// A topic whose messages carry the ids of their traces as keys is said to be keyed, by the hash that the producer
-/// took; a topic of logs with another number of partitions, and one that is missing, are named. A worker would run.
-/// Neither a lake nor a consumer group is there afterwards: guarantees that a plan writes nothing.
+/// took; a topic of logs with another number of partitions, and one that is missing, are named, and which partitions
+/// go to the same worker. A worker would run. Neither a lake nor a consumer group is there afterwards: guarantees that a
+/// plan writes nothing.
 #[test]
 fn a_keyed_topic_is_planned_and_nothing_is_written() {
     let Some(kafka) = Kafka::shared() else { return };
@@ -117,6 +118,9 @@ fn a_keyed_topic_is_planned_and_nothing_is_written() {
     assert!(plan["co_partitioning"].as_str().unwrap().contains("numbers of partitions differ"), "{plan:#}");
     assert_eq!(plan["missing_topics"], Value::from(vec![topics.metrics.as_str()]), "{plan:#}");
     assert!(plan["position"].is_null(), "{plan:#}");
+    let of_logs = plan["partitions"].as_array().unwrap().iter().filter(|line| line["topic"] == topics.logs.as_str());
+    let with: Vec<&str> = of_logs.map(|line| line["goes_with"].as_str().unwrap()).collect();
+    assert_eq!(with, [0, 1, 0].map(|number| format!("{}/{number}", topics.spans)), "{plan:#}");
     let read = offsets(&plan, &topics.spans);
     assert!(read.iter().all(|(from, by, to, messages)| *from == 0 && by == "kafka.initial_offset" && to == messages));
     assert_eq!(read.iter().map(|(.., messages)| messages).sum::<i64>(), 40);

@@ -120,8 +120,8 @@ fn log(trace: usize, part: u8) -> String {
     )
 }
 
-/// Sends traces, each in two parts of a span and a log record, a moment apart, until it is told to end. Dropping it ends
-/// it as well.
+/// Sends traces, each in two parts of a span and a log record, a moment apart, until it is told to end. Dropping it
+/// ends it as well.
 struct Load {
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,

@@ -59,7 +59,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Makes both. The group is joined with [`Self::subscribe`].
     pub(super) fn create(settings: &Settings, wakeup: &Arc<Wakeup>) -> Result<Self, SourceError> {
-        let client = |config: &ClientConfig| {
+        let client = |config: &ClientConfig| -> Result<_, SourceError> {
             let mut client: BaseConsumer<SourceContext> = config
                 .create_with_context(SourceContext::default())
                 .map_err(|reason| SourceError::Client { reason })?;

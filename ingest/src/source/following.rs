@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The group shares out one topic of spans or logs only, the one that leads. Whoever gets a partition of it takes those
-//! of the same number of all other topics of spans and logs, too. A consumer group could not do it: `cooperative-sticky`
-//! does not keep equal numbers together, and `range` does so only as long as all members subscribe to the same topics.
+//! of the same number of all other topics of spans and logs, too. A consumer group could not do it by itself:
+//! `cooperative-sticky` does not keep equal numbers together, and `range` does so only for equal counts.
 //!
 //! - **What leads** is the topic of spans with the most partitions, of several the first by name; without topics of
 //!   spans, that of logs. So equal numbers meet whatever the other counts are, and the work is spread as far as it can

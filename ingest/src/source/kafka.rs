@@ -125,7 +125,7 @@ impl KafkaSource {
         self.probe.kind(topic)
     }
 
-    /// Leaves the group and joins it again, as a new process would: what was assigned is so no more, and nothing is read
+    /// Leaves the group and joins it again, as a new process would: nothing is assigned any more, and nothing is read
     /// until the next [`Event::Assigned`].
     ///
     /// # Errors
@@ -301,7 +301,8 @@ impl KafkaSource {
         }
         if topics.present.keys().ne(self.topics.present.keys()) {
             let names: Vec<&String> = topics.present.keys().collect();
-            tracing::info!(topics = ?names, missing = ?topics.missing, leads = topics.following.leader(), "reading topics");
+            let leads = topics.following.leader();
+            tracing::info!(topics = ?names, missing = ?topics.missing, leads, "reading topics");
         }
         if topics.of_group().ne(self.topics.of_group()) {
             self.clients.subscribe(&topics.of_group().collect::<Vec<_>>())?;

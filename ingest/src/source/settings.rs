@@ -47,8 +47,8 @@ fn add_options(client: &mut ClientConfig, config: &KafkaConfig, belongs: impl Fn
     }
 }
 
-/// The member of the group. `queue_bytes` bounds what is fetched ahead for all of `partitions` together, whichever client
-/// reads them.
+/// The member of the group. `queue_bytes` bounds what is fetched ahead for all of `partitions` together, whichever
+/// client reads them.
 pub(super) fn consumer(config: &KafkaConfig, queue_bytes: u64, partitions: usize) -> Result<ClientConfig, SourceError> {
     reader(config, queue_bytes, partitions, |_| true)
 }
@@ -161,8 +161,8 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    /// The user's options win over defaults, and what exactly-once rests on cannot be set. A static name is the member's
-    /// alone: two clients of one name would shut each other out.
+    /// The user's options win over defaults, and what exactly-once rests on cannot be set. A static name is the
+    /// member's alone: two clients of one name would shut each other out.
     #[test]
     fn options_are_passed_through() {
         let with = config(r#"{"options": {"partition.assignment.strategy": "range", "sasl.mechanism": "PLAIN"}}"#);
