@@ -1,6 +1,7 @@
 //! What ends a command with status 1 or 2.
 
 use thiserror::Error;
+use tracerag_ingest::source::SourceError;
 
 use crate::config::ConfigError;
 
@@ -37,6 +38,15 @@ pub enum Error {
     /// A plan that was printed, and of which nothing would come.
     #[error("a worker would not run: {0}")]
     WouldNotRun(String),
+    /// What was sent and what the lake holds differ.
+    #[error(
+        "the lake differs from what was sent in {differences} records; first see whether this configuration is that of \
+         the worker (redaction.key, encodings), then look at the examples"
+    )]
+    Differs {
+        /// How many are missing, doubled, different or extra.
+        differences: u64,
+    },
     /// The command was used wrongly.
     #[error("{0}")]
     Usage(String),
@@ -69,6 +79,12 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        Self::Ingest(error.into())
+    }
 }
 
 impl Error {

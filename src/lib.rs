@@ -12,6 +12,7 @@
 //! # fn main() { tracerag::main(); }
 //! ```
 
+mod check;
 mod cli;
 mod commands;
 mod config;

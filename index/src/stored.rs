@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use tracerag_schemas::Table;
 
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::journal::{DatasetHead, Head};
 use crate::lake::Lake;
 
@@ -101,6 +101,32 @@ pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, colu
         }
     }
     concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
+}
+
+/// Hands out all rows of a table at a head, of all tenants, with the named columns, batch by batch in no stated order.
+///
+/// # Errors
+/// When a dataset of the head cannot be read, or what `take` ends with.
+pub async fn each_batch<E: From<Error>>(
+    lake: &Lake,
+    head: &Head,
+    table: Table,
+    columns: &[&str],
+    mut take: impl FnMut(RecordBatch) -> Result<(), E>,
+) -> Result<(), E> {
+    let schema = Arc::new(project(&table.lake_schema(), columns));
+    for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
+        let opened = lake.dataset(name, dataset.version).await?;
+        let mut scan = opened.scan();
+        scan.project(columns).at(name, "planning to read all rows")?;
+        let mut stream = scan.try_into_stream().await.at(name, "reading all rows")?;
+        while let Some(batch) = stream.try_next().await.at(name, "reading all rows")? {
+            // Lance may give fields other metadata; the columns are the same.
+            let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
+            take(batch.at(name, "reading all rows")?)?;
+        }
+    }
+    Ok(())
 }
 
 /// All changes of a small table at a head, of all tenants, in the order of the journal: all of `builds`, and of

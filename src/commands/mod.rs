@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bundle;
+pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod replay;
@@ -38,7 +39,7 @@ async fn open_session(context: &Context, unredacted: bool) -> Result<Session, Er
     Ok(Session::open(&lake, options).await?)
 }
 
-/// The key with which `demo` and `replay` make tokens where none is configured: made once, in the cache folder.
+/// The key with which `demo`, `replay` and `check` make tokens where none is configured: made once, in the cache folder.
 fn demo_key(config: &mut Config) -> Result<(), Error> {
     if config.lacks_key_file() {
         config.redaction.key.clear();

@@ -20,6 +20,8 @@ pub struct FlagOutcome {
     pub rows: usize,
     /// Entries of a whole configuration that are no flags; they were left out.
     pub skipped: usize,
+    /// Whether the record is a whole configuration: its rows are what has changed since the one before.
+    pub is_configuration: bool,
 }
 
 /// Decodes records of the flags topic into rows of `flags`, and remembers the last whole configuration
@@ -144,7 +146,7 @@ impl FlagDecoder {
             ..scope.row(origin)
         };
         self.rows.push(&row, origin);
-        Ok(FlagOutcome { rows: 1, skipped: 0 })
+        Ok(FlagOutcome { rows: 1, ..FlagOutcome::default() })
     }
 
     fn config_change(&mut self, object: &Object, origin: &Origin<'_>) -> Result<FlagOutcome, ChangeError> {
@@ -170,7 +172,7 @@ impl FlagDecoder {
             ..scope.row(origin)
         };
         self.rows.push(&row, origin);
-        Ok(FlagOutcome { rows: 1, skipped: 0 })
+        Ok(FlagOutcome { rows: 1, ..FlagOutcome::default() })
     }
 
     fn configuration(&mut self, configuration: &FlagConfiguration, origin: &Origin<'_>) -> FlagOutcome {
@@ -203,7 +205,7 @@ impl FlagDecoder {
             self.rows.push(&row, origin);
             rows += 1;
         }
-        FlagOutcome { rows, skipped: configuration.skipped }
+        FlagOutcome { rows, skipped: configuration.skipped, is_configuration: true }
     }
 
     fn clean(&mut self, value: &str) -> String {

@@ -150,13 +150,13 @@ fn differences_of_whole_configurations() {
 
     let reordered =
         FIRST.replace(r#""strict": "s", "lax": {"a": 1}"#, r#""lax": {"a": 1}, "strict": "s""#).replace("v1", "v2");
-    assert_eq!(decode(&mut decoder, &reordered), Ok(FlagOutcome { rows: 0, skipped: 0 }));
+    assert_eq!(decode(&mut decoder, &reordered), Ok(FlagOutcome { rows: 0, skipped: 0, is_configuration: true }));
 
     let second = r#"{"metadata": {"flagSetId": "shop"}, "flags": {
         "mode": {"state": "ENABLED", "variants": {"strict": "s", "lax": {"a": 1}}, "defaultVariant": "strict"},
         "beta": {"state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off", "targeting": {}},
         "bad": 7}}"#;
-    assert_eq!(decode(&mut decoder, second), Ok(FlagOutcome { rows: 3, skipped: 1 }));
+    assert_eq!(decode(&mut decoder, second), Ok(FlagOutcome { rows: 3, skipped: 1, is_configuration: true }));
     let batch = decoder.finish().unwrap();
     assert_eq!(text(&batch, 0)[2..5], ["key=beta", "variant=off", "value=false"]);
     assert_eq!(text(&batch, 1)[2..5], ["key=mode", "variant=strict", "value=s"]);
@@ -175,7 +175,7 @@ fn array_forms_and_sync_messages() {
     let sync = serde_json::json!({"flag_configuration": object, "sync_context": {}}).to_string();
     for (json, skipped) in [(object, 0), (array, 1), (sync.as_str(), 0)] {
         let mut decoder = decoder();
-        assert_eq!(decode(&mut decoder, json), Ok(FlagOutcome { rows: 1, skipped }));
+        assert_eq!(decode(&mut decoder, json), Ok(FlagOutcome { rows: 1, skipped, is_configuration: true }));
         let batch = decoder.finish().unwrap();
         assert_eq!(text(&batch, 0)[2..5], ["key=a", "variant=on", "value=1"]);
     }

@@ -145,6 +145,12 @@ pub enum SourceError {
         /// The offset behind the newest one.
         high: i64,
     },
+    /// Kafka deleted records while they were read again.
+    #[error("kafka deleted records of {source_partition} while they were read again; run the command again")]
+    Overtaken {
+        /// The partition.
+        source_partition: SourcePartition,
+    },
     /// `start` was called for partitions that the group did not assign, or not for all of them.
     #[error("the assignment to start does not fit the group's ({detail}); start exactly what was assigned")]
     Assignment {

@@ -465,7 +465,7 @@ impl KafkaSource {
 }
 
 /// Whether the broker does not have the offset that was asked for.
-fn is_out_of_range(error: &KafkaError) -> bool {
+pub(super) fn is_out_of_range(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::NoOffset)

@@ -5,6 +5,7 @@
 //!   must know to decode them: their [`Signal`] and their [`Encoding`].
 
 mod access;
+mod again;
 mod batch;
 mod clients;
 mod cluster;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::otlp;
 
+pub use again::Interval;
 pub use batch::{MessageBatch, Record};
 pub use cluster::{Cluster, Member};
 pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange, TopicsConfig};

@@ -32,6 +32,19 @@ impl Cluster {
             InitialOffset::Ago(ago) => now().saturating_sub(i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX)),
             InitialOffset::At(time) => time,
         };
+        self.offsets_at(sources, time)
+    }
+
+    /// The first offset of each partition whose record is from `time` (ns since the epoch) on; where there is none, the
+    /// offset behind the newest record.
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn offsets_at(
+        &self,
+        sources: &[SourcePartition],
+        time: i64,
+    ) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
         let failed = |reason| SourceError::Kafka { action: "looking up offsets by time".to_owned(), reason };
         // Kafka wants milliseconds; the first record at or after that time is the answer.
         let millis = (time.max(0) + 999_999) / 1_000_000;

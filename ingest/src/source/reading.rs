@@ -12,8 +12,8 @@ use super::context::SourceContext;
 use super::{MessageBatch, TopicKind};
 
 /// Records and bytes after which a batch is handed out although more is there.
-const BATCH_RECORDS: usize = 8_192;
-const BATCH_BYTES: usize = 4 << 20;
+pub(super) const BATCH_RECORDS: usize = 8_192;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// A partition that is being read.
 pub(super) struct Reading {

@@ -117,6 +117,16 @@ pub(super) fn sampler(config: &KafkaConfig) -> Result<ClientConfig, SourceError>
     Ok(client)
 }
 
+/// A consumer that reads an interval again, as a sample is read. What is gone by then is an error, never skipped.
+pub(super) fn rereader(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = sampler(config)?;
+    client
+        .set("auto.offset.reset", "error")
+        .set("fetch.message.max.bytes", (8 << 20).to_string())
+        .set("queued.max.messages.kbytes", QUEUE_KIB.1.to_string());
+    Ok(client)
+}
+
 /// The producer of dead letters: idempotent, so a retry writes nothing twice.
 pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;

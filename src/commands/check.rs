@@ -1,0 +1,64 @@
+//! `tracerag check`: what was sent is read again and compared with the lake.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tracerag_index::Lake;
+use tracerag_ingest::source::InitialOffset;
+
+use super::status::StatusFormat;
+use crate::check::{Inputs, Range, check};
+use crate::cli::Context;
+use crate::error::Error;
+use crate::output;
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Files that were replayed, to compare with instead of the topics
+    #[arg(value_name = "FILE", conflicts_with_all = ["since", "until"])]
+    files: Vec<PathBuf>,
+    /// Only messages from this time on, by their timestamps: 2026-11-16T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<i64>,
+    /// Only messages before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<i64>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    format: StatusFormat,
+}
+
+/// An RFC 3339 time as ns since the epoch.
+fn time(text: &str) -> Result<i64, String> {
+    match InitialOffset::parse(text) {
+        Ok(InitialOffset::At(time)) => Ok(time),
+        _ => Err(String::from("give an RFC 3339 time such as 2026-11-16T12:00:00Z")),
+    }
+}
+
+/// Prints what was found. Ends with an error where the lake differs from what was sent.
+pub(crate) async fn run(mut context: Context, args: CheckArgs) -> Result<(), Error> {
+    let inputs = match args.files.is_empty() {
+        true => {
+            // Tokens of what came from Kafka have to be those of the worker.
+            context.config.require(&[])?;
+            Inputs::Topics(Range { since: args.since, until: args.until })
+        }
+        false => {
+            super::demo_key(&mut context.config)?;
+            context.config.require(&["lake", "window", "payload", "tenant"])?;
+            Inputs::Files(args.files)
+        }
+    };
+    let lake = Lake::open(context.config.lake.options()).await?;
+    let report = check(&context.config, &lake, inputs).await?;
+    match args.format {
+        StatusFormat::Table => output::data(&report.text())?,
+        StatusFormat::Json => output::data(&format!("{:#}\n", report.json()))?,
+    }
+    match report.differences() {
+        0 => Ok(()),
+        differences => Err(Error::Differs { differences }),
+    }
+}
