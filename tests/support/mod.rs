@@ -16,6 +16,7 @@
 #![allow(dead_code)]
 
 pub mod collector;
+pub mod damage;
 pub mod kafka;
 pub mod process;
 pub mod program;
