@@ -31,7 +31,7 @@ pub(super) struct Place {
 /// All of them.
 pub(super) struct Places {
     pub all: Vec<Place>,
-    /// Partitions that the lake has taken records of and that are gone from the cluster.
+    /// Partitions that the lake has taken records of, and that are gone from the cluster or from `[topics]`.
     pub gone: Vec<SourcePartition>,
     numbers: HashMap<String, HashMap<i32, u32>>,
     /// By number of the table: rows that were taken before this time (ns) may have been dropped.

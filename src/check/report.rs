@@ -63,7 +63,7 @@ impl Report {
             ));
         }
         for source in &self.places.gone {
-            text.push_str(&format!("not compared: {source}, which Kafka does not have any more\n"));
+            text.push_str(&format!("not compared: {source}, which Kafka or [topics] does not have any more\n"));
         }
         let examples: Vec<Vec<String>> =
             self.examples().map(|(difference, entry)| self.example_row(difference, entry)).collect();

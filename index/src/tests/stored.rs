@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use tracerag_schemas::Table;
+use tracerag_schemas::time::DAY;
 
-use super::{Fixture, NOON, rows, source};
-use crate::stored::changes;
+use super::{Fixture, NOON, epoch, rows, source};
+use crate::stored::{changes, each_batch};
 use crate::{Epoch, SourceProgress};
 
 /// Rows of `flags` at these offsets, with these sources.
@@ -37,4 +38,28 @@ async fn changes_come_in_order_and_without_evaluations() {
     let found = changes(&lake, &head, Table::Flags).await.unwrap();
     let offsets = found.column_by_name("kafka_offset").unwrap().as_primitive::<Int64Type>();
     assert_eq!(offsets.values().to_vec(), [0, 2, 4]);
+}
+
+/// All rows of a table are handed out, of every day, with the columns that were asked for; an empty table has none.
+#[tokio::test]
+async fn all_rows_are_handed_out() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    writer.write(epoch(source(0), 0, 3, NOON)).await.unwrap();
+    writer.write(epoch(source(0), 3, 5, NOON + DAY)).await.unwrap();
+    let lake = fixture.reopen().await;
+    let head = lake.newest_head().await.unwrap();
+    let columns = ["trace_id", "kafka_offset"];
+    let mut offsets = Vec::new();
+    let take = |batch: RecordBatch| -> crate::Result<()> {
+        assert_eq!(batch.num_columns(), columns.len());
+        offsets.extend_from_slice(batch.column(1).as_primitive::<Int64Type>().values());
+        Ok(())
+    };
+    each_batch(&lake, &head, Table::Spans, &columns, take).await.unwrap();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    each_batch(&lake, &head, Table::Heaps, &columns, |_| -> crate::Result<()> { panic!("there are no heaps") })
+        .await
+        .unwrap();
 }
