@@ -4,6 +4,7 @@ use crate::changes::ChangeError;
 use crate::otlp::DecodeError;
 use crate::otlp::encode::EncodeError;
 use crate::redact::RedactError;
+use crate::rekey::RekeyError;
 use crate::source::SourceError;
 use crate::tenant::TenantError;
 
@@ -19,6 +20,9 @@ pub enum IngestError {
     /// A topic or file cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Spans or logs cannot be re-keyed.
+    #[error(transparent)]
+    Rekey(#[from] RekeyError),
     /// A message is no OTLP.
     #[error(transparent)]
     Decode(#[from] DecodeError),

@@ -4,7 +4,8 @@
 //!   configuration, deployments, heap summaries.
 //! - **Out:** record batches in the schemas of `tracerag_schemas`: telemetry in flight ([`otlp`]), changes
 //!   ([`changes`]), and what could not be taken ([`dead_letter`]). Every row knows its tenant ([`tenant`]) and
-//!   its origin, and nothing leaves here that [`redact`] has not seen.
+//!   its origin, and nothing leaves here that [`redact`] has not seen. [`rekey`] writes messages back to Kafka, taken
+//!   apart by trace.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,6 +40,7 @@ pub mod dead_letter;
 mod error;
 pub mod otlp;
 pub mod redact;
+pub mod rekey;
 pub mod source;
 pub mod tenant;
 

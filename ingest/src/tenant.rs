@@ -75,6 +75,16 @@ impl Tenants {
             .map_or_else(|| Arc::clone(&self.default), Arc::from)
     }
 
+    /// The tenant that the configuration gives to a topic.
+    pub fn named_for(&self, topic: &str) -> Option<&str> {
+        self.topics.get(topic).map(|tenant| &**tenant)
+    }
+
+    /// The header that names the tenant of a record, if there is one.
+    pub fn header(&self) -> Option<&str> {
+        self.header.as_deref()
+    }
+
     /// The tenant of all records of a topic, if their headers cannot matter: then nobody needs to look at them.
     pub fn of_topic(&self, topic: &str) -> Option<Arc<str>> {
         match (self.topics.get(topic), &self.header) {

@@ -20,7 +20,10 @@ use super::{Encoding, Signal};
 use crate::redact::{RedactionCounts, Redactor};
 
 /// Larger messages are refused: text may grow sixfold on the way into a column with 32-bit offsets.
-const MAX_MESSAGE_BYTES: usize = 256 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
+/// Most records of one message, unless said otherwise.
+pub(crate) const MAX_RECORDS: usize = 2_000_000;
 
 /// What a decoder needs to know.
 #[derive(Debug, Clone)]
@@ -37,7 +40,7 @@ pub struct DecoderConfig {
 impl DecoderConfig {
     /// The configuration for a redactor, with the default bounds.
     pub fn new(redactor: Arc<Redactor>) -> Self {
-        Self { redactor, max_records: 2_000_000, max_point_bytes: MAX_MESSAGE_BYTES }
+        Self { redactor, max_records: MAX_RECORDS, max_point_bytes: MAX_MESSAGE_BYTES }
     }
 }
 

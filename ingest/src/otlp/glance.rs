@@ -70,7 +70,7 @@ fn walk(signal: Signal, data: &[u8], found: &mut Found) -> Result<(), WireError>
                 if record.number != 2 {
                     continue;
                 }
-                match trace(signal, data, record.bytes()?) {
+                match trace_of(signal, data, record.bytes()?) {
                     Ok(trace) => {
                         found.good += 1;
                         found.traces.extend(trace);
@@ -84,7 +84,10 @@ fn walk(signal: Signal, data: &[u8], found: &mut Found) -> Result<(), WireError>
 }
 
 /// The trace of a span or log record. A metric has none.
-fn trace(signal: Signal, data: &[u8], record: Slice) -> Result<Option<TraceId>, WireError> {
+///
+/// # Errors
+/// When the record is no protobuf, or one of another signal.
+pub(crate) fn trace_of(signal: Signal, data: &[u8], record: Slice) -> Result<Option<TraceId>, WireError> {
     let mut trace = None;
     let mut fields = Reader::within(data, record);
     while let Some(field) = fields.next()? {

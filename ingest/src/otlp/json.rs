@@ -28,10 +28,10 @@ const A_BOOLEAN: &str = "a boolean";
 const MAX_OPEN: usize = 120;
 
 /// A message in protobuf.
-pub(super) struct Converted {
-    pub(super) proto: Vec<u8>,
+pub(crate) struct Converted {
+    pub(crate) proto: Vec<u8>,
     /// What is wrong with the first value that was left out because it does not fit its field.
-    pub(super) misfit: Option<String>,
+    pub(crate) misfit: Option<String>,
 }
 
 /// What is noted on the way.
@@ -44,7 +44,7 @@ struct Notes {
 ///
 /// # Errors
 /// When the text is no JSON, or no object.
-pub(super) fn to_proto(signal: Signal, text: &[u8], counts: &mut DecodeCounts) -> Result<Converted, serde_json::Error> {
+pub(crate) fn to_proto(signal: Signal, text: &[u8], counts: &mut DecodeCounts) -> Result<Converted, serde_json::Error> {
     let message = match signal {
         Signal::Spans => &TRACES,
         Signal::Logs => &LOGS,

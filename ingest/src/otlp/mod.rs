@@ -37,12 +37,15 @@ mod spans;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counts::DecodeCounts;
 pub use decoder::{DecodedBatches, DecoderConfig, Message, OtlpDecoder};
+pub(crate) use decoder::{MAX_MESSAGE_BYTES, MAX_RECORDS};
 pub use error::DecodeError;
-pub(crate) use glance::glance;
+pub(crate) use glance::{glance, trace_of};
+pub(crate) use json::{Converted, to_proto};
+pub(crate) use wire::{Reader, Slice};
 pub use wire::{WireError, WireErrorKind};
 
 /// A signal of OTLP.

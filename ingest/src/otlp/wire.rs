@@ -2,7 +2,7 @@
 
 /// A piece of the message. Positions are 32 bits wide: longer messages are refused before they are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     start: u32,
     end: u32,
 }
@@ -15,8 +15,18 @@ impl Slice {
 
     /// The bytes of the piece in the message it came from.
     #[inline]
-    pub(super) fn of(self, data: &[u8]) -> &[u8] {
+    pub(crate) fn of(self, data: &[u8]) -> &[u8] {
         data.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// Bytes of the piece.
+    pub(crate) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// This piece and the one behind it as one; `None` if something stands between the two.
+    pub(crate) fn joined(self, next: Self) -> Option<Self> {
+        (self.end == next.start).then_some(Self { start: self.start, end: next.end })
     }
 
     /// Where the piece begins in the message.
@@ -96,8 +106,8 @@ pub enum WireErrorKind {
 
 /// A field: its number and its undecoded value.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    pub(super) number: u32,
+pub(crate) struct Field {
+    pub(crate) number: u32,
     at: u32,
     value: Wire,
 }
@@ -123,7 +133,7 @@ impl Field {
     }
 
     #[inline]
-    pub(super) fn bytes(&self) -> Result<Slice, WireError> {
+    pub(crate) fn bytes(&self) -> Result<Slice, WireError> {
         if let Wire::Bytes(slice) = self.value { Ok(slice) } else { Err(self.mismatch()) }
     }
 
@@ -198,7 +208,7 @@ impl Field {
 }
 
 /// Reads the fields of one message.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     data: &'a [u8],
     at: usize,
     end: usize,
@@ -206,13 +216,13 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads a whole message.
-    pub(super) fn new(data: &'a [u8]) -> Self {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
         Self { data, at: 0, end: data.len() }
     }
 
     /// Reads a message inside a message.
     #[inline]
-    pub(super) fn within(data: &'a [u8], slice: Slice) -> Self {
+    pub(crate) fn within(data: &'a [u8], slice: Slice) -> Self {
         let end = (slice.end as usize).min(data.len());
         Self { data, at: (slice.start as usize).min(end), end }
     }
@@ -290,6 +300,15 @@ impl<'a> Reader<'a> {
             other => return Err(WireError { at: at as usize, kind: WireErrorKind::WireType(other) }),
         };
         Ok(Some(Field { number, at, value }))
+    }
+
+    /// The next field, and all its bytes: tag, length and value, as they stand in the message.
+    ///
+    /// # Errors
+    /// When the bytes are no field.
+    pub(crate) fn next_whole(&mut self) -> Result<Option<(Field, Slice)>, WireError> {
+        let start = self.at as u32;
+        Ok(self.next()?.map(|field| (field, Slice { start, end: self.at as u32 })))
     }
 }
 

@@ -114,6 +114,11 @@ impl MessageBatch {
         self.data.len()
     }
 
+    /// A record by its place in the batch.
+    pub fn get(&self, index: usize) -> Option<Record<'_>> {
+        self.records.get(index).map(|entry| Record { batch: self, entry })
+    }
+
     /// The records, in offset order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
         self.records.iter().map(|entry| Record { batch: self, entry })

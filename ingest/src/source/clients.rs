@@ -189,16 +189,21 @@ impl Clients {
         failing("giving partitions back to the group", let_go(&self.member, &revoked))
     }
 
-    /// Writes offsets of the group without waiting for the answer. A broker takes those of topics to which the group
+    /// The offsets that the group has committed of the partitions in a list.
+    pub(super) fn committed(&self, list: TopicPartitionList, within: Duration) -> KafkaResult<TopicPartitionList> {
+        self.member.committed_offsets(list, within)
+    }
+
+    /// Writes offsets of the group. A broker takes those of topics to which the group
     /// has not subscribed as well.
-    pub(super) fn commit(&self, offsets: &[(SourcePartition, i64)]) -> Result<(), SourceError> {
+    pub(super) fn commit(&self, mode: CommitMode, offsets: &[(SourcePartition, i64)]) -> Result<(), SourceError> {
         const ACTION: &str = "committing the group's offsets";
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (source, offset) in offsets {
             let added = list.add_partition_offset(&source.topic, source.partition, Offset::Offset(*offset));
             failing(ACTION, added)?;
         }
-        failing(ACTION, self.member.commit(&list, CommitMode::Async))
+        failing(ACTION, self.member.commit(&list, mode))
     }
 }
 

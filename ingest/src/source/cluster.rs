@@ -72,6 +72,15 @@ impl Cluster {
         self.rules.kind(topic)
     }
 
+    /// How many partitions a topic has, whether it is read or not; `None` if there is no such topic.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn partitions(&self, topic: &str) -> Result<Option<usize>, SourceError> {
+        let metadata = self.metadata()?;
+        Ok(metadata.topics().iter().find(|found| found.name() == topic).map(|found| found.partitions().len()))
+    }
+
     /// The members of the configured group; none if there is no such group.
     ///
     /// # Errors

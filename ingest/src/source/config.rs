@@ -201,6 +201,46 @@ pub struct TopicsConfig {
     pub deployments: JsonTopics,
     /// Heap summaries, by default from `heap_summaries`.
     pub heaps: JsonTopics,
+    /// Which of these topics are read when spans and logs are re-keyed. Not a key of the configuration.
+    #[serde(skip)]
+    pub rekeying: Rekeying,
+}
+
+/// From which side of a re-keying the topics are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Rekeying {
+    /// Nothing is re-keyed here: every topic is read as it is configured.
+    #[default]
+    None,
+    /// The topics of one signal are read, to be re-keyed.
+    Before {
+        /// The signal.
+        signal: Signal,
+        /// The topics that are written. They are never read, whatever a `^regex` says: all would go in circles.
+        written: Vec<String>,
+    },
+    /// What was re-keyed is read, and the topics of those signals are not.
+    Behind {
+        /// The signals, and the topic that each was written to: in protobuf, and read from its oldest record on.
+        outputs: Vec<(Signal, String)>,
+    },
+}
+
+impl Rekeying {
+    /// What was re-keyed into a topic.
+    pub(super) fn output(&self, topic: &str) -> Option<Signal> {
+        let Self::Behind { outputs } = self else { return None };
+        outputs.iter().find(|(_, output)| output == topic).map(|(signal, _)| *signal)
+    }
+
+    /// Whether re-keying writes a topic.
+    pub(super) fn is_written(&self, topic: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Before { written, .. } => written.iter().any(|output| output == topic),
+            Self::Behind { .. } => self.output(topic).is_some(),
+        }
+    }
 }
 
 /// The topics of one signal, whichever it is.

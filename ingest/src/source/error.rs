@@ -40,6 +40,17 @@ pub enum SourceError {
         /// The signal that it is named for.
         signal: Signal,
     },
+    /// A topic that re-keying writes among those that are re-keyed.
+    #[error(
+        "topic {topic:?} is written by re-keying ([rekey]) and cannot be read as {signal} to be re-keyed: remove it \
+         from topics.{signal}.topics, or name another topic under [rekey]"
+    )]
+    ReadsRekeyed {
+        /// The topic.
+        topic: String,
+        /// The signal that it is named for.
+        signal: Signal,
+    },
     /// An `exclude` beside names only.
     #[error("topics.{signal}.exclude has no effect without a ^regex in topics.{signal}.topics; remove it")]
     UselessExclude {
@@ -96,7 +107,8 @@ pub enum SourceError {
     /// Several workers read a topic in which the parts of a trace lie in several partitions.
     #[error(
         "topic {topic:?} is not keyed by trace id ({why}), and other members of group {group:?} read it too, so traces \
-         would be cut in pieces; start one worker only, and key the topic before there are several: {remedy}"
+         would be cut in pieces; start one worker only, or key the topic: start each worker as `tracerag run --rekey`, or \
+         set {remedy}"
     )]
     Scattered {
         /// The topic.

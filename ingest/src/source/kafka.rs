@@ -2,7 +2,8 @@
 //!
 //! Kafka is only read. The group tells which partitions are this worker's, and others follow these
 //! ([`super::Following`]): [`Event::Assigned`]. The worker claims them in the lake, learns from there where to begin,
-//! and calls [`KafkaSource::start`]. Group offsets are written for lag tools and never read.
+//! and calls [`KafkaSource::start`]. Group offsets are written for lag tools and never read, but by the re-keying, which
+//! has no lake.
 //!
 //! Every partition has a queue of its own. So the end of a partition is known exactly (the client
 //! reports it without the topic's name when all share one queue), a partition can be held back without
@@ -12,6 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::CommitMode;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tracerag_schemas::SourcePartition;
@@ -50,7 +52,7 @@ pub struct KafkaSource {
     // The order matters: queues before the clients that they belong to.
     readings: Vec<Reading>,
     watch: Watch,
-    clients: Clients,
+    pub(super) clients: Clients,
     settings: Settings,
     probe: Cluster,
     wakeup: Arc<Wakeup>,
@@ -269,15 +271,19 @@ impl KafkaSource {
         }
     }
 
-    /// Writes the group's offsets, without waiting for the answer. Only lag tools read them.
+    /// Writes the group's offsets, without waiting for the answer. Only lag tools read those of a worker.
     ///
     /// # Errors
     /// When the client cannot send them.
     pub fn commit(&self, offsets: &[(SourcePartition, i64)]) -> Result<(), SourceError> {
+        self.commit_in(CommitMode::Async, offsets)
+    }
+
+    pub(super) fn commit_in(&self, mode: CommitMode, offsets: &[(SourcePartition, i64)]) -> Result<(), SourceError> {
         if offsets.is_empty() {
             return Ok(());
         }
-        self.clients.commit(offsets)
+        self.clients.commit(mode, offsets)
     }
 
     /// How far each partition that is read is behind, as of the last second or two.

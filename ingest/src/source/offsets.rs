@@ -21,11 +21,20 @@ impl Cluster {
         })
     }
 
-    /// Where partitions begin that the lake knows nothing of, by `kafka.initial_offset`.
+    /// Where partitions begin that the lake knows nothing of, by `kafka.initial_offset`. What this process re-keys it
+    /// reads whole: the key says where re-keying begins.
     ///
     /// # Errors
     /// When the broker does not answer or refuses.
     pub fn initial_offsets(&self, sources: &[SourcePartition]) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
+        let (rekeyed, others): (Vec<_>, Vec<_>) =
+            sources.iter().cloned().partition(|source| self.rules.is_rekeyed(&source.topic));
+        let mut offsets = self.by_watermark(&rekeyed, |(low, _)| low)?;
+        offsets.extend(self.configured_offsets(&others)?);
+        Ok(offsets)
+    }
+
+    fn configured_offsets(&self, sources: &[SourcePartition]) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
         let time = match self.config.initial_offset {
             InitialOffset::Earliest => return self.by_watermark(sources, |(low, _)| low),
             InitialOffset::Latest => return self.by_watermark(sources, |(_, high)| high),

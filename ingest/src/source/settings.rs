@@ -142,6 +142,31 @@ pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError
     Ok(client)
 }
 
+/// The producer of re-keyed messages: idempotent, so that a retry writes nothing twice and the order of a partition
+/// stays. It waits for a broker that is down as long as that takes. `queue_bytes` bounds what waits to be sent.
+pub(crate) fn rekeying(config: &KafkaConfig, queue_bytes: usize) -> Result<ClientConfig, SourceError> {
+    let max_message = MAX_MESSAGE_BYTES + (1 << 20);
+    // A queue that is smaller than a message would never take it.
+    let queue_kib = queue_bytes.max(max_message).div_ceil(1024);
+    let mut client = common(config)?;
+    client.set("linger.ms", "20").set("compression.type", "zstd").set("message.timeout.ms", "0");
+    add_options(&mut client, config, |name| !is_of_consumer(name));
+    client
+        .set("enable.idempotence", "true")
+        // That of Java's clients; records without a key go anywhere.
+        .set("partitioner", "murmur2_random")
+        .set("message.max.bytes", max_message.to_string())
+        .set("queue.buffering.max.kbytes", queue_kib.to_string());
+    Ok(client)
+}
+
+/// A client that makes topics.
+pub(crate) fn admin(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = common(config)?;
+    add_options(&mut client, config, |name| !is_of_consumer(name));
+    Ok(client)
+}
+
 fn is_of_group(name: &str) -> bool {
     name.starts_with("group.") || name == "partition.assignment.strategy"
 }
@@ -187,6 +212,19 @@ mod tests {
         assert_eq!(beside.get("fetch.wait.max.ms"), Some("9"));
         let wrong = config(r#"{"options": {"enable.auto.commit": "true"}}"#);
         assert!(consumer(&wrong, 1 << 30, 4).unwrap_err().to_string().contains("enable.auto.commit"));
+    }
+
+    /// Spans and logs of a trace lie under one number only if both go by the same hash, so no option changes it; and a
+    /// queue takes any message.
+    #[test]
+    fn rekeying_hashes_like_java() {
+        let with = config(r#"{"options": {"partitioner": "random", "acks": "all", "fetch.min.bytes": "1"}}"#);
+        let client = rekeying(&with, 1).unwrap();
+        assert_eq!(client.get("partitioner"), Some("murmur2_random"));
+        assert_eq!((client.get("acks"), client.get("fetch.min.bytes")), (Some("all"), None));
+        let number = |name: &str| client.get(name).unwrap().parse::<usize>().unwrap();
+        assert!(number("queue.buffering.max.kbytes") * 1024 >= number("message.max.bytes"));
+        assert!(client.create::<rdkafka::producer::BaseProducer>().is_ok());
     }
 
     /// A client is made for each way to log in that the documentation names; nobody answers, and nothing is read.

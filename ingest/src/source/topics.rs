@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rdkafka::metadata::Metadata;
 use regex::Regex;
 
-use super::config::TopicsConfig;
+use super::config::{Rekeying, TopicsConfig};
 use super::{Encoding, Following, Signal, SourceError};
 
 /// What one topic carries.
@@ -25,6 +25,7 @@ pub struct TopicRules {
     patterns: Vec<Pattern>,
     /// Written and never read: each letter would come back as a bad record. Empty: there is none.
     dead_letters: String,
+    rekeying: Rekeying,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +60,12 @@ impl TopicRules {
     /// When a regular expression is wrong, a topic is named for two signals or is that of dead letters, or nothing
     /// is named at all.
     pub fn new(config: &TopicsConfig, dead_letters: &str) -> Result<Self, SourceError> {
-        let mut rules = Self { names: BTreeMap::new(), patterns: Vec::new(), dead_letters: dead_letters.to_owned() };
+        let mut rules = Self {
+            names: BTreeMap::new(),
+            patterns: Vec::new(),
+            dead_letters: dead_letters.to_owned(),
+            rekeying: config.rekeying.clone(),
+        };
         for of in config.signals() {
             let kind = TopicKind { signal: of.signal, encoding: of.encoding };
             let exclude = of.exclude.iter().map(|regex| compile(regex)).collect::<Result<Vec<_>, _>>()?;
@@ -67,6 +73,9 @@ impl TopicRules {
             for topic in of.topics {
                 if !topic.is_empty() && topic == dead_letters {
                     return Err(SourceError::ReadsDeadLetters { topic: topic.to_owned(), signal: of.signal });
+                }
+                if config.rekeying.is_written(topic) {
+                    return Err(SourceError::ReadsRekeyed { topic: topic.to_owned(), signal: of.signal });
                 }
                 if topic.starts_with('^') {
                     rules.patterns.push(Pattern { regex: compile(topic)?, exclude: exclude.clone(), kind });
@@ -93,6 +102,23 @@ impl TopicRules {
     /// What a topic of this name carries; `None` if it is not read. A name wins over patterns, and of
     /// patterns the first one in the order of the signals.
     pub fn kind(&self, topic: &str) -> Option<TopicKind> {
+        if let Some(signal) = self.rekeying.output(topic) {
+            return Some(TopicKind { signal, encoding: Encoding::Proto });
+        }
+        self.configured(topic).filter(|kind| match &self.rekeying {
+            Rekeying::None => true,
+            Rekeying::Before { signal, .. } => kind.signal == *signal && !self.rekeying.is_written(topic),
+            Rekeying::Behind { outputs } => outputs.iter().all(|(signal, _)| kind.signal != *signal),
+        })
+    }
+
+    /// Whether this process writes a topic by re-keying, and reads it.
+    pub(super) fn is_rekeyed(&self, topic: &str) -> bool {
+        self.rekeying.output(topic).is_some()
+    }
+
+    /// What `[topics]` says of a topic.
+    fn configured(&self, topic: &str) -> Option<TopicKind> {
         self.names.get(topic).copied().or_else(|| {
             // Kafka's own topics (`__consumer_offsets`) are never telemetry, whatever a pattern says.
             let matches = |pattern: &&Pattern| {
@@ -111,7 +137,13 @@ impl TopicRules {
             .into_iter()
             .filter_map(|(topic, partitions)| Some((topic, (self.kind(topic)?, partitions))))
             .collect();
-        let missing = self.names.keys().filter(|name| !found.contains_key(name.as_str())).cloned().collect();
+        let outputs = match &self.rekeying {
+            Rekeying::Behind { outputs } => outputs.as_slice(),
+            _ => &[],
+        };
+        let named = self.names.keys().filter(|name| self.kind(name).is_some());
+        let wanted = named.chain(outputs.iter().map(|(_, topic)| topic));
+        let missing = wanted.filter(|name| !found.contains_key(name.as_str())).cloned().collect();
         let following =
             Following::new(found.iter().map(|(topic, (kind, partitions))| {
                 (*topic, kind.signal, i32::try_from(*partitions).unwrap_or(i32::MAX))
@@ -186,6 +218,40 @@ mod tests {
         assert!(without.kind("dead_letters").is_some());
         let named = rules(r#"{"logs": {"topics": ["otlp_logs", "dead_letters"]}}"#).unwrap_err().to_string();
         assert!(named.contains("dead_letters") && named.contains("kafka.dead_letter_topic"), "{named}");
+    }
+
+    /// Who re-keys spans reads their topics only, and none that is written, which a pattern takes; who reads behind the
+    /// re-keying reads what was written in place of all topics of these signals, also where a pattern of another signal
+    /// takes them. To name what is written is an error.
+    #[test]
+    fn rekeying_is_read_from_one_side() {
+        let config: TopicsConfig = serde_json::from_str(
+            r#"{"spans": {"topics": ["^spans"]}, "logs": {"topics": ["logs"], "encoding": "otlp_json"},
+                "metrics": {"topics": ["^"]}}"#,
+        )
+        .unwrap();
+        let with = |rekeying| TopicRules::new(&TopicsConfig { rekeying, ..config.clone() }, "").unwrap();
+        let written = vec!["spans_by_trace".to_owned(), "logs_by_trace".to_owned()];
+        let before = with(Rekeying::Before { signal: Signal::Spans, written: written.clone() });
+        let topics = ["spans_a", "spans_by_trace", "logs", "logs_by_trace", "others"].map(|topic| (topic, 2));
+        let resolved = before.resolve(topics);
+        assert_eq!(resolved.present.keys().collect::<Vec<_>>(), ["spans_a"]);
+        assert!(resolved.missing.is_empty(), "{:?}", resolved.missing);
+
+        let outputs = vec![(Signal::Spans, written[0].clone()), (Signal::Logs, written[1].clone())];
+        let behind = with(Rekeying::Behind { outputs: outputs.clone() });
+        let resolved = behind.resolve(["spans_a", "spans_by_trace", "logs", "others"].map(|topic| (topic, 2)));
+        let signal = |topic: &str| resolved.present.get(topic).map(|kind| (kind.signal, kind.encoding));
+        assert_eq!(signal("spans_by_trace"), Some((Signal::Spans, Encoding::Proto)));
+        assert_eq!((signal("spans_a"), signal("logs")), (None, None));
+        assert_eq!(signal("others").map(|(signal, _)| signal), Some(Signal::Metrics));
+        assert!(resolved.missing.contains(&written[1]) && !resolved.missing.contains(&"logs".to_owned()));
+        assert!(behind.is_rekeyed("spans_by_trace") && !behind.is_rekeyed("others"));
+
+        let mut named = TopicsConfig { rekeying: Rekeying::Behind { outputs }, ..config };
+        named.logs.topics = Some(vec!["spans_by_trace".to_owned()]);
+        let error = TopicRules::new(&named, "").unwrap_err().to_string();
+        assert!(error.contains("spans_by_trace") && error.contains("topics.logs.topics"), "{error}");
     }
 
     /// A topic for two signals, a wrong pattern, an exclude without pattern and an empty list are errors.

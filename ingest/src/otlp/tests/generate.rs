@@ -197,7 +197,7 @@ fn span(finite: bool) -> impl Strategy<Value = Span> {
         })
 }
 
-pub(super) fn traces(finite: bool) -> impl Strategy<Value = ExportTraceServiceRequest> {
+pub(crate) fn traces(finite: bool) -> impl Strategy<Value = ExportTraceServiceRequest> {
     let scope_spans = (scope(finite), vec(span(finite), 0..3), text())
         .prop_map(|(scope, spans, schema_url)| ScopeSpans { scope, spans, schema_url });
     let resource_spans = (resource(finite), vec(scope_spans, 0..3), text())
@@ -225,7 +225,7 @@ fn log(finite: bool) -> impl Strategy<Value = LogRecord> {
         })
 }
 
-pub(super) fn logs(finite: bool) -> impl Strategy<Value = ExportLogsServiceRequest> {
+pub(crate) fn logs(finite: bool) -> impl Strategy<Value = ExportLogsServiceRequest> {
     let scope_logs = (scope(finite), vec(log(finite), 0..4), text())
         .prop_map(|(scope, log_records, schema_url)| ScopeLogs { scope, log_records, schema_url });
     let resource_logs = (resource(finite), vec(scope_logs, 0..3), text())
@@ -347,7 +347,7 @@ fn data(finite: bool) -> impl Strategy<Value = Data> {
     ]
 }
 
-pub(super) fn metrics(finite: bool) -> impl Strategy<Value = ExportMetricsServiceRequest> {
+pub(crate) fn metrics(finite: bool) -> impl Strategy<Value = ExportMetricsServiceRequest> {
     let metric = (text(), text(), text(), attributes(finite), data(finite)).prop_map(
         |(name, description, unit, metadata, data)| Metric { name, description, unit, metadata, data: Some(data) },
     );

@@ -1,9 +1,9 @@
 //! The decoder against generated requests, real messages of a Collector, and single rules.
 #![allow(clippy::unwrap_used)]
 
-mod generate;
+pub(crate) mod generate;
 mod json;
-mod properties;
+pub(crate) mod properties;
 mod redaction;
 mod rules;
 

@@ -16,7 +16,7 @@ fn sort(attributes: &mut [KeyValue]) {
 }
 
 /// A text of each span with what it belongs to. Texts, because NaN is not equal to itself.
-fn flat_spans(mut request: ExportTraceServiceRequest) -> Vec<String> {
+pub(crate) fn flat_spans(mut request: ExportTraceServiceRequest) -> Vec<String> {
     let mut flat = Vec::new();
     for group in &mut request.resource_spans {
         sort(&mut group.resource.get_or_insert_default().attributes);
@@ -36,7 +36,7 @@ fn flat_spans(mut request: ExportTraceServiceRequest) -> Vec<String> {
     flat
 }
 
-fn flat_logs(mut request: ExportLogsServiceRequest) -> Vec<String> {
+pub(crate) fn flat_logs(mut request: ExportLogsServiceRequest) -> Vec<String> {
     let mut flat = Vec::new();
     for group in &mut request.resource_logs {
         sort(&mut group.resource.get_or_insert_default().attributes);
@@ -137,7 +137,7 @@ fn off(signal: Signal, value: &[u8]) -> DecodedBatches {
     decode_with(Policy::Off, signal, Encoding::Proto, value).unwrap()
 }
 
-fn mutate(mut bytes: Vec<u8>, changes: &[(usize, u8)], cut: usize) -> Vec<u8> {
+pub(crate) fn mutate(mut bytes: Vec<u8>, changes: &[(usize, u8)], cut: usize) -> Vec<u8> {
     for (position, value) in changes {
         if !bytes.is_empty() {
             let position = position % bytes.len();
