@@ -39,6 +39,8 @@ enum Command {
     Demo(commands::demo::DemoArgs),
     /// Run a pipeline worker on Kafka until a signal
     Run(commands::run::RunArgs),
+    /// Write spans and logs to topics that are keyed by trace id, until a signal
+    Rekey(commands::rekey::RekeyArgs),
     /// Run the same stages from files, without a broker
     Replay(commands::replay::ReplayArgs),
     /// Ask the lake with SQL
@@ -79,7 +81,12 @@ pub(crate) struct Context {
 /// Parses the command line, runs the command and says how it ended: 0 done, 1 failed, 2 wrong use.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    crate::telemetry::init_logs(matches!(&cli.command, Command::Run(args) if !args.plan));
+    let is_worker = match &cli.command {
+        Command::Run(args) => !args.plan,
+        Command::Rekey(_) => true,
+        _ => false,
+    };
+    crate::telemetry::init_logs(is_worker);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -105,6 +112,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         match cli.command {
             Command::Demo(args) => commands::demo::run(context, args, overrides.lake.is_some()).await,
             Command::Run(args) => commands::run::run(context, args).await,
+            Command::Rekey(args) => commands::rekey::run(context, args).await,
             Command::Replay(args) => commands::replay::run(context, args).await,
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,

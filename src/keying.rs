@@ -168,8 +168,14 @@ mod tests {
     #[test]
     fn only_torn_traces_with_others_stop_a_worker() {
         let error = check(Keying::NotKeyed, 6).permits().unwrap_err().to_string();
-        for part in ["\"otlp_spans\"", "parts of 4 traces", "\"tracerag\"", "one worker only", "partition_traces_by_id"]
-        {
+        for part in [
+            "\"otlp_spans\"",
+            "parts of 4 traces",
+            "\"tracerag\"",
+            "one worker only",
+            "`tracerag run --rekey`",
+            "partition_traces_by_id",
+        ] {
             assert!(error.contains(part), "no {part} in {error}");
         }
         let mut apart = check(Keying::Keyed, 6);

@@ -10,8 +10,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
 
+use super::rekey;
 use super::status::StatusFormat;
 use crate::cli::Context;
+use crate::config::Config;
 use crate::error::Error;
 use crate::output;
 use crate::pipeline::Pipeline;
@@ -25,6 +27,9 @@ pub(crate) struct RunArgs {
     /// Print what would be read and what would go wrong, and write nothing
     #[arg(long)]
     pub plan: bool,
+    /// Re-key spans and logs by trace id in this process, as `tracerag rekey` does, and read what comes of it
+    #[arg(long, conflicts_with = "plan")]
+    rekey: bool,
     /// How the plan is printed [default: table]
     #[arg(long, value_enum, requires = "plan")]
     format: Option<StatusFormat>,
@@ -33,15 +38,15 @@ pub(crate) struct RunArgs {
 /// How often the gauges are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is shown: refreshed on a terminal, logged otherwise.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
-const LOG_EVERY: Duration = Duration::from_secs(10);
+pub(super) const SHOW_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
 pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
     if args.plan {
         return plan::print(context, args.format.unwrap_or(StatusFormat::Table)).await;
     }
-    let config = context.config;
+    let mut config = context.config;
     config.require(&[])?;
     let recorder = telemetry::install_metrics()?;
     let readiness = Arc::new(Readiness::default());
@@ -53,6 +58,20 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(Arc::clone(&stop))?;
+    let rekeying = match args.rekey {
+        true => Some(rekey::Beside::start(&mut config, Arc::clone(&stop)).await?),
+        false => None,
+    };
+    let worked = work(config, readiness, Arc::clone(&stop)).await;
+    match rekeying {
+        // What ended first says why; the other one only stopped with it.
+        Some(rekeying) => worked.and(rekeying.stop().await),
+        None => worked,
+    }
+}
+
+/// The worker, until it is told to stop.
+async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) -> Result<(), Error> {
     let worker_id = format!("{}-{}", hostname(), std::process::id());
     let pipeline = Pipeline::open(&config, &worker_id).await?;
     let upkeep = Upkeep::start(pipeline.lake().clone(), &config);
@@ -83,7 +102,7 @@ fn hostname() -> String {
         .map_or_else(|_| String::from("worker"), |name| name.trim().to_owned())
 }
 
-fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
+pub(super) fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for SIGINT"))?;
@@ -109,14 +128,7 @@ struct Progress {
 
 impl Progress {
     fn start() -> Self {
-        let line = output::is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { line, measured_at: None, lag: 0, shown_at: Instant::now(), records: 0, rows: 0 }
+        Self { line: progress_line(), measured_at: None, lag: 0, shown_at: Instant::now(), records: 0, rows: 0 }
     }
 
     fn show(&mut self, worker: &Worker) {
@@ -164,6 +176,17 @@ impl Progress {
             line.finish_and_clear();
         }
     }
+}
+
+/// The line of progress, on a terminal only.
+pub(super) fn progress_line() -> Option<ProgressBar> {
+    output::is_terminal().then(|| {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        bar
+    })
 }
 
 /// Sets the gauges; gives the records that are not read yet.

@@ -152,10 +152,14 @@ impl Config {
         if self.window.memory.0 < 16 * MIB {
             return refuse(String::from("window.memory is below 16MiB, too little for the open traces; raise it"));
         }
-        // Beside the window: an epoch that is put together and one that is written.
-        let needed =
-            self.window.memory.0.saturating_add(2 * self.lake.flush_bytes.0).saturating_add(self.fetch_bytes());
-        if needed > self.memory_limit.0.0 {
+        if self.rekey.spans == self.rekey.logs {
+            return refuse(String::from("rekey.spans and rekey.logs name the same topic; give each signal its own"));
+        }
+        let letters = &self.kafka.dead_letter_topic;
+        if !letters.is_empty() && (*letters == self.rekey.spans || *letters == self.rekey.logs) {
+            return refuse(format!("{letters:?} is kafka.dead_letter_topic and cannot be named under [rekey], too"));
+        }
+        if self.granted_bytes() > self.memory_limit.0.0 {
             return refuse(format!(
                 "memory_limit ({} MiB) is less than what is granted: window.memory {} MiB, twice lake.flush_bytes {} \
                  MiB, fetch buffers {} MiB; raise it or lower those",
@@ -166,6 +170,25 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// That a worker that re-keys in its own process stays within the memory: once more what is fetched ahead, and as
+    /// much that waits to be sent.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn check_rekeying(&self) -> Result<(), ConfigError> {
+        let rekeying = 2 * self.fetch_bytes();
+        if self.granted_bytes().saturating_add(rekeying) <= self.memory_limit.0.0 {
+            return Ok(());
+        }
+        Err(ConfigError::Together(format!(
+            "memory_limit ({} MiB) is less than the {} MiB of the worker and the {} MiB of re-keying in the same \
+             process; raise it, lower window.memory, or run `tracerag rekey` as a process of its own",
+            self.memory_limit.0.0 >> 20,
+            self.granted_bytes() >> 20,
+            rekeying >> 20
+        )))
     }
 }
 
@@ -326,6 +349,30 @@ mod tests {
             let error = load(text, &[]).unwrap_err().to_string();
             assert!(error.contains("line 2") && !error.contains("1234567890123456"), "{error}");
         }
+    }
+
+    /// Topics that are written are two, and none is that of dead letters; a mistake in the section names its line.
+    #[test]
+    fn rekeyed_topics_are_their_own() {
+        for text in
+            ["[rekey]\nspans = \"x\"\nlogs = \"x\"\n", "[kafka]\ndead_letter_topic = \"x\"\n[rekey]\nlogs = \"x\"\n"]
+        {
+            let error = load(text, &[]).unwrap_err().to_string();
+            assert!(error.contains("rekey"), "{error}");
+        }
+        let error = load("[rekey]\n\npartitions = 0\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("line 3"), "{error}");
+        let error = load("[rekey]\ntopics = 1\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("group_id"), "{error}");
+    }
+
+    /// Re-keying in the worker's process needs memory of its own, which is asked for only there.
+    #[test]
+    fn rekeying_is_granted_memory() {
+        load("", &[]).unwrap().check_rekeying().unwrap();
+        let config = load("memory_limit = \"768MiB\"\n", &[]).unwrap();
+        let error = config.check_rekeying().unwrap_err().to_string();
+        assert!(error.contains("768 MiB") && error.contains("tracerag rekey"), "{error}");
     }
 
     /// Bounds that do not fit into the memory limit are refused with the numbers.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{LakeOptions, Retention};
 use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
+use tracerag_ingest::rekey::RekeyConfig;
 use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
 use tracerag_schemas::Table;
@@ -33,6 +34,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// Topics by signal.
     pub topics: TopicsConfig,
+    /// Where re-keyed spans and logs are written.
+    pub rekey: RekeyConfig,
     /// How a record's tenant is found.
     pub tenant: TenantConfig,
     /// The trace window.
@@ -61,6 +64,12 @@ impl Config {
     /// largest message fits.
     pub(crate) fn fetch_bytes(&self) -> usize {
         (self.memory_limit.0.0 / 32).max(64 << 20)
+    }
+
+    /// What a worker is granted in bytes: the window, an epoch that is put together, one that is written, and what is
+    /// fetched ahead.
+    fn granted_bytes(&self) -> usize {
+        self.window.memory.0.saturating_add(2 * self.lake.flush_bytes.0).saturating_add(self.fetch_bytes())
     }
 
     /// Whether the key of the redaction is in a file that nobody has made yet.

@@ -134,7 +134,7 @@ fn notes(survey: &Survey, group: &str) -> Vec<String> {
         if topic.is_scattered() {
             notes.push(format!(
                 "topic {:?} is not keyed by trace id: one worker reads it well, several would cut its traces; to have it \
-                 keyed, set {}",
+                 keyed, start `tracerag run --rekey`, or set {}",
                 topic.topic,
                 topic.remedy()
             ));
@@ -239,6 +239,7 @@ mod tests {
             "not keyed",
             "messages have no key",
             "partition_traces_by_id",
+            "tracerag run --rekey",
             "waiting for topics: otlp_logs",
             "a worker would start: 2,000 messages (about 2.0 MiB)",
         ] {
