@@ -85,7 +85,7 @@ fn offsets(plan: &Value, topic: &str) -> Vec<(i64, String, i64, i64)> {
     partitions.iter().filter(|line| line["topic"] == topic).map(line).collect()
 }
 
-fn member_of(kafka: &Kafka, group: &str) -> BaseConsumer {
+pub fn member_of(kafka: &Kafka, group: &str) -> BaseConsumer {
     kafka.client().set("group.id", group).set("enable.auto.commit", "false").create().unwrap()
 }
 

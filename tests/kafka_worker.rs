@@ -49,7 +49,8 @@ pub fn metrics_port(config: &Path) -> u16 {
     listen.trim_end_matches(['"', '\n']).parse().unwrap()
 }
 
-fn lines(name: &str) -> Vec<String> {
+/// A file of the sample, line by line: a message each.
+pub fn lines(name: &str) -> Vec<String> {
     telemetry::read(&telemetry::sample().join(name)).lines().map(str::to_owned).collect()
 }
 

@@ -10,6 +10,7 @@ mod example_config;
 mod kafka_gaps;
 mod kafka_login;
 mod kafka_plan;
+mod kafka_rekey;
 mod kafka_smoke;
 mod kafka_worker;
 mod kafka_workers;

@@ -131,14 +131,19 @@ impl Tracerag {
 
     /// Starts a worker in the background, one of several that each have a log in the folder of this test.
     pub fn worker_logging(&self, config: &Path, log: &str) -> Process {
-        let command = [
+        self.background(config, &["run"], log)
+    }
+
+    /// Starts a command in the background; what it prints goes to a file in the folder of this test.
+    pub fn background(&self, config: &Path, arguments: &[&str], log: &str) -> Process {
+        let mut command = vec![
             Self::binary().to_owned(),
             "--config".to_owned(),
             config.display().to_string(),
             "--lake".to_owned(),
             self.path("lake").display().to_string(),
-            "run".to_owned(),
         ];
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         Process::start(&command, self.folder.path(), log)
     }
 
