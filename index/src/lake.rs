@@ -17,6 +17,7 @@ use lance_file::writer::FileWriterOptions;
 use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use tracerag_schemas::Table;
 
+use crate::cached_reads::CachedReadsProvider;
 use crate::error::{At, Error, Result, is_absent};
 use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
@@ -105,12 +106,14 @@ impl Opened {
 }
 
 impl Lake {
-    /// Opens a lake that exists.
+    /// Opens a lake that exists, to ask it: what is cached of its files is read at once.
     ///
     /// # Errors
     /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
-        let lake = Self::handle(options)?;
+        let registry = ObjectStoreRegistry::default();
+        registry.insert("file", Arc::new(CachedReadsProvider));
+        let lake = Self::handle(options, registry)?;
         match lake.load(HEADS, None).await {
             Ok(heads) => lake.remember(HEADS, heads),
             Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
@@ -125,7 +128,7 @@ impl Lake {
     /// # Errors
     /// [`Error::NoObjectStore`] if the address is no folder's; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
-        let lake = Self::handle(options)?;
+        let lake = Self::handle(options, ObjectStoreRegistry::default())?;
         match lake.load(HEADS, None).await {
             Ok(heads) => {
                 lake.remember(HEADS, heads);
@@ -147,18 +150,17 @@ impl Lake {
     }
 
     /// Lance is built without its object stores. It would take `s3://` for an unknown scheme, or for a folder.
-    fn handle(options: LakeOptions) -> Result<Lake> {
+    fn handle(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
         if options.uri.split_once("://").is_some_and(|(scheme, _)| scheme != "file") {
             return Err(Error::NoObjectStore { uri: options.uri });
         }
         let trimmed = options.uri.trim_end_matches('/');
         let uri = if trimmed.is_empty() { options.uri.clone() } else { trimmed.to_owned() };
-        let registry = Arc::new(ObjectStoreRegistry::default());
         Ok(Lake {
             inner: Arc::new(Inner {
                 uri,
                 storage_options: options.storage_options,
-                session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, registry)),
+                session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::new(registry))),
                 opened: Mutex::default(),
                 newest: Mutex::default(),
                 head: Mutex::default(),

@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod cached_reads;
 pub mod error;
 pub mod failures;
 mod files;

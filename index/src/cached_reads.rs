@@ -1,0 +1,185 @@
+//! Reads of a folder's files on the thread that asks, where the page cache has them.
+//!
+//! Lance hands every read of a local file to a thread of the blocking pool. A search makes some three hundred reads of
+//! about a kilobyte each: from the page cache one takes microseconds, and waking a thread for it and another one for
+//! its answer takes longer. So a read is tried at once, with `RWF_NOWAIT` (Linux 4.14), which gives what is cached
+//! and never waits for a disk; only what is not there goes the usual way.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use lance_io::object_store::providers::local::FileStoreProvider;
+use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreProvider};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+use rustix::io::{ReadWriteFlags, preadv2};
+use url::Url;
+
+/// Larger reads gain nothing: copying them takes longer than changing threads.
+const LARGEST: u64 = 256 << 10;
+
+/// Makes stores of folders whose files are read so.
+#[derive(Debug, Default)]
+pub(crate) struct CachedReadsProvider;
+
+#[async_trait]
+impl ObjectStoreProvider for CachedReadsProvider {
+    async fn new_store(&self, base: Url, params: &ObjectStoreParams) -> lance::Result<LanceStore> {
+        let prefix = self.calculate_object_store_prefix(&base, params.storage_options())?;
+        let mut store = FileStoreProvider.new_store(base, params).await?;
+        store.inner = Arc::new(CachedReads { files: LocalFileSystem::new() });
+        // Lance goes past the store to the files unless the prefix says that the store is one of its own.
+        store.store_prefix = prefix;
+        Ok(store)
+    }
+
+    fn extract_path(&self, url: &Url) -> lance::Result<Path> {
+        FileStoreProvider.extract_path(url)
+    }
+
+    fn calculate_object_store_prefix(&self, _: &Url, _: Option<&HashMap<String, String>>) -> lance::Result<String> {
+        Ok(String::from("file$cached-reads"))
+    }
+}
+
+/// The file system, with reads tried at once.
+#[derive(Debug)]
+struct CachedReads {
+    files: LocalFileSystem,
+}
+
+impl CachedReads {
+    /// The bytes, if all of them are cached.
+    fn read(&self, location: &Path, range: &Range<u64>) -> Option<GetResult> {
+        let file = File::open(self.files.path_to_filesystem(location).ok()?).ok()?;
+        let metadata = file.metadata().ok()?;
+        let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+        let mut bytes = vec![0; length];
+        let read = preadv2(&file, &mut [IoSliceMut::new(&mut bytes)], range.start, ReadWriteFlags::NOWAIT);
+        if read != Ok(length) {
+            return None;
+        }
+        let meta = ObjectMeta {
+            location: location.clone(),
+            last_modified: metadata.modified().ok()?.into(),
+            size: metadata.len(),
+            e_tag: None,
+            version: None,
+        };
+        let payload = GetResultPayload::Stream(stream::once(async { Ok(Bytes::from(bytes)) }).boxed());
+        let (attributes, extensions) = Default::default();
+        Some(GetResult { payload, meta, range: range.clone(), attributes, extensions })
+    }
+}
+
+/// The range that a request asks for, if that is all it asks.
+fn plain_range(options: &GetOptions) -> Option<&Range<u64>> {
+    let GetOptions { if_match, if_none_match, if_modified_since, if_unmodified_since, range, version, head, .. } =
+        options;
+    let has_conditions = if_match.is_some()
+        || if_none_match.is_some()
+        || if_modified_since.is_some()
+        || if_unmodified_since.is_some()
+        || version.is_some();
+    match range {
+        Some(GetRange::Bounded(range)) if !has_conditions && !head && range.end - range.start <= LARGEST => Some(range),
+        _ => None,
+    }
+}
+
+impl std::fmt::Display for CachedReads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CachedReads({})", self.files)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for CachedReads {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        match plain_range(&options).and_then(|range| self.read(location, range)) {
+            Some(read) => Ok(read),
+            None => self.files.get_opts(location, options).await,
+        }
+    }
+
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.files.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.files.put_multipart_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.files.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+
+    /// A range is the file's bytes, whichever way it was read; one that reaches behind the end, and one of a file that
+    /// is not there, are the errors of the file system.
+    #[tokio::test]
+    async fn ranges_are_the_files_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..u32::try_from(LARGEST).unwrap() / 2).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(folder.path().join("file"), &bytes).unwrap();
+        let store = CachedReads { files: LocalFileSystem::new() };
+        let path = Path::from_absolute_path(folder.path().join("file")).unwrap();
+        for range in [0..0, 0..1, 7..4_103, 0..LARGEST, 5..LARGEST + 6, 0..bytes.len() as u64] {
+            let expected = &bytes[range.start as usize..range.end as usize];
+            if let Some(read) = store.read(&path, &range) {
+                assert_eq!(read.meta.size, bytes.len() as u64);
+                assert_eq!(read.bytes().await.unwrap(), expected);
+            }
+            if !range.is_empty() {
+                assert_eq!(store.get_range(&path, range).await.unwrap(), expected);
+            }
+        }
+        let end = bytes.len() as u64;
+        let short = store.get_range(&path, end - 1..end + 10).await;
+        assert_eq!(short.unwrap(), LocalFileSystem::new().get_range(&path, end - 1..end + 10).await.unwrap());
+        let absent = Path::from_absolute_path(folder.path().join("absent")).unwrap();
+        assert!(matches!(store.get_range(&absent, 0..1).await, Err(object_store::Error::NotFound { .. })));
+    }
+}
