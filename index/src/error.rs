@@ -160,6 +160,50 @@ impl Error {
     pub fn is_lost_claim(&self) -> bool {
         matches!(self, Error::Fenced { .. } | Error::NotClaimed { .. } | Error::OutOfSequence { .. })
     }
+
+    /// Whether the lake may take later what it has refused now, so that it is worth trying again.
+    ///
+    /// | error | again | why |
+    /// | --- | --- | --- |
+    /// | I/O: a full or read-only disk, a store that answers 5xx, refuses a login or is out of reach | yes | people or time repair it |
+    /// | a time-out | yes | the store is slow |
+    /// | an unknown outcome of a commit, a conflict, contention | yes | the next attempt looks into the journal first |
+    /// | a dataset that is not there | yes | a lake that is open has it: its volume is not mounted |
+    /// | a lost claim | no | others have the partition: [`Self::is_lost_claim`] |
+    /// | [`Error::MissingFile`], [`Error::Damaged`], a corrupt file | no | it stays so until somebody restores it |
+    /// | [`Error::TooNew`], [`Error::Schema`], whatever a program does wrongly | no | it stays so until the program is another |
+    ///
+    /// Lance calls a manifest that it cannot decode I/O as well. So that is tried again, and said each time.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Error::Contention { .. } => true,
+            Error::Lance { source, .. } => is_of_the_store(source),
+            Error::Arrow { source, .. } => has_io(source),
+            _ => false,
+        }
+    }
+}
+
+fn is_of_the_store(error: &lance::Error) -> bool {
+    match error {
+        lance::Error::IO { .. }
+        | lance::Error::Timeout { .. }
+        | lance::Error::DatasetNotFound { .. }
+        | lance::Error::NotFound { .. }
+        | lance::Error::CommitConflict { .. }
+        | lance::Error::RetryableCommitConflict { .. }
+        | lance::Error::TooMuchWriteContention { .. } => true,
+        lance::Error::CorruptFile { .. } => false,
+        lance::Error::Shared { source } => is_of_the_store(source),
+        lance::Error::External { source } => has_io(&**source),
+        _ => error.is_commit_status_unknown() || has_io(error),
+    }
+}
+
+/// Whether an error comes from the operating system or the store, however often it was wrapped.
+fn has_io(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (*error).source())
+        .any(|error| error.is::<std::io::Error>() || error.is::<object_store::Error>())
 }
 
 /// Adds the dataset and the step to a foreign error.
@@ -182,4 +226,37 @@ impl<T> At<T> for std::result::Result<T, arrow::error::ArrowError> {
 /// Whether Lance says that there is no such dataset or version.
 pub(crate) fn is_absent(error: &lance::Error) -> bool {
     matches!(error, lance::Error::DatasetNotFound { .. } | lance::Error::NotFound { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_lance(source: lance::Error) -> Error {
+        Error::Lance { dataset: "flags".to_owned(), step: "staging", source: Box::new(source) }
+    }
+
+    /// What the disk or the store refuses may pass, however Lance wraps it; what is wrong with the content does not.
+    /// Guarantees that a worker waits for the one and ends with the other.
+    #[test]
+    fn faults_of_the_store_may_pass() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for passing in [
+            of_lance(lance::Error::from(full())),
+            of_lance(lance::Error::External { source: Box::new(full()) }),
+            of_lance(lance::Error::not_found("lake/heads.lance")),
+            Error::Contention { dataset: "journal".to_owned(), step: "recording", attempts: 64 },
+        ] {
+            assert!(passing.is_passing(), "{passing}");
+            assert!(!passing.is_lost_claim(), "{passing}");
+        }
+        for lasting in [
+            of_lance(lance::Error::invalid_input("a column too many")),
+            Error::Damaged { position: 1, detail: "it is missing".to_owned() },
+            Error::MissingFile { position: 1, dataset: "flags".to_owned(), file: "a.lance".to_owned() },
+            Error::TooNew { found: 2, known: 1 },
+        ] {
+            assert!(!lasting.is_passing(), "{lasting}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::try_join_all;
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
@@ -15,6 +16,8 @@ use lance::session::Session;
 use lance_file::version::LanceFileVersion;
 use lance_file::writer::FileWriterOptions;
 use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
+use object_store::ObjectMeta;
+use object_store::path::Path;
 use tracerag_schemas::Table;
 
 use crate::cached_reads::CachedReadsProvider;
@@ -128,7 +131,12 @@ impl Lake {
     /// # Errors
     /// [`Error::NoObjectStore`] if the address is no folder's; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
-        let lake = Self::handle(options, ObjectStoreRegistry::default())?;
+        Self::open_or_create_in(options, ObjectStoreRegistry::default()).await
+    }
+
+    /// The same with stores of the caller's choice.
+    pub(crate) async fn open_or_create_in(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
+        let lake = Self::handle(options, registry)?;
         match lake.load(HEADS, None).await {
             Ok(heads) => {
                 lake.remember(HEADS, heads);
@@ -324,26 +332,14 @@ impl Lake {
 
     /// Writes a file below the lake that is not part of a dataset.
     pub(crate) async fn put_file(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<()> {
-        let (store, path) = ObjectStore::from_uri_and_params(
-            self.registry(),
-            &format!("{}/{folder}/{name}", self.inner.uri),
-            &self.store_params().unwrap_or_default(),
-        )
-        .await
-        .at(folder, "opening the store")?;
+        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
         store.put(&path, bytes).await.at(folder, "writing a file")?;
         Ok(())
     }
 
     /// Reads a file below the lake; `None` if there is none.
     pub(crate) async fn read_file(&self, folder: &str, name: &str) -> Result<Option<Bytes>> {
-        let (store, path) = ObjectStore::from_uri_and_params(
-            self.registry(),
-            &format!("{}/{folder}/{name}", self.inner.uri),
-            &self.store_params().unwrap_or_default(),
-        )
-        .await
-        .at(folder, "opening the store")?;
+        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
         if !store.exists(&path).await.at(folder, "looking for a file")? {
             return Ok(None);
         }
@@ -352,29 +348,23 @@ impl Lake {
 
     /// Deletes a file below the lake; one that is not there is fine.
     pub(crate) async fn remove_file(&self, folder: &str, name: &str) -> Result<()> {
-        let (store, path) = ObjectStore::from_uri_and_params(
-            self.registry(),
-            &format!("{}/{folder}/{name}", self.inner.uri),
-            &self.store_params().unwrap_or_default(),
-        )
-        .await
-        .at(folder, "opening the store")?;
+        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
         if store.exists(&path).await.at(folder, "looking for a file")? {
             store.delete(&path).await.at(folder, "deleting a file")?;
         }
         Ok(())
     }
 
+    /// The files of a folder below the lake, with their age and size.
+    pub(crate) async fn list_files(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
+        let (store, path) = self.store(&format!("{}/{folder}", self.inner.uri), folder).await?;
+        store.list(Some(path)).try_collect::<Vec<_>>().await.at(folder, "listing its files")
+    }
+
     /// Names of the days that have a folder for a table, whether a head names them or not.
     pub(crate) async fn day_folders(&self, table: Table) -> Result<Vec<String>> {
         let folder = table.name();
-        let (store, path) = ObjectStore::from_uri_and_params(
-            self.registry(),
-            &format!("{}/{folder}", self.inner.uri),
-            &self.store_params().unwrap_or_default(),
-        )
-        .await
-        .at(folder, "opening the store")?;
+        let (store, path) = self.store(&format!("{}/{folder}", self.inner.uri), folder).await?;
         let entries = match store.read_dir(path).await {
             Ok(entries) => entries,
             Err(error) if is_absent(&error) => return Ok(vec![]),
@@ -386,18 +376,14 @@ impl Lake {
     /// Deletes a dataset with all its files.
     pub(crate) async fn remove_dataset(&self, name: &str) -> Result<()> {
         self.forget(name);
-        let (store, path) = ObjectStore::from_uri_and_params(
-            self.registry(),
-            &self.dataset_uri(name),
-            &self.store_params().unwrap_or_default(),
-        )
-        .await
-        .at(name, "opening the store")?;
+        let (store, path) = self.store(&self.dataset_uri(name), name).await?;
         store.remove_dir_all(path).await.at(name, "deleting")
     }
 
-    fn registry(&self) -> Arc<ObjectStoreRegistry> {
-        self.inner.session.store_registry()
+    /// The store and the path of an address; `name` is for the error.
+    async fn store(&self, uri: &str, name: &str) -> Result<(Arc<ObjectStore>, Path)> {
+        let (registry, params) = (self.inner.session.store_registry(), self.store_params().unwrap_or_default());
+        ObjectStore::from_uri_and_params(registry, uri, &params).await.at(name, "opening the store")
     }
 
     pub(crate) async fn load(&self, name: &str, version: Option<u64>) -> lance::Result<Dataset> {

@@ -51,7 +51,7 @@ pub mod stored;
 pub use error::{Error, Result};
 pub use journal::{
     ClosedTrace, DatasetHead, Epoch, Head, Resume, ResumedTrace, SourceProgress, SourceState, Staged, StagedDataset,
-    Writer, Written,
+    Writer, Writing, Written,
 };
 pub use lake::{Lake, LakeOptions};
 pub use letters::{LetterFilter, WaitingLetters};

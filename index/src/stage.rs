@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{max, min, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use lance::dataset::transaction::Operation;
 use lance_table::format::Fragment;
 use tracerag_schemas::staged::is_form_of;
@@ -72,7 +72,32 @@ async fn stage_rows(lake: &Lake, head: &Head, rows: Vec<(Table, RecordBatch)>, s
                 task.await.map_err(|error| Error::Cut { dataset: name, step: "staging", detail: error.to_string() })?
             }
         });
-    staged.datasets = try_join_all(writes).await?;
+    // All of them are waited for, or those that still write would leave their files behind.
+    let mut failed = None;
+    for written in join_all(writes).await {
+        match written {
+            Ok(dataset) => staged.datasets.push(dataset),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let Some(error) = failed else { return Ok(()) };
+    for written in &staged.datasets {
+        // A store that fails may not delete either: the clean-up finds what is left.
+        if let Err(error) = remove(lake, written).await {
+            tracing::debug!(dataset = written.name, %error, "staged files are left to the clean-up");
+        }
+    }
+    Err(error)
+}
+
+/// Deletes the files of rows that are staged and will not be recorded: on a full disk they would fill what is left.
+async fn remove(lake: &Lake, staged: &StagedDataset) -> Result<()> {
+    let dataset = lake.newest(&staged.name).await?;
+    let store = dataset.object_store(None).await.at(&staged.name, "opening the store")?;
+    for file in staged.fragments.iter().flat_map(|fragment| &fragment.files) {
+        let path = dataset.data_dir().join(file.path.as_str());
+        store.delete(&path).await.at(&staged.name, "deleting staged files")?;
+    }
     Ok(())
 }
 

@@ -113,11 +113,8 @@ async fn apply_dataset(
     for attempt in 0..fence::ATTEMPTS {
         let dataset = match lake.newest(name).await {
             Err(Error::Lance { source, .. }) if is_absent(&source) => {
-                return Err(Error::MissingFile {
-                    position: entries.first().map_or(last, |(position, _)| *position),
-                    dataset: name.to_owned(),
-                    file: lake.dataset_uri(name),
-                });
+                let position = entries.first().map_or(last, |(position, _)| *position);
+                return Err(gone(lake, position, name, lake.dataset_uri(name)).await);
             }
             other => other?,
         };
@@ -131,7 +128,9 @@ async fn apply_dataset(
             return Ok(Applied::Version(dataset.version_id()));
         }
         for (position, staged) in missing.iter().filter(|(position, _)| !checked.contains(position)) {
-            check_files(name, &dataset, *position, &staged.fragments).await?;
+            if let Some(file) = missing_file(name, &dataset, &staged.fragments).await? {
+                return Err(gone(lake, *position, name, file).await);
+            }
         }
         let fragments: Vec<Fragment> = missing.iter().flat_map(|(_, staged)| staged.fragments.clone()).collect();
         let keys: HashSet<u64> = (at + 1..=last).map(fence::position_key).collect();
@@ -148,8 +147,17 @@ async fn apply_dataset(
 }
 
 /// A recorded file that is gone must stop everything: later records may depend on its rows, and a
-/// table that named a missing file could not be read at all.
-async fn check_files(name: &str, dataset: &Dataset, position: u64, fragments: &[Fragment]) -> Result<()> {
+/// table that named a missing file could not be read at all. Where the whole lake is gone, because its volume is not
+/// mounted, the error is that of the store.
+async fn gone(lake: &Lake, position: u64, name: &str, file: String) -> Error {
+    match lake.newest(HEADS).await {
+        Ok(_) => Error::MissingFile { position, dataset: name.to_owned(), file },
+        Err(error) => error,
+    }
+}
+
+/// The first of staged fragments' files that does not exist.
+pub(crate) async fn missing_file(name: &str, dataset: &Dataset, fragments: &[Fragment]) -> Result<Option<String>> {
     let store = dataset.object_store(None).await.at(name, "checking staged files")?;
     let folder = dataset.data_dir();
     let mut paths = Vec::new();
@@ -164,10 +172,10 @@ async fn check_files(name: &str, dataset: &Dataset, position: u64, fragments: &[
         .buffer_unordered(CHECKS);
     while let Some((exists, file)) = checks.next().await {
         if !exists.at(name, "checking staged files")? {
-            return Err(Error::MissingFile { position, dataset: name.to_owned(), file });
+            return Ok(Some(file));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Publishes the head of the run. `None`: a head of another position came first.

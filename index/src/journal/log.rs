@@ -34,6 +34,8 @@ pub(crate) struct Log {
     seen: Option<u64>,
     /// Position of the newest head that was asked about; what lies before it is gone from `tail`.
     cut: u64,
+    /// The epoch that was last tried to be appended, and where the journal stood before the first attempt.
+    tried: Option<(String, u64)>,
 }
 
 /// Where all partitions stand after some record, and which records count for nothing.
@@ -86,7 +88,7 @@ impl State {
 
 impl Log {
     pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, tail: vec![], seen: None, cut: 0 }
+        Self { lake, tail: vec![], seen: None, cut: 0, tried: None }
     }
 
     /// Reads on. Afterwards `tail` holds every record after the head's position that stands in the
@@ -146,8 +148,33 @@ impl Log {
         state
     }
 
+    /// The record of an epoch, if it stands in the journal: the answer to an attempt may be lost although the record
+    /// has landed.
+    pub(crate) async fn find(&mut self, epoch: &str) -> Result<Option<Record>> {
+        let (_, head) = self.lake.head().await?;
+        let journal = self.refresh(&head).await?;
+        self.landed(&journal, &head, epoch).await
+    }
+
+    async fn landed(&self, journal: &Dataset, head: &Head, epoch: &str) -> Result<Option<Record>> {
+        if let Some(landed) = self.tail.iter().find(|record| record.epoch == epoch) {
+            return Ok(Some(landed.clone()));
+        }
+        match &self.tried {
+            // Others may have applied it by now, and then it stands before the head. An epoch that moves no offset
+            // would not be told from a new one by its intervals.
+            Some((tried, since)) if tried == epoch && *since < head.position => {
+                let reached = |records: &[Record]| records.first().is_some_and(|first| first.position <= *since);
+                let records = read_back(journal, Columns::WithoutStaged, reached).await?;
+                Ok(records.into_iter().find(|record| record.epoch == epoch))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Appends a record. `draft` makes it from the state before it, or refuses; it is asked again
-    /// whenever another record came first.
+    /// whenever another record came first. An epoch that stands in the journal already is not appended again, whatever
+    /// an earlier call ended with.
     pub(crate) async fn append(
         &mut self,
         epoch: &str,
@@ -156,13 +183,15 @@ impl Log {
         for attempt in 0..fence::ATTEMPTS {
             let (_, head) = self.lake.head().await?;
             let journal = self.refresh(&head).await?;
-            // The answer to an earlier attempt may have been lost although it landed.
-            if let Some(landed) = self.tail.iter().find(|record| record.epoch == epoch) {
-                return Ok(landed.clone());
+            if let Some(landed) = self.landed(&journal, &head, epoch).await? {
+                return Ok(landed);
             }
             let state = self.state(&head);
             let mut record = draft(&state)?;
             record.position = state.position + 1;
+            if self.tried.as_ref().is_none_or(|(tried, _)| tried != epoch) {
+                self.tried = Some((epoch.to_owned(), state.position));
+            }
             let params = self.lake.write_params(WriteMode::Append);
             let staged = InsertBuilder::new(Arc::clone(&journal))
                 .with_params(&params)

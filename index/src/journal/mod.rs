@@ -19,6 +19,7 @@ pub(crate) mod position;
 pub(crate) mod record;
 mod recover;
 mod writer;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use lance_table::format::Fragment;
 use serde::{Deserialize, Serialize};
 use tracerag_schemas::{SourcePartition, Table};
 
-pub use writer::{Writer, Written};
+pub use writer::Writer;
+pub use writing::{Writing, Written};
 
 /// What a worker writes in one atomic step.
 #[derive(Debug, Clone, Default)]

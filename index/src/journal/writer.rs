@@ -1,22 +1,23 @@
 //! One worker's way into the lake.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracerag_schemas::{SourcePartition, Table, time};
+use tracerag_schemas::{SourcePartition, time};
 use uuid::Uuid;
 
 use super::log::{Log, State};
 use super::record::{Closed, Interval, Kind, Record};
 use super::{Epoch, Head, Resume, SourceProgress, Staged, apply, now, recover};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_absent};
 use crate::lake::Lake;
 
 /// Writes epochs for the partitions that it has claimed.
 ///
-/// [`Writer::write`] does the three steps in a row; they are also there one by one. After an error a
-/// worker claims its partitions again: what did land is then in the [`Resume`].
+/// [`Writer::write`] does the three steps in a row; they are also there one by one. After an error that may pass a
+/// worker goes on with the same epoch ([`Writer::go_on`]), after any other it claims its partitions again: what did land
+/// is then in the [`Resume`].
 #[derive(Debug)]
 pub struct Writer {
     lake: Lake,
@@ -35,21 +36,6 @@ pub struct Writer {
 struct Owned {
     generation: u64,
     next: Option<i64>,
-}
-
-/// What writing an epoch came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// Position of the epoch in the journal.
-    pub position: u64,
-    /// Rows by table.
-    pub rows: BTreeMap<Table, u64>,
-    /// Rows left out because retention has dropped their day.
-    pub expired: u64,
-    /// Milliseconds to write the files.
-    pub stage_millis: u64,
-    /// Milliseconds to record and to apply, which is what a flush interval must exceed.
-    pub commit_millis: u64,
 }
 
 impl Writer {
@@ -115,22 +101,6 @@ impl Writer {
         }
     }
 
-    /// Stages, records and applies an epoch.
-    pub async fn write(&mut self, epoch: Epoch) -> Result<Written> {
-        let begun = Instant::now();
-        let staged = self.stage(epoch).await?;
-        let staged_at = Instant::now();
-        let position = self.record(&staged).await?;
-        self.apply().await?;
-        Ok(Written {
-            position,
-            expired: staged.expired,
-            stage_millis: millis(staged_at - begun),
-            commit_millis: millis(staged_at.elapsed()),
-            rows: staged.rows,
-        })
-    }
-
     /// Writes an epoch's rows as fragments: [`Lake::stage`].
     pub async fn stage(&self, epoch: Epoch) -> Result<Staged> {
         self.lake.stage(epoch).await
@@ -158,10 +128,33 @@ impl Writer {
                 owned.next = interval.to;
             }
         }
-        // Whoever holds a staged epoch has staged it in this process.
+        // Whoever holds a staged epoch has staged it in this process, and looks for its files after a fault.
         self.staged.insert(record.epoch.clone());
         self.recorded = Some((record.epoch, record.position));
         Ok(record.position)
+    }
+
+    /// Whether a staged epoch can still be recorded, or is: its files are where they were written. A store that was
+    /// gone for a while may have been an empty folder in the place of a volume.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub(super) async fn can_record(&mut self, staged: &Staged) -> Result<bool> {
+        // Files of an epoch that has landed may be merged and gone by now.
+        if self.log.find(&staged.epoch).await?.is_some() {
+            return Ok(true);
+        }
+        for part in &staged.datasets {
+            let dataset = match self.lake.newest(&part.name).await {
+                // Retention has dropped the day.
+                Err(Error::Lance { source, .. }) if is_absent(&source) => return Ok(false),
+                other => other?,
+            };
+            if apply::missing_file(&part.name, &dataset, &part.fragments).await?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Brings all tables to the end of the journal, whoever recorded it, and publishes a head.
@@ -245,8 +238,4 @@ fn blank(kind: Kind, epoch: &str, worker: &str, sources: Vec<Interval>) -> Recor
         closed: Closed::None,
         staged: vec![],
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,7 +12,7 @@ use lance::Dataset;
 use lance::dataset::cleanup::CleanupPolicy;
 use tracerag_schemas::Table;
 
-use super::{MaintainOptions, MaintainReport, merge};
+use super::{MaintainOptions, MaintainReport, merge, strays};
 use crate::error::{At, Result};
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{Columns, JOURNAL, read_back};
@@ -41,6 +41,9 @@ pub(super) async fn clean(
         report.check(name, merged);
         let cleaned = by_time(lake, name, options).await;
         note(report, name, cleaned);
+    }
+    if options.looks_for_strays {
+        strays::remove(lake, names, options, report).await;
     }
     let deleted = delete_dropped(lake, &kept).await;
     report.deleted = report.check("lake", deleted).unwrap_or_default();
@@ -116,7 +119,8 @@ async fn by_time(lake: &Lake, name: &str, options: &MaintainOptions) -> Result<(
 }
 
 fn policy() -> CleanupPolicy {
-    // Files that no version ever named are staged rows of somebody: Lance leaves them for seven days.
+    // Files that no version ever named are staged rows of somebody: Lance leaves them for seven days, and comes to
+    // them only where it removes versions (see `strays`).
     CleanupPolicy { delete_unverified: false, error_if_tagged_old_versions: false, ..CleanupPolicy::default() }
 }
 
@@ -183,6 +187,6 @@ fn literal(ns: i64) -> String {
     format!("timestamp '{}'", text.trim_end_matches('Z').replace('T', " "))
 }
 
-fn nanos(duration: std::time::Duration) -> i64 {
+pub(super) fn nanos(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@ mod indices;
 mod merge;
 mod retain;
 mod sizes;
+mod strays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,6 +49,11 @@ pub struct MaintainOptions {
     pub stale_versions: usize,
     /// How long records of the journal stay at least.
     pub journal_keep: Duration,
+    /// Whether files are looked for that nothing names: it lists every folder.
+    pub looks_for_strays: bool,
+    /// How old such a file is at least when it is removed. Longer than any epoch takes to be recorded after its files
+    /// were written: a worker gives an epoch up after a day.
+    pub stray_after: Duration,
     /// What is dropped when.
     pub retention: Retention,
 }
@@ -65,6 +71,8 @@ impl Default for MaintainOptions {
             longest_query: Duration::from_secs(600),
             stale_versions: 64,
             journal_keep: Duration::from_secs(7 * 86_400),
+            looks_for_strays: true,
+            stray_after: Duration::from_secs(7 * 86_400),
             retention: Retention::default(),
         }
     }
@@ -109,6 +117,8 @@ pub struct MaintainReport {
     pub deleted: Vec<String>,
     /// Versions removed by clean-up.
     pub cleaned_versions: u64,
+    /// Files removed that nothing named: rows that were staged and never recorded.
+    pub strays: usize,
     /// Bytes freed by clean-up.
     pub freed_bytes: u64,
     /// Whether a head was published.

@@ -4,6 +4,8 @@
 
 mod basics;
 mod exactly_once;
+mod failing_store;
+mod faults;
 mod kills;
 mod staged;
 mod stored;
