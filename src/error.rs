@@ -71,6 +71,9 @@ pub enum Error {
         /// The kind of failure.
         reason: String,
     },
+    /// An epoch was not written, for the lake cannot be written at present and this was not to wait for it.
+    #[error("the epoch in flight was given up, because the lake does not take it now; what is in it is read again")]
+    GivenUp,
     /// A background task died.
     #[error("{what} stopped: {detail}; run the command again, nothing that was committed is lost")]
     Stopped {
@@ -96,6 +99,16 @@ impl Error {
     /// Whether another worker has taken what this one was about to write; see [`tracerag_index::Error::is_lost_claim`].
     pub(crate) fn is_lost_claim(&self) -> bool {
         matches!(self, Error::Index(error) if error.is_lost_claim())
+    }
+
+    /// Whether what this worker holds is not in the lake although nobody else has its partitions: an epoch was given
+    /// up, or the lake has failed in between ([`tracerag_index::Error::is_passing`]).
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Error::GivenUp => true,
+            Error::Index(error) => error.is_passing(),
+            _ => false,
+        }
     }
 
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {

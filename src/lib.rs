@@ -19,6 +19,7 @@ mod config;
 mod error;
 mod keying;
 mod output;
+mod patience;
 mod pipeline;
 mod telemetry;
 mod upkeep;

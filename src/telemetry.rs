@@ -1,8 +1,8 @@
 //! What tracerag tells of itself: structured logs, Prometheus metrics, health.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -38,6 +38,7 @@ pub(crate) fn init_logs(worker: bool) {
 pub(crate) struct Readiness {
     assigned: AtomicBool,
     landed_at_ms: AtomicI64,
+    fault: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -52,13 +53,24 @@ impl Readiness {
         self.landed_at_ms.store(now_ms(), Ordering::Relaxed);
     }
 
-    fn ready(&self, within: Duration) -> Result<(), &'static str> {
+    /// Why the worker cannot go on at present, if it cannot.
+    pub(crate) fn set_fault(&self, reason: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Whether it is ready, or why not, in words; an epoch has to have landed within that time.
+    pub(crate) fn ready(&self, within: Duration) -> Result<(), String> {
+        if let Some(reason) = &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(reason.clone());
+        }
         if !self.assigned.load(Ordering::Relaxed) {
-            return Err("no partitions assigned yet\n");
+            return Err(String::from("no partitions assigned yet\n"));
         }
         let age = now_ms() - self.landed_at_ms.load(Ordering::Relaxed);
         match u128::try_from(age) {
-            Ok(age) if age > within.as_millis() => Err("the last epoch is older than three flush intervals\n"),
+            Ok(age) if age > within.as_millis() => {
+                Err(String::from("the last epoch is older than three flush intervals\n"))
+            }
             _ => Ok(()),
         }
     }
@@ -114,7 +126,7 @@ pub(crate) async fn serve(
             "/readyz",
             get(move || {
                 std::future::ready(match readiness.ready(within) {
-                    Ok(()) => (StatusCode::OK, "ready\n"),
+                    Ok(()) => (StatusCode::OK, String::from("ready\n")),
                     Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
                 })
             }),

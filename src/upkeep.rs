@@ -14,6 +14,8 @@ use crate::config::Config;
 const EMBED_EVERY: Duration = Duration::from_secs(5);
 /// How often tables are looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+/// In how many of these rounds files are looked for once that nothing names: every hour.
+const STRAYS_EVERY: u64 = 60;
 
 /// The background tasks of a worker.
 pub(crate) struct Upkeep {
@@ -59,11 +61,12 @@ async fn embed(lake: Lake, embedding: Arc<Embedding>, mut stopped: watch::Receiv
 }
 
 async fn keep(lake: Lake, retention: Retention, mut stopped: watch::Receiver<bool>) {
-    loop {
+    for round in 0_u64.. {
         if pause(&mut stopped, MAINTAIN_EVERY).await {
             return;
         }
-        let options = MaintainOptions { retention: retention.clone(), ..MaintainOptions::default() };
+        let looks_for_strays = round.is_multiple_of(STRAYS_EVERY);
+        let options = MaintainOptions { looks_for_strays, retention: retention.clone(), ..MaintainOptions::default() };
         match maintain(&lake, &options).await {
             Ok(report) => tracing::debug!(?report, "upkeep"),
             Err(error) => tracing::warn!(%error, "upkeep failed and will be tried again"),

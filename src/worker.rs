@@ -11,6 +11,7 @@ use tracerag_schemas::SourcePartition;
 use crate::config::Config;
 use crate::error::Error;
 use crate::keying::KeyingCheck;
+use crate::patience::{Backoff, Patience, Step};
 use crate::pipeline::{Input, Pipeline};
 use crate::telemetry::Readiness;
 
@@ -45,6 +46,18 @@ pub(crate) struct Worker {
     committed_at: Instant,
     /// How often in a row others had the worker's partitions, and how many epochs had landed by then.
     fences: (u32, u64),
+    /// Partitions that were assigned and are not claimed yet: the lake could not be used.
+    unclaimed: Unclaimed,
+    /// Present where faults of the lake are waited for.
+    patience: Option<Patience>,
+}
+
+#[derive(Default)]
+struct Unclaimed {
+    sources: Vec<SourcePartition>,
+    /// When they are claimed; `None`: at once.
+    at: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl Worker {
@@ -73,7 +86,17 @@ impl Worker {
             is_new: true,
             committed_at: Instant::now(),
             fences: (0, 0),
+            unclaimed: Unclaimed::default(),
+            patience: None,
         })
+    }
+
+    /// From now on a lake that cannot be used is no error if it may be again: the worker keeps its place in the group,
+    /// takes what there is room for, and tries again. Where the group wants partitions back meanwhile, it drops what it
+    /// holds and joins again, so that nobody waits for the lake.
+    pub(crate) fn wait_for_lake(&mut self, patience: Patience) {
+        self.pipeline.wait_for_lake(patience.clone());
+        self.patience = Some(patience);
     }
 
     /// Handles what comes within one poll, and writes an epoch when one is due. Where others have taken the worker's
@@ -83,7 +106,15 @@ impl Worker {
     /// When Kafka or the lake cannot be used any more. What was committed stays.
     pub(crate) fn step(&mut self, runtime: &Handle) -> Result<(), Error> {
         match self.turn(runtime) {
-            Err(error) if error.is_lost_claim() => runtime.block_on(self.start_over(error)),
+            Err(error) if error.is_lost_claim() => {
+                self.count_fence(error)?;
+                runtime.block_on(self.start_over())
+            }
+            // What the window remembers as written may not be.
+            Err(error) if self.patience.is_some() && error.is_passing() => {
+                tracing::warn!(%error, "dropping what is open, and joining the group again");
+                runtime.block_on(self.start_over())
+            }
             done => done,
         }
     }
@@ -91,7 +122,10 @@ impl Worker {
     fn turn(&mut self, runtime: &Handle) -> Result<(), Error> {
         let event = self.source.poll(POLL).map_err(tracerag_ingest::IngestError::from)?;
         match event {
-            Event::Assigned(sources) => runtime.block_on(self.assign(sources))?,
+            Event::Assigned(sources) => {
+                self.unclaimed.sources.extend(sources);
+                self.unclaimed.at = None;
+            }
             Event::Revoked(sources) => runtime.block_on(self.revoke(&sources))?,
             Event::Lost(sources) => {
                 fenced("group");
@@ -108,26 +142,60 @@ impl Worker {
             Event::Waiting(topics) => tracing::warn!(?topics, "waiting for topics that do not exist yet"),
             Event::Idle => {}
         }
+        if self.is_claim_due() {
+            runtime.block_on(self.claim())?;
+        }
         if self.keying.learns() {
             self.keying.permits()?;
             self.hold_telemetry()?;
         }
         self.keep_time()?;
         if self.changes_elsewhere.is_some_and(|asked| asked.elapsed() >= CHANGES_EVERY) {
-            runtime.block_on(self.pipeline.follow_changes())?;
+            let followed = runtime.block_on(self.pipeline.follow_changes());
+            self.waits_for_lake(Step::Changes, followed)?;
             self.changes_elsewhere = Some(Instant::now());
         }
         if self.pipeline.is_due() {
-            runtime.block_on(self.pipeline.flush())?;
+            runtime.block_on(self.pipeline.settle())?;
             self.readiness.landed();
+            // Before the next epoch is begun: what is in it has not landed.
             self.commit_offsets()?;
+            runtime.block_on(self.pipeline.flush())?;
         }
         self.balance()
     }
 
-    /// The lake has refused an epoch, or a claim: others have partitions that this worker took for its own. Nothing
-    /// that it holds is written, so nothing is lost or doubled: whoever has the partitions reads them again.
-    async fn start_over(&mut self, error: Error) -> Result<(), Error> {
+    fn is_claim_due(&self) -> bool {
+        // The epoch in flight has to land first.
+        !self.unclaimed.sources.is_empty()
+            && self.unclaimed.at.is_none_or(|at| at <= Instant::now())
+            && !self.patience.as_ref().is_some_and(Patience::cannot_write)
+    }
+
+    /// A step with the lake may fail and be done later; `None`: it was not done.
+    ///
+    /// # Errors
+    /// If waiting would not help, or nobody waits.
+    fn waits_for_lake<T>(&self, step: Step, done: Result<T, Error>) -> Result<Option<T>, Error> {
+        match (done, &self.patience) {
+            (Ok(done), patience) => {
+                patience.iter().for_each(|patience| patience.works(step));
+                Ok(Some(done))
+            }
+            // An epoch that was given up is not written by another attempt of something else.
+            (Err(error), Some(patience)) if error.is_passing() && !matches!(error, Error::GivenUp) => {
+                patience.failed(step, &error);
+                Ok(None)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The lake has refused an epoch, or a claim: others have partitions that this worker took for its own.
+    ///
+    /// # Errors
+    /// The error, if that happens over and over.
+    fn count_fence(&mut self, error: Error) -> Result<(), Error> {
         let landed = self.pipeline.tally().epochs;
         let in_a_row = if self.fences.1 == landed { self.fences.0 + 1 } else { 1 };
         self.fences = (in_a_row, landed);
@@ -136,7 +204,15 @@ impl Worker {
         }
         fenced("lake");
         tracing::warn!(%error, "dropping what is open, and joining the group again");
+        Ok(())
+    }
+
+    /// Nothing that the worker holds is written, so nothing is lost or doubled: whoever has the partitions reads them
+    /// again.
+    async fn start_over(&mut self) -> Result<(), Error> {
         self.pipeline.start_over().await;
+        self.patience.iter().for_each(Patience::give_up);
+        self.unclaimed.sources.clear();
         self.telemetry.clear();
         self.changes.clear();
         self.changes_behind.clear();
@@ -145,13 +221,19 @@ impl Worker {
         Ok(self.source.rejoin().map_err(tracerag_ingest::IngestError::from)?)
     }
 
-    async fn assign(&mut self, sources: Vec<SourcePartition>) -> Result<(), Error> {
+    /// Claims what was assigned and begins to read it, or tries again a while later: the group is served meanwhile.
+    async fn claim(&mut self) -> Result<(), Error> {
         let source = &self.source;
         let feeds_traces = |partition: &SourcePartition| {
             let signal = source.kind(&partition.topic).map(|kind| kind.signal);
             matches!(signal, Some(Signal::Spans | Signal::Logs))
         };
-        let known = self.pipeline.assign(&sources, feeds_traces).await?;
+        let claimed = self.pipeline.assign(&self.unclaimed.sources, feeds_traces).await;
+        let Some(known) = self.waits_for_lake(Step::Claim, claimed)? else {
+            self.unclaimed.at = Some(Instant::now() + self.unclaimed.backoff.wait());
+            return Ok(());
+        };
+        self.unclaimed = Unclaimed::default();
         let fresh: Vec<SourcePartition> =
             known.iter().filter(|(_, next)| next.is_none()).map(|(source, _)| source.clone()).collect();
         let initial = self.source.initial_offsets(&fresh).map_err(tracerag_ingest::IngestError::from)?;
@@ -241,6 +323,7 @@ impl Worker {
         if self.changes.iter().any(|source| sources.contains(source)) {
             self.changes_elsewhere = Some(Instant::now());
         }
+        self.unclaimed.sources.retain(|source| !sources.contains(source));
         self.telemetry.retain(|source| !sources.contains(source));
         self.changes.retain(|source| !sources.contains(source));
         self.changes_behind.retain(|source| !sources.contains(source));
@@ -307,16 +390,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the epoch in flight. That others have the partitions by now is no failure: they read again what is in
-    /// it.
+    /// Waits for the epoch in flight, unless the lake cannot be used. That the epoch is not written then, or that others
+    /// have the partitions by now, is no failure: whoever has them reads again what is in it.
     ///
     /// # Errors
     /// When the lake cannot be used any more.
     pub(crate) fn stop(&mut self, runtime: &Handle) -> Result<(), Error> {
-        match runtime.block_on(self.pipeline.settle()) {
+        match runtime.block_on(self.pipeline.settle_or_give_up()) {
             Err(error) if error.is_lost_claim() => {
                 fenced("lake");
                 tracing::warn!(%error, "the last epoch is left to others");
+                Ok(())
+            }
+            Err(error) if self.patience.is_some() && error.is_passing() => {
+                tracing::warn!(%error, "the last epoch is left to the next worker");
                 Ok(())
             }
             done => done,

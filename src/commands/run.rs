@@ -16,6 +16,7 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 use crate::output;
+use crate::patience::Patience;
 use crate::pipeline::Pipeline;
 use crate::telemetry::{self, Readiness};
 use crate::upkeep::Upkeep;
@@ -77,7 +78,8 @@ async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) 
     let upkeep = Upkeep::start(pipeline.lake().clone(), &config);
     let runtime = Handle::current();
     let worked = tokio::task::spawn_blocking(move || {
-        let mut worker = Worker::connect(&config, pipeline, readiness)?;
+        let mut worker = Worker::connect(&config, pipeline, Arc::clone(&readiness))?;
+        worker.wait_for_lake(Patience::new(readiness));
         let mut progress = Progress::start();
         while !stop.load(Ordering::Relaxed) {
             worker.step(&runtime)?;

@@ -1,6 +1,7 @@
 //! Flags and builds that the lake knows: what closing traces are joined with.
 
-use tracerag_index::{Head, stored};
+use arrow::array::RecordBatch;
+use tracerag_index::{Head, Lake, stored};
 use tracerag_schemas::Table;
 
 use super::Pipeline;
@@ -13,35 +14,54 @@ fn seen(head: &Head) -> Seen {
     [Table::Flags, Table::Builds].map(|table| head.of(table).map(|(_, dataset)| dataset.rows).sum())
 }
 
+/// What the lake knows at a head.
+pub(super) struct Changes {
+    flags: RecordBatch,
+    builds: RecordBatch,
+}
+
+impl Changes {
+    pub(super) async fn of(lake: &Lake, head: &Head) -> Result<Self, Error> {
+        let flags = stored::changes(lake, head, Table::Flags).await?;
+        let builds = stored::changes(lake, head, Table::Builds).await?;
+        Ok(Self { flags, builds })
+    }
+}
+
 impl Pipeline {
     /// Flags and builds that were written hold until something newer is read. What is known already is not taken
     /// twice.
     pub(super) async fn load_changes(&mut self) -> Result<(), Error> {
         let head = self.lake.newest_head().await?;
-        let flags = stored::changes(&self.lake, &head, Table::Flags).await?;
+        let changes = Changes::of(&self.lake, &head).await?;
+        self.take_changes(&changes, &head)
+    }
+
+    /// Takes in what was read at a head.
+    pub(super) fn take_changes(&mut self, changes: &Changes, head: &Head) -> Result<(), Error> {
         let waiting = self.waiting.rows.iter().filter(|(_, table, _)| *table == Table::Flags).map(|(.., rows)| rows);
-        self.intake.seed_flags(std::iter::once(&flags).chain(waiting))?;
-        self.window.push_flag_events(&flags)?;
-        let builds = stored::changes(&self.lake, &head, Table::Builds).await?;
-        self.window.push_build_events(&builds)?;
-        self.changes_seen = seen(&head);
-        Ok(())
+        self.intake.seed_flags(std::iter::once(&changes.flags).chain(waiting))?;
+        self.join_with(changes, head)
     }
 
     /// Takes in the flags and builds that other workers have written since they were loaded last. What this worker
     /// decodes of flags itself goes on from what it had.
     ///
     /// # Errors
-    /// When the lake cannot be read.
+    /// When the lake cannot be read. What was known holds then.
     pub(crate) async fn follow_changes(&mut self) -> Result<(), Error> {
         let head = self.lake.newest_head().await?;
-        let now = seen(&head);
-        if now == self.changes_seen {
+        if seen(&head) == self.changes_seen {
             return Ok(());
         }
-        self.window.push_flag_events(&stored::changes(&self.lake, &head, Table::Flags).await?)?;
-        self.window.push_build_events(&stored::changes(&self.lake, &head, Table::Builds).await?)?;
-        self.changes_seen = now;
+        let changes = Changes::of(&self.lake, &head).await?;
+        self.join_with(&changes, &head)
+    }
+
+    fn join_with(&mut self, changes: &Changes, head: &Head) -> Result<(), Error> {
+        self.window.push_flag_events(&changes.flags)?;
+        self.window.push_build_events(&changes.builds)?;
+        self.changes_seen = seen(head);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::Int64Type;
 use arrow::row::{RowConverter, SortField};
 use tracerag_enrich::{Counts, Flushed};
 use tracerag_index::failures::{self, FailureRules};
-use tracerag_index::{ClosedTrace, Epoch, Lake, SourceProgress};
+use tracerag_index::{ClosedTrace, Epoch, SourceProgress};
 use tracerag_schemas::{SourcePartition, Table, staged};
 
 use super::late::Stored;
@@ -32,10 +32,9 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Makes revisions of what is stored in part already, and then the epoch. All earlier epochs have to be applied.
+    /// Makes revisions of what is `stored` in part already, and then the epoch. All earlier epochs have to be applied.
     /// Gives what the window saw, too, with what was found to be stored.
-    pub(crate) async fn finish(mut self, lake: &Lake, late_horizon: i64) -> Result<(Epoch, Counts), Error> {
-        let stored = Stored::of(lake, &self.flushed, late_horizon).await?;
+    pub(super) async fn finish(mut self, stored: Option<Stored>) -> Result<(Epoch, Counts), Error> {
         let work = move || -> Result<(Epoch, Counts), Error> {
             if let Some(stored) = stored {
                 stored.revise(&mut self.flushed)?;

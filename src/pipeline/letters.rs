@@ -21,6 +21,7 @@ use tracerag_schemas::letters::replays;
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::epoch::Draft;
+use super::late::Stored;
 use super::{Input, Pipeline, Progress, emit, is_replayed, progress};
 use crate::error::Error;
 
@@ -197,7 +198,8 @@ impl Pipeline {
                 sources: sources.clone(),
                 stamp: self.stamp.clone(),
             };
-            let (mut part, seen) = draft.finish(&self.lake, horizon).await?;
+            let stored = Stored::of(&self.lake, &draft.flushed, horizon).await?;
+            let (mut part, seen) = draft.finish(stored).await?;
             // The journal knows one partition here; offsets of letters mean nothing in it.
             part.closed.iter_mut().for_each(|closed| closed.last_offsets = vec![(0, last)]);
             whole.rows.append(&mut part.rows);

@@ -9,6 +9,7 @@
 
 mod changes;
 mod epoch;
+mod flight;
 mod intake;
 mod late;
 mod letters;
@@ -22,9 +23,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
-use tracerag_enrich::{Counts, Window, WindowConfig};
-use tracerag_index::{Lake, SourceProgress, Writer, Written};
+use arrow::array::RecordBatch;
+use tracerag_enrich::{Window, WindowConfig};
+use tracerag_index::{Head, Lake, Resume, SourceProgress, Writer};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
 use tracerag_ingest::source::Gap;
 use tracerag_ingest::source::files::FILE_CLUSTER;
@@ -38,12 +39,12 @@ pub(crate) use tally::Tally;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::patience::Patience;
 use epoch::{Draft, RedactionStamp};
+use flight::Flight;
 use intake::Intake;
 use progress::Progress;
 use waiting::Waiting;
-
-type InFlight = JoinHandle<(Writer, Result<(Written, Counts), Error>)>;
 
 /// One worker's stages; see the module.
 pub(crate) struct Pipeline {
@@ -55,7 +56,9 @@ pub(crate) struct Pipeline {
     progress: HashMap<SourcePartition, Progress>,
     /// Present while no epoch is in flight.
     writer: Option<Writer>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<Flight>,
+    /// Present where faults of the lake are waited for, and no error.
+    patience: Option<Patience>,
     stamp: RedactionStamp,
     flush_interval: Duration,
     flush_bytes: usize,
@@ -98,6 +101,7 @@ impl Pipeline {
             progress: HashMap::new(),
             writer: Some(writer),
             in_flight: None,
+            patience: None,
             stamp,
             flush_interval: config.lake.flush_interval.0,
             flush_bytes: config.lake.flush_bytes.0,
@@ -117,29 +121,34 @@ impl Pipeline {
     /// read. `feeds_traces` tells of which spans or logs come: only these move the time of the traces.
     ///
     /// # Errors
-    /// When the claim cannot be recorded, or the lake not be read.
+    /// When the claim cannot be recorded, or the lake not be read. Nothing has changed then but the generation of the
+    /// claim, so it may be called again.
     pub(crate) async fn assign(
         &mut self,
         sources: &[SourcePartition],
         feeds_traces: impl Fn(&SourcePartition) -> bool,
     ) -> Result<Vec<(SourcePartition, Option<i64>)>, Error> {
-        self.settle().await?;
+        self.settle_or_give_up().await?;
         let writer = self.writer.as_mut().ok_or_else(Self::no_writer)?;
         let resumes = writer.claim(sources).await?;
-        // Only now: the claim has applied what a worker that died had recorded.
+        // Only now: the claim has applied what a worker that died had recorded. And before anything is changed here.
         let head = self.lake.newest_head().await?;
-        let floor = progress::floor(&head);
         let mut buried = letters::read_again(&self.lake, &head, &resumes).await?;
+        let changes = changes::Changes::of(&self.lake, &head).await?;
+        let floor = progress::floor(&head);
+        let known = |resume: &Resume| Progress::resume(resume, if is_replayed(&resume.source) { floor } else { 0 });
+        let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
+        let oldest = feeding.map(|resume| known(resume).stream_time).filter(|time| *time > 0).min();
+        let logs = match oldest {
+            Some(oldest) => Some(latest_logs(&self.lake, &head, oldest.saturating_sub(self.dedupe_horizon)).await?),
+            None => None,
+        };
         let mut starts = Vec::with_capacity(resumes.len());
-        let mut oldest = None;
         let mut states = Vec::with_capacity(resumes.len());
         for resume in resumes {
-            let floor = if is_replayed(&resume.source) { floor } else { 0 };
-            let mut progress = Progress::resume(&resume, floor);
+            let mut progress = known(&resume);
             progress.buried = buried.remove(&resume.source).unwrap_or_default();
             let feeds_traces = feeds_traces(&resume.source);
-            let time = Some(progress.stream_time).filter(|time| feeds_traces && *time > 0);
-            oldest = [oldest, time].into_iter().flatten().min();
             self.progress.insert(resume.source.clone(), progress);
             starts.push((resume.source.clone(), resume.seek.or(resume.next)));
             states.push(progress::resume_state(resume, feeds_traces));
@@ -153,25 +162,19 @@ impl Pipeline {
                 self.window.advance(&state.source, progress.stream_time, progress.next)?;
             }
         }
-        self.load_changes().await?;
-        self.remember_logs(oldest).await?;
+        self.take_changes(&changes, &head)?;
+        if let Some(logs) = logs {
+            self.window.remember_logs(&logs)?;
+        }
         Ok(starts)
     }
 
-    /// The log records that were written last: one that is sent again is the same record. `oldest` is the least
-    /// stream time of the partitions that were taken now; for the others they are known.
-    async fn remember_logs(&mut self, oldest: Option<i64>) -> Result<(), Error> {
-        let Some(oldest) = oldest else { return Ok(()) };
-        let head = self.lake.newest_head().await?;
-        let columns = ["tenant_id", "record_hash", "kafka_topic", "kafka_partition", "kafka_offset", "ingested_at"];
-        let since = oldest.saturating_sub(self.dedupe_horizon);
-        let rows = tracerag_index::stored::rows_since(&self.lake, &head, Table::Logs, since, &columns).await?;
-        Ok(self.window.remember_logs(&rows)?)
-    }
-
     /// Gives partitions up: what is open of them is dropped, whoever gets them rebuilds it.
+    ///
+    /// # Errors
+    /// When the lake cannot be used: all that is held is to be forgotten then ([`Self::start_over`]).
     pub(crate) async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
-        self.settle().await?;
+        self.settle_or_give_up().await?;
         self.window.revoke(sources);
         for source in sources {
             self.progress.remove(source);
@@ -288,7 +291,7 @@ impl Pipeline {
 
     /// Whether an epoch should be written now.
     pub(crate) fn is_due(&self) -> bool {
-        if self.in_flight.as_ref().is_some_and(|task| !task.is_finished()) {
+        if self.in_flight.as_ref().is_some_and(|flight| !flight.is_finished()) {
             return false;
         }
         self.more
@@ -330,16 +333,9 @@ impl Pipeline {
                 progress.recorded = (source.to, source.stream_time);
             }
         }
-        let Some(mut writer) = self.writer.take() else { return Err(Self::no_writer()) };
+        let Some(writer) = self.writer.take() else { return Err(Self::no_writer()) };
         let draft = Draft { flushed, waiting: self.waiting.take(), sources, stamp: self.stamp.clone() };
-        let (lake, late_horizon) = (self.lake.clone(), self.late_horizon);
-        self.in_flight = Some(tokio::spawn(async move {
-            let written = match draft.finish(&lake, late_horizon).await {
-                Ok((epoch, counts)) => writer.write(epoch).await.map(|written| (written, counts)).map_err(Error::from),
-                Err(error) => Err(error),
-            };
-            (writer, written)
-        }));
+        self.in_flight = Some(Flight::start(writer, draft, self.late_horizon, self.patience.clone()));
         Ok(())
     }
 
@@ -356,21 +352,6 @@ impl Pipeline {
             .collect();
         sources.sort_by(|a, b| a.source.cmp(&b.source));
         sources
-    }
-
-    /// Waits for the epoch in flight.
-    ///
-    /// # Errors
-    /// What its writing ended with.
-    pub(crate) async fn settle(&mut self) -> Result<(), Error> {
-        let Some(task) = self.in_flight.take() else { return Ok(()) };
-        let (writer, written) =
-            task.await.map_err(|error| Error::Stopped { what: "writing an epoch", detail: error.to_string() })?;
-        self.writer = Some(writer);
-        let (written, counts) = written?;
-        self.tally.flushed(&counts);
-        self.tally.landed(&written);
-        Ok(())
     }
 
     /// The input has ended: closes every trace, writes it, and seals everything.
@@ -437,6 +418,13 @@ impl Pipeline {
     fn no_writer() -> Error {
         Error::Stopped { what: "the writer", detail: String::from("an earlier epoch did not give it back") }
     }
+}
+
+/// The log records that were written since a stream time, in ns: one of them that is sent again is the same record. For
+/// partitions that are read already they are known.
+async fn latest_logs(lake: &Lake, head: &Head, since: i64) -> Result<RecordBatch, Error> {
+    let columns = ["tenant_id", "record_hash", "kafka_topic", "kafka_partition", "kafka_offset", "ingested_at"];
+    Ok(tracerag_index::stored::rows_since(lake, head, Table::Logs, since, &columns).await?)
 }
 
 /// Whether a partition has no clock of its own: a file, or the dead letters.
