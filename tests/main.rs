@@ -7,6 +7,7 @@ mod commands;
 mod dead_letters;
 mod demo;
 mod example_config;
+mod kafka_faults;
 mod kafka_gaps;
 mod kafka_login;
 mod kafka_plan;
