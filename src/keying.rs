@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use tracerag_ingest::source::{Cluster, Findings, SourceError};
+use tracerag_ingest::source::{Cluster, Findings, Member, SourceError};
 
 use crate::error::Error;
 
@@ -45,6 +45,12 @@ impl KeyingCheck {
         })
     }
 
+    /// A look that was taken and found nothing against several workers: what the simulation sends is keyed.
+    #[cfg(test)]
+    pub(crate) fn passed() -> Self {
+        Self { group: String::from("simulated"), answer: None, findings: Findings::default(), has_others: false }
+    }
+
     /// Whether the answer has come since the last call. It is logged then.
     pub(crate) fn learns(&mut self) -> bool {
         let Some(answer) = &self.answer else { return false };
@@ -63,8 +69,8 @@ impl KeyingCheck {
 
     /// Other workers seem to have partitions of the same topics. The group is asked, too: a topic that is new may have
     /// partitions that were given to nobody yet.
-    pub(crate) fn meet_others(&mut self, cluster: &Cluster) {
-        self.has_others = match cluster.members() {
+    pub(crate) fn meet_others(&mut self, members: Result<Vec<Member>, SourceError>) {
+        self.has_others = match members {
             Ok(members) => members.len() != 1,
             Err(error) => {
                 tracing::warn!(%error, "the members of the group are not known");

@@ -21,6 +21,7 @@ mod keying;
 mod output;
 mod patience;
 mod pipeline;
+mod source;
 mod telemetry;
 mod upkeep;
 mod worker;

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::keying::KeyingCheck;
 use crate::patience::{Backoff, Patience, Step};
 use crate::pipeline::{Input, Pipeline};
+use crate::source::Source;
 use crate::telemetry::Readiness;
 
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
@@ -26,8 +27,8 @@ const CHANGES_EVERY: Duration = Duration::from_secs(1);
 const MOST_FENCES: u32 = 10;
 
 /// One member of the consumer group with its pipeline. Driven by one thread.
-pub(crate) struct Worker {
-    source: KafkaSource,
+pub(crate) struct Worker<S = KafkaSource> {
+    source: S,
     pipeline: Pipeline,
     readiness: Arc<Readiness>,
     /// Partitions of changes (flags, deployments) that were not read to their end yet: until they are,
@@ -73,7 +74,14 @@ impl Worker {
         let mut pipeline = pipeline;
         pipeline.send_dead_letters_to(letters);
         let keying = KeyingCheck::start(source.probe())?;
-        Ok(Self {
+        Ok(Self::new(source, pipeline, readiness, keying))
+    }
+}
+
+impl<S: Source> Worker<S> {
+    /// A worker that has no partitions yet.
+    pub(crate) fn new(source: S, pipeline: Pipeline, readiness: Arc<Readiness>, keying: KeyingCheck) -> Self {
+        Self {
             source,
             pipeline,
             readiness,
@@ -88,7 +96,7 @@ impl Worker {
             fences: (0, 0),
             unclaimed: Unclaimed::default(),
             patience: None,
-        })
+        }
     }
 
     /// From now on a lake that cannot be used is no error if it may be again: the worker keeps its place in the group,
@@ -105,28 +113,33 @@ impl Worker {
     /// # Errors
     /// When Kafka or the lake cannot be used any more. What was committed stays.
     pub(crate) fn step(&mut self, runtime: &Handle) -> Result<(), Error> {
-        match self.turn(runtime) {
+        runtime.block_on(self.turn())
+    }
+
+    /// See [`Worker::step`]. The wait for Kafka blocks the thread.
+    pub(crate) async fn turn(&mut self) -> Result<(), Error> {
+        match self.handle_next().await {
             Err(error) if error.is_lost_claim() => {
                 self.count_fence(error)?;
-                runtime.block_on(self.start_over())
+                self.start_over().await
             }
             // What the window remembers as written may not be.
             Err(error) if self.patience.is_some() && error.is_passing() => {
                 tracing::warn!(%error, "dropping what is open, and joining the group again");
-                runtime.block_on(self.start_over())
+                self.start_over().await
             }
             done => done,
         }
     }
 
-    fn turn(&mut self, runtime: &Handle) -> Result<(), Error> {
+    async fn handle_next(&mut self) -> Result<(), Error> {
         let event = self.source.poll(POLL).map_err(tracerag_ingest::IngestError::from)?;
         match event {
             Event::Assigned(sources) => {
                 self.unclaimed.sources.extend(sources);
                 self.unclaimed.at = None;
             }
-            Event::Revoked(sources) => runtime.block_on(self.revoke(&sources))?,
+            Event::Revoked(sources) => self.revoke(&sources).await?,
             Event::Lost(sources) => {
                 fenced("group");
                 tracing::warn!(
@@ -134,7 +147,7 @@ impl Worker {
                     "the group gave partitions to others, because this worker was silent for longer than its session \
                      (session.timeout.ms, max.poll.interval.ms); what is open of them is dropped"
                 );
-                runtime.block_on(self.revoke(&sources))?;
+                self.revoke(&sources).await?;
             }
             Event::Messages(batch) => self.take(&batch)?,
             Event::AtEnd(source) => self.at_end(&source)?,
@@ -143,7 +156,7 @@ impl Worker {
             Event::Idle => {}
         }
         if self.is_claim_due() {
-            runtime.block_on(self.claim())?;
+            self.claim().await?;
         }
         if self.keying.learns() {
             self.keying.permits()?;
@@ -151,16 +164,16 @@ impl Worker {
         }
         self.keep_time()?;
         if self.changes_elsewhere.is_some_and(|asked| asked.elapsed() >= CHANGES_EVERY) {
-            let followed = runtime.block_on(self.pipeline.follow_changes());
+            let followed = self.pipeline.follow_changes().await;
             self.waits_for_lake(Step::Changes, followed)?;
             self.changes_elsewhere = Some(Instant::now());
         }
         if self.pipeline.is_due() {
-            runtime.block_on(self.pipeline.settle())?;
+            self.pipeline.settle().await?;
             self.readiness.landed();
             // Before the next epoch is begun: what is in it has not landed.
             self.commit_offsets()?;
-            runtime.block_on(self.pipeline.flush())?;
+            self.pipeline.flush().await?;
         }
         self.balance()
     }
@@ -252,12 +265,12 @@ impl Worker {
         }
         let gaps = self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
         for gap in &gaps {
-            self.pipeline.skip(gap, now())?;
+            self.pipeline.skip(gap, self.source.now())?;
         }
         let has_others = self.announce(&starts, &fresh)?;
         // Only who comes to others is in question: those that read already go on.
         if std::mem::take(&mut self.is_new) && has_others {
-            self.keying.meet_others(self.source.probe());
+            self.keying.meet_others(self.source.members());
             self.keying.permits()?;
         }
         for Start { source, .. } in starts {
@@ -362,7 +375,7 @@ impl Worker {
     /// after poll: what came into the queue since, of a partition that is held back or not, may be older than the
     /// clock.
     fn keep_time(&mut self) -> Result<(), Error> {
-        self.pipeline.tick(now());
+        self.pipeline.tick(self.source.now());
         for (source, at_end) in self.source.reading() {
             if let Some(seen) = at_end {
                 self.pipeline.at_end(source, seen)?;

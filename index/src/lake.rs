@@ -116,7 +116,7 @@ impl Lake {
     pub async fn open(options: LakeOptions) -> Result<Lake> {
         let registry = ObjectStoreRegistry::default();
         registry.insert("file", Arc::new(CachedReadsProvider));
-        let lake = Self::handle(options, registry)?;
+        let lake = Self::handle(in_a_folder(options)?, registry);
         match lake.load(HEADS, None).await {
             Ok(heads) => lake.remember(HEADS, heads),
             Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
@@ -131,12 +131,13 @@ impl Lake {
     /// # Errors
     /// [`Error::NoObjectStore`] if the address is no folder's; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
-        Self::open_or_create_in(options, ObjectStoreRegistry::default()).await
+        Self::open_or_create_on(in_a_folder(options)?, ObjectStoreRegistry::default()).await
     }
 
-    /// The same with stores of the caller's choice.
-    pub(crate) async fn open_or_create_in(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
-        let lake = Self::handle(options, registry)?;
+    /// [`Lake::open_or_create`] on stores of any making, such as those of a simulation.
+    #[doc(hidden)]
+    pub async fn open_or_create_on(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
+        let lake = Self::handle(options, registry);
         match lake.load(HEADS, None).await {
             Ok(heads) => {
                 lake.remember(HEADS, heads);
@@ -157,14 +158,10 @@ impl Lake {
         Ok(lake)
     }
 
-    /// Lance is built without its object stores. It would take `s3://` for an unknown scheme, or for a folder.
-    fn handle(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
-        if options.uri.split_once("://").is_some_and(|(scheme, _)| scheme != "file") {
-            return Err(Error::NoObjectStore { uri: options.uri });
-        }
+    fn handle(options: LakeOptions, registry: ObjectStoreRegistry) -> Lake {
         let trimmed = options.uri.trim_end_matches('/');
         let uri = if trimmed.is_empty() { options.uri.clone() } else { trimmed.to_owned() };
-        Ok(Lake {
+        Lake {
             inner: Arc::new(Inner {
                 uri,
                 storage_options: options.storage_options,
@@ -174,7 +171,7 @@ impl Lake {
                 head: Mutex::default(),
                 waiting: WaitingTexts::default(),
             }),
-        })
+        }
     }
 
     /// Address of the lake.
@@ -421,6 +418,14 @@ impl Lake {
         lock(&self.inner.newest).remove(name);
         lock(&self.inner.opened).datasets.retain(|(opened, _), _| opened != name);
     }
+}
+
+/// Lance is built without its object stores. It would take `s3://` for an unknown scheme, or for a folder.
+fn in_a_folder(options: LakeOptions) -> Result<LakeOptions> {
+    if options.uri.split_once("://").is_some_and(|(scheme, _)| scheme != "file") {
+        return Err(Error::NoObjectStore { uri: options.uri });
+    }
+    Ok(options)
 }
 
 /// The caches hold no invariant that a panic elsewhere could break, so a poisoned lock is taken.

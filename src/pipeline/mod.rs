@@ -82,13 +82,22 @@ impl Pipeline {
     /// # Errors
     /// When the lake cannot be opened or the redaction's configuration is refused.
     pub(crate) async fn open(config: &Config, worker: &str) -> Result<Self, Error> {
+        Self::on(Lake::open_or_create(config.lake.options()), config, worker).await
+    }
+
+    /// On a lake that is opened when the configuration is known to be good.
+    async fn on(
+        lake: impl Future<Output = Result<Lake, tracerag_index::Error>>,
+        config: &Config,
+        worker: &str,
+    ) -> Result<Self, Error> {
         let redactor = Redactor::new(&config.redaction, &config.payload).map_err(tracerag_ingest::IngestError::from)?;
         let stamp = RedactionStamp {
             policy: Arc::from(redactor.policy_name()),
             version: i32::try_from(POLICY_VERSION).unwrap_or(i32::MAX),
         };
         let tenants = Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
-        let lake = Lake::open_or_create(config.lake.options()).await?;
+        let lake = lake.await?;
         // Traces that are not sealed yet are asked about as well as those of which something late may come.
         let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
         let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);

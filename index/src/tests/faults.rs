@@ -20,7 +20,7 @@ const MOST_WRITES: usize = 200;
 /// A claimed writer on a lake whose store fails as `faults` says.
 async fn failing(fixture: &Fixture, faults: &Faults) -> Writer {
     let options = LakeOptions::new(fixture.folder.path().to_str().unwrap());
-    let lake = Lake::open_or_create_in(options, faults.registry()).await.unwrap();
+    let lake = Lake::open_or_create_on(options, faults.registry()).await.unwrap();
     let mut writer = Writer::new(lake, "failing".into()).await.unwrap();
     writer.claim(&[source(0)]).await.unwrap();
     writer

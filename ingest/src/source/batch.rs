@@ -59,6 +59,24 @@ impl MessageBatch {
         Self { source, kind, named, read_at, next_offset, data, records: Vec::new(), headers: Vec::new() }
     }
 
+    /// Records that no client has read, each with its offset, its timestamp in ns and its payload, without keys and
+    /// headers: what a simulated broker brings. `read_at` is the clock of the worker, in ns.
+    #[doc(hidden)]
+    pub fn simulated<'a>(
+        source: SourcePartition,
+        kind: TopicKind,
+        read_at: i64,
+        records: impl IntoIterator<Item = (i64, i64, &'a [u8])>,
+    ) -> Self {
+        let mut batch = Self::new(source, kind, Arc::default(), read_at, 0, 0);
+        for (offset, timestamp, value) in records {
+            let value = Some(append(&mut batch.data, value));
+            batch.records.push(Entry { offset, timestamp: Some(timestamp), key: None, value, headers: 0..0 });
+            batch.next_offset = offset + 1;
+        }
+        batch
+    }
+
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>) {
         let first_header = self.headers.len();
         for header in message.headers().into_iter().flat_map(Headers::iter) {
