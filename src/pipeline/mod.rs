@@ -14,6 +14,8 @@ mod intake;
 mod late;
 mod letters;
 mod progress;
+#[cfg(test)]
+mod simulation;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,217 @@
+//! What holds at the end of every run, read from the lake: all that was sent is there once, and the journal is one order
+//! in which each partition is read without a gap and by one owner at a time.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use tracerag_index::{Head, Lake, stored};
+use tracerag_schemas::{SourcePartition, Table};
+
+use super::traffic::Traffic;
+
+/// What was sent.
+pub(super) struct Sent<'a> {
+    pub traffic: &'a Traffic,
+    /// Topic, partition and offset of what nobody can read.
+    pub bad: &'a [(String, i32, i64)],
+    /// Every partition with the offset behind its newest record.
+    pub ends: Vec<(SourcePartition, i64)>,
+    /// Every trace closes once.
+    pub is_calm: bool,
+}
+
+/// Gives the first thing that is wrong.
+pub(super) async fn check(lake: &Lake, sent: &Sent<'_>) -> Result<(), String> {
+    let head = lake.newest_head().await.map_err(text)?;
+    check_spans(lake, &head, sent).await?;
+    check_logs(lake, &head, sent).await?;
+    check_traces(lake, &head, sent).await?;
+    check_letters(lake, &head, sent).await?;
+    check_heads(lake, &head).await?;
+    check_journal(lake, &head).await?;
+    for (source, end) in &sent.ends {
+        let next = head.source(source).and_then(|state| state.next).unwrap_or(0);
+        same(&format!("next offset of {source}"), &next, end)?;
+    }
+    Ok(())
+}
+
+/// Every span once, and in one trace only.
+async fn check_spans(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut found = Vec::new();
+    for batch in rows(lake, head, Table::Spans, &["trace_id", "span_id"]).await? {
+        let (traces, spans) = (texts(&batch, "trace_id")?, texts(&batch, "span_id")?);
+        found.extend(traces.into_iter().zip(spans));
+    }
+    found.sort();
+    let expected: Vec<_> = sent.traffic.spans.iter().cloned().collect();
+    same("spans", &found, &expected)
+}
+
+/// Every log record as often as one message brought it.
+async fn check_logs(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for batch in rows(lake, head, Table::Logs, &["body"]).await? {
+        for body in texts(&batch, "body")? {
+            *found.entry(body).or_default() += 1;
+        }
+    }
+    same("log records", &found, &sent.traffic.logs)
+}
+
+/// The revisions of a trace are 1, 2, 3 and so on, and the newest counts all its spans. Where all parts came within the
+/// waits there is one.
+async fn check_traces(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut found: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
+    for batch in rows(lake, head, Table::Traces, &["trace_id", "revision", "span_count"]).await? {
+        let (revisions, counts) = (numbers(&batch, "revision")?, numbers(&batch, "span_count")?);
+        for (trace, row) in texts(&batch, "trace_id")?.into_iter().zip(revisions.into_iter().zip(counts)) {
+            found.entry(trace).or_default().push(row);
+        }
+    }
+    let mut expected: BTreeMap<&str, i64> = BTreeMap::new();
+    for (trace, _) in &sent.traffic.spans {
+        *expected.entry(trace).or_default() += 1;
+    }
+    for (trace, rows) in &mut found {
+        rows.sort_unstable();
+        let revisions: Vec<i64> = rows.iter().map(|(revision, _)| *revision).collect();
+        let dense: Vec<i64> = (1..=rows.len() as i64).collect();
+        same(&format!("revisions of trace {trace}"), &revisions, &dense)?;
+        if sent.is_calm {
+            same(&format!("revisions of trace {trace}, whose parts all came in time"), &rows.len(), &1)?;
+        }
+    }
+    let newest: BTreeMap<&str, i64> =
+        found.iter().filter_map(|(trace, rows)| rows.last().map(|(_, spans)| (trace.as_str(), *spans))).collect();
+    same("spans of each trace by its newest revision", &newest, &expected)
+}
+
+/// What nobody can read is a dead letter, once.
+async fn check_letters(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut found = Vec::new();
+    let columns = ["kafka_topic", "kafka_partition", "kafka_offset"];
+    for batch in rows(lake, head, Table::DeadLetters, &columns).await? {
+        let (partitions, offsets) = (numbers(&batch, "kafka_partition")?, numbers(&batch, "kafka_offset")?);
+        let places = partitions.into_iter().zip(offsets);
+        for (topic, (partition, offset)) in texts(&batch, "kafka_topic")?.into_iter().zip(places) {
+            found.push((topic, partition as i32, offset));
+        }
+    }
+    found.sort();
+    let mut expected = sent.bad.to_vec();
+    expected.sort();
+    same("dead letters", &found, &expected)
+}
+
+/// Heads are one sequence, and their positions never go back.
+async fn check_heads(lake: &Lake, head: &Head) -> Result<(), String> {
+    let batch = whole(lake, "heads").await?;
+    let mut all: Vec<(i64, i64)> = numbers(&batch, "sequence")?.into_iter().zip(numbers(&batch, "position")?).collect();
+    all.sort_unstable();
+    let first = all.first().map_or(0, |(sequence, _)| *sequence);
+    let sequences: Vec<i64> = all.iter().map(|(sequence, _)| *sequence).collect();
+    let dense: Vec<i64> = (first..).take(all.len()).collect();
+    same("sequence of heads", &sequences, &dense)?;
+    if !all.is_sorted_by_key(|(_, position)| *position) {
+        return Err(format!("the positions of heads go back: {all:?}"));
+    }
+    same("position of the newest head", &all.last().map(|(_, position)| *position), &Some(head.position as i64))
+}
+
+/// Positions are dense. Of the records that count, each goes on where the last one of its partitions ended, under the
+/// newest claim.
+async fn check_journal(lake: &Lake, head: &Head) -> Result<(), String> {
+    let batch = whole(lake, "journal").await?;
+    let (positions, kinds) = (numbers(&batch, "position")?, texts(&batch, "kind")?);
+    let sources = batch.column_by_name("sources").and_then(|column| column.as_list_opt::<i32>());
+    let sources = sources.ok_or("the journal has no sources")?;
+    let mut order: Vec<usize> = (0..positions.len()).collect();
+    order.sort_by_key(|row| positions[*row]);
+    let found: Vec<i64> = order.iter().map(|row| positions[*row]).collect();
+    let dense: Vec<i64> = (1..=head.position as i64).collect();
+    same("positions of the journal", &found, &dense)?;
+    let mut stands: BTreeMap<(String, i64), (i64, Option<i64>)> = BTreeMap::new();
+    for row in order.into_iter().filter(|row| !head.void.contains(&(positions[*row] as u64))) {
+        for interval in intervals(&sources.value(row))? {
+            let (generation, next) = stands.get(&interval.partition).copied().unwrap_or((0, None));
+            let is_claim = kinds[row] == "claim";
+            let follows = match is_claim {
+                true => interval.generation > generation && interval.to == interval.from,
+                false => interval.generation == generation && interval.to >= interval.from,
+            };
+            if !follows || interval.from != next {
+                let position = positions[row];
+                return Err(format!("position {position} does not follow ({generation}, {next:?}): {interval:?}"));
+            }
+            stands.insert(interval.partition, (interval.generation, interval.to));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Interval {
+    partition: (String, i64),
+    generation: i64,
+    from: Option<i64>,
+    to: Option<i64>,
+}
+
+fn intervals(sources: &ArrayRef) -> Result<Vec<Interval>, String> {
+    let batch = RecordBatch::from(sources.as_struct_opt().ok_or("the sources of a record are no structs")?);
+    let (topics, partitions) = (texts(&batch, "topic")?, numbers(&batch, "partition")?);
+    let generations = numbers(&batch, "generation")?;
+    let (from, to) = (integers(&batch, "from")?, integers(&batch, "to")?);
+    let mut all = Vec::new();
+    for (row, partition) in topics.into_iter().zip(partitions).enumerate() {
+        all.push(Interval { partition, generation: generations[row], from: from[row], to: to[row] });
+    }
+    Ok(all)
+}
+
+async fn whole(lake: &Lake, name: &str) -> Result<RecordBatch, String> {
+    lake.newest(name).await.map_err(text)?.scan().try_into_batch().await.map_err(text)
+}
+
+async fn rows(lake: &Lake, head: &Head, table: Table, columns: &[&str]) -> Result<Vec<RecordBatch>, String> {
+    let mut batches = Vec::new();
+    let take = |batch| {
+        batches.push(batch);
+        Ok::<_, tracerag_index::Error>(())
+    };
+    stored::each_batch(lake, head, table, columns, take).await.map_err(text)?;
+    Ok(batches)
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
+    batch.column_by_name(name).ok_or_else(|| format!("there is no column {name}"))
+}
+
+fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<String>, String> {
+    let column = cast(column(batch, name)?, &DataType::Utf8).map_err(text)?;
+    Ok(column.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+}
+
+fn integers(batch: &RecordBatch, name: &str) -> Result<Vec<Option<i64>>, String> {
+    let column = cast(column(batch, name)?, &DataType::Int64).map_err(text)?;
+    Ok(column.as_primitive::<Int64Type>().iter().collect())
+}
+
+fn numbers(batch: &RecordBatch, name: &str) -> Result<Vec<i64>, String> {
+    integers(batch, name)?.into_iter().map(|number| number.ok_or_else(|| format!("{name} is null"))).collect()
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!("{what}\n     found: {found:?}\n  expected: {expected:?}")),
+    }
+}
