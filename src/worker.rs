@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
+use tracerag_index::fail_point::FailPoint;
 use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits, Start};
 use tracerag_schemas::SourcePartition;
 
@@ -399,6 +400,7 @@ impl<S: Source> Worker<S> {
         if self.committed_at.elapsed() >= Duration::from_secs(5) {
             self.committed_at = Instant::now();
             self.source.commit(&self.pipeline.recorded()).map_err(tracerag_ingest::IngestError::from)?;
+            FailPoint::Committed.pass();
         }
         Ok(())
     }

@@ -38,6 +38,7 @@
 
 mod cached_reads;
 pub mod error;
+pub mod fail_point;
 pub mod failures;
 mod files;
 pub mod incidents;

@@ -15,6 +15,7 @@ use tracerag_schemas::{Table, time};
 use uuid::Uuid;
 
 use crate::error::{At, Error, Result};
+use crate::fail_point::FailPoint;
 use crate::files;
 use crate::journal::{Epoch, Head, Staged, StagedDataset, widest};
 use crate::lake::{Lake, day_dataset};
@@ -38,6 +39,7 @@ impl Lake {
             expired: 0,
         };
         stage_rows(self, &head, epoch.rows, &mut staged).await?;
+        FailPoint::Staged.pass();
         Ok(staged)
     }
 }

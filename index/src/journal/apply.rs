@@ -21,6 +21,7 @@ use super::position::{POSITION, position_of};
 use super::record::Kind;
 use super::{Head, StagedDataset};
 use crate::error::{At, Error, Result, is_absent};
+use crate::fail_point::FailPoint;
 use crate::lake::{Lake, table_of};
 
 /// Files whose existence is checked at once.
@@ -64,7 +65,7 @@ pub(crate) async fn apply(lake: &Lake, log: &mut Log, own: &HashSet<String>) -> 
             runs.iter().partition(|(name, _)| matches!(table_of(name), Some((Table::Traces, _))));
         let mut versions = HashMap::new();
         let mut overtaken = false;
-        for group in [others, traces] {
+        for (group, done) in [(others, FailPoint::DataApplied), (traces, FailPoint::TracesApplied)] {
             let applied = try_join_all(group.into_iter().map(|(name, entries)| {
                 let (lake, head, name, entries, checked) =
                     (lake.clone(), Arc::clone(&head), name.clone(), entries.clone(), checked.clone());
@@ -92,8 +93,10 @@ pub(crate) async fn apply(lake: &Lake, log: &mut Log, own: &HashSet<String>) -> 
             if overtaken {
                 break;
             }
+            done.pass();
         }
         if !overtaken && let Some(published) = publish(lake, &head, &state, &runs, &versions).await? {
+            FailPoint::Published.pass();
             return Ok(published);
         }
         fence::back_off(attempt).await;
@@ -135,8 +138,10 @@ async fn apply_dataset(
         let fragments: Vec<Fragment> = missing.iter().flat_map(|(_, staged)| staged.fragments.clone()).collect();
         let keys: HashSet<u64> = (at + 1..=last).map(fence::position_key).collect();
         let stamp = HashMap::from([(POSITION.to_owned(), last.to_string())]);
+        FailPoint::Applying.pass();
         match fence::append(&dataset, fragments, keys, stamp).await.at(name, "applying")? {
             Fenced::Landed(landed) => {
+                FailPoint::TableApplied.pass();
                 let landed = lake.remember(name, landed);
                 return Ok(Applied::Version(landed.version_id()));
             }

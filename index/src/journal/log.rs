@@ -14,6 +14,7 @@ pub(crate) use super::record::schema;
 use super::record::{Kind, Record};
 use super::{ClosedTrace, Head, SourceState, closed};
 use crate::error::{At, Error, Result};
+use crate::fail_point::FailPoint;
 use crate::journal::record::Closed;
 use crate::lake::Lake;
 use crate::stage::appended;
@@ -199,6 +200,7 @@ impl Log {
                 .await
                 .at(JOURNAL, "staging a record")?;
             let fragments = appended(JOURNAL, staged.operation)?;
+            FailPoint::Drafted.pass();
             let mut keys: HashSet<u64> =
                 record.sources.iter().map(|interval| fence::partition_key(&interval.source)).collect();
             keys.insert(fence::position_key(record.position));

@@ -11,6 +11,7 @@ use super::log::{Log, State};
 use super::record::{Closed, Interval, Kind, Record};
 use super::{Epoch, Head, Resume, SourceProgress, Staged, apply, now, recover};
 use crate::error::{Error, Result, is_absent};
+use crate::fail_point::FailPoint;
 use crate::lake::Lake;
 
 /// Writes epochs for the partitions that it has claimed.
@@ -77,6 +78,7 @@ impl Writer {
         let epoch = Uuid::new_v4().to_string();
         let worker = self.worker.clone();
         let record = self.log.append(&epoch, |state| Ok(claim_record(state, &epoch, &worker, sources))).await?;
+        FailPoint::Claimed.pass();
         for interval in &record.sources {
             let owned = Owned { generation: interval.generation, next: interval.to };
             self.owned.insert(interval.source.clone(), owned);
@@ -123,6 +125,7 @@ impl Writer {
         let (owned, worker) = (&self.owned, &self.worker);
         let record =
             self.log.append(&staged.epoch, |state| epoch_record(state, owned, worker, staged, closed.clone())).await?;
+        FailPoint::Recorded.pass();
         for interval in &record.sources {
             if let Some(owned) = self.owned.get_mut(&interval.source) {
                 owned.next = interval.to;
