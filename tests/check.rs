@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
@@ -56,6 +57,20 @@ fn check(tracerag: &Tracerag, arguments: &[&str]) -> Value {
 fn check_files(tracerag: &Tracerag, files: &[PathBuf]) -> Value {
     let names = files.iter().map(|file| file.to_str().unwrap());
     check(tracerag, &std::iter::once("check").chain(names).collect::<Vec<_>>())
+}
+
+/// Whether all messages are taken and all traces closed. If they are, the lake is held against what was sent.
+///
+/// # Panics
+/// When a record is missing, doubled, different or extra then.
+pub fn is_all_there_once(tracerag: &Tracerag, config: &Path) -> bool {
+    let report = check(tracerag, &["--config", config.to_str().unwrap(), "check"]);
+    let is_pending = |table: &str| report["tables"][table]["pending"] != 0;
+    if report["not_taken"] != 0 || is_pending("spans") || is_pending("logs") {
+        return false;
+    }
+    assert_eq!(report["differences"], 0, "{report:#}");
+    true
 }
 
 /// The numbers of a table that are not 0.
@@ -240,7 +255,7 @@ fn a_worker_is_checked_while_it_runs() {
     for (table, number) in [("logs", 4), ("metrics", 4), ("dead_letters", 1)] {
         assert_eq!(of_table(&report, table), json!({"sent": number, "in_the_lake": number}), "{table}: {report:#}");
     }
-    assert!(worker.terminate(std::time::Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
 
     damage(&tracerag.path("lake"), Table::Spans, "span_id = '0000000000000007'", |_| vec![]);
     produce(&topics.metrics, &[points(&[5])]);

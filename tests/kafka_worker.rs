@@ -14,6 +14,7 @@ use crate::support::{free_port, telemetry, wait_for};
 
 pub const LIMIT: Duration = Duration::from_secs(120);
 
+#[derive(Clone)]
 pub struct Topics {
     pub spans: String,
     pub logs: String,
@@ -40,6 +41,13 @@ pub fn config(tracerag: &Tracerag, kafka: &Kafka, topics: &Topics, encoding: &st
         free_port()
     );
     tracerag.write("tracerag.toml", text)
+}
+
+/// A configuration of a worker of this name, as [`config`] writes it, with more settings of its client.
+pub fn named_config(tracerag: &Tracerag, kafka: &Kafka, topics: &Topics, name: &str, options: &str) -> PathBuf {
+    let text = std::fs::read_to_string(config(tracerag, kafka, topics, "otlp_json")).unwrap();
+    let text = text.replacen("[kafka]\n", &format!("[kafka]\noptions = {{ {options} }}\n"), 1);
+    tracerag.write(&format!("{name}.toml"), text)
 }
 
 /// The port that a configuration of [`config`] has for metrics.
@@ -88,10 +96,7 @@ fn a_killed_worker_loses_nothing_and_doubles_nothing() {
     produce(&topics.spans, first);
     produce(&topics.logs, &logs);
     let worker = tracerag.worker(&config);
-    wait_for("the first rows", LIMIT, || {
-        let ran = tracerag.run(&["sql", "--format", "csv", "select count(*) from spans"]);
-        (ran.status == 0 && !ran.stdout.ends_with("\n0\n")).then_some(())
-    });
+    wait_for("the first rows", LIMIT, || tracerag.has_spans().then_some(()));
     worker.kill();
     produce(&topics.spans, second);
     produce(&topics.metrics, &metrics);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracerag_ingest::source::{Cluster, KafkaConfig, TopicsConfig};
 
-use crate::kafka_worker::{LIMIT, Topics, config, get, metrics_port, until};
+use crate::kafka_worker::{LIMIT, Topics, get, metrics_port, named_config, until};
 use crate::support::kafka::{Kafka, Record};
 use crate::support::process::Process;
 use crate::support::program::Tracerag;
@@ -19,7 +19,7 @@ use crate::support::wait_for;
 const TRACES: usize = 10;
 
 /// The shortest that the broker permits.
-const SHORT_SESSION: &str = "\"session.timeout.ms\" = 6000, \"heartbeat.interval.ms\" = 500";
+pub const SHORT_SESSION: &str = "\"session.timeout.ms\" = 6000, \"heartbeat.interval.ms\" = 500";
 
 /// A lake, topics that are keyed by trace id, and the group that reads them.
 struct Group {
@@ -43,9 +43,12 @@ impl Group {
     /// A configuration of a worker of this name, with more settings of its client. Only the end of its root closes a
     /// trace, and a partition counts however slow it is, so that a second revision tells of parts that lay apart.
     fn config(&self, name: &str, options: &str) -> PathBuf {
-        let text = std::fs::read_to_string(config(&self.tracerag, self.kafka, &self.topics, "otlp_json")).unwrap();
-        let text = text.replacen("[kafka]\n", &format!("[kafka]\noptions = {{ {options} }}\n"), 1);
-        let text = text.replacen("[lake]\n", "[window]\nidle_gap = \"4m\"\nidle_partition = \"1m\"\n[lake]\n", 1);
+        let path = named_config(&self.tracerag, self.kafka, &self.topics, name, options);
+        let text = std::fs::read_to_string(path).unwrap().replacen(
+            "[lake]\n",
+            "[window]\nidle_gap = \"4m\"\nidle_partition = \"1m\"\n[lake]\n",
+            1,
+        );
         self.tracerag.write(&format!("{name}.toml"), text)
     }
 

@@ -19,6 +19,7 @@ mod layers;
 mod licences;
 mod snapshots;
 mod status;
+mod storms;
 mod support;
 mod trainticket;
 mod worked_example;

@@ -18,6 +18,7 @@
 pub mod collector;
 pub mod damage;
 pub mod kafka;
+pub mod load;
 pub mod process;
 pub mod program;
 pub mod telemetry;

@@ -119,6 +119,12 @@ impl Tracerag {
         value.as_i64().unwrap_or_else(|| panic!("{query} gave {value}"))
     }
 
+    /// Whether the lake is there and has spans.
+    pub fn has_spans(&self) -> bool {
+        let ran = self.run(&["sql", "--format", "csv", "select count(*) from spans"]);
+        ran.status == 0 && !ran.stdout.ends_with("\n0\n")
+    }
+
     /// The bundle of a trace.
     pub fn bundle(&self, id: &str) -> Value {
         serde_json::from_str(&self.done(&["bundle", id])).expect("a bundle is JSON")
@@ -134,15 +140,26 @@ impl Tracerag {
         self.background(config, &["run"], log)
     }
 
+    /// Starts a worker that aborts at a step of its way into the lake: `staged:3` is the third time that it passes there.
+    pub fn worker_failing_at(&self, step: &str, config: &Path, log: &str) -> Process {
+        self.start(&["env", &format!("TRACERAG_FAIL_AT={step}")], config, &["run"], log)
+    }
+
     /// Starts a command in the background; what it prints goes to a file in the folder of this test.
     pub fn background(&self, config: &Path, arguments: &[&str], log: &str) -> Process {
-        let mut command = vec![
+        self.start(&[], config, arguments, log)
+    }
+
+    /// `before` are words that stand before the program's own.
+    fn start(&self, before: &[&str], config: &Path, arguments: &[&str], log: &str) -> Process {
+        let mut command: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
+        command.extend([
             Self::binary().to_owned(),
             "--config".to_owned(),
             config.display().to_string(),
             "--lake".to_owned(),
             self.path("lake").display().to_string(),
-        ];
+        ]);
         command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         Process::start(&command, self.folder.path(), log)
     }

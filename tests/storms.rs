@@ -1,0 +1,284 @@
+//! Storms: workers of one group are killed, stopped, put to sleep and joined by another one, and their broker is
+//! restarted, over and over while traces come. Afterwards everything is in the lake once.
+//!
+//! Chance comes from a seed, which names the load and the order of the blows. What a blow meets depends on the machine as
+//! well, so a seed says what was done and repeats it, but not always its outcome.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::check::is_all_there_once;
+use crate::kafka_worker::{LIMIT, Topics, named_config};
+use crate::kafka_workers::SHORT_SESSION;
+use crate::support::kafka::Kafka;
+use crate::support::load::{Load, Sent};
+use crate::support::process::Process;
+use crate::support::program::Tracerag;
+use crate::support::{note, wait_for};
+
+const WORKERS: usize = 3;
+const PARTITIONS: i32 = 8;
+
+/// The worker that comes and goes.
+const FURTHER: &str = "further";
+
+/// How long a worker sleeps: beyond its session of six seconds, with time for the others to take its partitions.
+const SLEEP: Duration = Duration::from_secs(9);
+
+/// How long a worker may take to end on SIGTERM.
+const STOP: Duration = Duration::from_secs(60);
+
+/// How long after its return a broker may be the reason that a worker has ended: who asks it something in vain, for a
+/// start or for a partition that is assigned, ends after 15 seconds.
+const AFTER_BROKER: Duration = Duration::from_secs(60);
+
+/// How long the last workers may take for what is left.
+const CATCH_UP: Duration = Duration::from_secs(300);
+
+/// Rounds of the storm in every run of the tests: one of each blow.
+const FEW_ROUNDS: usize = BLOWS.len();
+const FEW_ROUNDS_SEED: u64 = 20_261_128;
+
+/// Rounds of a long storm, unless said otherwise.
+const MANY_ROUNDS: u64 = 30;
+
+/// What happens in a round.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    /// A worker is killed and started again.
+    Kill,
+    /// A worker stands still for longer than its session.
+    Sleep,
+    /// A worker is stopped by SIGTERM and started again.
+    Stop,
+    /// The broker is stopped or killed, and started again.
+    RestartBroker,
+    /// A further worker joins, or leaves if it is there.
+    JoinOrLeave,
+}
+
+/// Each comes once before any comes again; the further worker joins and leaves.
+const BLOWS: [Blow; 6] =
+    [Blow::Kill, Blow::Sleep, Blow::Stop, Blow::RestartBroker, Blow::JoinOrLeave, Blow::JoinOrLeave];
+
+struct Worker {
+    name: String,
+    process: Process,
+}
+
+/// A broker, a lake, and the workers between them. When a test fails, dropping it says what was done.
+struct Storm {
+    seed: u64,
+    random: StdRng,
+    kafka: Kafka,
+    topics: Topics,
+    tracerag: Tracerag,
+    workers: Vec<Worker>,
+    /// When the broker came back last.
+    broker_back: Option<Instant>,
+    /// Blows that are to come, the next one last.
+    ahead: Vec<Blow>,
+    round: usize,
+    done: Vec<String>,
+}
+
+impl Storm {
+    fn new(kafka: Kafka, seed: u64) -> Storm {
+        let topics = Topics {
+            spans: kafka.topic("storm-spans", PARTITIONS),
+            logs: kafka.topic("storm-logs", PARTITIONS),
+            metrics: kafka.topic("storm-metrics", PARTITIONS),
+        };
+        let random = StdRng::seed_from_u64(seed);
+        let (workers, ahead, done) = (Vec::new(), Vec::new(), Vec::new());
+        Storm {
+            seed,
+            random,
+            kafka,
+            topics,
+            tracerag: Tracerag::new(),
+            workers,
+            broker_back: None,
+            ahead,
+            round: 0,
+            done,
+        }
+    }
+
+    fn start(&mut self, name: &str) {
+        let config = named_config(&self.tracerag, &self.kafka, &self.topics, name, SHORT_SESSION);
+        let process = self.tracerag.worker_logging(&config, &format!("{name}.log"));
+        self.workers.push(Worker { name: name.to_owned(), process });
+    }
+
+    /// Takes one of the workers out.
+    fn take_any(&mut self) -> Worker {
+        let index = self.random.random_range(0..self.workers.len());
+        self.workers.remove(index)
+    }
+
+    /// Waits a moment, so that blows meet workers in every state, and strikes.
+    fn round(&mut self) {
+        std::thread::sleep(Duration::from_millis(self.random.random_range(500..3_000)));
+        self.supervise();
+        if self.ahead.is_empty() {
+            self.ahead.extend(BLOWS);
+            self.ahead.shuffle(&mut self.random);
+        }
+        if let Some(blow) = self.ahead.pop() {
+            self.strike(blow);
+        }
+    }
+
+    fn strike(&mut self, blow: Blow) {
+        match blow {
+            Blow::Kill => {
+                let Worker { name, process } = self.take_any();
+                self.tell(blow, &name);
+                process.kill();
+                self.start(&name);
+            }
+            Blow::Sleep => {
+                let mut worker = self.take_any();
+                self.tell(blow, &worker.name);
+                worker.process.signal("STOP");
+                std::thread::sleep(SLEEP);
+                worker.process.signal("CONT");
+                self.workers.push(worker);
+            }
+            Blow::Stop => {
+                let worker = self.take_any();
+                self.tell(blow, &worker.name);
+                let name = self.stop(worker);
+                self.start(&name);
+            }
+            Blow::RestartBroker => {
+                let is_killed: bool = self.random.random();
+                self.tell(blow, if is_killed { "killed" } else { "stopped" });
+                if is_killed {
+                    self.kafka.kill()
+                } else {
+                    self.kafka.stop()
+                }
+                self.kafka.restart();
+                self.broker_back = Some(Instant::now());
+            }
+            Blow::JoinOrLeave => match self.workers.iter().position(|worker| worker.name == FURTHER) {
+                Some(index) => {
+                    self.tell(blow, "leaves");
+                    let worker = self.workers.remove(index);
+                    self.stop(worker);
+                }
+                None => {
+                    self.tell(blow, "joins");
+                    self.start(FURTHER);
+                }
+            },
+        }
+    }
+
+    fn tell(&mut self, blow: Blow, whom: &str) {
+        self.round += 1;
+        self.done.push(format!("{:4} {blow:?} {whom}", self.round));
+    }
+
+    /// Stops a worker as an operator does; gives its name.
+    fn stop(&self, worker: Worker) -> String {
+        let Worker { name, process } = worker;
+        assert!(process.terminate(STOP), "{name} does not end on SIGTERM");
+        name
+    }
+
+    /// Starts workers again that have found no broker, as their supervisor does. Nothing else makes a worker end.
+    fn supervise(&mut self) {
+        let (alive, ended): (Vec<Worker>, Vec<Worker>) =
+            std::mem::take(&mut self.workers).into_iter().partition(|worker| worker.process.alive());
+        self.workers = alive;
+        for Worker { name, process } in ended {
+            let was_away = self.broker_back.is_some_and(|back| back.elapsed() < AFTER_BROKER);
+            let last = process.log_tail();
+            let blames_broker = last.lines().next_back().is_some_and(|line| line.contains("kafka"));
+            assert!(was_away && blames_broker, "{name} has ended by itself:\n{last}");
+            self.done.push(format!("     {name} had no broker, and is started again"));
+            self.start(&name);
+        }
+    }
+
+    /// Waits until everything is taken, and holds the lake against it: record by record by `tracerag check`, and by
+    /// numbers that SQL counts.
+    fn assert_once(&mut self, sent: &Sent) {
+        let config = self.tracerag.path("worker-1.toml");
+        wait_for("all is taken, and no trace is open", CATCH_UP, || {
+            self.supervise();
+            is_all_there_once(&self.tracerag, &config).then_some(())
+        });
+        while let Some(worker) = self.workers.pop() {
+            self.stop(worker);
+        }
+        sent.assert_once(&self.tracerag, &self.kafka, &self.topics);
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut text = format!("the storm of seed {} failed; what was done:\n", self.seed);
+        for done in &self.done {
+            let _ = writeln!(text, "{done}");
+        }
+        for Worker { name, process } in &self.workers {
+            let _ = writeln!(text, "the last lines of {name}:\n{}", process.log_tail());
+        }
+        note(&text);
+    }
+}
+
+fn storm(seed: u64, rounds: usize) {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut storm = Storm::new(kafka, seed);
+    let load = Load::start(&storm.kafka, &storm.topics, seed);
+    for number in 1..=WORKERS {
+        storm.start(&format!("worker-{number}"));
+    }
+    wait_for("the first rows", LIMIT, || {
+        storm.supervise();
+        storm.tracerag.has_spans().then_some(())
+    });
+    for _ in 0..rounds {
+        storm.round();
+    }
+    let sent = load.end();
+    storm.assert_once(&sent);
+}
+
+/// A whole number of the environment.
+fn setting(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no whole number")))
+}
+
+/// Three workers share eight partitions under load, and every blow falls at least once. Guarantees that whatever
+/// happens to them and to the broker, no record is lost, none is doubled, no trace is cut, and no worker gives up while
+/// it has a broker.
+#[test]
+fn a_short_storm_loses_nothing_and_doubles_nothing() {
+    storm(FEW_ROUNDS_SEED, FEW_ROUNDS);
+}
+
+/// The same for as many rounds as `TRACERAG_STORM_ROUNDS` says, 30 without it, from the seed
+/// `TRACERAG_STORM_SEED`, or from the clock.
+#[test]
+#[ignore = "takes minutes; docs/operators.md has the command"]
+fn a_long_storm_loses_nothing_and_doubles_nothing() {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seed = setting("TRACERAG_STORM_SEED").unwrap_or(clock);
+    let rounds = setting("TRACERAG_STORM_ROUNDS").unwrap_or(MANY_ROUNDS);
+    note(&format!("{rounds} rounds of seed {seed}"));
+    storm(seed, usize::try_from(rounds).unwrap());
+}
