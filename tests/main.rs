@@ -7,6 +7,7 @@ mod commands;
 mod dead_letters;
 mod demo;
 mod example_config;
+mod fail_points;
 mod kafka_faults;
 mod kafka_gaps;
 mod kafka_login;
