@@ -51,6 +51,8 @@ enum Command {
     Bundle(commands::bundle::BundleArgs),
     /// Show what the pipeline has taken and where it stands
     Status(commands::status::StatusArgs),
+    /// Give the lake the schema of this release, when all workers are of this release
+    Migrate(commands::migrate::MigrateArgs),
     /// Compare what was sent with the lake, record by record: missing, doubled, different
     Check(commands::check::CheckArgs),
     /// Look at records that could not be read, and take them up after a fix
@@ -118,6 +120,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Similar(args) => commands::similar::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
+            Command::Migrate(args) => commands::migrate::run(context, args).await,
             Command::Check(args) => commands::check::run(context, args).await,
             Command::DeadLetters(args) => commands::dead_letters::run(context, args).await,
         }

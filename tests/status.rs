@@ -39,6 +39,8 @@ fn json_tells_what_is_known_of_each_service() {
     assert_eq!((&checkout["flags_stated"], &checkout["flags_missing"]), (&0.into(), &1.into()), "{checkout:#}");
     assert!(status["services_since"].as_str().unwrap().starts_with("2026-11-15T12:"), "{status:#}");
     assert_eq!(status["tables"]["spans"], 3);
+    assert_eq!(status["schema_version"], status["newest_schema_version"], "{status:#}");
+    assert!(status["schema_version"].is_number(), "{status:#}");
     assert_eq!(status["dead_letters"], Value::Array(vec![]));
     let partitions = status["partitions"].as_array().unwrap();
     assert_eq!(partitions.len(), 6, "{partitions:#?}");
@@ -55,6 +57,7 @@ fn the_table_says_who_does_not_answer() {
     for expected in [
         "lag and missing topics are not known: no kafka broker answers at 127.0.0.1:",
         "open traces: not known, no worker answers at 127.0.0.1:",
+        "that of this release",
         "Partitions",
         "read again after a restart",
         "flags inferred",

@@ -25,13 +25,39 @@ pub enum Error {
         /// Address of the lake.
         uri: String,
     },
-    /// The lake was written by a release that this one does not understand.
-    #[error("the lake's journal has schema version {found}, this release knows up to {known}; use the newer release")]
+    /// The lake was migrated by a release that this one does not understand.
+    #[error(
+        "the lake has schema version {found}, this release knows up to {known}; use the release that migrated the lake, or a newer one"
+    )]
     TooNew {
-        /// Version found in the journal.
+        /// Version of the lake.
         found: u32,
         /// Greatest version that this release reads.
         known: u32,
+    },
+    /// The lake missed the migration to the schema before this release's.
+    #[error(
+        "the lake has schema version {found}, this release reads versions from {oldest} on; migrate the lake with `tracerag migrate` of the releases in between, one after the other"
+    )]
+    TooOld {
+        /// Version of the lake.
+        found: u32,
+        /// Least version that this release reads.
+        oldest: u32,
+    },
+    /// A migration would stop workers that are at work.
+    #[error(
+        "worker {worker} wrote {seconds} s ago and knows no schema beyond version {able}, a migration would stop it; replace it by this release and migrate again, or stop it and wait {wait} s"
+    )]
+    OlderWorker {
+        /// The worker's name: host and process id.
+        worker: String,
+        /// Greatest version that it writes.
+        able: u32,
+        /// Seconds since its last record.
+        seconds: u64,
+        /// Seconds after which a worker that has written nothing is not waited for.
+        wait: u64,
     },
     /// Lance failed.
     #[error("{step} of dataset {dataset} failed: {source}")]

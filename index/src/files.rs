@@ -16,7 +16,7 @@ use lance_table::format::{DataFile, Fragment};
 use uuid::Uuid;
 
 /// Writes batches as fragments that no version of the dataset names yet, one for each run of batches in the same form.
-/// Each column of a batch is the dataset's, or a staged form of it.
+/// Each column of a batch is one of the dataset's, or a staged form of it. Those that a batch lacks are read as null.
 pub(crate) async fn write(dataset: &Dataset, batches: &[RecordBatch]) -> lance::Result<Vec<Fragment>> {
     let mut fragments = Vec::new();
     for run in batches.chunk_by(|one, next| one.schema_ref() == next.schema_ref()) {
@@ -29,6 +29,8 @@ async fn write_file(dataset: &Dataset, batches: &[RecordBatch]) -> lance::Result
     let mut schema = dataset.schema().clone();
     let mut has_words = false;
     if let Some(batch) = batches.first() {
+        let names: Vec<&str> = batch.schema_ref().fields().iter().map(|field| field.name().as_str()).collect();
+        schema = schema.project(&names)?;
         for (field, column) in schema.fields.iter_mut().zip(batch.columns()) {
             has_words |= take_form(field, column.data_type())?;
         }

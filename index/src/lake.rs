@@ -18,9 +18,10 @@ use lance_file::writer::FileWriterOptions;
 use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use tracerag_schemas::Table;
+use tracerag_schemas::{Schemas, Table};
 
 use crate::cached_reads::CachedReadsProvider;
+use crate::columns;
 use crate::error::{At, Error, Result, is_absent};
 use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
@@ -43,12 +44,14 @@ pub struct LakeOptions {
     pub uri: String,
     /// Settings of the store, in Lance's names; empty for a folder.
     pub storage_options: HashMap<String, String>,
+    /// The schemas that are read and written: this release's.
+    pub schemas: Arc<Schemas>,
 }
 
 impl LakeOptions {
     /// A lake in a folder.
     pub fn new(uri: impl Into<String>) -> Self {
-        Self { uri: uri.into(), storage_options: HashMap::new() }
+        Self { uri: uri.into(), ..Self::default() }
     }
 }
 
@@ -61,6 +64,7 @@ pub struct Lake {
 struct Inner {
     uri: String,
     storage_options: HashMap<String, String>,
+    schemas: Arc<Schemas>,
     session: Arc<Session>,
     opened: Mutex<Opened>,
     newest: Mutex<HashMap<String, Arc<Dataset>>>,
@@ -112,7 +116,8 @@ impl Lake {
     /// Opens a lake that exists, to ask it: what is cached of its files is read at once.
     ///
     /// # Errors
-    /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's.
+    /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's,
+    /// [`Error::TooNew`] and [`Error::TooOld`] if this release does not know its schema.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
         let registry = ObjectStoreRegistry::default();
         registry.insert("file", Arc::new(CachedReadsProvider));
@@ -122,6 +127,7 @@ impl Lake {
             Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
             Err(error) => return Err(error).at(HEADS, "opening"),
         };
+        lake.head().await?;
         Ok(lake)
     }
 
@@ -129,7 +135,8 @@ impl Lake {
     /// as the last, so that a lake that can be opened is whole.
     ///
     /// # Errors
-    /// [`Error::NoObjectStore`] if the address is no folder's; otherwise when a table cannot be written.
+    /// [`Error::NoObjectStore`] if the address is no folder's, [`Error::TooNew`] and [`Error::TooOld`] if this release
+    /// does not know the lake's schema; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
         Self::open_or_create_on(in_a_folder(options)?, ObjectStoreRegistry::default()).await
     }
@@ -138,15 +145,18 @@ impl Lake {
     #[doc(hidden)]
     pub async fn open_or_create_on(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
         let lake = Self::handle(options, registry);
-        match lake.load(HEADS, None).await {
+        let version = match lake.load(HEADS, None).await {
             Ok(heads) => {
                 lake.remember(HEADS, heads);
+                lake.head().await?.1.schema_version
             }
-            Err(error) if is_absent(&error) => {}
+            Err(error) if is_absent(&error) => lake.schemas().version(),
             Err(error) => return Err(error).at(HEADS, "opening"),
-        }
+        };
         let small: Vec<Table> = Table::ALL.iter().copied().filter(|table| !table.by_day()).collect();
-        let datasets = try_join_all(small.iter().map(|table| lake.ensure(table.name(), table.lake_schema()))).await?;
+        let datasets =
+            try_join_all(small.iter().map(|table| lake.ensure(table.name(), lake.schemas().at(version, *table))))
+                .await?;
         lake.ensure(JOURNAL, log::schema()).await?;
         let in_head: Vec<(String, DatasetHead)> = small
             .iter()
@@ -155,6 +165,10 @@ impl Lake {
             .map(|(table, dataset)| (table.name().to_owned(), DatasetHead::empty(dataset.version_id())))
             .collect();
         heads::create(&lake, in_head).await?;
+        let newest = lake.schemas().version();
+        if version < newest {
+            tracing::info!(version, newest, "the lake keeps its schema until `tracerag migrate` moves it");
+        }
         Ok(lake)
     }
 
@@ -165,6 +179,7 @@ impl Lake {
             inner: Arc::new(Inner {
                 uri,
                 storage_options: options.storage_options,
+                schemas: options.schemas,
                 session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::new(registry))),
                 opened: Mutex::default(),
                 newest: Mutex::default(),
@@ -179,12 +194,32 @@ impl Lake {
         &self.inner.uri
     }
 
+    /// The schemas that this handle reads and writes.
+    pub fn schemas(&self) -> &Schemas {
+        &self.inner.schemas
+    }
+
+    /// Refuses what this release does not know.
+    pub(crate) fn accept(&self, version: u32) -> Result<()> {
+        let schemas = self.schemas();
+        if version > schemas.version() {
+            return Err(Error::TooNew { found: version, known: schemas.version() });
+        }
+        if version < schemas.oldest() {
+            return Err(Error::TooOld { found: version, oldest: schemas.oldest() });
+        }
+        Ok(())
+    }
+
     /// Address of a dataset: `LAKE/flags.lance`, `LAKE/spans/2026-11-23.lance`.
     pub fn dataset_uri(&self, name: &str) -> String {
         format!("{}/{name}.lance", self.inner.uri)
     }
 
     /// The newest head. Reads `heads` only, and of that only what is new.
+    ///
+    /// # Errors
+    /// When it cannot be read; [`Error::TooNew`] if the lake was migrated beyond this release.
     pub async fn newest_head(&self) -> Result<Head> {
         Ok((*self.head().await?.1).clone())
     }
@@ -199,6 +234,7 @@ impl Lake {
             return Ok((heads, Arc::clone(head)));
         }
         let head = Arc::new(heads::read_newest(&heads).await?);
+        self.accept(head.schema_version)?;
         let mut known = lock(&self.inner.head);
         if known.as_ref().is_none_or(|(read, _)| *read < version) {
             *known = Some((version, Arc::clone(&head)));
@@ -278,7 +314,9 @@ impl Lake {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        let dataset = self.ensure(table.name(), table.lake_schema()).await?;
+        let (_, head) = self.head().await?;
+        let dataset = columns::ensure(self, table.name(), table, head.schema_version).await?;
+        let batch = columns::fit(&dataset, &batch).at(table.name(), "appending")?;
         let params = self.write_params(WriteMode::Append);
         let written = InsertBuilder::new(dataset)
             .with_params(&params)

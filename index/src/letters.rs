@@ -16,6 +16,7 @@ use lance::dataset::ProjectionRequest;
 use tracerag_schemas::letters::{GAP, REPLAYED};
 use tracerag_schemas::{SourcePartition, Table};
 
+use crate::columns::{complete, present};
 use crate::error::{At, Error, Result};
 use crate::journal::Head;
 use crate::lake::Lake;
@@ -175,10 +176,11 @@ impl WaitingLetters {
         let rows: Vec<u64> = rest[..count].iter().map(|letter| letter.row).collect();
         let schema = Table::DeadLetters.lake_schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let projected = dataset.schema().project(&columns).at(name, "planning to read letters")?;
+        let projected = dataset.schema().project(&present(dataset, &columns)).at(name, "planning to read letters")?;
         let read = dataset.take_rows(&rows, ProjectionRequest::from_schema(projected)).await;
         self.read += count;
-        read.at(name, "reading letters").map(Some)
+        let letters = read.at(name, "reading letters")?;
+        complete(&letters, &schema).at(name, "reading letters").map(Some)
     }
 }
 

@@ -37,6 +37,7 @@
 //! ```
 
 mod cached_reads;
+pub mod columns;
 pub mod error;
 pub mod fail_point;
 pub mod failures;
@@ -46,6 +47,7 @@ pub mod journal;
 pub mod lake;
 pub mod letters;
 pub mod maintain;
+pub mod migrate;
 mod stage;
 pub mod stored;
 
@@ -57,6 +59,7 @@ pub use journal::{
 pub use lake::{Lake, LakeOptions};
 pub use letters::{LetterFilter, WaitingLetters};
 pub use maintain::{MaintainOptions, MaintainReport, Retention, maintain};
+pub use migrate::{Migration, migrate};
 pub use stored::stored_rows;
 
 #[cfg(test)]

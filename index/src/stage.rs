@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::compute::{max, min, take_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use futures::future::join_all;
 use lance::dataset::transaction::Operation;
@@ -14,6 +14,7 @@ use tracerag_schemas::staged::is_form_of;
 use tracerag_schemas::{Table, time};
 use uuid::Uuid;
 
+use crate::columns;
 use crate::error::{At, Error, Result};
 use crate::fail_point::FailPoint;
 use crate::files;
@@ -52,7 +53,7 @@ async fn stage_rows(lake: &Lake, head: &Head, rows: Vec<(Table, RecordBatch)>, s
         if table.is_side() {
             return Err(Error::WrongWay { table: table.name(), what: "a side table; write it with Lake::append_side" });
         }
-        let batch = conform(table, batch)?;
+        let batch = conform(table, &lake.schemas().newest(table), batch)?;
         for (name, part) in split(table, batch)? {
             let count = part.num_rows() as u64;
             if head.is_dropped(&name) {
@@ -69,7 +70,7 @@ async fn stage_rows(lake: &Lake, head: &Head, rows: Vec<(Table, RecordBatch)>, s
     let writes =
         datasets.into_iter().map(|(name, (table, batches))| {
             let lake = lake.clone();
-            let task = tokio::spawn(write(lake, table, name.clone(), batches));
+            let task = tokio::spawn(write(lake, table, head.schema_version, name.clone(), batches));
             async move {
                 task.await.map_err(|error| Error::Cut { dataset: name, step: "staging", detail: error.to_string() })?
             }
@@ -103,9 +104,18 @@ async fn remove(lake: &Lake, staged: &StagedDataset) -> Result<()> {
     Ok(())
 }
 
-async fn write(lake: Lake, table: Table, name: String, batches: Vec<RecordBatch>) -> Result<StagedDataset> {
+/// Writes what the dataset has a column for: of a lake that is not migrated yet, the release's newest columns are absent.
+async fn write(
+    lake: Lake,
+    table: Table,
+    version: u32,
+    name: String,
+    batches: Vec<RecordBatch>,
+) -> Result<StagedDataset> {
     let mut staged = describe(table, &name, &batches);
-    let dataset = lake.ensure(&name, table.lake_schema()).await?;
+    let dataset = columns::ensure(&lake, &name, table, version).await?;
+    let fitted = batches.iter().map(|batch| columns::fit(&dataset, batch)).collect::<Result<Vec<_>, _>>();
+    let batches = fitted.at(&name, "staging")?;
     staged.fragments = files::write(&dataset, &batches).await.at(&name, "staging")?;
     Ok(staged)
 }
@@ -124,12 +134,11 @@ pub(crate) fn appended(name: &str, operation: Operation) -> Result<Vec<Fragment>
 
 /// The batch, if it has the table's columns in a form in which they may be staged, or the first difference. Field
 /// metadata and nullability are the table's.
-fn conform(table: Table, batch: RecordBatch) -> Result<RecordBatch> {
-    let schema = table.lake_schema();
-    if batch.schema_ref() == &schema {
+fn conform(table: Table, schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
         return Ok(batch);
     }
-    let detail = difference(&schema, batch.schema_ref());
+    let detail = difference(schema, batch.schema_ref());
     if let Some(detail) = detail {
         return Err(Error::Schema { table: table.name(), detail });
     }

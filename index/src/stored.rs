@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use tracerag_schemas::Table;
 
+use crate::columns::{complete, present};
 use crate::error::{At, Error, Result};
 use crate::journal::{DatasetHead, Head};
 use crate::lake::Lake;
@@ -33,7 +34,7 @@ pub async fn stored_rows(
     columns: &[&str],
     since: i64,
 ) -> Result<RecordBatch> {
-    let schema = Arc::new(project(&table.lake_schema(), columns));
+    let schema = Arc::new(project(&lake.schemas().newest(table), columns));
     let mut batches = Vec::new();
     if !trace_ids.is_empty() {
         let is_recent = |dataset: &DatasetHead| dataset.ingested_at.is_none_or(|(_, greatest)| greatest >= since);
@@ -63,14 +64,15 @@ async fn look_up(
     let mut batches = Vec::new();
     for ids in trace_ids.chunks(IDS_PER_SCAN) {
         let mut scan = opened.scan();
-        let scan = scan.project(columns).and_then(|scan| scan.filter(&in_list(ids))).at(name, "planning a look-up")?;
+        let scan = scan
+            .project(&present(&opened, columns))
+            .and_then(|scan| scan.filter(&in_list(ids)))
+            .at(name, "planning a look-up")?;
         let stream = scan.try_into_stream().await.at(name, "looking up stored rows")?;
         let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up stored rows")?;
         for batch in found {
-            // Lance may give fields other metadata; the columns are the same.
-            batches.push(
-                RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).at(name, "reading stored rows")?,
-            );
+            // Lance may give fields other metadata, too.
+            batches.push(complete(&batch, schema).at(name, "reading stored rows")?);
         }
     }
     Ok(batches)
@@ -81,7 +83,7 @@ async fn look_up(
 /// # Errors
 /// When a dataset of the head cannot be read.
 pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, columns: &[&str]) -> Result<RecordBatch> {
-    let schema = Arc::new(project(&table.lake_schema(), columns));
+    let schema = Arc::new(project(&lake.schemas().newest(table), columns));
     let recent = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
     let mut batches = Vec::new();
     for (name, dataset) in head.of(table) {
@@ -90,14 +92,12 @@ pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, colu
         }
         let opened = lake.dataset(name, dataset.version).await?;
         let mut scan = opened.scan();
-        scan.project(columns).at(name, "planning a look-up")?;
+        scan.project(&present(&opened, columns)).at(name, "planning a look-up")?;
         scan.filter_expr(col("ingested_at").gt_eq(lit(recent.clone())));
         let stream = scan.try_into_stream().await.at(name, "looking up recent rows")?;
         let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "looking up recent rows")?;
         for batch in found {
-            batches.push(
-                RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).at(name, "reading recent rows")?,
-            );
+            batches.push(complete(&batch, &schema).at(name, "reading recent rows")?);
         }
     }
     concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
@@ -114,16 +114,14 @@ pub async fn each_batch<E: From<Error>>(
     columns: &[&str],
     mut take: impl FnMut(RecordBatch) -> Result<(), E>,
 ) -> Result<(), E> {
-    let schema = Arc::new(project(&table.lake_schema(), columns));
+    let schema = Arc::new(project(&lake.schemas().newest(table), columns));
     for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
         let opened = lake.dataset(name, dataset.version).await?;
         let mut scan = opened.scan();
-        scan.project(columns).at(name, "planning to read all rows")?;
+        scan.project(&present(&opened, columns)).at(name, "planning to read all rows")?;
         let mut stream = scan.try_into_stream().await.at(name, "reading all rows")?;
         while let Some(batch) = stream.try_next().await.at(name, "reading all rows")? {
-            // Lance may give fields other metadata; the columns are the same.
-            let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
-            take(batch.at(name, "reading all rows")?)?;
+            take(complete(&batch, &schema).at(name, "reading all rows")?)?;
         }
     }
     Ok(())
@@ -135,7 +133,7 @@ pub async fn each_batch<E: From<Error>>(
 /// # Errors
 /// When a dataset of the head cannot be read.
 pub async fn changes(lake: &Lake, head: &Head, table: Table) -> Result<RecordBatch> {
-    let schema = table.lake_schema();
+    let schema = lake.schemas().newest(table);
     let mut batches = Vec::new();
     for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
         let opened = lake.dataset(name, dataset.version).await?;
@@ -149,8 +147,7 @@ pub async fn changes(lake: &Lake, head: &Head, table: Table) -> Result<RecordBat
         let stream = scan.try_into_stream().await.at(name, "reading changes")?;
         let found: Vec<RecordBatch> = stream.try_collect().await.at(name, "reading changes")?;
         for batch in found {
-            batches
-                .push(RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).at(name, "reading changes")?);
+            batches.push(complete(&batch, &schema).at(name, "reading changes")?);
         }
     }
     concat_batches(&schema, &batches).at(table.name(), "joining changes")

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use futures::future::try_join_all;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
+use tracerag_index::columns::{present, with_absent};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
@@ -148,7 +149,8 @@ fn failed(table: Table) -> impl Fn(lance::Error) -> QueryError + use<> {
     move |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) }
 }
 
-/// Columns of rows by their ids, in the order of these; `None` of none. Whose rows they are is not looked at.
+/// Columns of rows by their ids, in the order of these; `None` of none. Whose rows they are is not looked at. Columns
+/// that a dataset of an older schema lacks are null.
 pub(crate) async fn take_rows<T: AsRef<str>>(
     table: Table,
     dataset: &Dataset,
@@ -158,9 +160,10 @@ pub(crate) async fn take_rows<T: AsRef<str>>(
     if rows.is_empty() {
         return Ok(None);
     }
-    let schema = dataset.schema().project(columns).map_err(failed(table))?;
+    let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
+    let schema = dataset.schema().project(&present(dataset, &names)).map_err(failed(table))?;
     let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).await.map_err(failed(table))?;
-    Ok(Some(batch))
+    Ok(Some(with_absent(batch, &table.lake_schema(), &names)?))
 }
 
 /// What a task gave; the task's end without an answer is an error of the engine.

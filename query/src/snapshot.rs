@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use lance::Dataset;
+use tracerag_index::columns::{present, with_absent};
 use tracerag_index::{DatasetHead, Head, Lake};
 use tracerag_schemas::Table;
 
@@ -31,9 +32,9 @@ const WAIT_SECONDS: u64 = 10;
 /// What to read of a table.
 #[derive(Debug, Default)]
 pub(crate) struct Read<'a> {
-    /// Columns; never empty.
+    /// Columns; never empty. Those that a dataset of an older schema lacks are null.
     pub columns: &'a [&'a str],
-    /// Rows, besides the tenant's: comparisons on plain columns only.
+    /// Rows, besides the tenant's: comparisons on plain columns only, which the oldest schema that is read has.
     pub filter: Option<Expr>,
     /// Ranges that rows must meet: datasets outside are not opened. Rows are not filtered by them.
     pub ranges: Vec<Range>,
@@ -179,14 +180,17 @@ impl Snapshot {
             async move {
                 let failed = |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) };
                 let mut scan = dataset.scan();
-                scan.project(read.columns).map_err(failed)?;
+                scan.project(&present(&dataset, read.columns)).map_err(failed)?;
                 scan.filter_expr(filter);
                 scan.scan_in_order(false);
                 if with_row_id {
                     scan.with_row_id();
                 }
                 let stream = scan.try_into_stream().await.map_err(failed)?;
-                let batches = stream.try_collect::<Vec<_>>().await.map_err(failed)?;
+                let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(failed)?;
+                let schema = self.lake.schemas().newest(table);
+                let batches = batches.into_iter().map(|batch| with_absent(batch, &schema, read.columns));
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
                 Ok::<_, QueryError>((dataset, batches))
             }
         });

@@ -30,3 +30,4 @@ pub mod version;
 
 pub use source::SourcePartition;
 pub use tables::Table;
+pub use version::Schemas;

@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod migrate;
 pub(crate) mod rekey;
 pub(crate) mod replay;
 pub(crate) mod run;

@@ -73,8 +73,7 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
 
 /// The worker, until it is told to stop.
 async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) -> Result<(), Error> {
-    let worker_id = format!("{}-{}", hostname(), std::process::id());
-    let pipeline = Pipeline::open(&config, &worker_id).await?;
+    let pipeline = Pipeline::open(&config, &worker_id()).await?;
     let upkeep = Upkeep::start(pipeline.lake().clone(), &config);
     let runtime = Handle::current();
     let worked = tokio::task::spawn_blocking(move || {
@@ -97,6 +96,11 @@ async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) 
     .map_err(|error| Error::Stopped { what: "the worker", detail: error.to_string() })?;
     upkeep.stop().await;
     worked
+}
+
+/// The name of this process in the journal: host and process id.
+pub(super) fn worker_id() -> String {
+    format!("{}-{}", hostname(), std::process::id())
 }
 
 fn hostname() -> String {

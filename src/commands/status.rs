@@ -90,6 +90,7 @@ fn held(next: Option<i64>, low_watermark: Option<i64>) -> Option<i64> {
 impl Status<'_> {
     fn text(&self) -> Result<String, Error> {
         let mut text = format!("lake {}  position {}\n", self.lake.uri(), self.head.position);
+        text.push_str(&self.schema());
         match &self.broker.waiting_for {
             Ok(topics) if topics.is_empty() => {}
             Ok(topics) => text.push_str(&format!("waiting for topics: {}\n", topics.join(", "))),
@@ -116,6 +117,17 @@ impl Status<'_> {
         }
         text.push_str(&format!("\nDead letters\n{}\n", pretty_format_batches(&self.dead_letters)?));
         Ok(text)
+    }
+
+    fn schema(&self) -> String {
+        let (version, newest) = (self.head.schema_version, self.lake.schemas().version());
+        match version < newest {
+            true => format!(
+                "schema version {version}; this release knows {newest}, `tracerag migrate` moves the lake when all \
+                 workers are of this release\n"
+            ),
+            false => format!("schema version {version}, that of this release\n"),
+        }
     }
 
     fn partitions(&self) -> String {
@@ -187,6 +199,8 @@ impl Status<'_> {
         let rows = services.map(|_| counted.map(|services| services.services.as_slice()).unwrap_or_default());
         Ok(json!({
             "position": self.head.position,
+            "schema_version": self.head.schema_version,
+            "newest_schema_version": self.lake.schemas().version(),
             "waiting_for_topics": self.broker.waiting_for.as_ref().ok(),
             "broker_error": self.broker.waiting_for.as_ref().err(),
             "open_traces": self.open_traces,

@@ -157,7 +157,10 @@ impl Default for LakeSection {
 impl LakeSection {
     /// Where the lake is, and how to reach it.
     pub(crate) fn options(&self) -> LakeOptions {
-        LakeOptions { uri: self.uri.clone(), storage_options: self.storage_options.clone().into_iter().collect() }
+        LakeOptions {
+            storage_options: self.storage_options.clone().into_iter().collect(),
+            ..LakeOptions::new(self.uri.clone())
+        }
     }
 }
 

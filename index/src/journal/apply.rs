@@ -50,7 +50,7 @@ pub(crate) async fn apply(lake: &Lake, log: &mut Log, own: &HashSet<String>) -> 
         let mut runs: BTreeMap<String, Entries> = BTreeMap::new();
         for record in records {
             state.take(record);
-            if state.void.last() == Some(&record.position) || record.kind == Kind::Claim {
+            if state.void.last() == Some(&record.position) || record.kind != Kind::Epoch {
                 continue;
             }
             let dropped = |staged: &&StagedDataset| !head.is_dropped(&staged.name);
@@ -199,6 +199,7 @@ async fn publish(
         }
         let mut next = (*newest).clone();
         next.position = state.position;
+        next.schema_version = state.schema_version;
         next.void.clone_from(&state.void);
         next.sources = state.sources.values().cloned().collect();
         next.sources.sort_by(|a, b| a.source.cmp(&b.source));

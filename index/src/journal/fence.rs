@@ -66,15 +66,22 @@ pub(crate) async fn replace(
     let committed = CommitBuilder::new(Arc::clone(dataset)).with_skip_auto_cleanup(true).execute(transaction).await;
     match committed {
         Ok(dataset) => Ok(Fenced::Landed(dataset)),
-        Err(
-            lance::Error::RetryableCommitConflict { .. }
-            | lance::Error::CommitConflict { .. }
-            | lance::Error::TooMuchWriteContention { .. },
-        ) => Ok(Fenced::Lost),
-        // The version that was read may have been cleaned away meanwhile, with its indices.
-        Err(error) if error.is_commit_status_unknown() || is_absent(&error) => Ok(Fenced::Lost),
+        Err(error) if is_lost(&error) => Ok(Fenced::Lost),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a commit did not land because of another one, or nobody knows whether it did.
+pub(crate) fn is_lost(error: &lance::Error) -> bool {
+    matches!(
+        error,
+        lance::Error::RetryableCommitConflict { .. }
+            | lance::Error::CommitConflict { .. }
+            | lance::Error::TooMuchWriteContention { .. }
+    )
+        // The version that was read may have been cleaned away meanwhile, with its indices.
+        || error.is_commit_status_unknown()
+        || is_absent(error)
 }
 
 /// Waits before the next attempt: a little longer each time, and not in step with the others.

@@ -3,23 +3,27 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray, StringArray, TimestampNanosecondArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampNanosecondArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use lance::Dataset;
 use lance::dataset::{InsertBuilder, WriteMode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracerag_schemas::tables::timestamp;
+use tracerag_schemas::version::FIRST_SCHEMA_VERSION;
 
 use super::fence::{self, Fenced};
 use super::{DatasetHead, Head, now};
+use crate::columns::fit;
 use crate::error::{At, Error, Result};
 use crate::lake::Lake;
 use crate::stage::appended;
 
 /// Name of the dataset.
 pub(crate) const HEADS: &str = "heads";
+/// The column of the lake's schema version.
+const SCHEMA_VERSION: &str = "schema_version";
 
 /// The columns of `heads`. What readers look at as a whole is JSON; what is searched is a column.
 pub(crate) fn schema() -> SchemaRef {
@@ -32,6 +36,8 @@ pub(crate) fn schema() -> SchemaRef {
             Field::new("sources", DataType::Utf8, false),
             Field::new("void", DataType::Utf8, false),
             Field::new("dropped", DataType::Utf8, false),
+            // A lake of the first schema may lack it.
+            Field::new(SCHEMA_VERSION, DataType::UInt32, true),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -39,7 +45,12 @@ pub(crate) fn schema() -> SchemaRef {
 
 /// Makes sure that there is a head, and that it has the small tables of this release.
 pub(crate) async fn create(lake: &Lake, small: Vec<(String, DatasetHead)>) -> Result<()> {
-    let first = Head { datasets: small.iter().cloned().collect(), published_at: now(), ..Head::default() };
+    let first = Head {
+        schema_version: lake.schemas().version(),
+        datasets: small.iter().cloned().collect(),
+        published_at: now(),
+        ..Head::default()
+    };
     let absent = match lake.newest(HEADS).await {
         Ok(_) => false,
         Err(Error::Lance { source, .. }) if crate::error::is_absent(&source) => true,
@@ -69,7 +80,7 @@ pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -
     let params = lake.write_params(WriteMode::Append);
     let staged = InsertBuilder::new(Arc::clone(heads))
         .with_params(&params)
-        .execute_uncommitted(vec![encode(&next)?])
+        .execute_uncommitted(vec![fit(heads, &encode(&next)?).at(HEADS, "encoding")?])
         .await
         .at(HEADS, "staging")?;
     let fragments = appended(HEADS, staged.operation)?;
@@ -119,6 +130,7 @@ fn encode(head: &Head) -> Result<RecordBatch> {
         json(head.position, &head.sources)?,
         json(head.position, &head.void)?,
         json(head.position, &head.dropped)?,
+        Arc::new(UInt32Array::from(vec![head.schema_version])),
     ];
     RecordBatch::try_new(schema(), columns).at(HEADS, "encoding")
 }
@@ -139,6 +151,7 @@ fn decode(batch: &RecordBatch) -> Result<Vec<Head>> {
     let sources = column("sources")?.as_string::<i32>();
     let void = column("void")?.as_string::<i32>();
     let dropped = column("dropped")?.as_string::<i32>();
+    let versions = batch.column_by_name(SCHEMA_VERSION).map(|column| column.as_primitive::<UInt32Type>());
     (0..batch.num_rows())
         .map(|row| {
             let position = positions.value(row);
@@ -146,6 +159,9 @@ fn decode(batch: &RecordBatch) -> Result<Vec<Head>> {
             let mut head = Head {
                 sequence: sequences.value(row),
                 position,
+                schema_version: versions
+                    .filter(|versions| versions.is_valid(row))
+                    .map_or(FIRST_SCHEMA_VERSION, |versions| versions.value(row)),
                 published_at: published.value(row),
                 datasets,
                 stream_times: vec![],

@@ -43,6 +43,7 @@ pub(crate) struct Log {
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub position: u64,
+    pub schema_version: u32,
     pub sources: HashMap<SourcePartition, SourceState>,
     pub void: Vec<u64>,
 }
@@ -51,6 +52,7 @@ impl State {
     pub(crate) fn of(head: &Head) -> Self {
         Self {
             position: head.position,
+            schema_version: head.schema_version,
             sources: head.sources.iter().map(|state| (state.source.clone(), state.clone())).collect(),
             void: head.void.clone(),
         }
@@ -67,12 +69,17 @@ impl State {
             match record.kind {
                 Kind::Claim => interval.generation > generation && interval.from == next && interval.to == next,
                 Kind::Epoch => interval.generation == generation && generation > 0 && interval.from == next,
+                // It has no partitions.
+                Kind::Migration => false,
             }
         });
         if !holds {
             tracing::warn!(position = record.position, worker = record.worker, "a record of the journal is void");
             self.void.push(record.position);
             return;
+        }
+        if record.kind == Kind::Migration {
+            self.schema_version = self.schema_version.max(record.schema_version);
         }
         for interval in &record.sources {
             let next = SourceState {
@@ -128,6 +135,7 @@ impl Log {
                     detail: format!("the record is missing, the next one is {}", record.position),
                 });
             }
+            self.lake.accept(record.schema_version)?;
             last = record.position;
             self.tail.push(record);
         }
@@ -193,6 +201,8 @@ impl Log {
             if self.tried.as_ref().is_none_or(|(tried, _)| tried != epoch) {
                 self.tried = Some((epoch.to_owned(), state.position));
             }
+            record.schema_version = record.schema_version.max(state.schema_version);
+            record.able = self.lake.schemas().version();
             let params = self.lake.write_params(WriteMode::Append);
             let staged = InsertBuilder::new(Arc::clone(&journal))
                 .with_params(&params)

@@ -7,6 +7,8 @@
 //! 4. [`Writer::apply`] adds everything recorded to the tables, each table in one commit, and then
 //!    publishes a [`Head`].
 //!
+//! A record carries the lake's schema version, and a record of its own raises it ([`crate::migrate`]).
+//!
 //! Intervals are half-open: `[from, to)`, where `from` is the `to` of the partition's last record and
 //! `to` is the offset that will be read next. `from` is null as long as a partition was never read.
 
@@ -18,7 +20,7 @@ pub(crate) mod log;
 pub(crate) mod position;
 pub(crate) mod record;
 mod recover;
-mod writer;
+pub(crate) mod writer;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -107,6 +109,8 @@ pub struct Head {
     pub sequence: u64,
     /// Position of the journal; 0 before the first record.
     pub position: u64,
+    /// Version of the lake's schema.
+    pub schema_version: u32,
     /// When it was published, in ns by the clock of the worker.
     pub published_at: i64,
     /// Datasets by name: `spans/2026-11-23`, `flags`.

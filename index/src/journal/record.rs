@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Claim,
     /// Rows were taken.
     Epoch,
+    /// From here on the lake has the record's schema.
+    Migration,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
         match self {
             Kind::Claim => "claim",
             Kind::Epoch => "epoch",
+            Kind::Migration => "migration",
         }
     }
 }
@@ -64,10 +67,26 @@ pub(crate) struct Record {
     pub kind: Kind,
     pub epoch: String,
     pub worker: String,
+    /// The lake's schema when it was recorded, which no record before it exceeds.
+    pub schema_version: u32,
+    /// The newest schema that the worker is able to write.
+    pub able: u32,
     pub recorded_at: i64,
     pub sources: Vec<Interval>,
     pub closed: Closed,
     pub staged: Vec<StagedDataset>,
+}
+
+/// What stands between a worker's name and the schema that it is able to write.
+const ABLE: &str = " (schema ";
+
+/// The name and the schema of [`Record::signature`].
+fn read_signature(text: &str, schema_version: u32) -> (String, u32) {
+    let parts = text.strip_suffix(')').and_then(|text| text.rsplit_once(ABLE));
+    match parts.and_then(|(worker, able)| Some((worker, able.parse().ok()?))) {
+        Some((worker, able)) => (worker.to_owned(), able),
+        None => (text.to_owned(), schema_version),
+    }
 }
 
 fn source_fields() -> Fields {
@@ -119,8 +138,8 @@ impl Record {
             Arc::new(UInt64Array::from(vec![self.position])),
             Arc::new(StringArray::from(vec![self.kind.text()])),
             Arc::new(StringArray::from(vec![self.epoch.as_str()])),
-            Arc::new(StringArray::from(vec![self.worker.as_str()])),
-            Arc::new(UInt32Array::from(vec![SCHEMA_VERSION])),
+            Arc::new(StringArray::from(vec![self.signature()])),
+            Arc::new(UInt32Array::from(vec![self.schema_version])),
             Arc::new(TimestampNanosecondArray::from(vec![self.recorded_at]).with_timezone("UTC")),
             Arc::new(self.encode_sources()),
             Arc::new(BinaryArray::from(vec![inline])),
@@ -146,6 +165,15 @@ impl Record {
         ];
         let items = StructArray::new(source_fields(), columns, None);
         ListArray::new(source_item(), OffsetBuffer::from_lengths([sources.len()]), Arc::new(items), None)
+    }
+
+    /// The worker's name, with the schema that it is able to write where the lake's is older. The journal of an older
+    /// lake has no column for that, and to add one would be a migration.
+    fn signature(&self) -> String {
+        match self.able > self.schema_version {
+            true => format!("{}{ABLE}{})", self.worker, self.able),
+            false => self.worker.clone(),
+        }
     }
 
     fn damaged(&self, detail: String) -> Error {
@@ -174,18 +202,24 @@ impl Record {
             .map(|row| {
                 let position = positions.value(row);
                 let damaged = |detail: String| Error::Damaged { position, detail };
-                if versions.value(row) > SCHEMA_VERSION {
-                    return Err(Error::TooNew { found: versions.value(row), known: SCHEMA_VERSION });
-                }
+                let schema_version = versions.value(row);
+                let (worker, able) = read_signature(workers.value(row), schema_version);
                 Ok(Record {
                     position,
                     kind: match kinds.value(row) {
                         "claim" => Kind::Claim,
                         "epoch" => Kind::Epoch,
+                        "migration" => Kind::Migration,
+                        // A newer release may know more kinds.
+                        _ if schema_version > SCHEMA_VERSION => {
+                            return Err(Error::TooNew { found: schema_version, known: SCHEMA_VERSION });
+                        }
                         other => return Err(damaged(format!("unknown kind of record {other}"))),
                     },
                     epoch: epochs.value(row).to_owned(),
-                    worker: workers.value(row).to_owned(),
+                    worker,
+                    schema_version,
+                    able,
                     recorded_at: recorded.value(row),
                     sources: decode_sources(&sources.value(row)),
                     closed: if closed.is_valid(row) {
@@ -234,7 +268,8 @@ fn decode_sources(items: &ArrayRef) -> Vec<Interval> {
 mod tests {
     use super::*;
 
-    /// A record with and without offsets, inline and filed lists, comes back as it was.
+    /// A record with and without offsets, inline and filed lists, of a worker that knows a newer schema than the lake's
+    /// and of one that does not, comes back as it was.
     #[test]
     fn records_survive_their_encoding() {
         let interval = |from: Option<i64>| Interval {
@@ -245,10 +280,11 @@ mod tests {
             low_watermark: Some(4),
             stream_time: None,
         };
-        for (kind, closed, sources) in [
-            (Kind::Claim, Closed::None, vec![]),
-            (Kind::Epoch, Closed::Inline(vec![1, 2]), vec![interval(None), interval(Some(5))]),
-            (Kind::Epoch, Closed::File("x.zst".into()), vec![interval(Some(i64::MAX))]),
+        for (kind, closed, sources, able) in [
+            (Kind::Claim, Closed::None, vec![], 1),
+            (Kind::Epoch, Closed::Inline(vec![1, 2]), vec![interval(None), interval(Some(5))], 2),
+            (Kind::Epoch, Closed::File("x.zst".into()), vec![interval(Some(i64::MAX))], 12),
+            (Kind::Migration, Closed::None, vec![], 1),
         ] {
             let staged = StagedDataset {
                 name: "spans/2026-11-23".into(),
@@ -261,7 +297,9 @@ mod tests {
                 position: 9,
                 kind,
                 epoch: "e".into(),
-                worker: "w".into(),
+                worker: "w (of a host)".into(),
+                schema_version: 1,
+                able,
                 recorded_at: 5,
                 sources,
                 closed,

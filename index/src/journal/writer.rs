@@ -229,13 +229,15 @@ fn interval(
     })
 }
 
-/// A record without content; its position is set when it is appended.
-fn blank(kind: Kind, epoch: &str, worker: &str, sources: Vec<Interval>) -> Record {
+/// A record without content; its position and the schemas are set when it is appended.
+pub(crate) fn blank(kind: Kind, epoch: &str, worker: &str, sources: Vec<Interval>) -> Record {
     Record {
         position: 0,
         kind,
         epoch: epoch.to_owned(),
         worker: worker.to_owned(),
+        schema_version: 0,
+        able: 0,
         recorded_at: now(),
         sources,
         closed: Closed::None,

@@ -127,6 +127,8 @@ async fn a_void_record_adds_nothing() {
                     kind: Kind::Epoch,
                     epoch: staged.epoch.clone(),
                     worker: "zombie".into(),
+                    schema_version: 0,
+                    able: 0,
                     recorded_at: NOON,
                     sources: vec![Interval {
                         source: source(0),

@@ -101,6 +101,6 @@ impl TableProvider for VectorsTable {
         let Some(dataset) = self.dataset().await? else { return Ok(Arc::new(EmptyExec::new(wanted))) };
         let mut walled = vec![self.snapshot.wall()];
         walled.extend_from_slice(filters);
-        super::scan_dataset(state, dataset, &wanted, &walled, limit).await
+        super::scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit).await
     }
 }

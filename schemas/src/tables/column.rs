@@ -1,5 +1,5 @@
 //! Short names for the columns that the tables are made of. All columns are nullable unless said:
-//! a later release may then add columns, and roll back, without rewriting a row.
+//! a later release may then add columns ([`crate::version`]), and roll back, without rewriting a row.
 
 use std::sync::Arc;
 
