@@ -73,6 +73,9 @@ impl Migration {
         log.refresh(&head).await?;
         let (from, to) = (log.state(&head).schema_version, lake.schemas().version());
         let mut columns = BTreeMap::new();
+        if from == to {
+            return Ok(Migration { from, to, columns, older: vec![] });
+        }
         for (name, wanted) in datasets(lake, &head).await? {
             let dataset = match lake.newest(&name).await {
                 Err(Error::Lance { source, .. }) if is_absent(&source) => continue,
@@ -83,13 +86,12 @@ impl Migration {
                 columns.insert(name, missing.iter().map(|field| field.name().clone()).collect());
             }
         }
-        let older = if from < to { older(lake, to, now).await? } else { vec![] };
-        Ok(Migration { from, to, columns, older })
+        Ok(Migration { from, to, columns, older: older(lake, to, now).await? })
     }
 
     /// Whether there is nothing to do.
     pub fn is_done(&self) -> bool {
-        self.from == self.to && self.columns.is_empty()
+        self.from == self.to
     }
 }
 
@@ -107,6 +109,9 @@ pub(crate) async fn migrate_at(lake: &Lake, worker: &str, now: i64) -> Result<Mi
     let mut log = Log::new(lake.clone());
     let head = apply(lake, &mut log, &HashSet::new()).await?;
     let migration = Migration::plan_at(lake, now).await?;
+    if migration.is_done() {
+        return Ok(migration);
+    }
     if let Some(OlderWorker { worker, able, seconds }) = migration.older.first().cloned() {
         return Err(Error::OlderWorker { worker, able, seconds, wait: PRESENT_SECONDS });
     }
@@ -116,13 +121,11 @@ pub(crate) async fn migrate_at(lake: &Lake, worker: &str, now: i64) -> Result<Mi
             tracing::info!(dataset = name, columns = ?added, "columns added");
         }
     }
-    if migration.from < migration.to {
-        let epoch = Uuid::new_v4().to_string();
-        let to = migration.to;
-        let draft = |_: &State| Ok(Record { schema_version: to, ..blank(Kind::Migration, &epoch, worker, vec![]) });
-        let record = log.append(&epoch, draft).await?;
-        tracing::info!(position = record.position, from = migration.from, to, "migrated");
-    }
+    let (from, to) = (migration.from, migration.to);
+    let epoch = Uuid::new_v4().to_string();
+    let draft = |_: &State| Ok(Record { schema_version: to, ..blank(Kind::Migration, &epoch, worker, vec![]) });
+    let record = log.append(&epoch, draft).await?;
+    tracing::info!(position = record.position, from, to, "migrated");
     apply(lake, &mut log, &HashSet::new()).await?;
     Ok(migration)
 }

@@ -10,6 +10,7 @@ mod kills;
 mod staged;
 mod stored;
 mod upkeep;
+mod versions;
 
 use std::sync::Arc;
 
@@ -35,6 +36,11 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
         Self { folder, lake }
+    }
+
+    /// Address of the lake.
+    pub fn uri(&self) -> &str {
+        self.lake.uri()
     }
 
     /// Another handle on the same lake, as another process has it.
