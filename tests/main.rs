@@ -24,4 +24,5 @@ mod status;
 mod storms;
 mod support;
 mod trainticket;
+mod versions;
 mod worked_example;

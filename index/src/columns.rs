@@ -58,7 +58,7 @@ pub(crate) fn fit(dataset: &Dataset, batch: &RecordBatch) -> Result<RecordBatch,
     let schema = batch.schema_ref();
     let is_kept = |index: &usize| dataset.schema().field(schema.field(*index).name()).is_some();
     let kept: Vec<usize> = (0..batch.num_columns()).filter(is_kept).collect();
-    batch.project(&kept)
+    if kept.len() == batch.num_columns() { Ok(batch.clone()) } else { batch.project(&kept) }
 }
 
 /// The columns of a schema that a dataset lacks.
@@ -94,4 +94,49 @@ pub(crate) async fn add(lake: &Lake, name: &str, wanted: &Schema) -> Result<Arc<
         }
     }
     Err(Error::Contention { dataset: name.to_owned(), step: "adding columns", attempts: fence::ATTEMPTS })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::array::{Array, AsArray, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Int64Type};
+
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        let fields = vec![Field::new("b", DataType::Int64, true), Field::new("_rowid", DataType::Int64, true)];
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(Int64Array::from(vec![8, 9]))];
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true)]))
+    }
+
+    /// Exactly the wanted columns come in their order, absent ones as null; a column of another type is refused.
+    #[test]
+    fn a_batch_is_completed_by_names() {
+        let completed = complete(&batch(), &schema()).unwrap();
+        assert_eq!((completed.schema(), completed.num_rows()), (schema(), 2));
+        assert_eq!(completed.column(0).null_count(), 2);
+        assert_eq!(completed.column(1).as_primitive::<Int64Type>().values().to_vec(), [1, 2]);
+        let texts = vec![Arc::new(StringArray::from(vec!["x"])) as ArrayRef];
+        let fields = vec![Field::new("b", DataType::Utf8, true)];
+        let other = RecordBatch::try_new(Arc::new(Schema::new(fields)), texts).unwrap();
+        assert!(complete(&other, &schema()).is_err());
+    }
+
+    /// Absent columns stand behind those that are there, of which none is lost; where none is absent, or a name is no
+    /// column at all, nothing is made up.
+    #[test]
+    fn absent_columns_are_added() {
+        let added = with_absent(batch(), &schema(), &["a", "b"]).unwrap();
+        let names: Vec<String> = added.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["b", "_rowid", "a"]);
+        assert_eq!(added["a"].null_count(), 2);
+        assert_eq!(with_absent(batch(), &schema(), &["b"]).unwrap(), batch());
+        assert!(with_absent(batch(), &schema(), &["c"]).is_err());
+    }
 }

@@ -118,7 +118,7 @@ pub(crate) async fn migrate_at(lake: &Lake, worker: &str, now: i64) -> Result<Mi
     for (name, wanted) in datasets(lake, &head).await? {
         if let Some(added) = migration.columns.get(&name) {
             columns::add(lake, &name, &wanted).await?;
-            tracing::info!(dataset = name, columns = ?added, "columns added");
+            tracing::info!(dataset = name.as_str(), columns = ?added, "columns added");
         }
     }
     let (from, to) = (migration.from, migration.to);

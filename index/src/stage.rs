@@ -104,7 +104,7 @@ async fn remove(lake: &Lake, staged: &StagedDataset) -> Result<()> {
     Ok(())
 }
 
-/// Writes what the dataset has a column for: of a lake that is not migrated yet, the release's newest columns are absent.
+/// Writes what the dataset has a column for: a lake that is not migrated yet lacks the release's newest columns.
 async fn write(
     lake: Lake,
     table: Table,

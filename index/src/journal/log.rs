@@ -69,7 +69,7 @@ impl State {
             match record.kind {
                 Kind::Claim => interval.generation > generation && interval.from == next && interval.to == next,
                 Kind::Epoch => interval.generation == generation && generation > 0 && interval.from == next,
-                // It has no partitions.
+                // A migration has no partitions, so it is never asked.
                 Kind::Migration => false,
             }
         });

@@ -7,7 +7,7 @@
 //! 4. [`Writer::apply`] adds everything recorded to the tables, each table in one commit, and then
 //!    publishes a [`Head`].
 //!
-//! A record carries the lake's schema version, and a record of its own raises it ([`crate::migrate`]).
+//! A record carries the lake's schema version, and a record of its own raises it (see `crate::migrate`).
 //!
 //! Intervals are half-open: `[from, to)`, where `from` is the `to` of the partition's last record and
 //! `to` is the offset that will be read next. `from` is null as long as a partition was never read.

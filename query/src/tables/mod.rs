@@ -62,8 +62,9 @@ impl LakeTable {
 
 /// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall.
 ///
-/// A dataset of an older schema may lack columns, and one of a lake that is being migrated may have more. What is absent
-/// is read as null, also by a filter that names it; Lance would refuse such a filter, so it stands above the scan.
+/// A dataset of an older schema may lack columns, and one of a lake that is being migrated may have more. What is
+/// absent is read as null, also by a filter that names it; Lance would refuse such a filter, so it stands above the
+/// scan.
 async fn scan_dataset(
     state: &dyn Session,
     dataset: Arc<Dataset>,

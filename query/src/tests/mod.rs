@@ -6,5 +6,6 @@ mod bundles;
 mod functions;
 mod lake;
 mod lookups;
+mod schemas;
 mod sql;
 mod tenants;
