@@ -11,7 +11,8 @@ use super::failing_store::{Fault, Faults};
 use super::upkeep::eager;
 use super::{Fixture, NOON, epoch, source};
 use crate::journal::log::{JOURNAL, Log};
-use crate::journal::record::Kind;
+use crate::journal::record::{Interval, Kind, Record};
+use crate::journal::writer::blank;
 use crate::{ClosedTrace, Epoch, Lake, LakeOptions, MaintainOptions, Writer, Writing, maintain};
 
 /// More than an epoch makes.
@@ -117,23 +118,15 @@ async fn an_epoch_that_others_have_applied_is_found() {
         let record = log
             .append(&staged.epoch, |_| {
                 drafted += 1;
-                Ok(crate::journal::record::Record {
-                    position: 0,
-                    kind: Kind::Epoch,
-                    epoch: staged.epoch.clone(),
-                    worker: "w".to_owned(),
-                    recorded_at: NOON,
-                    sources: vec![crate::journal::record::Interval {
-                        source: source(0),
-                        generation: state.generation,
-                        from: Some(5),
-                        to: Some(5),
-                        low_watermark: Some(5),
-                        stream_time: Some(NOON),
-                    }],
-                    closed: crate::journal::record::Closed::None,
-                    staged: staged.datasets.clone(),
-                })
+                let interval = Interval {
+                    source: source(0),
+                    generation: state.generation,
+                    from: Some(5),
+                    to: Some(5),
+                    low_watermark: Some(5),
+                    stream_time: Some(NOON),
+                };
+                Ok(Record { staged: staged.datasets.clone(), ..blank(Kind::Epoch, &staged.epoch, "w", vec![interval]) })
             })
             .await
             .unwrap();

@@ -30,6 +30,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
+use tokio::sync::oneshot;
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
 use tracerag_schemas::bundle::{Bundle, Context, Evidence, Omitted};
@@ -102,20 +103,31 @@ impl Bundler {
     /// # Errors
     /// See [`assemble`].
     pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
-        let rows = self.read(&trace_id(trace)?).await?;
+        let id = trace_id(trace)?;
+        let rows = Box::pin(self.read(&id, |_| ())).await?;
         self.build(rows).await
     }
 
-    /// The bundle with similar incidents: they are looked for with the failures that were read for it, and
-    /// while it is being put together.
+    /// The bundle with similar incidents: they are looked for as soon as the failures are read, while everything else
+    /// is read and put together.
     ///
     /// # Errors
     /// See [`assemble`].
     pub(crate) async fn assemble_with_similar(&self, trace: &str) -> Result<Bundle> {
         let id = trace_id(trace)?;
-        let rows = self.read(&id).await?;
-        let told = failures::told(&rows.failures)?;
-        let (bundle, similar) = tokio::join!(self.build(rows), context::similar_to(self, &id, told));
+        let (tell, told) = oneshot::channel();
+        let bundle = async {
+            let rows = self.read(&id, |failures| drop(tell.send(failures::told(failures)))).await?;
+            self.build(rows).await
+        };
+        let similar = async {
+            match told.await {
+                Ok(Ok(told)) => context::similar_to(self, &id, told).await,
+                // What went wrong is the bundle's error, too.
+                Ok(Err(_)) | Err(_) => vec![],
+            }
+        };
+        let (bundle, similar) = tokio::join!(Box::pin(bundle), Box::pin(similar));
         let mut bundle = bundle?;
         bundle.context.similar = similar;
         Ok(bundle)
@@ -135,8 +147,8 @@ impl Bundler {
         search::similar_to(&self.snapshot, self.embedding.as_deref(), trace_id, failures, k).await
     }
 
-    /// Reads whatever may be evidence of a trace.
-    async fn read(&self, id: &str) -> Result<Rows> {
+    /// Reads whatever may be evidence of a trace. Its failures are told of as soon as they are there.
+    async fn read(&self, id: &str, tell: impl FnOnce(&[RecordBatch])) -> Result<Rows> {
         let snapshot = &self.snapshot;
         // What lies in one dataset for all days needs no time of the trace to be found.
         let (trace, payloads, mut heaps) = futures::try_join!(
@@ -144,10 +156,15 @@ impl Bundler {
             payloads::read(snapshot, id),
             heaps::by_ids(snapshot, id),
         )?;
+        let failures = async {
+            let failures = failures::read(snapshot, &trace).await?;
+            tell(&failures);
+            Ok(failures)
+        };
         let (spans, logs, failures, heaps_by_time, metrics, links) = futures::try_join!(
             spans::read(snapshot, &trace),
             logs::read(snapshot, &trace),
-            failures::read(snapshot, &trace),
+            failures,
             heaps::by_time(snapshot, &trace),
             metrics::read(snapshot, &trace),
             self.links.leading_to(snapshot, id, trace.start),
