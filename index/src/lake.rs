@@ -113,14 +113,26 @@ impl Opened {
 }
 
 impl Lake {
-    /// Opens a lake that exists, to ask it: what is cached of its files is read at once.
+    /// Opens a lake that exists.
     ///
     /// # Errors
     /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's,
     /// [`Error::TooNew`] and [`Error::TooOld`] if this release does not know its schema.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
+        Self::open_on(options, ObjectStoreRegistry::default()).await
+    }
+
+    /// [`Lake::open`] for who asks much and writes little: what is cached of the lake's files is read at once.
+    ///
+    /// # Errors
+    /// As [`Lake::open`].
+    pub async fn open_to_ask(options: LakeOptions) -> Result<Lake> {
         let registry = ObjectStoreRegistry::default();
         registry.insert("file", Arc::new(CachedReadsProvider));
+        Self::open_on(options, registry).await
+    }
+
+    async fn open_on(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
         let lake = Self::handle(in_a_folder(options)?, registry);
         match lake.load(HEADS, None).await {
             Ok(heads) => lake.remember(HEADS, heads),

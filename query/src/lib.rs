@@ -12,7 +12,7 @@
 //! use tracerag_query::{Session, SessionOptions, bundle};
 //!
 //! # async fn example() -> tracerag_query::Result<()> {
-//! let lake = Lake::open(LakeOptions::new("./lake")).await?;
+//! let lake = Lake::open_to_ask(LakeOptions::new("./lake")).await?;
 //! let session = Session::open(&lake, SessionOptions::new("default")).await?;
 //! let failing = session.collect("select trace_id from traces where status = 'ERROR' limit 1", None).await?;
 //! for batch in &failing {
@@ -30,6 +30,7 @@ pub mod bundle;
 mod catalog;
 pub mod error;
 mod functions;
+mod indexed;
 pub mod json;
 mod links;
 mod lookup;

@@ -1,13 +1,15 @@
 //! Rows by their ids: the index gives the rows, and what is wide is read of the tenant's own only.
 //!
-//! A filter that names the tenant or the time of ingestion beside the id would make Lance read every
-//! row twice, these columns first and all others in a second pass. So the id alone is filtered by, the
+//! An index that knows all rows is asked without a plan ([`crate::indexed`]), and what comes back is read at once.
+//! Otherwise a scan finds the rows. A filter that names the tenant or the time of ingestion beside the id would make
+//! Lance read every row twice, these columns first and all others in a second pass. So the id alone is filtered by, the
 //! tenant's wall is put up over what comes back, and the rest is taken by row. Each dataset has a task
 //! of its own, because planning a look-up costs more than reading for it; tasks end with the question.
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
@@ -58,13 +60,6 @@ impl<'a> ById<'a> {
         self.ranges = ranges;
         self
     }
-
-    fn filter(&self) -> Expr {
-        match self.ids.as_slice() {
-            [id] => col(self.column).eq(lit(*id)),
-            ids => col(self.column).in_list(ids.iter().map(|id| lit(*id)).collect(), false),
-        }
-    }
 }
 
 /// Rows of one dataset that were found. They are the tenant's.
@@ -111,37 +106,93 @@ impl Found {
 struct LookUp {
     table: Table,
     tenant: Arc<str>,
-    filter: Expr,
+    column: String,
+    ids: Vec<String>,
     until: Option<i64>,
 }
 
 impl LookUp {
     fn new(table: Table, tenant: &Arc<str>, by: &ById<'_>) -> Arc<Self> {
-        Arc::new(Self { table, tenant: Arc::clone(tenant), filter: by.filter(), until: by.until })
+        Arc::new(Self {
+            table,
+            tenant: Arc::clone(tenant),
+            column: by.column.to_owned(),
+            ids: by.ids.iter().map(|id| (*id).to_owned()).collect(),
+            until: by.until,
+        })
     }
 
     fn failed(&self) -> impl Fn(lance::Error) -> QueryError + use<> {
         failed(self.table)
     }
 
-    /// The tenant's rows in a dataset that were taken in time.
-    async fn find(&self, dataset: Arc<Dataset>) -> Result<Found> {
-        let narrow: &[&str] = if self.until.is_some() { &["tenant_id", "ingested_at"] } else { &["tenant_id"] };
-        let mut scan = dataset.scan();
-        scan.project(narrow).map_err(self.failed())?;
-        scan.filter_expr(self.filter.clone());
-        scan.with_row_id();
-        scan.scan_in_order(false);
-        let batch = scan.try_into_batch().await.map_err(self.failed())?;
-        let columns = Columns::of(self.table.name(), &batch);
+    /// Columns that tell whether a row is the tenant's and was taken in time.
+    fn narrow(&self) -> &'static [&'static str] {
+        if self.until.is_some() { &["tenant_id", "ingested_at"] } else { &["tenant_id"] }
+    }
+
+    fn filter(&self) -> Expr {
+        match self.ids.as_slice() {
+            [id] => col(&self.column).eq(lit(id)),
+            ids => col(&self.column).in_list(ids.iter().map(lit).collect(), false),
+        }
+    }
+
+    /// Rows with the ids, whoever's they are, if an index knows them all.
+    async fn indexed(&self, dataset: &Dataset) -> Result<Option<Vec<u64>>> {
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        crate::indexed::rows(dataset, &self.column, &ids).await.map_err(self.failed())
+    }
+
+    /// Which rows of a batch with the narrow columns are the tenant's and were taken in time.
+    fn chosen(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let columns = Columns::of(self.table.name(), batch);
         let tenants = columns.text("tenant_id")?;
         let ingested = if self.until.is_some() { Some(columns.time("ingested_at")?) } else { None };
         let in_time = |row: usize| match (self.until, ingested) {
             (Some(until), Some(ingested)) => number(ingested, row).is_some_and(|time| time <= until),
             _ => true,
         };
-        let is_chosen = |row| text(tenants, row) == Some(&*self.tenant) && in_time(row);
-        Found::of_batch(self.table, dataset, &batch, is_chosen)
+        let is_chosen = |row| Some(text(tenants, row) == Some(&*self.tenant) && in_time(row));
+        Ok((0..batch.num_rows()).map(is_chosen).collect())
+    }
+
+    /// The tenant's rows in a dataset that were taken in time.
+    async fn find(&self, dataset: Arc<Dataset>) -> Result<Found> {
+        if let Some(rows) = self.indexed(&dataset).await? {
+            return self.find_among(dataset, rows).await;
+        }
+        let mut scan = dataset.scan();
+        scan.project(self.narrow()).map_err(self.failed())?;
+        scan.filter_expr(self.filter());
+        scan.with_row_id();
+        scan.scan_in_order(false);
+        let batch = scan.try_into_batch().await.map_err(self.failed())?;
+        let chosen = self.chosen(&batch)?;
+        Found::of_batch(self.table, dataset, &batch, |row| chosen.value(row))
+    }
+
+    async fn find_among(&self, dataset: Arc<Dataset>, rows: Vec<u64>) -> Result<Found> {
+        let Some(batch) = take_rows(self.table, &dataset, &rows, self.narrow()).await? else {
+            return Ok(Found { dataset, rows: vec![] });
+        };
+        let chosen = self.chosen(&batch)?;
+        let rows = rows.into_iter().zip(chosen.iter()).filter_map(|(row, is_chosen)| is_chosen?.then_some(row));
+        Ok(Found { dataset, rows: rows.collect() })
+    }
+
+    /// Columns of the tenant's rows in a dataset that were taken in time; `None` of none.
+    async fn read(&self, dataset: Arc<Dataset>, columns: &[String]) -> Result<Option<RecordBatch>> {
+        let Some(rows) = self.indexed(&dataset).await? else {
+            let found = self.find(dataset).await?;
+            return take_rows(self.table, &found.dataset, &found.rows, columns).await;
+        };
+        // Nearly all rows are the tenant's, so all columns are read together.
+        let more = self.narrow().iter().filter(|narrow| !columns.iter().any(|column| column == *narrow));
+        let all: Vec<&str> = columns.iter().map(String::as_str).chain(more.copied()).collect();
+        let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(None) };
+        let batch = filter_record_batch(&batch, &self.chosen(&batch)?)?;
+        Ok(Some(batch).filter(|batch| batch.num_rows() > 0))
     }
 }
 
@@ -191,10 +242,7 @@ pub(crate) async fn read(
         .into_iter()
         .map(|dataset| {
             let (look_up, columns) = (Arc::clone(&look_up), Arc::clone(&columns));
-            SpawnedTask::spawn(async move {
-                let found = look_up.find(dataset).await?;
-                take_rows(look_up.table, &found.dataset, &found.rows, &columns).await
-            })
+            SpawnedTask::spawn(async move { look_up.read(dataset, &columns).await })
         })
         .collect();
     let batches = try_join_all(tasks.into_iter().map(joined)).await?;

@@ -51,7 +51,7 @@ pub(crate) async fn run(mut context: Context, args: CheckArgs) -> Result<(), Err
             Inputs::Files(args.files)
         }
     };
-    let lake = Lake::open(context.config.lake.options()).await?;
+    let lake = Lake::open_to_ask(context.config.lake.options()).await?;
     let report = check(&context.config, &lake, inputs).await?;
     match args.format {
         StatusFormat::Table => output::data(&report.text())?,

@@ -29,7 +29,7 @@ async fn session(context: &Context) -> Result<Session, Error> {
 /// The same; `unredacted` adds what `dead_letters` holds as it came.
 async fn open_session(context: &Context, unredacted: bool) -> Result<Session, Error> {
     context.config.require(&["lake", "embedding"])?;
-    let lake = Lake::open(context.config.lake.options()).await?;
+    let lake = Lake::open_to_ask(context.config.lake.options()).await?;
     let options = SessionOptions {
         memory_limit: context.config.memory_limit.0.0,
         seal_after: context.config.window.seal_after.0,

@@ -49,7 +49,7 @@ struct Status<'a> {
 
 /// Prints positions, lag, open traces, tables, dead letters and what each service says of itself.
 pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error> {
-    let lake = Lake::open(context.config.lake.options()).await?;
+    let lake = Lake::open_to_ask(context.config.lake.options()).await?;
     let head = lake.newest_head().await?;
     let session = super::session(&context).await?;
     let listen = context.config.metrics.listen.as_str();

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let rounds: usize = arguments.next().map_or(Ok(200), |text| text.parse())?;
     println!("{}", machine::describe());
-    let lake = Lake::open(LakeOptions::new(lake)).await?;
+    let lake = Lake::open_to_ask(LakeOptions::new(lake)).await?;
     // Hashing n-grams takes microseconds, so that what is measured is the search.
     let embedding = Arc::new(Embedding::new("hashed-ngrams", Path::new("/nonexistent")));
     let session =
