@@ -6,6 +6,8 @@
 //! column has the type of its lake column, only that any text in it, at any depth, may be a `Dictionary<Int32, Utf8>`.
 //! The files do not tell the two apart, and read back as the lake's type.
 
+mod choose;
+
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -17,18 +19,15 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use self::choose::choose;
 use crate::attributes::with_type;
 use crate::ids::push_hex;
 use crate::in_flight::materialize;
 
 /// Rows of a staged batch at most: its texts share a page, and whoever reads one row reads that page's dictionary.
 pub const STAGED_ROWS: usize = 65_536;
-/// Texts that are looked at to judge a column, spread over all of it.
-const SAMPLE: usize = 4_096;
-/// Columns with fewer texts stay plain.
-const FEWEST: usize = 128;
 
 /// Turns an in-flight batch into its staged form, in batches of [`STAGED_ROWS`] that share one schema.
 ///
@@ -44,11 +43,12 @@ pub fn stage(batch: &RecordBatch, lake: &Schema) -> Result<Vec<RecordBatch>, Arr
 
 /// The schema in which an in-flight batch is staged best.
 fn schema(batch: &RecordBatch, lake: &Schema) -> SchemaRef {
+    let batches = batch.num_rows().div_ceil(STAGED_ROWS).max(1);
     let fields: Vec<FieldRef> = lake
         .fields()
         .iter()
         .zip(batch.columns())
-        .map(|(field, column)| with_type(field, choose(column, field.data_type(), false)))
+        .map(|(field, column)| with_type(field, choose(column, field.data_type(), false, batches)))
         .collect();
     Arc::new(Schema::new(fields))
 }
@@ -73,64 +73,6 @@ pub fn is_form_of(found: &DataType, lake: &DataType) -> bool {
 
 fn words() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
-/// The type in which a column is staged. `repeats`: each of its rows stands for several.
-fn choose(column: &ArrayRef, lake: &DataType, repeats: bool) -> DataType {
-    match (column.data_type(), lake) {
-        (DataType::Dictionary(..), _) => {
-            let column = column.as_dictionary::<Int32Type>();
-            let repeats = repeats || column.values().len() * 2 <= column.len();
-            match lake {
-                // One value for all needs no dictionary: a page knows that by itself.
-                DataType::Utf8 if repeats && column.values().len() > 1 => words(),
-                DataType::Utf8 => DataType::Utf8,
-                _ => choose(column.values(), lake, repeats),
-            }
-        }
-        (DataType::Utf8, DataType::Utf8) => {
-            let texts = column.as_string::<i32>();
-            let is_worth_it = if repeats { texts.null_count() < texts.len() } else { texts_repeat(texts) };
-            if is_worth_it { words() } else { DataType::Utf8 }
-        }
-        (DataType::FixedSizeBinary(_), DataType::Utf8) => {
-            let ids = column.as_fixed_size_binary();
-            if ids.len() >= FEWEST && runs(ids) * 2 <= ids.len() { words() } else { DataType::Utf8 }
-        }
-        (DataType::List(_), DataType::Map(entries, sorted)) => {
-            let (_, values) = trimmed(column.as_list());
-            DataType::Map(with_type(entries, choose(&values, entries.data_type(), repeats)), *sorted)
-        }
-        (DataType::List(_), DataType::List(item)) => {
-            let (_, values) = trimmed(column.as_list());
-            DataType::List(with_type(item, choose(&values, item.data_type(), repeats)))
-        }
-        (DataType::Struct(_), DataType::Struct(fields)) => {
-            let columns = column.as_struct().columns();
-            let choose =
-                |(field, column): (&FieldRef, &ArrayRef)| with_type(field, choose(column, field.data_type(), repeats));
-            DataType::Struct(fields.iter().zip(columns).map(choose).collect())
-        }
-        _ => lake.clone(),
-    }
-}
-
-/// Whether at most half of the texts are different, judged by a sample; not if all are the same.
-fn texts_repeat(texts: &StringArray) -> bool {
-    let step = (texts.len() / SAMPLE).max(1);
-    let mut looked_at = 0;
-    let mut different: FxHashSet<&str> = FxHashSet::default();
-    for row in (0..texts.len()).step_by(step).filter(|row| texts.is_valid(*row)) {
-        looked_at += 1;
-        different.insert(texts.value(row));
-    }
-    looked_at >= FEWEST && different.len() > 1 && different.len() * 2 <= looked_at
-}
-
-/// How often an id differs from the one before.
-fn runs(ids: &FixedSizeBinaryArray) -> usize {
-    let same = |row: &usize| ids.is_valid(*row) == ids.is_valid(row - 1) && ids.value(*row) == ids.value(row - 1);
-    ids.len() - (1..ids.len()).filter(same).count()
 }
 
 /// Gives an in-flight or staged array a lake's type, or one that it may be staged in.

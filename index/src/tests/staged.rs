@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{Int64Type, Schema};
-use tracerag_schemas::Table;
+use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::json::ReaderBuilder;
+use serde_json::{Value, json};
+use tracerag_schemas::attributes::to_lists;
+use tracerag_schemas::{Table, staged};
 
 use super::upkeep::eager;
 use super::{Fixture, NOON, offsets, rows, source};
@@ -59,5 +62,55 @@ async fn forms_mix_in_one_table() {
         read.sort_unstable();
         assert_eq!(read, expected, "compacted: {is_compacted}");
         assert!(found["name"].as_string::<i32>().iter().all(|name| name == Some("GET /3")));
+    }
+}
+
+/// A span of the first offset with so many events, of which every tenth has no attributes, and one without events.
+fn eventful(events: usize) -> RecordBatch {
+    let batch = rows(Table::Spans, 0..2, NOON);
+    let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
+    let index = schema.index_of("events").unwrap();
+    let field = Field::new("events", to_lists(schema.field(index).data_type()), true);
+    let event = |n: usize| {
+        let attributes = if n % 10 == 0 { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
+        json!({"name": format!("e{}", n % 2), "attributes": attributes})
+    };
+    let lists = [Value::Array((0..events).map(event).collect()), Value::Null];
+    let mut decoder = ReaderBuilder::new_with_field(field.clone()).build_decoder().unwrap();
+    decoder.serialize(&lists).unwrap();
+    columns[index] = Arc::clone(decoder.flush().unwrap().unwrap().column(0));
+    let mut fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[index] = field;
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// Spans with few events and with very many are written and read as they came. Lance refuses dictionaries in a row of
+/// very many, so a sender could stop a worker with one such span.
+#[tokio::test]
+async fn a_span_may_have_very_many_events() {
+    for events in [1_000, 60_000] {
+        let fixture = Fixture::new().await;
+        let mut writer = fixture.worker("w", &[source(0)]).await;
+        let batches = staged::stage(&eventful(events), &Table::Spans.lake_schema()).unwrap();
+        let rows = batches.into_iter().map(|batch| (Table::Spans, batch)).collect();
+        let progress = SourceProgress { source: source(0), to: 2, low_watermark: 2, stream_time: NOON };
+        writer.write(Epoch { rows, sources: vec![progress], closed: vec![] }).await.unwrap();
+        let lake = fixture.reopen().await;
+        let head = lake.newest_head().await.unwrap();
+        let (name, known) = head.of(Table::Spans).next().unwrap();
+        let dataset = lake.dataset(name, known.version).await.unwrap();
+        let mut scan = dataset.scan();
+        scan.project(&["events"]).unwrap().filter("kafka_offset = 0").unwrap();
+        let found = scan.try_into_batch().await.unwrap();
+        let found = found["events"].as_list::<i32>().value(0);
+        let (names, attributes) = (&found.as_struct()["name"], found.as_struct()["attributes"].as_map());
+        let expected: StringArray = (0..events).map(|n| Some(format!("e{}", n % 2))).collect();
+        assert_eq!(names.as_string::<i32>(), &expected);
+        for n in 0..events {
+            let keys: Vec<_> =
+                attributes.value(n)["keys"].as_string::<i32>().iter().flatten().map(str::to_owned).collect();
+            let expected = if n % 10 == 0 { vec![] } else { vec![format!("k{}", n % 3)] };
+            assert_eq!(keys, expected, "attributes of event {n} of {events}");
+        }
     }
 }

@@ -1,0 +1,197 @@
+//! Which texts of a batch are staged as dictionaries.
+//!
+//! A dictionary has to be worth its copies: each page of a column has the whole of it. A page is a staged batch, or a
+//! part of one, because Lance cuts a column of lists where an empty one lies among many values (`PAGE_LEVELS`).
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, StringArray};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
+use rustc_hash::FxHashSet;
+
+use super::{trimmed, words};
+use crate::attributes::with_type;
+
+/// Texts that are looked at to judge a column, spread over all of it.
+const SAMPLE: usize = 4_096;
+/// Columns with fewer texts stay plain.
+const FEWEST: usize = 128;
+/// Elements of lists in one page. Lance 14 has a budget of 131,072 bits for the nesting of a page's elements, three of
+/// which are needed for each element of a list that may be null, and empty.
+const PAGE_LEVELS: usize = 43_690;
+/// Elements of one row, with theirs, in a column whose texts may be dictionaries. Lance 14 writes a row of lists of
+/// lists beyond its budget in another layout, which takes plain texts only. The nesting of an element has less than 32
+/// bits.
+const ROW_LEVELS: usize = 4_096;
+/// Bytes to which a dictionary may be unpacked: plain texts of a batch have 2 GiB at most.
+const PLAIN_BYTES: usize = 64 << 20;
+
+/// The type in which a column is staged. `repeats`: each of its rows stands for several. `batches`: in how many batches
+/// all its rows are staged.
+pub(super) fn choose(column: &ArrayRef, lake: &DataType, repeats: bool, batches: usize) -> DataType {
+    match (column.data_type(), lake) {
+        (DataType::Dictionary(..), _) => {
+            let column = column.as_dictionary::<Int32Type>();
+            // Each batch is a slice, which has all values.
+            let repeats = repeats || column.values().len() * 2 * batches <= column.len();
+            match lake {
+                // One value for all needs no dictionary: a page knows that by itself.
+                DataType::Utf8 if repeats && column.values().len() > 1 => words(),
+                DataType::Utf8 if unpacked_bytes(column) > PLAIN_BYTES => words(),
+                DataType::Utf8 => DataType::Utf8,
+                _ => choose(column.values(), lake, repeats, batches),
+            }
+        }
+        (DataType::Utf8, DataType::Utf8) => {
+            let texts = column.as_string::<i32>();
+            let is_worth_it = if repeats { texts.null_count() < texts.len() } else { texts_repeat(texts, batches) };
+            if is_worth_it { words() } else { DataType::Utf8 }
+        }
+        (DataType::FixedSizeBinary(_), DataType::Utf8) => {
+            let ids = column.as_fixed_size_binary();
+            if ids.len() >= FEWEST && runs(ids) * 2 <= ids.len() { words() } else { DataType::Utf8 }
+        }
+        (DataType::List(_), DataType::Map(entries, sorted)) => {
+            let (_, values) = trimmed(column.as_list());
+            DataType::Map(with_type(entries, choose(&values, entries.data_type(), repeats, batches)), *sorted)
+        }
+        (DataType::List(_), DataType::List(_)) if longest_row(column.as_list()) > ROW_LEVELS => lake.clone(),
+        (DataType::List(_), DataType::List(item)) => {
+            let (_, values) = trimmed(column.as_list());
+            DataType::List(with_type(item, choose(&values, item.data_type(), repeats, batches)))
+        }
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let columns = column.as_struct().columns();
+            let choose = |(field, column): (&FieldRef, &ArrayRef)| {
+                with_type(field, choose(column, field.data_type(), repeats, batches))
+            };
+            DataType::Struct(fields.iter().zip(columns).map(choose).collect())
+        }
+        _ => lake.clone(),
+    }
+}
+
+/// Whether there are at most half as many different texts as there are, once for each page of a batch, judged by a
+/// sample; not if all are the same.
+fn texts_repeat(texts: &StringArray, batches: usize) -> bool {
+    let step = (texts.len() / SAMPLE).max(1);
+    let mut looked_at = 0;
+    let mut different: FxHashSet<&str> = FxHashSet::default();
+    for row in (0..texts.len()).step_by(step).filter(|row| texts.is_valid(*row)) {
+        looked_at += 1;
+        different.insert(texts.value(row));
+    }
+    let pages = (texts.len() / batches / PAGE_LEVELS).max(1);
+    looked_at >= FEWEST && different.len() > 1 && different.len() * 2 * pages <= looked_at
+}
+
+/// How often an id differs from the one before.
+fn runs(ids: &FixedSizeBinaryArray) -> usize {
+    let same = |row: &usize| ids.is_valid(*row) == ids.is_valid(row - 1) && ids.value(*row) == ids.value(row - 1);
+    ids.len() - (1..ids.len()).filter(same).count()
+}
+
+/// Bytes of a dictionary's texts, once for each row.
+fn unpacked_bytes(column: &DictionaryArray<Int32Type>) -> usize {
+    let Some(texts) = column.values().as_string_opt::<i32>() else { return 0 };
+    let offsets = texts.value_offsets();
+    let bytes = |key: i32| {
+        let key = key as usize;
+        (offsets[key + 1] - offsets[key]) as usize
+    };
+    column.keys().iter().flatten().map(bytes).sum()
+}
+
+/// The most elements that a row has, with those of one list within them; 0 if there is none.
+fn longest_row(list: &ListArray) -> usize {
+    let values = list.values();
+    let children = values.as_struct_opt().map_or(std::slice::from_ref(values), |values| values.columns());
+    let within = children.iter().filter_map(|child| child.as_list_opt::<i32>());
+    let rows = list.offsets().windows(2);
+    let longest = |within: &ListArray| {
+        let offsets = within.offsets();
+        let elements = |row: &[i32]| {
+            let (from, to) = (row[0] as usize, row[1] as usize);
+            to - from + (offsets[to] - offsets[from]) as usize
+        };
+        rows.clone().map(elements).max().unwrap_or(0)
+    };
+    within.map(longest).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int32Array;
+    use arrow::datatypes::Field;
+    use arrow::json::ReaderBuilder;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::attributes::{list_type, map_type};
+
+    fn lists(data_type: DataType, rows: &[Value]) -> ArrayRef {
+        let mut decoder = ReaderBuilder::new_with_field(Field::new("lists", data_type, true))
+            .with_batch_size(rows.len())
+            .build_decoder()
+            .unwrap();
+        decoder.serialize(rows).unwrap();
+        Arc::clone(decoder.flush().unwrap().unwrap().column(0))
+    }
+
+    /// Events, with attributes of a type.
+    fn events_with(attributes: DataType) -> DataType {
+        let fields = vec![Field::new("name", DataType::Utf8, true), Field::new("attributes", attributes, true)];
+        DataType::List(Arc::new(Field::new("item", DataType::Struct(fields.into()), true)))
+    }
+
+    /// Texts in lists of lists are dictionaries where they repeat, unless a row is so long that Lance could not write
+    /// them: then all of the column is plain, its shorter rows, too.
+    #[test]
+    fn very_long_rows_of_lists_are_plain() {
+        let event = |n: usize| {
+            let attributes =
+                if n % 10 == 0 { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
+            json!({"name": format!("e{}", n % 2), "attributes": attributes})
+        };
+        let row = |events: usize| Value::Array((0..events).map(event).collect());
+        let lake = events_with(map_type());
+        for (longest, is_plain) in [(1_000, false), (ROW_LEVELS, true)] {
+            let events = lists(events_with(list_type()), &[row(200), Value::Null, row(longest)]);
+            assert_eq!(choose(&events, &lake, false, 1) == lake, is_plain, "{longest}");
+        }
+    }
+
+    /// Texts of which one in eight is new are a dictionary where one page has them all, and plain where each of
+    /// many pages would have a copy of it.
+    #[test]
+    fn a_dictionary_is_worth_its_copies() {
+        let texts = |n: usize| -> ArrayRef {
+            Arc::new((0..n).map(|i| Some(format!("v{}", i % (n / 8)))).collect::<StringArray>())
+        };
+        assert_eq!(choose(&texts(4_000), &DataType::Utf8, false, 1), words());
+        let many = texts(SAMPLE * 128);
+        assert_eq!(choose(&many, &DataType::Utf8, false, 1), DataType::Utf8);
+    }
+
+    /// A dictionary with 400 values for 1,000 rows stays one in one batch; in two, each would have all values.
+    #[test]
+    fn values_are_counted_once_a_batch() {
+        let values: StringArray = (0..400).map(|n| Some(n.to_string())).collect();
+        let keys: Int32Array = (0..1_000).map(|row| Some(row % 400)).collect();
+        let column: ArrayRef = Arc::new(DictionaryArray::try_new(keys, Arc::new(values)).unwrap());
+        assert_eq!(choose(&column, &DataType::Utf8, false, 1), words());
+        assert_eq!(choose(&column, &DataType::Utf8, false, 2), DataType::Utf8);
+    }
+
+    /// One text for all rows is plain, unless it is so long that its copies would not fit.
+    #[test]
+    fn one_long_text_is_not_copied() {
+        for (length, expected) in [(100, DataType::Utf8), (PLAIN_BYTES / 500, words())] {
+            let values = StringArray::from(vec!["x".repeat(length)]);
+            let keys = Int32Array::from(vec![0; 1_000]);
+            let column: ArrayRef = Arc::new(DictionaryArray::try_new(keys, Arc::new(values)).unwrap());
+            assert_eq!(choose(&column, &DataType::Utf8, false, 1), expected, "{length}");
+        }
+    }
+}
