@@ -20,9 +20,30 @@ use uuid::Uuid;
 pub(crate) async fn write(dataset: &Dataset, batches: &[RecordBatch]) -> lance::Result<Vec<Fragment>> {
     let mut fragments = Vec::new();
     for run in batches.chunk_by(|one, next| one.schema_ref() == next.schema_ref()) {
-        fragments.push(write_file(dataset, run).await?);
+        match write_file(dataset, run).await {
+            Ok(fragment) => fragments.push(fragment),
+            Err(error) => {
+                remove(dataset, &fragments).await;
+                return Err(error);
+            }
+        }
     }
     Ok(fragments)
+}
+
+/// Deletes the files of fragments that no record will name: on a full disk they would fill what is left. A store that
+/// fails may not delete either; the clean-up finds what is left then.
+pub(crate) async fn remove(dataset: &Dataset, fragments: &[Fragment]) {
+    let removed = async {
+        let store = dataset.object_store(None).await?;
+        for file in fragments.iter().flat_map(|fragment| &fragment.files) {
+            store.delete(&dataset.data_dir().join(file.path.as_str())).await?;
+        }
+        Ok::<_, lance::Error>(())
+    };
+    if let Err(error) = removed.await {
+        tracing::debug!(dataset = dataset.uri(), %error, "staged files are left to the clean-up");
+    }
 }
 
 async fn write_file(dataset: &Dataset, batches: &[RecordBatch]) -> lance::Result<Fragment> {

@@ -85,23 +85,12 @@ async fn stage_rows(lake: &Lake, head: &Head, rows: Vec<(Table, RecordBatch)>, s
     }
     let Some(error) = failed else { return Ok(()) };
     for written in &staged.datasets {
-        // A store that fails may not delete either: the clean-up finds what is left.
-        if let Err(error) = remove(lake, written).await {
-            tracing::debug!(dataset = written.name, %error, "staged files are left to the clean-up");
+        match lake.newest(&written.name).await {
+            Ok(dataset) => files::remove(&dataset, &written.fragments).await,
+            Err(error) => tracing::debug!(dataset = written.name, %error, "staged files are left to the clean-up"),
         }
     }
     Err(error)
-}
-
-/// Deletes the files of rows that are staged and will not be recorded: on a full disk they would fill what is left.
-async fn remove(lake: &Lake, staged: &StagedDataset) -> Result<()> {
-    let dataset = lake.newest(&staged.name).await?;
-    let store = dataset.object_store(None).await.at(&staged.name, "opening the store")?;
-    for file in staged.fragments.iter().flat_map(|fragment| &fragment.files) {
-        let path = dataset.data_dir().join(file.path.as_str());
-        store.delete(&path).await.at(&staged.name, "deleting staged files")?;
-    }
-    Ok(())
 }
 
 /// Writes what the dataset has a column for: a lake that is not migrated yet lacks the release's newest columns.

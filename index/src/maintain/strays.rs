@@ -15,7 +15,7 @@ use tracerag_schemas::Table;
 
 use super::clean::nanos;
 use super::{MaintainOptions, MaintainReport};
-use crate::error::{At, Result, is_absent};
+use crate::error::{At, Error, Result, is_absent};
 use crate::journal::heads::HEADS;
 use crate::journal::log::{Columns, JOURNAL, read_back};
 use crate::journal::record::{Closed, Record};
@@ -58,7 +58,15 @@ fn note(report: &mut MaintainReport, name: &str, removed: Result<Files>) {
 
 /// Removes old files of a dataset's rows that nothing names.
 async fn of_dataset(lake: &Lake, name: &str, before: DateTime<Utc>) -> Result<Files> {
-    let dataset = lake.newest(name).await?;
+    // Read before the dataset, which then has all that this head shows. What is applied after it, however long it was
+    // recorded before, is named by the journal.
+    let (_, head) = lake.head().await?;
+    let dataset = match lake.newest(name).await {
+        Ok(dataset) => dataset,
+        // Somebody was quicker to delete the day, or died while creating it.
+        Err(Error::Lance { source, .. }) if is_absent(&source) => return Ok(Files::new()),
+        Err(error) => return Err(error),
+    };
     let store = dataset.object_store(None).await.at(name, "opening the store")?;
     let folder = dataset.data_dir();
     let listed: Vec<ObjectMeta> =
@@ -78,7 +86,6 @@ async fn of_dataset(lake: &Lake, name: &str, before: DateTime<Utc>) -> Result<Fi
         }
     }
     // What is recorded and not applied yet, which should never be that old, is named by the journal only.
-    let (_, head) = lake.head().await?;
     let journal = lake.newest(JOURNAL).await?;
     let reached = |records: &[Record]| records.first().is_some_and(|first| first.position <= head.position);
     for record in read_back(&journal, Columns::All, reached).await? {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracerag_schemas::Table;
 
 use super::failing_store::{Fault, Faults};
+use super::staged::named;
 use super::upkeep::eager;
 use super::{Fixture, NOON, epoch, source};
 use crate::journal::log::{JOURNAL, Log};
@@ -179,9 +180,25 @@ async fn a_failed_staging_leaves_no_file() {
     }
 }
 
+/// Rows of one table come in two forms, which are two files, and the second cannot be written: the first is deleted at
+/// once, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_file_takes_the_ones_before_it_along() {
+    let fixture = Fixture::new().await;
+    let faults = Faults::default();
+    let mut writer = failing(&fixture, &faults).await;
+    writer.write(epoch(source(0), 0, 5, NOON)).await.unwrap();
+    let before = files(fixture.folder.path());
+    let rows = vec![(Table::Spans, named(5..200, true)), (Table::Spans, named(200..300, false))];
+    faults.plan(1, 1, Fault::Refused);
+    writer.stage(Epoch { rows, ..epoch(source(0), 5, 300, NOON) }).await.unwrap_err();
+    assert!(faults.end());
+    assert_eq!(files(fixture.folder.path()), before);
+}
+
 /// Rows that were staged and never recorded, the list of closed traces of such an epoch, and a temporary file are
 /// removed when they are old, also in a day that nobody writes any more and in one that no head has; everything else
-/// stays. Guarantees that no fault fills a disk for ever.
+/// stays, and the folder of a day that was never created is no failure. Guarantees that no fault fills a disk for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nothing_names_is_removed_in_the_end() {
     let fixture = Fixture::new().await;
@@ -203,6 +220,7 @@ async fn what_nothing_names_is_removed_in_the_end() {
     Log::new(fixture.reopen().await).store_closed(&abandoned.epoch, &abandoned.closed).await.unwrap();
     writer.stage(epoch(source(0), 8, 9, NOON + tracerag_schemas::time::DAY)).await.unwrap();
     std::fs::write(fixture.folder.path().join("spans/2026-11-23.lance/data/.tmp1"), b"killed").unwrap();
+    std::fs::create_dir_all(fixture.folder.path().join("spans/2026-11-25.lance/_transactions")).unwrap();
     let strays: HashSet<String> = files(fixture.folder.path()).difference(&before).cloned().collect();
     assert!(strays.len() >= 8, "two epochs of three tables, a list and a temporary file: {strays:?}");
 

@@ -15,7 +15,7 @@ use crate::{Epoch, SourceProgress, maintain};
 
 /// Spans with names that repeat, plain or as dictionaries. These have a null value, as a column has in flight whose
 /// value some resources lack.
-fn named(offsets: std::ops::Range<i64>, as_words: bool) -> RecordBatch {
+pub(super) fn named(offsets: std::ops::Range<i64>, as_words: bool) -> RecordBatch {
     let batch = rows(Table::Spans, offsets.clone(), NOON);
     let names = |offset: i64| (offset % 7 != 0).then(|| format!("GET /{}", offset % 5));
     let (schema, mut columns) = (batch.schema(), batch.columns().to_vec());
