@@ -3,7 +3,7 @@
 //! Lance hands every read of a local file to a thread of the blocking pool. A search makes some three hundred reads of
 //! about a kilobyte each: from the page cache one takes microseconds, and waking a thread for it and another one for
 //! its answer takes longer. So a read is tried at once, with `RWF_NOWAIT` (Linux 4.14), which gives what is cached
-//! and never waits for a disk; only what is not there goes the usual way.
+//! and never waits for a disk; only what is not there goes the usual way. Elsewhere than on Linux all reads do.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -93,7 +93,11 @@ fn plain_range(options: &GetOptions) -> Option<&Range<u64>> {
         || if_unmodified_since.is_some()
         || version.is_some();
     match range {
-        Some(GetRange::Bounded(range)) if !has_conditions && !head && range.end - range.start <= LARGEST => Some(range),
+        Some(GetRange::Bounded(range))
+            if !has_conditions && !head && range.end.saturating_sub(range.start) <= LARGEST =>
+        {
+            Some(range)
+        }
         _ => None,
     }
 }
@@ -157,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    /// A range is the file's bytes, whichever way it was read; one that reaches behind the end, and one of a file that
-    /// is not there, are the errors of the file system.
+    /// A range is the file's bytes, whichever way it was read. One that reaches behind the end, one that ends before it
+    /// begins, and one of a file that is not there are answered as the file system answers them.
     #[tokio::test]
     async fn ranges_are_the_files_bytes() {
         let folder = tempfile::tempdir().unwrap();
@@ -179,6 +183,7 @@ mod tests {
         let end = bytes.len() as u64;
         let short = store.get_range(&path, end - 1..end + 10).await;
         assert_eq!(short.unwrap(), LocalFileSystem::new().get_range(&path, end - 1..end + 10).await.unwrap());
+        assert!(store.get_range(&path, Range { start: 5, end: 3 }).await.is_err());
         let absent = Path::from_absolute_path(folder.path().join("absent")).unwrap();
         assert!(matches!(store.get_range(&absent, 0..1).await, Err(object_store::Error::NotFound { .. })));
     }

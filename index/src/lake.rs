@@ -20,6 +20,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use tracerag_schemas::{Schemas, Table};
 
+#[cfg(target_os = "linux")]
 use crate::cached_reads::CachedReadsProvider;
 use crate::columns;
 use crate::error::{At, Error, Result, is_absent};
@@ -128,6 +129,7 @@ impl Lake {
     /// As [`Lake::open`].
     pub async fn open_to_ask(options: LakeOptions) -> Result<Lake> {
         let registry = ObjectStoreRegistry::default();
+        #[cfg(target_os = "linux")]
         registry.insert("file", Arc::new(CachedReadsProvider));
         Self::open_on(options, registry).await
     }

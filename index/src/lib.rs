@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+#[cfg(target_os = "linux")]
 mod cached_reads;
 pub mod columns;
 pub mod error;
