@@ -13,10 +13,6 @@ use crate::source::{Cluster, KafkaConfig, SourceError, TopicsConfig, settings};
 const VISIBLE_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Settings of a topic that is made here. A part is never larger than the message that it was taken from, and time is
-/// that of the original.
-const SETTINGS: [(&str, &str); 2] = [("max.message.bytes", "67108864"), ("message.timestamp.type", "CreateTime")];
-
 /// Sees to it that the topics exist, and gives their number of partitions. What is there already stays as it is. Blocks
 /// its thread while it looks at the cluster.
 ///
@@ -57,8 +53,12 @@ async fn create(kafka: &KafkaConfig, topic: &str, partitions: usize) -> Result<(
         settings::admin(kafka)?.create().map_err(|reason| SourceError::Client { reason })?;
     // -1: as many replicas as the broker gives a topic unless told otherwise.
     let number = i32::try_from(partitions).unwrap_or(i32::MAX);
-    let new = NewTopic::new(topic, number, TopicReplication::Fixed(-1));
-    let new = SETTINGS.into_iter().fold(new, |new, (key, value)| new.set(key, value));
+    // A part is never larger than the message that it was taken from, but has a key and a header more; the topic takes
+    // whatever the producer takes. And time is that of the original.
+    let max_bytes = settings::MAX_WRITTEN_BYTES.to_string();
+    let new = NewTopic::new(topic, number, TopicReplication::Fixed(-1))
+        .set("max.message.bytes", &max_bytes)
+        .set("message.timestamp.type", "CreateTime");
     let options = AdminOptions::new().operation_timeout(Some(VISIBLE_WITHIN));
     let results = admin.create_topics([&new], &options).await.map_err(|reason| failed(reason.to_string()))?;
     for (_, code) in results.into_iter().filter_map(Result::err) {

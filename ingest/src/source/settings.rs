@@ -8,6 +8,10 @@ use super::{KafkaConfig, SourceError};
 /// The largest message that is taken (after compression by the producer), in bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
+/// The largest message that is written, in bytes: one of the largest that are read, with the headers and the key that
+/// it gets here.
+pub(crate) const MAX_WRITTEN_BYTES: usize = MAX_MESSAGE_BYTES + (1 << 20);
+
 /// Least and most that is fetched ahead for one partition, in KiB.
 const QUEUE_KIB: (u64, u64) = (1 << 10, 64 << 10);
 
@@ -138,16 +142,15 @@ pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError
         // A topic that is not there must be known to be missing before waiting for the letters ends.
         .set("topic.metadata.propagation.max.ms", "5000");
     add_options(&mut client, config, |name| !is_of_consumer(name));
-    client.set("enable.idempotence", "true").set("message.max.bytes", (MAX_MESSAGE_BYTES + (1 << 20)).to_string());
+    client.set("enable.idempotence", "true").set("message.max.bytes", MAX_WRITTEN_BYTES.to_string());
     Ok(client)
 }
 
 /// The producer of re-keyed messages: idempotent, so that a retry writes nothing twice and the order of a partition
 /// stays. It waits for a broker that is down as long as that takes. `queue_bytes` bounds what waits to be sent.
 pub(crate) fn rekeying(config: &KafkaConfig, queue_bytes: usize) -> Result<ClientConfig, SourceError> {
-    let max_message = MAX_MESSAGE_BYTES + (1 << 20);
     // A queue that is smaller than a message would never take it.
-    let queue_kib = queue_bytes.max(max_message).div_ceil(1024);
+    let queue_kib = queue_bytes.max(MAX_WRITTEN_BYTES).div_ceil(1024);
     let mut client = common(config)?;
     client.set("linger.ms", "20").set("compression.type", "zstd").set("message.timeout.ms", "0");
     add_options(&mut client, config, |name| !is_of_consumer(name));
@@ -155,7 +158,7 @@ pub(crate) fn rekeying(config: &KafkaConfig, queue_bytes: usize) -> Result<Clien
         .set("enable.idempotence", "true")
         // That of Java's clients; records without a key go anywhere.
         .set("partitioner", "murmur2_random")
-        .set("message.max.bytes", max_message.to_string())
+        .set("message.max.bytes", MAX_WRITTEN_BYTES.to_string())
         .set("queue.buffering.max.kbytes", queue_kib.to_string());
     Ok(client)
 }
