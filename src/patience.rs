@@ -118,6 +118,14 @@ impl Patience {
         }
     }
 
+    /// There is no need any more to do a step: that it has failed says nothing now.
+    pub(crate) fn forget(&self, step: Step) {
+        let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        if faults.remove(&step).is_some() {
+            self.tell(&faults);
+        }
+    }
+
     /// Whatever was tried is not tried any more.
     pub(crate) fn give_up(&self) {
         let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,8 +179,8 @@ mod tests {
         }
     }
 
-    /// A fault takes the readiness away and gives its reason, until each step that has failed was done; a step that
-    /// works says nothing of another. Guarantees that a worker whose disk is full does not seem well because it reads.
+    /// A fault takes the readiness away and gives its reason, until each step that has failed was done or need not be; a
+    /// step that works says nothing of another. Guarantees that a worker whose disk is full does not seem well because it reads.
     #[test]
     fn each_step_has_to_work_again() {
         let readiness = Arc::new(Readiness::default());
@@ -186,6 +194,12 @@ mod tests {
         patience.works(Step::Write);
         assert!(is_ready().unwrap_err().contains("(changes)"));
         patience.works(Step::Changes);
+        assert_eq!(is_ready(), Ok(()));
+        patience.failed(Step::Write, &fault());
+        patience.failed(Step::Claim, &fault());
+        patience.forget(Step::Write);
+        assert!(is_ready().unwrap_err().contains("(claim)") && !patience.cannot_write());
+        patience.forget(Step::Claim);
         assert_eq!(is_ready(), Ok(()));
         patience.failed(Step::Claim, &fault());
         patience.give_up();

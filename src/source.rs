@@ -12,6 +12,8 @@ pub(crate) trait Source {
     fn now(&self) -> i64;
     /// See [`KafkaSource::poll`].
     fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError>;
+    /// See [`KafkaSource::has_news`].
+    fn has_news(&self) -> bool;
     /// See [`KafkaSource::rejoin`].
     fn rejoin(&mut self) -> Result<(), SourceError>;
     /// See [`KafkaSource::kind`].
@@ -43,6 +45,10 @@ impl Source for KafkaSource {
 
     fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError> {
         KafkaSource::poll(self, max_wait)
+    }
+
+    fn has_news(&self) -> bool {
+        KafkaSource::has_news(self)
     }
 
     fn rejoin(&mut self) -> Result<(), SourceError> {

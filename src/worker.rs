@@ -180,8 +180,10 @@ impl<S: Source> Worker<S> {
     }
 
     fn is_claim_due(&self) -> bool {
-        // The epoch in flight has to land first.
+        // The epoch in flight has to land first. And what was revoked meanwhile is not to be claimed: the source begins
+        // exactly what is assigned when all is told.
         !self.unclaimed.sources.is_empty()
+            && !self.source.has_news()
             && self.unclaimed.at.is_none_or(|at| at <= Instant::now())
             && !self.patience.as_ref().is_some_and(Patience::cannot_write)
     }
@@ -309,6 +311,9 @@ impl<S: Source> Worker<S> {
             plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).collect();
         let has_changes = elsewhere.iter().any(|line| matches!(line.signal, Signal::Flags | Signal::Deployments));
         self.changes_elsewhere = has_changes.then(Instant::now);
+        if !has_changes {
+            self.patience.iter().for_each(|patience| patience.forget(Step::Changes));
+        }
         let elsewhere = elsewhere.len();
         if elsewhere > 0 {
             match self.keying.doubt() {
@@ -338,6 +343,11 @@ impl<S: Source> Worker<S> {
             self.changes_elsewhere = Some(Instant::now());
         }
         self.unclaimed.sources.retain(|source| !sources.contains(source));
+        if self.unclaimed.sources.is_empty() {
+            // Nothing is left that could show that the lake can be claimed from again.
+            self.unclaimed = Unclaimed::default();
+            self.patience.iter().for_each(|patience| patience.forget(Step::Claim));
+        }
         self.telemetry.retain(|source| !sources.contains(source));
         self.changes.retain(|source| !sources.contains(source));
         self.changes_behind.retain(|source| !sources.contains(source));
@@ -450,3 +460,7 @@ fn fenced(by: &'static str) {
 pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+#[path = "worker_test.rs"]
+mod tests;

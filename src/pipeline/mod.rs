@@ -18,7 +18,7 @@ mod progress;
 mod simulation;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waiting;
 
 use std::collections::HashMap;

@@ -10,7 +10,7 @@ use super::*;
 
 pub(super) const HOUR: i64 = 3_600 * SECOND;
 
-pub(super) struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
     pub config: Config,
 }

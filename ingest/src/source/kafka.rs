@@ -188,6 +188,12 @@ impl KafkaSource {
         }
     }
 
+    /// Whether something has happened already that [`Self::poll`] has not told yet. What was assigned may be revoked by
+    /// it, or more be assigned: [`Self::start`] wants to be called when all is told.
+    pub fn has_news(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Begins to read what was assigned, each partition at an offset of its own. Gives what is gone of it, which
     /// is passed over if `kafka.out_of_range` says so.
     ///

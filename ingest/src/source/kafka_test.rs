@@ -252,6 +252,7 @@ fn missing_topics_and_plan() {
     let cluster = cluster(&[("otlp_spans", 2), ("other", 1)]);
     publish(&cluster, "otlp_spans", 1, (0..10u8).map(|i| vec![i]));
     let mut source = connect(&config(&cluster, ""), &topics("{}"));
+    assert!(source.has_news());
     until(&mut source, |event| match event {
         Event::Waiting(missing) => {
             assert_eq!(missing, ["deployments", "feature_flags", "heap_summaries", "otlp_logs", "otlp_metrics"]);
@@ -259,6 +260,7 @@ fn missing_topics_and_plan() {
         }
         _ => false,
     });
+    assert!(!source.has_news());
     let lines = |source: &KafkaSource, taken| -> Vec<(String, i64, i64, i64)> {
         let plan = source.plan(&taken).unwrap();
         plan.iter().map(|line| (line.source.to_string(), line.start, line.end, line.messages)).collect()

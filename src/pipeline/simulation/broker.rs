@@ -263,6 +263,11 @@ impl Source for SimulatedSource {
         Ok(self.next_batch().map_or(Event::Idle, Event::Messages))
     }
 
+    /// What happens is found out by the poll that tells of it.
+    fn has_news(&self) -> bool {
+        false
+    }
+
     fn rejoin(&mut self) -> Result<(), SourceError> {
         self.broker.borrow_mut().leave(self.member);
         self.own.clear();
