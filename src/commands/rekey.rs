@@ -63,12 +63,10 @@ impl Beside {
         make_topics(config).await?;
         let own = config.clone();
         config.topics = config.rekey.behind(&config.topics);
-        let told = Arc::clone(&stop);
+        let ending = StopsBoth(Arc::clone(&stop));
         let task = tokio::task::spawn_blocking(move || {
             // The terminal's one line is the worker's.
-            let ended = work(&own, &told, None, Progress::start(None));
-            told.store(true, Ordering::Relaxed);
-            ended
+            work(&own, &ending.0, None, Progress::start(None))
         });
         Ok(Self { task, stop })
     }
@@ -80,6 +78,15 @@ impl Beside {
     pub(super) async fn stop(self) -> Result<(), Error> {
         self.stop.store(true, Ordering::Relaxed);
         joined(self.task.await)
+    }
+}
+
+/// Stops the worker with the re-keying, also when that panics: the lag would grow where nobody looks.
+struct StopsBoth(Arc<AtomicBool>);
+
+impl Drop for StopsBoth {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
