@@ -100,6 +100,15 @@ fn replayed() -> (Tracerag, Vec<PathBuf>) {
     (tracerag, files)
 }
 
+/// A range that ends before it begins holds nothing, and nothing is no proof: it is wrong use, and not a lake that passes.
+#[test]
+fn an_empty_range_is_refused() {
+    let times = ["--since", "2026-11-16T13:00:00Z", "--until", "2026-11-16T12:00:00Z"];
+    let ran = Tracerag::new().run(&[&["check"][..], &times[..]].concat());
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("after --since"), "{}", ran.stderr);
+}
+
 /// A lake that holds what was sent passes: what a sender repeated is expected once, equal records within one message as
 /// often as they stand there, and a message that is nothing as a dead letter. Guarantees that the check objects to
 /// nothing that the pipeline promises.

@@ -208,7 +208,8 @@ fn what_is_rekeyed_twice_is_stored_once() {
 }
 
 /// One process re-keys and reads what it has re-keyed, beside metrics that it reads as they are; it is killed in the
-/// middle and started again. The lake has everything once.
+/// middle and started again. The lake has everything once, and the check says so where it is told to read what was
+/// re-keyed; otherwise it refuses to pass a lake that it has compared with nothing.
 #[test]
 fn a_worker_rekeys_for_itself() {
     let Some(kafka) = Kafka::shared() else { return };
@@ -235,6 +236,17 @@ fn a_worker_rekeys_for_itself() {
     bench.until_rekeyed(&group, &worker);
     stop(worker);
     bench.assert_everything_once();
+    let check = |more: &[&str]| {
+        let arguments = ["--config", both.to_str().unwrap(), "check", "--format", "json"];
+        bench.tracerag.run(&[&arguments[..], more].concat())
+    };
+    let checked = check(&["--rekey"]);
+    assert_eq!(checked.status, 0, "{}\n{}", checked.stdout, checked.stderr);
+    let report: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!((&report["differences"], &report["tables"]["spans"]["sent"]), (&0.into(), &SPANS.into()), "{report:#}");
+    let blind = check(&[]);
+    assert_eq!(blind.status, 2, "{}", blind.stdout);
+    assert!(blind.stderr.contains("--rekey"), "{}", blind.stderr);
     let topics = bench.tracerag.sql("select distinct kafka_topic from spans");
     assert_eq!(topics.len(), 1, "{topics:?}");
     assert_eq!(topics[0]["kafka_topic"], bench.keyed.spans.as_str());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tracerag_index::{Head, SourceState};
-use tracerag_ingest::source::{Cluster, InitialOffset, Interval, PlanLine, SourceError, TopicKind};
+use tracerag_ingest::source::{Cluster, InitialOffset, Interval, PlanLine, Rekeying, SourceError, TopicKind};
 use tracerag_schemas::{SourcePartition, Table, time};
 
 use super::Range;
@@ -56,8 +56,8 @@ impl Places {
     /// The partitions of the configured topics, in a range of time.
     ///
     /// # Errors
-    /// When the broker does not answer, when a topic is not the one that the lake knows, or when it cannot be known where
-    /// the lake began.
+    /// When the broker does not answer, when a topic is not the one that the lake knows, when the lake has taken re-keyed
+    /// topics instead, or when it cannot be known where the lake began.
     pub(super) fn of_topics(cluster: &Cluster, config: &Config, head: &Head, range: Range) -> Result<Self, Error> {
         if config.kafka.initial_offset != InitialOffset::Earliest && range.since.is_none() {
             return Err(Error::Usage(String::from(
@@ -88,7 +88,9 @@ impl Places {
                 Place::of_partition(line, known.get(&line.source).copied(), from, to)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let gone = known.keys().filter(|source| !sources.contains(source)).map(|source| (*source).clone()).collect();
+        let gone: Vec<SourcePartition> =
+            known.keys().filter(|source| !sources.contains(source)).map(|source| (*source).clone()).collect();
+        refuse_rekeyed(config, &gone)?;
         let retention = config.retention.retention();
         Ok(Self::new(all, gone, head, |table| retention.of(table)))
     }
@@ -160,6 +162,21 @@ impl Place {
     }
 }
 
+/// That the lake is not that of a worker that re-keyed for itself: it took the topics that were written in place of those
+/// of `[topics]`, so none of its spans would be compared with anything.
+fn refuse_rekeyed(config: &Config, gone: &[SourcePartition]) -> Result<(), Error> {
+    if config.topics.rekeying != Rekeying::None {
+        return Ok(());
+    }
+    let outputs = config.rekey.outputs(&config.topics);
+    match gone.iter().find(|source| outputs.iter().any(|(_, topic)| topic.as_str() == &*source.topic)) {
+        Some(source) => Err(Error::Usage(format!(
+            "the lake has taken {source}, which re-keying writes; give --rekey to compare it with what was re-keyed"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The time from which on nothing of a table was dropped, in ns: neither days, by age or for want of room, nor rows by
 /// age. A row is stamped with the stream time at least that its record had.
 fn kept_since(head: &Head, table: Table, keep: Option<Duration>, now: i64) -> i64 {
@@ -219,6 +236,19 @@ mod tests {
         let unknown = place(None).unwrap();
         assert_eq!((unknown.from, unknown.to, unknown.not_taken), (5, 5, 95));
         assert!(place(Some(&state(Some(101), None))).unwrap_err().to_string().contains("out of range"));
+    }
+
+    /// A lake of re-keyed topics is compared with these or not at all: held against the topics before the re-keying it
+    /// would pass, whatever it lacks. Topics that are gone for another reason stop nothing.
+    #[test]
+    fn a_lake_of_rekeyed_topics_is_not_passed_unseen() {
+        let of = |topic: &str| [SourcePartition::new("c", topic, 3)];
+        let mut config = Config::default();
+        let error = refuse_rekeyed(&config, &of("otlp_spans_by_trace")).unwrap_err();
+        assert!(error.is_wrong_use() && error.to_string().contains("--rekey"), "{error}");
+        refuse_rekeyed(&config, &of("otlp_spans")).unwrap();
+        config.topics = config.rekey.behind(&config.topics);
+        refuse_rekeyed(&config, &of("otlp_spans_by_trace")).unwrap();
     }
 
     /// What retention may have dropped, by age or for want of room, need not be there; what is younger must be, unless

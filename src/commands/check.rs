@@ -16,7 +16,7 @@ use crate::output;
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// Files that were replayed, to compare with instead of the topics
-    #[arg(value_name = "FILE", conflicts_with_all = ["since", "until"])]
+    #[arg(value_name = "FILE", conflicts_with_all = ["since", "until", "rekey"])]
     files: Vec<PathBuf>,
     /// Only messages from this time on, by their timestamps: 2026-11-16T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -24,6 +24,9 @@ pub(crate) struct CheckArgs {
     /// Only messages before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<i64>,
+    /// Compare with what was re-keyed: the lake is that of `tracerag run --rekey`
+    #[arg(long)]
+    rekey: bool,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     format: StatusFormat,
@@ -39,10 +42,18 @@ fn time(text: &str) -> Result<i64, String> {
 
 /// Prints what was found. Ends with an error where the lake differs from what was sent.
 pub(crate) async fn run(mut context: Context, args: CheckArgs) -> Result<(), Error> {
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && since >= until
+    {
+        return Err(Error::Usage(String::from("there is nothing to check: give a time after --since with --until")));
+    }
     let inputs = match args.files.is_empty() {
         true => {
             // Tokens of what came from Kafka have to be those of the worker.
             context.config.require(&[])?;
+            if args.rekey {
+                context.config.topics = context.config.rekey.behind(&context.config.topics);
+            }
             Inputs::Topics(Range { since: args.since, until: args.until })
         }
         false => {
