@@ -20,8 +20,10 @@ use crate::telemetry::Readiness;
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often changes are looked for that other workers have written.
-const CHANGES_EVERY: Duration = Duration::from_secs(1);
+/// How long after the last look changes are looked for that other workers have written, at least and at most. Where a
+/// look takes long, because the lake has very many, it is this many times as long: the worker has other work to do.
+const CHANGES_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const CHANGES_PACE: u32 = 10;
 
 /// So often in a row, without an epoch that lands in between, a worker finds that others have its partitions before it
 /// ends: something else than a pause or a rebalance is wrong, such as a second group on the same lake.
@@ -37,7 +39,7 @@ pub(crate) struct Worker<S = KafkaSource> {
     changes_behind: BTreeSet<SourcePartition>,
     /// Partitions of changes that are assigned.
     changes: Vec<SourcePartition>,
-    /// Other workers read changes, too; when the lake was last asked for theirs.
+    /// Other workers read changes, too; when the lake is asked for theirs.
     changes_elsewhere: Option<Instant>,
     /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
@@ -164,10 +166,13 @@ impl<S: Source> Worker<S> {
             self.hold_telemetry()?;
         }
         self.keep_time()?;
-        if self.changes_elsewhere.is_some_and(|asked| asked.elapsed() >= CHANGES_EVERY) {
+        if self.changes_elsewhere.is_some_and(|due| due <= Instant::now()) {
+            let begun = Instant::now();
             let followed = self.pipeline.follow_changes().await;
             self.waits_for_lake(Step::Changes, followed)?;
-            self.changes_elsewhere = Some(Instant::now());
+            let (least, most) = CHANGES_EVERY;
+            let pause = begun.elapsed().saturating_mul(CHANGES_PACE).clamp(least, most);
+            self.changes_elsewhere = Some(Instant::now() + pause);
         }
         if self.pipeline.is_due() {
             self.pipeline.settle().await?;
