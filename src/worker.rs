@@ -275,7 +275,7 @@ impl<S: Source> Worker<S> {
         for gap in &gaps {
             self.pipeline.skip(gap, self.source.now())?;
         }
-        let has_others = self.announce(&starts, &fresh)?;
+        let has_others = self.announce(&starts, &fresh);
         // Only who comes to others is in question: those that read already go on.
         if std::mem::take(&mut self.is_new) && has_others {
             self.keying.meet_others(self.source.members());
@@ -294,10 +294,18 @@ impl<S: Source> Worker<S> {
         self.hold_telemetry()
     }
 
-    /// Says what will be read, before anything is taken. Gives whether others read these topics, too.
-    fn announce(&mut self, starts: &[Start], fresh: &[SourcePartition]) -> Result<bool, Error> {
+    /// Says what will be read, before anything is taken. Gives whether others may read these topics, too.
+    fn announce(&mut self, starts: &[Start], fresh: &[SourcePartition]) -> bool {
         let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
-        let plan = self.source.plan(&taken).map_err(tracerag_ingest::IngestError::from)?;
+        let plan = match self.source.plan(&taken) {
+            Ok(plan) => plan,
+            // It tells of all partitions. One of others that has no leader does not stop who reads its own.
+            Err(error) => {
+                tracing::warn!(%error, "what others read is not known; their changes are looked for in the lake");
+                self.changes_elsewhere = Some(Instant::now());
+                return true;
+            }
+        };
         for line in plan.iter().filter(|line| line.is_continued) {
             let start = if fresh.contains(&line.source) { "kafka.initial_offset" } else { "the lake" };
             tracing::info!(
@@ -331,7 +339,7 @@ impl<S: Source> Worker<S> {
                 None => tracing::info!(partitions = elsewhere, "other members of the group have the other partitions"),
             }
         }
-        Ok(elsewhere > 0)
+        elsewhere > 0
     }
 
     fn has(&self, source: &SourcePartition) -> bool {

@@ -15,6 +15,8 @@ struct Script {
     events: VecDeque<Event>,
     assigned: BTreeSet<SourcePartition>,
     begun: BTreeSet<SourcePartition>,
+    /// A broker does not answer for partitions of others.
+    is_blind: bool,
 }
 
 impl Script {
@@ -71,7 +73,12 @@ impl Source for Script {
     }
 
     fn plan(&self, _: &BTreeMap<SourcePartition, i64>) -> Result<Vec<PlanLine>, SourceError> {
-        Ok(Vec::new())
+        match self.is_blind {
+            true => {
+                Err(SourceError::Unreachable { servers: String::from("k:9092"), reason: String::from("no leader") })
+            }
+            false => Ok(Vec::new()),
+        }
     }
 
     fn pause(&mut self, _: &[SourcePartition]) {}
@@ -147,4 +154,18 @@ async fn faults_end_with_what_was_to_be_done() {
     assert!(is_ready().unwrap_err().contains("(changes)"));
     worker.turn().await.unwrap();
     assert_eq!(is_ready(), Ok(()));
+}
+
+/// A partition that others read has no leader when this worker begins with its own. Guarantees that it reads these, and
+/// looks in the lake for changes that others may write.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_others_stop_nothing() {
+    let bench = Bench::new();
+    let (mut worker, readiness) = worker(&bench).await;
+    worker.source.is_blind = true;
+    worker.source.happens(Event::Assigned(vec![partition(0)]));
+    worker.turn().await.unwrap();
+    assert_eq!(worker.source.begun, BTreeSet::from([partition(0)]));
+    assert!(worker.changes_elsewhere.is_some());
+    assert_eq!(readiness.ready(Duration::from_secs(600)), Ok(()));
 }
