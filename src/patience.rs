@@ -180,7 +180,8 @@ mod tests {
     }
 
     /// A fault takes the readiness away and gives its reason, until each step that has failed was done or need not be; a
-    /// step that works says nothing of another. Guarantees that a worker whose disk is full does not seem well because it reads.
+    /// step that works says nothing of another. Guarantees that a worker whose disk is full does not seem well because
+    /// it reads.
     #[test]
     fn each_step_has_to_work_again() {
         let readiness = Arc::new(Readiness::default());
