@@ -1,6 +1,6 @@
-//! Benchmarks: a seeded load and the machine's figures, shared by the programs in `src/bin`.
+//! Benchmarks: a seeded load, the machine's figures, and workers to measure, shared by the programs in `src/bin`.
 //!
-//! - **In:** a seed.
+//! - **In:** a seed, and for whole workers a broker and the program.
 //! - **Out:** tables on stdout. Nothing here is a test: no figure fails a build.
 //!
 //! ```
@@ -13,6 +13,8 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(feature = "lake")]
+pub mod broker;
+#[cfg(feature = "lake")]
 pub mod disk;
 #[cfg(feature = "lake")]
 pub mod incidents;
@@ -20,3 +22,10 @@ pub mod machine;
 pub mod reference;
 pub mod rich;
 pub mod trainticket;
+#[cfg(feature = "lake")]
+pub mod watch;
+#[cfg(feature = "lake")]
+pub mod worker;
+
+/// What a program that measures comes to; an error ends it with its text.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -1,4 +1,4 @@
-//! What a figure was measured on, and CPU time of this process.
+//! What a figure was measured on, and CPU time and memory of processes.
 
 use std::fs;
 use std::time::Duration;
@@ -26,10 +26,20 @@ pub fn peak_memory() -> u64 {
 
 /// Greatest resident memory of a process so far, in bytes.
 pub fn peak_memory_of(pid: u32) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Resident memory of a process at present, in bytes.
+pub fn memory_of(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// A line of `/proc/PID/status`; 0 if there is none.
+fn status_bytes(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.trim().strip_suffix("kB"))
         .and_then(|kib| kib.trim().parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024)

@@ -8,29 +8,18 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use tracerag_benches::{disk, machine, rich, trainticket};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// A run that takes longer has failed.
-const LIMIT: Duration = Duration::from_secs(1_800);
-
-struct Measured {
-    name: &'static str,
-    cpu: Duration,
-    wall: Duration,
-    peak: u64,
-}
+use tracerag_benches::broker::Producer;
+use tracerag_benches::watch::{Measured, ShownSpans, alive, until_done};
+use tracerag_benches::worker::{Setup, Worker};
+use tracerag_benches::{Outcome, disk, machine, rich, trainticket};
 
 /// What the Collector does with the traces.
 struct Exporter {
@@ -61,7 +50,11 @@ fn main() -> Outcome<()> {
         None => rich::messages(42, what.parse()?),
     };
     println!("{} spans of {} bytes in {} messages", load.spans, load.bytes / load.spans, load.encoded.len());
-    produce(broker, &topic, &load.encoded)?;
+    let producer = Producer::new(broker, &topic)?;
+    for message in &load.encoded {
+        producer.send(None, message, None)?;
+    }
+    producer.flush()?;
     let folder = tempfile::tempdir()?;
     let mut results = vec![tracerag(broker, program, &topic, load.distinct, folder.path())?];
     if let Some(collector) = rest.get(1).filter(|path| *path != "-") {
@@ -103,50 +96,16 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn produce(broker: &str, topic: &str, messages: &[Vec<u8>]) -> Outcome<()> {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", broker)
-        .set("message.max.bytes", "10000000")
-        .set("queue.buffering.max.kbytes", "262144")
-        .create()?;
-    for message in messages {
-        loop {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(message);
-            match producer.send(record) {
-                Ok(()) => break,
-                Err(_) => producer.poll(Duration::from_millis(20)),
-            };
-        }
-        producer.poll(Duration::ZERO);
-    }
-    producer.flush(Duration::from_secs(60))?;
-    Ok(())
-}
-
 fn tracerag(broker: &str, program: &str, topic: &str, spans: usize, folder: &Path) -> Outcome<Measured> {
-    let config = folder.join("tracerag.toml");
-    fs::write(
-        &config,
-        format!(
-            "[kafka]\nbootstrap_servers = \"{broker}\"\ngroup_id = \"{topic}\"\n[topics]\nspans = {{ topics = [\"{topic}\"] }}\n\
-             logs = {{ topics = [] }}\nmetrics = {{ topics = [] }}\nflags = {{ topics = [] }}\ndeployments = {{ topics = [] }}\nheaps = {{ topics = [] }}\n\
-             [redaction]\nkey = \"0123456789abcdef0123456789abcdef\"\n[embedding]\nmodel = \"hashed-ngrams\"\n[metrics]\nlisten = \"\"\n"
-        ),
-    )?;
     let lake = folder.join("lake");
+    let setup = Setup { broker, program, topic, group: topic, lake: &lake, folder, more: "" };
+    let mut shown = ShownSpans::of(&lake)?;
     let begun = Instant::now();
-    let command = [&*config.display().to_string(), "--lake", &*lake.display().to_string()].map(str::to_owned);
-    let mut child = Command::new(program).arg("--config").args(&command).arg("run").stderr(Stdio::null()).spawn()?;
-    let counted = || -> Option<usize> {
-        let query = "select count(*) from spans";
-        let output =
-            Command::new(program).args(["--lake", &command[2], "sql", "--format", "csv", query]).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.lines().nth(1)?.parse().ok()
-    };
-    let measured = watch("tracerag: committed and queryable", &mut child, begun, || counted() == Some(spans));
-    child.kill()?;
-    child.wait()?;
-    measured
+    let mut worker = Worker::start(&setup, "worker")?;
+    until_done("tracerag: committed and queryable", &[worker.pid()], begun, || {
+        worker.check()?;
+        Ok(shown.count() == Some(spans as u64))
+    })
 }
 
 fn groupbytrace(
@@ -175,14 +134,15 @@ fn groupbytrace(
     let mut child = Command::new(program).arg("--config").arg(&config).stderr(Stdio::null()).spawn()?;
     let pid = child.id();
     // Offsets are committed before the traces are released: the work is done when the process rests.
-    let is_done = || {
+    let is_done = || -> Outcome<bool> {
+        alive(&mut child)?;
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, 0);
         let committed = offsets.committed_offsets(list, Duration::from_secs(5)).ok();
         let offset = committed.and_then(|list| list.find_partition(topic, 0).map(|found| found.offset()));
-        offset == Some(Offset::Offset(messages as i64)) && rests(pid)
+        Ok(offset == Some(Offset::Offset(messages as i64)) && rests(pid))
     };
-    let measured = watch(exporter.title, &mut child, begun, is_done);
+    let measured = until_done(exporter.title, &[pid], begun, is_done);
     child.kill()?;
     child.wait()?;
     measured
@@ -193,28 +153,6 @@ fn rests(pid: u32) -> bool {
     let before = machine::cpu_time_of(pid);
     std::thread::sleep(Duration::from_secs(1));
     machine::cpu_time_of(pid).saturating_sub(before) < Duration::from_millis(50)
-}
-
-/// Looks every half second whether the work is done; what the process used up to then counts.
-fn watch(name: &'static str, child: &mut Child, begun: Instant, done: impl Fn() -> bool) -> Outcome<Measured> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Err(format!("{name} ended early: {status}").into());
-        }
-        if begun.elapsed() > LIMIT {
-            return Err(format!("{name} is not done after {LIMIT:?}").into());
-        }
-        if done() {
-            let pid = child.id();
-            return Ok(Measured {
-                name,
-                cpu: machine::cpu_time_of(pid),
-                wall: begun.elapsed(),
-                peak: machine::peak_memory_of(pid),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }
 
 fn folder_bytes(folder: &Path) -> Outcome<u64> {
