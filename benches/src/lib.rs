@@ -19,8 +19,12 @@ pub mod disk;
 #[cfg(feature = "lake")]
 pub mod incidents;
 pub mod machine;
+#[cfg(feature = "lake")]
+pub mod operations;
 pub mod reference;
 pub mod rich;
+#[cfg(feature = "lake")]
+pub mod steady;
 pub mod trainticket;
 #[cfg(feature = "lake")]
 pub mod watch;

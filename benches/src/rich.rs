@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tracerag_schemas::ids::push_hex;
 
 const SERVICES: [&str; 20] = [
     "cart",
@@ -43,6 +44,8 @@ const SPANS_PER_TRACE: usize = 16;
 /// Spans that a message holds at least: the default of the Collector's batch processor is a trigger of 8192.
 const SPANS_PER_MESSAGE: usize = 2_048;
 const START: u64 = 1_767_225_600_000_000_000;
+/// Nanoseconds between the starts of two traces.
+const BETWEEN_TRACES: u64 = 8_000_000;
 
 /// Encoded messages.
 #[derive(Debug)]
@@ -64,22 +67,74 @@ pub fn messages(seed: u64, spans: usize) -> Messages {
     let mut made = 0;
     let mut clock = START;
     while made < spans {
-        let mut by_pod: BTreeMap<(usize, usize), Vec<Span>> = BTreeMap::new();
+        let mut traces = Vec::new();
         let mut in_message = 0;
         while in_message < SPANS_PER_MESSAGE && made + in_message < spans {
-            clock += 8_000_000;
+            clock += BETWEEN_TRACES;
             let size = SPANS_PER_TRACE.min(spans - made - in_message);
-            for (service, pod, span) in trace(&mut rng, clock, size) {
-                by_pod.entry((service, pod)).or_default().push(span);
-            }
+            traces.extend(trace(&mut rng, clock, size));
             in_message += size;
         }
         made += in_message;
-        let resource_spans = by_pod.into_iter().map(|((service, pod), spans)| request(service, pod, spans)).collect();
-        encoded.push(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
+        encoded.push(message(traces));
     }
     let bytes = encoded.iter().map(Vec::len).sum();
     Messages { encoded, spans: made, distinct: made, bytes }
+}
+
+/// One trace in one message, as the Collector's exporter writes it with `partition_traces_by_id`.
+#[derive(Debug)]
+pub struct Trace {
+    /// The trace id in hex: the message's key.
+    pub id: String,
+    /// An `ExportTraceServiceRequest` in `otlp_proto`.
+    pub encoded: Vec<u8>,
+    /// Spans in it.
+    pub spans: usize,
+}
+
+/// Traces without end; equal seeds give equal ones.
+#[derive(Debug)]
+pub struct Traces {
+    rng: SmallRng,
+    clock: u64,
+    has_roots: bool,
+}
+
+impl Traces {
+    /// Whole traces.
+    pub fn new(seed: u64) -> Self {
+        Self { rng: SmallRng::seed_from_u64(seed), clock: START, has_roots: true }
+    }
+
+    /// Traces whose root never comes, so that a window holds them as long as it can.
+    pub fn without_roots(seed: u64) -> Self {
+        Self { has_roots: false, ..Self::new(seed) }
+    }
+
+    /// The next one.
+    pub fn draw(&mut self) -> Trace {
+        self.clock += BETWEEN_TRACES;
+        let mut spans = trace(&mut self.rng, self.clock, SPANS_PER_TRACE);
+        if !self.has_roots {
+            spans.retain(|(_, _, span)| !span.parent_span_id.is_empty());
+        }
+        let mut id = String::new();
+        if let Some((_, _, span)) = spans.first() {
+            push_hex(&span.trace_id, &mut id);
+        }
+        Trace { id, spans: spans.len(), encoded: message(spans) }
+    }
+}
+
+/// A message: each pod's spans below one resource.
+fn message(spans: Vec<(usize, usize, Span)>) -> Vec<u8> {
+    let mut by_pod: BTreeMap<(usize, usize), Vec<Span>> = BTreeMap::new();
+    for (service, pod, span) in spans {
+        by_pod.entry((service, pod)).or_default().push(span);
+    }
+    let resource_spans = by_pod.into_iter().map(|((service, pod), spans)| request(service, pod, spans)).collect();
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
 fn request(service: usize, pod: usize, mut spans: Vec<Span>) -> ResourceSpans {

@@ -1,0 +1,6 @@
+//! What it costs to lose nothing: the journal, a worker's death, a second worker, hours of work.
+
+pub mod journal;
+pub mod pair;
+pub mod recovery;
+pub mod soak;
