@@ -6,10 +6,13 @@ use std::sync::Arc;
 use arrow::array::PrimitiveArray;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
+use rustc_hash::FxHashSet;
+use tracerag_schemas::ids::TraceId;
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::flushed::{CloseReason, Closed, Counts, Flushed};
 use super::held::{AT_ONCE, Batches, GONE};
+use super::pressure::TRACE_BYTES;
 use super::{Window, log_key, message, message_seed};
 use crate::columns::{Ids, Text, number, times};
 use crate::error::Result;
@@ -179,17 +182,26 @@ impl Window {
         self.forget(closing, selection, flushed)
     }
 
-    /// The traces of this flush, sorted by tenant and trace id.
+    /// The traces of this flush, sorted by tenant and trace id. Of one that closes in parts each flush takes one, the
+    /// oldest: the next is compared with what is stored of those before it.
     fn take_pending(&mut self) -> Vec<(u32, CloseReason)> {
         let budget = self.config.flush_memory();
         let mut bytes = 0usize;
-        let fit = self.pending.iter().take_while(|(slot, _)| {
-            let before = bytes;
-            bytes += self.traces.slots[*slot as usize].bytes;
-            before < budget
-        });
-        let fit = fit.count();
-        let mut closing: Vec<(u32, CloseReason)> = self.pending.drain(..fit).collect();
+        let mut in_parts: FxHashSet<(u32, TraceId)> = FxHashSet::default();
+        let mut closing: Vec<(u32, CloseReason)> = vec![];
+        for (slot, reason) in std::mem::take(&mut self.pending) {
+            let trace = &self.traces.slots[slot as usize];
+            let id = (trace.tenant, trace.id);
+            if bytes >= budget || in_parts.contains(&id) {
+                self.pending.push((slot, reason));
+                continue;
+            }
+            if trace.detached {
+                in_parts.insert(id);
+            }
+            bytes += trace.bytes + TRACE_BYTES;
+            closing.push((slot, reason));
+        }
         closing.sort_by(|(a, _), (b, _)| {
             let (a, b) = (&self.traces.slots[*a as usize], &self.traces.slots[*b as usize]);
             let tenants = || self.tenants.name(a.tenant).cmp(self.tenants.name(b.tenant));

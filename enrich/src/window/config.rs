@@ -22,7 +22,8 @@ pub struct WindowConfig {
     /// Bytes that the window may hold, all of its state included, and what is made of it: the flush that is being
     /// written, and batches that are being rewritten.
     pub memory: usize,
-    /// Bytes of one trace beyond which it closes and what follows becomes further revisions.
+    /// Bytes of one trace beyond which it closes, with the message that it came to, and what follows becomes further
+    /// revisions. An eighth of `memory` at most, or a flush takes more than its share.
     pub max_trace_bytes: usize,
     /// A partition without data is left out of its group's time after this long, in ns of the worker's clock.
     pub idle_partition: i64,

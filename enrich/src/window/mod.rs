@@ -215,7 +215,7 @@ impl Window {
         };
         let batch = with_ingestion_time(batch, at)?;
         self.pushes += 1;
-        let touch = Touch { group: self.clock.source(source).group, at, push: self.pushes };
+        let touch = Touch { source, group: self.clock.source(source).group, at, push: self.pushes };
         let memory = held::memory(&batch);
         let owner = self.owners(source, &batch, memory / batch.num_rows(), touch, table == Table::Spans)?;
         let held = Held::new(batch, memory, source, owner)?;
@@ -265,10 +265,16 @@ impl Window {
                 continue;
             }
             let slot = match last {
-                Some((last_tenant, last_id, slot)) if last_tenant == tenant && last_id == id => slot,
+                Some((last_tenant, last_id, slot))
+                    if last_tenant == tenant
+                        && last_id == id
+                        && self.traces.slots[slot as usize].takes((source, offset)) =>
+                {
+                    slot
+                }
                 _ => {
                     let hash = self.tenants.hash(tenant, id);
-                    self.traces.slot((tenant, id, hash), touch, &self.tenants, || self.late.contains(hash))
+                    self.traces.slot((tenant, id, hash), offset, touch, &self.tenants, || self.late.contains(hash))
                 }
             };
             last = Some((tenant, id, slot));
@@ -276,8 +282,9 @@ impl Window {
             let trace = &mut self.traces.slots[slot as usize];
             trace.last = trace.last.max(touch.at);
             trace.touched = touch.push;
-            let within = trace.bytes <= self.config.max_trace_bytes;
+            trace.origin = (source, offset);
             trace.bytes += row_bytes;
+            trace.full = trace.bytes > self.config.max_trace_bytes;
             let (first, has_root) = (trace.spans == 0, trace.has_root);
             if let Some(parents) = parents {
                 trace.spans += 1;
@@ -285,7 +292,7 @@ impl Window {
             } else {
                 trace.logs += 1;
             }
-            if within && trace.bytes > self.config.max_trace_bytes && !trace.closing {
+            if trace.full && !trace.closing {
                 trace.closing = true;
                 self.pending.push((slot, CloseReason::MaxBytes));
             } else if first || trace.has_root != has_root {

@@ -8,7 +8,7 @@ use super::flushed::CloseReason;
 use super::held::GONE;
 
 /// Bytes per open trace beside its rows, roughly.
-const TRACE_BYTES: usize = 200;
+pub(super) const TRACE_BYTES: usize = 200;
 /// The older half of the traces is looked at in so many parts, oldest first.
 const PARTS: usize = 4;
 

@@ -11,6 +11,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::config::WindowConfig;
 use super::flushed::CloseReason;
 
+/// Bytes that an open trace takes beside its slot, at most: its places in the index, the timers and among those that are
+/// going to be closed, and the room that these keep when they grow.
+const BESIDE_SLOT: usize = 48;
+
 /// One open trace. Its rows are found by their owner, see [`super::held`].
 #[derive(Debug, Clone)]
 pub(crate) struct Trace {
@@ -23,6 +27,8 @@ pub(crate) struct Trace {
     /// Number of the push that touched it last.
     pub touched: u64,
     pub bytes: usize,
+    /// Source and offset of its last row.
+    pub origin: (u32, i64),
     pub spans: u32,
     pub logs: u32,
     /// Tick at which it is looked at next.
@@ -32,11 +38,20 @@ pub(crate) struct Trace {
     pub late: bool,
     /// It is going to be closed by one of the next flushes.
     pub closing: bool,
+    /// It has passed its greatest size: what comes in another message opens a further part of it.
+    pub full: bool,
+    /// A further part was opened: no row finds this one any more.
+    pub detached: bool,
 }
 
 impl Trace {
     fn is_free(&self) -> bool {
         self.spans == 0 && self.logs == 0
+    }
+
+    /// Whether a row belongs here. A message is never cut: what of a trace is written is known by offset.
+    pub(crate) fn takes(&self, origin: (u32, i64)) -> bool {
+        !self.full || self.origin == origin
     }
 
     /// When it closes if nothing comes, and why.
@@ -102,6 +117,7 @@ pub(crate) struct Traces {
 /// What arrived of a trace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Touch {
+    pub source: u32,
     pub group: u32,
     pub at: i64,
     pub push: u64,
@@ -120,13 +136,15 @@ impl Traces {
     /// Bytes of the traces that are open, with their place in the index and the timers. Room that closed
     /// ones have left is taken again, so it counts for nothing: else a burst would count for ever.
     pub(crate) fn bytes(&self) -> usize {
-        self.open() * (size_of::<Trace>() + 4 * size_of::<u32>())
+        self.open() * (size_of::<Trace>() + BESIDE_SLOT)
     }
 
-    /// The trace's slot; a new one is opened where there is none. `late` is asked for a new trace.
+    /// The slot of the trace that takes a row at `offset`; a new one is opened where there is none, and as a further part
+    /// of a trace that is full. `late` is asked for a new trace; a further part always is.
     pub(crate) fn slot(
         &mut self,
         (tenant, id, hash): (u32, TraceId, u64),
+        offset: i64,
         touch: Touch,
         tenants: &Tenants,
         late: impl FnOnce() -> bool,
@@ -136,8 +154,15 @@ impl Traces {
             let trace = &slots[*slot as usize];
             trace.id == id && trace.tenant == tenant
         };
-        if let Some(slot) = self.index.find(hash, same) {
-            return *slot;
+        let mut is_part = false;
+        if let Ok(entry) = self.index.find_entry(hash, same) {
+            let slot = *entry.get();
+            if slots[slot as usize].takes((touch.source, offset)) {
+                return slot;
+            }
+            entry.remove();
+            self.slots[slot as usize].detached = true;
+            is_part = true;
         }
         let trace = Trace {
             id,
@@ -147,12 +172,15 @@ impl Traces {
             last: touch.at,
             touched: touch.push,
             bytes: 0,
+            origin: (touch.source, offset),
             spans: 0,
             logs: 0,
             timer: i64::MAX,
             has_root: false,
-            late: late(),
+            late: is_part || late(),
             closing: false,
+            full: false,
+            detached: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -160,6 +188,10 @@ impl Traces {
                 slot
             }
             None => {
+                if self.slots.len() == self.slots.capacity() {
+                    // By an eighth: what a vector doubles would not be counted.
+                    self.slots.reserve_exact((self.slots.len() / 8).max(1_024));
+                }
                 self.slots.push(trace);
                 (self.slots.len() - 1) as u32
             }
@@ -226,10 +258,42 @@ impl Traces {
         trace.spans = 0;
         trace.logs = 0;
         trace.timer = i64::MAX;
+        if std::mem::take(&mut trace.detached) {
+            self.free.push(slot);
+            return;
+        }
         let hash = tenants.hash(trace.tenant, trace.id);
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == slot) {
             entry.remove();
             self.free.push(slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hundreds of thousands of traces are open at once: what they take beside their rows, with all room that tables and
+    /// lists keep, is not more than is counted for them.
+    #[test]
+    fn open_traces_are_counted_in_full() {
+        let config = WindowConfig::default();
+        let (mut tenants, mut traces) = (Tenants::default(), Traces::new(&config));
+        let tenant = tenants.number("default");
+        for number in 0..300_000u32 {
+            let mut id = TraceId::default();
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let touch = Touch { source: 0, group: 0, at: i64::from(number), push: 1 };
+            let slot = traces.slot((tenant, id, tenants.hash(tenant, id)), 0, touch, &tenants, || false);
+            traces.slots[slot as usize].spans = 1;
+            traces.schedule(slot, &config);
+        }
+        let timers = traces.timers.iter().flat_map(BTreeMap::values).map(Vec::capacity).sum::<usize>();
+        let kept = traces.slots.capacity() * size_of::<Trace>()
+            + traces.index.allocation_size()
+            + (timers + traces.free.capacity()) * size_of::<u32>();
+        assert_eq!(traces.open(), 300_000);
+        assert!(kept <= traces.bytes(), "{kept} bytes are kept, {} are counted", traces.bytes());
     }
 }

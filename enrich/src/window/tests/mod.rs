@@ -1,6 +1,7 @@
 //! The window's rules, one by one, and all of them together in simulation.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod closing;
 mod joins;
 mod recovery;
