@@ -43,7 +43,10 @@ pub(crate) struct Worker<S = KafkaSource> {
     changes_elsewhere: Option<Instant>,
     /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
+    /// Back-pressure holds all of them.
     held_back: bool,
+    /// Those that are held back now, for whatever reason.
+    held: BTreeSet<SourcePartition>,
     keying: KeyingCheck,
     /// No partition was assigned yet.
     is_new: bool,
@@ -93,6 +96,7 @@ impl<S: Source> Worker<S> {
             changes_elsewhere: None,
             telemetry: Vec::new(),
             held_back: false,
+            held: BTreeSet::new(),
             keying,
             is_new: true,
             committed_at: Instant::now(),
@@ -238,6 +242,7 @@ impl<S: Source> Worker<S> {
         self.changes.clear();
         self.changes_behind.clear();
         self.held_back = false;
+        self.held.clear();
         self.readiness.set_assigned(false);
         Ok(self.source.rejoin().map_err(tracerag_ingest::IngestError::from)?)
     }
@@ -282,6 +287,8 @@ impl<S: Source> Worker<S> {
             self.keying.permits()?;
         }
         for Start { source, .. } in starts {
+            // A partition that is begun is not held back, whatever it was before.
+            self.held.remove(&source);
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
                 Some(Signal::Flags | Signal::Deployments) => {
                     self.changes_behind.insert(source.clone());
@@ -370,15 +377,26 @@ impl<S: Source> Worker<S> {
         self.hold_telemetry()
     }
 
-    /// Telemetry waits until all changes were read, and until it is known whether it may be shared where it is.
+    /// Telemetry waits until all changes were read, and until it is known whether it may be shared where it is; and
+    /// partitions that have run ahead wait for the others before the window is full.
     fn hold_telemetry(&mut self) -> Result<(), Error> {
-        let hold = self.held_back || !self.changes_behind.is_empty() || self.keying.is_open();
-        match hold {
-            true => self.source.pause(&self.telemetry),
-            false => self.source.resume(&self.telemetry),
+        let holds_all = self.held_back || !self.changes_behind.is_empty() || self.keying.is_open();
+        let hold: BTreeSet<SourcePartition> = match holds_all {
+            true => self.telemetry.iter().cloned().collect(),
+            false => self.pipeline.ahead().cloned().collect(),
+        };
+        if hold == self.held {
+            return Ok(());
         }
+        let paused: Vec<SourcePartition> = hold.difference(&self.held).cloned().collect();
+        let resumed: Vec<SourcePartition> = self.held.difference(&hold).cloned().collect();
+        metrics::gauge!("tracerag_paused_partitions").set(hold.len() as f64);
+        self.held = hold;
+        self.source.pause(&paused);
+        self.source.resume(&resumed);
         // Silence of a partition that is held back is not idleness.
-        self.pipeline.set_paused(&self.telemetry, hold)
+        self.pipeline.set_paused(&paused, true)?;
+        self.pipeline.set_paused(&resumed, false)
     }
 
     fn take(&mut self, batch: &MessageBatch) -> Result<(), Error> {
@@ -410,11 +428,7 @@ impl<S: Source> Worker<S> {
 
     /// Back-pressure: what is held has a bound, and Kafka keeps the rest.
     fn balance(&mut self) -> Result<(), Error> {
-        let full = self.pipeline.is_full();
-        if full == self.held_back {
-            return Ok(());
-        }
-        self.held_back = full;
+        self.held_back = self.pipeline.is_full();
         self.hold_telemetry()
     }
 

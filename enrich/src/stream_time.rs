@@ -208,6 +208,17 @@ impl Clock {
         self.groups[group as usize].time
     }
 
+    /// Sources that have been read by more than `limit` ns beyond the time of their group.
+    pub(crate) fn ahead(&self, limit: i64) -> impl Iterator<Item = &SourcePartition> {
+        let counting = self.sources.iter().filter(|source| source.assigned && source.counts && !source.finished);
+        let ahead = counting.filter(move |source| match (source.time, self.time(source.group)) {
+            (Some(time), Some(group)) => time.saturating_sub(group) > limit,
+            // Nothing is known of one that has no time yet; it has until it is idle.
+            _ => false,
+        });
+        ahead.map(|source| &source.id)
+    }
+
     /// The time at which rows of a source arrive now.
     pub(crate) fn arrival(&self, number: u32) -> Option<i64> {
         let source = &self.sources[number as usize];
@@ -339,6 +350,28 @@ mod tests {
         assert_eq!(clock.time(0), Some(500));
         clock.finish(0);
         assert_eq!(clock.time(0), Some(510));
+    }
+
+    /// Who has been read further than the others is told by the time of the group: not the slowest, not who is close
+    /// behind, nobody while one has no time, and no longer who was ahead once the slowest is left out.
+    #[test]
+    fn sources_that_run_ahead_are_known() {
+        let mut clock = clock(false, &[("s", 0), ("s", 1), ("s", 2)]);
+        let ahead = |clock: &Clock| clock.ahead(10).map(|source| source.partition).collect::<Vec<_>>();
+        clock.tick(1000);
+        clock.advance(0, 100, 1);
+        clock.advance(1, 150, 1);
+        assert_eq!(ahead(&clock), [0; 0]);
+        clock.advance(2, 110, 1);
+        assert_eq!(ahead(&clock), [1]);
+        clock.set_paused(1, true);
+        clock.tick(1001);
+        clock.advance(2, 120, 2);
+        assert_eq!(ahead(&clock), [1, 2]);
+        // Partition 0 brings nothing more and is idle in the end.
+        clock.set_paused(2, true);
+        clock.tick(1007);
+        assert_eq!((clock.time(0), ahead(&clock)), (Some(120), vec![1]));
     }
 
     /// For seals the slowest source counts although it is idle or has ended, and all wait for one without a time.

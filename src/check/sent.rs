@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use tracerag_ingest::IngestError;
 use tracerag_ingest::changes::{DeploymentDecoder, FlagDecoder, HeapDecoder, Origin};
 use tracerag_ingest::dead_letter::{DeadLetter, DeadLetters};
-use tracerag_ingest::otlp::{self, DecoderConfig, Message, OtlpDecoder};
+use tracerag_ingest::otlp::{self, Message, OtlpDecoder};
 use tracerag_ingest::redact::Redactor;
 use tracerag_ingest::source::files::FileRecord;
 use tracerag_ingest::source::{self, Encoding, Signal};
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
             letters,
             ledger,
             tenants: Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?,
-            telemetry: OtlpDecoder::new(DecoderConfig::new(Arc::clone(&redactor))),
+            telemetry: OtlpDecoder::new(config.decoder(Arc::clone(&redactor))),
             deployments: DeploymentDecoder::new(Arc::clone(&redactor)),
             heaps: HeapDecoder::new(Arc::clone(&redactor)),
             dead_letters: DeadLetters::new(),

@@ -46,7 +46,8 @@ pub(crate) async fn run(mut context: Context, args: ReplayArgs) -> Result<(), Er
             pipeline.finish(&ended)?;
         }
         pipeline.take(&record.source, record.record_time, std::iter::once(Input::from_file(&record)))?;
-        if pipeline.is_due() {
+        // What is full waits for the epoch in flight; otherwise files would be read faster than the lake is written.
+        if pipeline.is_due() || pipeline.is_full() {
             pipeline.flush().await?;
         }
     }

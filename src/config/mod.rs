@@ -14,7 +14,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{LakeOptions, Retention};
-use tracerag_ingest::redact::{PayloadConfig, RedactionConfig};
+use tracerag_ingest::otlp::DecoderConfig;
+use tracerag_ingest::redact::{PayloadConfig, RedactionConfig, Redactor};
 use tracerag_ingest::rekey::RekeyConfig;
 use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
@@ -64,6 +65,19 @@ impl Config {
     /// largest message fits.
     pub(crate) fn fetch_bytes(&self) -> usize {
         (self.memory_limit.0.0 / 32).max(64 << 20)
+    }
+
+    /// How telemetry is decoded. The rows of one message may take half of the window, which takes a message whole.
+    pub(crate) fn decoder(&self, redactor: Arc<Redactor>) -> DecoderConfig {
+        let config = DecoderConfig::new(redactor);
+        let bytes = self.window.memory.0 / 2;
+        DecoderConfig { max_point_bytes: config.max_point_bytes.min(bytes), max_row_bytes: bytes, ..config }
+    }
+
+    /// Bytes of one trace beyond which it closes: an eighth of the window at most, because a flush takes it whole and
+    /// has it there three times.
+    pub(crate) fn trace_bytes(&self) -> usize {
+        self.window.max_trace_bytes.0.min(self.window.memory.0 / 8)
     }
 
     /// What a worker is granted in bytes: the window, an epoch that is put together, one that is written, and what is

@@ -132,6 +132,7 @@ pub(super) struct Intake {
     redactor: Arc<Redactor>,
     tenants: Tenants,
     telemetry: HashMap<SourcePartition, OtlpDecoder>,
+    decoder: DecoderConfig,
     flags: FlagDecoder,
     deployments: DeploymentDecoder,
     heaps: HeapDecoder,
@@ -140,7 +141,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(redactor: Arc<Redactor>, tenants: Tenants) -> Self {
+    pub(super) fn new(decoder: DecoderConfig, redactor: Arc<Redactor>, tenants: Tenants) -> Self {
         Self {
             flags: FlagDecoder::new(Arc::clone(&redactor)),
             deployments: DeploymentDecoder::new(Arc::clone(&redactor)),
@@ -148,6 +149,7 @@ impl Intake {
             letters: DeadLetters::new(),
             letter_topic: None,
             telemetry: HashMap::new(),
+            decoder,
             redactor,
             tenants,
         }
@@ -265,11 +267,8 @@ impl Intake {
         tenant: &Arc<str>,
         ingested_at: i64,
     ) -> Result<(), (&'static str, String)> {
-        let redactor = &self.redactor;
-        let decoder = self
-            .telemetry
-            .entry(source.clone())
-            .or_insert_with(|| OtlpDecoder::new(DecoderConfig::new(Arc::clone(redactor))));
+        let config = &self.decoder;
+        let decoder = self.telemetry.entry(source.clone()).or_insert_with(|| OtlpDecoder::new(config.clone()));
         // The caller has looked: only these three signals come here.
         let signal = record.signal.otlp().unwrap_or(otlp::Signal::Spans);
         let headers = record.named_headers();

@@ -104,8 +104,9 @@ impl Pipeline {
         let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
         let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
         let window_config = window_config(config);
+        let redactor = Arc::new(redactor);
         Ok(Self {
-            intake: Intake::new(Arc::new(redactor), tenants),
+            intake: Intake::new(config.decoder(Arc::clone(&redactor)), redactor, tenants),
             window: Window::new(window_config.clone()),
             window_config,
             waiting: Waiting::default(),
@@ -312,9 +313,16 @@ impl Pipeline {
             || self.window.is_over_memory()
     }
 
-    /// Whether more input must wait: what is held has reached its bound.
+    /// Partitions that have run ahead of the others while the window fills: what they bring cannot close before the
+    /// others have come as far.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = &SourcePartition> {
+        self.window.ahead()
+    }
+
+    /// Whether more input must wait: what is held has reached its bound while an epoch is written. Without one in
+    /// flight a flush is due.
     pub(crate) fn is_full(&self) -> bool {
-        self.window.is_over_memory() || self.waiting.bytes >= self.flush_bytes.saturating_mul(2)
+        self.window.is_over_memory() || self.waiting.bytes >= self.flush_bytes
     }
 
     /// Starts to write an epoch of everything that is due. Without anything to write nothing happens,
@@ -492,7 +500,7 @@ fn window_config(config: &Config) -> WindowConfig {
         dedupe_horizon: window.dedupe_horizon.nanos(),
         seal_after: window.seal_after.nanos(),
         memory: window.memory.0,
-        max_trace_bytes: window.max_trace_bytes.0,
+        max_trace_bytes: config.trace_bytes(),
         idle_partition: window.idle_partition.nanos(),
         ..WindowConfig::default()
     }

@@ -35,12 +35,20 @@ pub struct DecoderConfig {
     pub max_records: usize,
     /// Most bytes that the points of one message may take: each repeats the texts of its metric.
     pub max_point_bytes: usize,
+    /// Most bytes that the rows of one signal may take, those of earlier messages that wait to be cut into a batch
+    /// included: a message is held whole. It may be passed by a thousand records.
+    pub max_row_bytes: usize,
 }
 
 impl DecoderConfig {
     /// The configuration for a redactor, with the default bounds.
     pub fn new(redactor: Arc<Redactor>) -> Self {
-        Self { redactor, max_records: MAX_RECORDS, max_point_bytes: MAX_MESSAGE_BYTES }
+        Self {
+            redactor,
+            max_records: MAX_RECORDS,
+            max_point_bytes: MAX_MESSAGE_BYTES,
+            max_row_bytes: i32::MAX as usize,
+        }
     }
 }
 
@@ -86,6 +94,7 @@ pub struct DecodedBatches {
 pub struct OtlpDecoder {
     max_records: usize,
     max_point_bytes: usize,
+    max_row_bytes: usize,
     shared: Shared,
     tenants: Names,
     topics: Names,
@@ -100,6 +109,7 @@ impl OtlpDecoder {
         Self {
             max_records: config.max_records,
             max_point_bytes: config.max_point_bytes,
+            max_row_bytes: config.max_row_bytes,
             shared: Shared {
                 walker: Walker::new(config.redactor),
                 resources: Resources::default(),
@@ -173,7 +183,8 @@ impl OtlpDecoder {
         let counts = (self.shared.walker.counts, self.shared.walker.redactions);
         let payloads = self.shared.payloads.rows();
         let rows = [self.spans.rows(), self.logs.rows(), self.metrics.rows()];
-        let bounds = |rows: usize| Reading::new(rows.saturating_add(self.max_records), self.max_point_bytes);
+        let bounds =
+            |rows: usize| Reading::new(rows.saturating_add(self.max_records), self.max_point_bytes, self.max_row_bytes);
         let (shared, time) = (&mut self.shared, message.timestamp_ns);
         let result = match signal {
             Signal::Spans => read_message(&mut self.spans, shared, place, origin, time, bounds(rows[0])),
@@ -183,7 +194,7 @@ impl OtlpDecoder {
         let result = result.map_err(|stop| match stop {
             Stop::Wire(error) => DecodeError::proto(signal, encoding, message.value, error),
             Stop::TooManyRecords => DecodeError::TooManyRecords { limit: self.max_records },
-            Stop::TooManyBytes(bytes) => DecodeError::TooLarge { bytes, limit: self.max_point_bytes },
+            Stop::TooManyBytes { bytes, limit } => DecodeError::TooLarge { bytes, limit },
             Stop::Foreign(reason) => DecodeError::Foreign { signal, reason },
         });
         // Offsets are 32 bits wide. Only who never cuts a batch gets here.

@@ -57,8 +57,11 @@ pub(super) trait Rows {
 pub(super) enum Stop {
     Wire(WireError),
     TooManyRecords,
-    /// How many it had reached.
-    TooManyBytes(usize),
+    TooManyBytes {
+        /// How many it had reached.
+        bytes: usize,
+        limit: usize,
+    },
     /// The message is likely another one: what is missing.
     Foreign(&'static str),
 }
@@ -74,20 +77,40 @@ pub(super) struct Reading {
     max_rows: usize,
     max_bytes: usize,
     bytes: usize,
+    max_held: usize,
+    records: usize,
     first_error: Option<WireError>,
 }
 
 impl Reading {
-    /// For a message that may fill the builder up to `max_rows` rows and repeat up to `max_bytes` bytes of itself.
-    pub(super) fn new(max_rows: usize, max_bytes: usize) -> Self {
-        Self { max_rows, max_bytes, bytes: 0, first_error: None }
+    /// Records after which the builder is asked for its bytes, which is not free.
+    const ASK_EVERY: usize = 1_024;
+
+    /// For a message that may fill the builder up to `max_rows` rows of `max_held` bytes in all, and repeat up to
+    /// `max_bytes` bytes of itself.
+    pub(super) fn new(max_rows: usize, max_bytes: usize, max_held: usize) -> Self {
+        Self { max_rows, max_bytes, bytes: 0, max_held, records: 0, first_error: None }
     }
 
     /// Takes down that `bytes` bytes of the message are written; stops a message that writes its bytes too often.
     #[inline]
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > self.max_bytes { Err(Stop::TooManyBytes(self.bytes)) } else { Ok(()) }
+        if self.bytes > self.max_bytes {
+            return Err(Stop::TooManyBytes { bytes: self.bytes, limit: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    /// Stops a message whose rows take too much memory.
+    #[inline]
+    fn check_held(&mut self, rows: &impl Rows) -> Result<(), Stop> {
+        self.records += 1;
+        if !self.records.is_multiple_of(Self::ASK_EVERY) {
+            return Ok(());
+        }
+        let (bytes, limit) = (rows.bytes(), self.max_held);
+        if bytes > limit { Err(Stop::TooManyBytes { bytes, limit }) } else { Ok(()) }
     }
 
     /// Stops a message with too many records.
@@ -138,7 +161,10 @@ pub(super) fn read_message<R: Rows>(
             for slice in &records {
                 let (row, payload) = (rows.rows(), shared.payloads.rows());
                 match rows.record(shared, &record, *slice, &mut reading) {
-                    Ok(()) => reading.check_rows(rows.rows())?,
+                    Ok(()) => {
+                        reading.check_rows(rows.rows())?;
+                        reading.check_held(rows)?;
+                    }
                     Err(Stop::Wire(error)) => {
                         rows.truncate(row);
                         rows.begin(origin);

@@ -39,10 +39,10 @@ pub enum DecodeError {
         /// What is missing.
         reason: &'static str,
     },
-    /// The message, or what its points repeat of it, is larger than any that is taken.
+    /// The message, what its points repeat of it, or what its rows take is larger than any that is taken.
     #[error("the message takes {bytes} bytes; at most {limit} are taken: lower the sender's batch size")]
     TooLarge {
-        /// Its size, or what its points had reached.
+        /// Its size, or what its points or rows had reached.
         bytes: usize,
         /// The greatest size.
         limit: usize,

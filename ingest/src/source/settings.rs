@@ -12,8 +12,9 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// it gets here.
 pub(crate) const MAX_WRITTEN_BYTES: usize = MAX_MESSAGE_BYTES + (1 << 20);
 
-/// Least and most that is fetched ahead for one partition, in KiB.
-const QUEUE_KIB: (u64, u64) = (1 << 10, 64 << 10);
+/// Least and most that lies in the queue of one partition, in KiB. With more partitions than the bound has room for at
+/// the least, the bound does not hold: each must be able to move.
+const QUEUE_KIB: (u64, u64) = (64, 64 << 10);
 
 /// What exactly-once rests on, and what has a key of its own.
 const FIXED: &[(&str, &str)] = &[
@@ -70,8 +71,9 @@ fn reader(
     belongs: impl Fn(&str) -> bool,
 ) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
-    // Every partition has a queue of its own, so librdkafka's limit holds for each of them.
-    let queue_kib = (queue_bytes / 1024 / partitions.max(1) as u64).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
+    // Every partition has a queue of its own, so librdkafka's limit holds for each of them. It asks for more as long as a
+    // queue is below its limit, so half is for what lies there and half for what is on its way.
+    let queue_kib = (queue_bytes / 2048 / partitions.max(1) as u64).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
     client
         .set("group.id", &config.group_id)
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -254,14 +256,20 @@ mod tests {
         }
     }
 
-    /// What is fetched ahead is shared among the partitions, with a floor that keeps reading possible.
+    /// What is fetched ahead is shared among the partitions, queues and fetches on their way together, with a floor that
+    /// keeps reading possible.
     #[test]
     fn queues_share_the_memory() {
+        const BYTES: u64 = 256 << 20;
         let kib = |partitions| {
-            consumer(&config("{}"), 256 << 20, partitions).unwrap().get("queued.max.messages.kbytes").map(str::to_owned)
+            let client = consumer(&config("{}"), BYTES, partitions).unwrap();
+            let number = |name: &str| client.get(name).unwrap().parse::<u64>().unwrap();
+            (number("queued.max.messages.kbytes"), number("fetch.message.max.bytes") / 1024)
         };
-        assert_eq!(kib(0).as_deref(), Some("65536"));
-        assert_eq!(kib(16).as_deref(), Some("16384"));
-        assert_eq!(kib(10_000).as_deref(), Some("1024"));
+        assert_eq!([kib(0), kib(16), kib(10_000)], [(65_536, 8_192), (8_192, 8_192), (64, 64)]);
+        for partitions in [1, 3, 16, 100, 1_000, 2_000] {
+            let (queue, fetch) = kib(partitions);
+            assert!((queue + fetch) * 1024 * partitions as u64 <= BYTES, "{partitions} partitions");
+        }
     }
 }

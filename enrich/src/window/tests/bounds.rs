@@ -191,3 +191,33 @@ fn open_traces_stay_within_memory() {
     }
     assert_eq!((taken, bench.window.open_traces()), (TRACES, 0));
 }
+
+/// Of two partitions one is read half an hour further than the other. While there is room it may; when the window fills
+/// it is told to wait, and no longer when the other has come as far. Guarantees that a backlog which is read unevenly
+/// closes traces by their rules and not for want of memory.
+#[test]
+fn partitions_that_run_ahead_are_told_to_wait() {
+    let config = WindowConfig { memory: 16 * MIB, ..WindowConfig::default() };
+    let sources = [0, 1].map(|partition| SourcePartition::new("c", "otlp_spans", partition));
+    let mut window = Window::new(config);
+    window.assign(&sources.clone().map(ResumeState::fresh));
+    let [behind, before] = &sources;
+    window.advance(behind, 100 * SECOND, 0).unwrap();
+    let mut second = 1_900;
+    while window.ahead().next().is_none() {
+        assert!(!window.is_over_memory(), "it is told before the window is full");
+        second += 1;
+        let offset = second - 1_900;
+        let rows: Vec<Span> = (0..500u64).map(|n| Span { offset, ..root(offset as u64 * 1_000 + n, 1) }).collect();
+        window.advance(before, second * SECOND, offset + 1).unwrap();
+        window.push_spans(before, spans(before, &rows)).unwrap();
+        assert!(window.flush().unwrap().is_empty());
+    }
+    assert!(second > 1_901, "there was room for a while");
+    assert_eq!(window.ahead().collect::<Vec<_>>(), [before]);
+    window.advance(behind, (second - 10) * SECOND, 1).unwrap();
+    assert_eq!(window.ahead().count(), 0);
+    window.advance(behind, (second + 2) * SECOND, 2).unwrap();
+    let flushed = window.flush().unwrap();
+    assert!(flushed.closed.iter().all(|trace| trace.reason == CloseReason::RootEnded) && !flushed.closed.is_empty());
+}

@@ -467,6 +467,23 @@ fn too_many_records_are_refused() {
     assert_eq!((decoder.rows(), error.reason()), (0, "too_large"));
 }
 
+/// Many small records take many times their size: a message is stopped soon after its rows have passed their bound, is
+/// refused as a whole and leaves nothing; what came before it stays, and the next one is taken.
+#[test]
+fn rows_of_one_message_are_bounded() {
+    let few = request(Vec::new(), vec![span(Vec::new()); 1_000]).encode_to_vec();
+    let many = request(Vec::new(), vec![span(Vec::new()); 100_000]).encode_to_vec();
+    let mut decoder =
+        OtlpDecoder::new(DecoderConfig { max_row_bytes: 1 << 20, ..DecoderConfig::new(redactor(Policy::Off)) });
+    decoder.decode(Signal::Spans, Encoding::Proto, message(&few)).unwrap();
+    let error = decoder.decode(Signal::Spans, Encoding::Proto, message(&many)).unwrap_err();
+    let DecodeError::TooLarge { bytes, limit } = error else { panic!("{error}") };
+    assert!(limit == 1 << 20 && bytes > limit && bytes < 2 * limit, "{bytes} of {limit}");
+    assert_eq!((decoder.rows(), error.reason()), (1_000, "too_large"));
+    decoder.decode(Signal::Spans, Encoding::Proto, message(&few)).unwrap();
+    assert_eq!(decoder.rows(), 2_000);
+}
+
 /// The points of one metric are bounded while they are read, in number and in what they repeat of it; the message
 /// is refused as a whole and leaves nothing.
 #[test]
