@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod demo;
 mod example_config;
+mod extremes;
 mod fail_points;
 mod kafka_faults;
 mod kafka_gaps;

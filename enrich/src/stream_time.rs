@@ -208,13 +208,13 @@ impl Clock {
         self.groups[group as usize].time
     }
 
-    /// Sources that have been read by more than `limit` ns beyond the time of their group.
+    /// Sources that have been read by more than `limit` ns beyond the time of their group, or while it has none: then
+    /// another source was not heard of yet, and will be, or be idle.
     pub(crate) fn ahead(&self, limit: i64) -> impl Iterator<Item = &SourcePartition> {
         let counting = self.sources.iter().filter(|source| source.assigned && source.counts && !source.finished);
-        let ahead = counting.filter(move |source| match (source.time, self.time(source.group)) {
-            (Some(time), Some(group)) => time.saturating_sub(group) > limit,
-            // Nothing is known of one that has no time yet; it has until it is idle.
-            _ => false,
+        let ahead = counting.filter(move |source| {
+            let group = self.time(source.group);
+            source.time.is_some_and(|time| group.is_none_or(|group| time.saturating_sub(group) > limit))
         });
         ahead.map(|source| &source.id)
     }
@@ -353,7 +353,7 @@ mod tests {
     }
 
     /// Who has been read further than the others is told by the time of the group: not the slowest, not who is close
-    /// behind, nobody while one has no time, and no longer who was ahead once the slowest is left out.
+    /// behind, everybody while one has no time, and fewer once the slowest is left out.
     #[test]
     fn sources_that_run_ahead_are_known() {
         let mut clock = clock(false, &[("s", 0), ("s", 1), ("s", 2)]);
@@ -361,7 +361,7 @@ mod tests {
         clock.tick(1000);
         clock.advance(0, 100, 1);
         clock.advance(1, 150, 1);
-        assert_eq!(ahead(&clock), [0; 0]);
+        assert_eq!(ahead(&clock), [0, 1]);
         clock.advance(2, 110, 1);
         assert_eq!(ahead(&clock), [1]);
         clock.set_paused(1, true);
