@@ -17,7 +17,7 @@ use tracerag_schemas::Table;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::embedding::{Embedding, Model};
-use super::texts::{self, IncidentText, column, incident_key};
+use super::texts::{self, IncidentText, Most, column, incident_key};
 use super::upkeep;
 use super::vectors::{self, MASKED, Stamp};
 use crate::error::{At, Error, Result};
@@ -31,6 +31,8 @@ use crate::stage::appended;
 pub struct IndexerOptions {
     /// Texts in one commit: what is lost of the work if the process dies.
     pub texts_per_commit: usize,
+    /// Bytes of these texts and their messages, which are held until the commit.
+    pub bytes_per_commit: usize,
     /// Rows of `incident_counts` without a new text after which it is noted that they were looked at.
     pub rows_per_note: u64,
     /// Rows from which the table has indices.
@@ -39,7 +41,12 @@ pub struct IndexerOptions {
 
 impl Default for IndexerOptions {
     fn default() -> Self {
-        Self { texts_per_commit: 1_024, rows_per_note: 500, indexed_rows: vectors::INDEXED_ROWS }
+        Self {
+            texts_per_commit: 1_024,
+            bytes_per_commit: 16 << 20,
+            rows_per_note: 500,
+            indexed_rows: vectors::INDEXED_ROWS,
+        }
     }
 }
 
@@ -178,8 +185,8 @@ impl Indexer {
             self.refresh(name).await?;
             let Some(known) = &self.known else { continue };
             let is_known = |key| known.incidents.contains(&key);
-            let limit = self.options.texts_per_commit;
-            let new = texts::new_texts(&self.lake, head, known.taken, None, limit, is_known).await?;
+            let most = Most { texts: self.options.texts_per_commit, bytes: self.options.bytes_per_commit };
+            let new = texts::new_texts(&self.lake, head, known.taken, None, most, is_known).await?;
             let rows_since_stamp = known.rows_since_stamp + new.rows;
             if new.texts.is_empty() && rows_since_stamp < self.options.rows_per_note {
                 if let Some(known) = &mut self.known {

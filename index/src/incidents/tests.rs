@@ -164,6 +164,23 @@ async fn the_position_stands_in_the_same_commit() {
     assert_eq!(u64::try_from(stored).unwrap(), position);
 }
 
+/// Texts are taken by bytes as by number: large ones come a few at a time, at least one, and all are embedded in the end.
+#[tokio::test]
+async fn large_texts_come_a_few_at_a_time() {
+    let mut fixture = Fixture::new().await;
+    fixture.counts(&[("a", "f1", "decimal overflow"), ("a", "f2", "timeout"), ("a", "f3", "refused")]).await;
+    let head = fixture.lake.newest_head().await.unwrap();
+    for (bytes, wanted) in [(1, 1), (17, 2), (1_000, 3)] {
+        let most = texts::Most { texts: 10, bytes };
+        let new = texts::new_texts(&fixture.lake, &head, 0, None, most, |_| false).await.unwrap();
+        assert_eq!((new.texts.len(), new.complete), (wanted, wanted == 3), "{bytes} bytes");
+    }
+    let options = IndexerOptions { bytes_per_commit: 1, ..IndexerOptions::default() };
+    let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
+    assert_eq!(indexer.catch_up().await.unwrap(), 3);
+    assert_eq!(fixture.texts().await.len(), 3);
+}
+
 /// Equal texts of different incidents have one vector between them, in one commit and over several; the
 /// model sees each text once.
 #[tokio::test]

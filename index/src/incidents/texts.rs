@@ -84,6 +84,19 @@ pub(super) fn incident_key(tenant: &str, fingerprint: &str) -> u128 {
     hasher.digest128()
 }
 
+/// What is held of texts at a time; whatever is beyond it waits in the lake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    pub texts: usize,
+    /// Their bytes with those of their messages; the last text may pass it.
+    pub bytes: usize,
+}
+
+impl Most {
+    /// Everything.
+    const ALL: Self = Self { texts: usize::MAX, bytes: usize::MAX };
+}
+
 /// Texts of incidents that were not known.
 #[derive(Debug, Default)]
 pub(super) struct NewTexts {
@@ -97,14 +110,14 @@ pub(super) struct NewTexts {
     pub complete: bool,
 }
 
-/// The first `limit` texts of incidents for which `is_known` does not hold, from fragments of
+/// The first texts, at `most` so many, of incidents for which `is_known` does not hold, from fragments of
 /// `incident_counts` that have not been looked at.
 pub(super) async fn new_texts(
     lake: &Lake,
     head: &Head,
     taken: u64,
     tenant: Option<&str>,
-    limit: usize,
+    most: Most,
     is_known: impl Fn(u128) -> bool,
 ) -> Result<NewTexts> {
     let mut found = NewTexts { end: taken, complete: true, ..NewTexts::default() };
@@ -117,7 +130,7 @@ pub(super) async fn new_texts(
     let Some(last) = fragments.iter().map(|fragment| fragment.id).max() else { return Ok(found) };
     found.end = last + 1;
     let mut rows = scan(name, &dataset, fragments, tenant).await?;
-    let mut seen = HashSet::new();
+    let (mut seen, mut bytes) = (HashSet::new(), 0);
     while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
         found.rows += batch.num_rows() as u64;
         let columns = Columns::of(&batch)?;
@@ -127,11 +140,14 @@ pub(super) async fn new_texts(
             if is_known(key) || !seen.insert(key) {
                 continue;
             }
-            if found.texts.len() == limit {
+            if found.texts.len() >= most.texts || bytes >= most.bytes {
                 found.complete = false;
                 return Ok(found);
             }
-            found.texts.extend(columns.incident(row));
+            if let Some(incident) = columns.incident(row) {
+                bytes += incident.text.len() + incident.message.as_ref().map_or(0, String::len);
+                found.texts.push(incident);
+            }
         }
     }
     Ok(found)
@@ -206,7 +222,7 @@ async fn find_waiting(
         Some((name, dataset)) => Stamp::of(name, dataset).await?.taken,
         None => 0,
     };
-    let mut waiting = new_texts(lake, head, taken, Some(tenant), usize::MAX, |_| false).await?.texts;
+    let mut waiting = new_texts(lake, head, taken, Some(tenant), Most::ALL, |_| false).await?.texts;
     if let Some((name, dataset)) = vectors
         && !waiting.is_empty()
     {

@@ -234,7 +234,14 @@ fn run(rng: &mut StdRng, sent: &Sent, config: &WindowConfig, crashes: bool) -> L
         for source in &sent.sources {
             window.at_high_watermark(source, (3_000 + seconds) * SECOND).unwrap();
         }
-        lake.record(window.flush().unwrap(), &sent.sources);
+        loop {
+            let flushed = window.flush().unwrap();
+            let more = flushed.more;
+            lake.record(flushed, &sent.sources);
+            if !more {
+                break;
+            }
+        }
     }
     assert_eq!(window.open_traces(), 0);
     lake
