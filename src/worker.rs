@@ -385,12 +385,12 @@ impl<S: Source> Worker<S> {
             true => self.telemetry.iter().cloned().collect(),
             false => self.pipeline.ahead().cloned().collect(),
         };
+        metrics::gauge!("tracerag_paused_partitions").set(hold.len() as f64);
         if hold == self.held {
             return Ok(());
         }
         let paused: Vec<SourcePartition> = hold.difference(&self.held).cloned().collect();
         let resumed: Vec<SourcePartition> = self.held.difference(&hold).cloned().collect();
-        metrics::gauge!("tracerag_paused_partitions").set(hold.len() as f64);
         self.held = hold;
         self.source.pause(&paused);
         self.source.resume(&resumed);

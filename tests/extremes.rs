@@ -64,8 +64,8 @@ fn pair(reason: &str, revisions: i64) -> (String, i64) {
     (reason.to_owned(), revisions)
 }
 
-/// A trace of 200,000 spans, more than may be open: it closes in parts as `max_bytes`, each a revision, and what is left
-/// at the end as `drained`. Every span is there once, and the newest revision counts them all.
+/// A trace of 200,000 spans, more than one part may have: it closes in parts as `max_bytes`, each a revision, and what
+/// is left at the end as `drained`. Every span is there once, and the newest revision counts them all.
 #[test]
 fn a_trace_that_never_ends() {
     const SPANS: u64 = 200_000;

@@ -1,5 +1,5 @@
-//! The extremes at their real sizes, through `tracerag replay`: one trace of a million spans, one message of 64 MiB, ten
-//! million open traces of one span.
+//! The extremes at their real sizes, through `tracerag replay`: one trace of a million spans, one message of 64 MiB,
+//! ten million open traces of one span.
 //!
 //! `cargo run --release -p tracerag-benches --bin extremes -- TRACERAG [PART]`: the program, and a number by which the
 //! sizes of the first and the last are divided (1). The load is written to files first, so nothing of it is in the
@@ -90,8 +90,8 @@ fn span(trace: u64, number: u64, time: u64) -> Span {
     }
 }
 
-/// Messages with their lengths before them, as the Collector writes files. All happens within less than `root_grace`, so
-/// no trace closes by time.
+/// Messages with their lengths before them, as the Collector writes files. All happens within less than `root_grace`,
+/// so no trace closes by time.
 fn write(case: &Case, file: &Path) -> Outcome<()> {
     let mut file = BufWriter::new(File::create(file)?);
     let mut first = 0;

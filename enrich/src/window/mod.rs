@@ -396,8 +396,8 @@ impl Window {
         self.bytes() > self.config.open_memory()
     }
 
-    /// Partitions that are best held back, because the window is more than half full and they have been read by more than
-    /// `idle_gap` beyond the time of their group: what they bring only waits for the others.
+    /// Partitions that are best held back, because the window is more than half full and they have been read by more
+    /// than `idle_gap` beyond the time of their group: what they bring only waits for the others.
     pub fn ahead(&self) -> impl Iterator<Item = &SourcePartition> {
         let is_filling = self.bytes() > self.config.open_memory() / 2;
         let limit = is_filling.then_some(self.config.idle_gap);

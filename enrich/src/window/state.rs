@@ -11,8 +11,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::config::WindowConfig;
 use super::flushed::CloseReason;
 
-/// Bytes that an open trace takes beside its slot, at most: its places in the index, the timers and among those that are
-/// going to be closed, and the room that these keep when they grow.
+/// Bytes that an open trace takes beside its slot, at most: its places in the index, the timers and among those that
+/// are going to be closed, and the room that these keep when they grow.
 const BESIDE_SLOT: usize = 48;
 
 /// One open trace. Its rows are found by their owner, see [`super::held`].
@@ -139,8 +139,8 @@ impl Traces {
         self.open() * (size_of::<Trace>() + BESIDE_SLOT)
     }
 
-    /// The slot of the trace that takes a row at `offset`; a new one is opened where there is none, and as a further part
-    /// of a trace that is full. `late` is asked for a new trace; a further part always is.
+    /// The slot of the trace that takes a row at `offset`; a new one is opened where there is none, and as a further
+    /// part of a trace that is full. `late` is asked for a new trace; a further part always is.
     pub(crate) fn slot(
         &mut self,
         (tenant, id, hash): (u32, TraceId, u64),
@@ -274,8 +274,8 @@ impl Traces {
 mod tests {
     use super::*;
 
-    /// Hundreds of thousands of traces are open at once: what they take beside their rows, with all room that tables and
-    /// lists keep, is not more than is counted for them.
+    /// Hundreds of thousands of traces are open at once: what they take beside their rows, with all room that tables
+    /// and lists keep, is not more than is counted for them.
     #[test]
     fn open_traces_are_counted_in_full() {
         let config = WindowConfig::default();

@@ -71,8 +71,8 @@ fn reader(
     belongs: impl Fn(&str) -> bool,
 ) -> Result<ClientConfig, SourceError> {
     let mut client = common(config)?;
-    // Every partition has a queue of its own, so librdkafka's limit holds for each of them. It asks for more as long as a
-    // queue is below its limit, so half is for what lies there and half for what is on its way.
+    // Every partition has a queue of its own, so librdkafka's limit holds for each of them. It asks for more as long as
+    // a queue is below its limit, so half is for what lies there and half for what is on its way.
     let queue_kib = (queue_bytes / 2048 / partitions.max(1) as u64).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
     client
         .set("group.id", &config.group_id)

@@ -32,10 +32,10 @@ fn last_offset(closed: &Closed) -> i64 {
     closed.last_offsets.iter().map(|(_, offset)| *offset).max().unwrap()
 }
 
-/// One trace of 200,000 spans comes while an epoch is written only now and then: it closes in parts of its greatest size,
-/// one a flush, in the order in which they came, each of whole messages. Guarantees that a flush stays small however much
-/// of a trace has come meanwhile, and that offsets tell what is written of it: each part holds exactly what lies between
-/// the last offset of the one before and its own.
+/// One trace of 200,000 spans comes while an epoch is written only now and then: it closes in parts of its greatest
+/// size, one a flush, in the order in which they came, each of whole messages. Guarantees that a flush stays small
+/// however much of a trace has come meanwhile, and that offsets tell what is written of it: each part holds exactly what
+/// lies between the last offset of the one before and its own.
 #[test]
 fn a_trace_without_end_closes_in_parts() {
     const SPANS: u64 = 200_000;
@@ -157,8 +157,9 @@ fn parts_go_with_their_partition() {
     assert_eq!((bench.window.open_traces(), bench.window.traces.slots.len()), (3, 3));
 }
 
-/// 300,000 traces of one span each are open and none comes to its end: one flush brings the window back below what may be
-/// open, by closing the oldest for want of memory, and in between it is at most a batch above. Every span comes out once.
+/// 300,000 traces of one span each are open and none comes to its end: one flush brings the window back below what may
+/// be open, by closing the oldest for want of memory, and in between it is at most a batch above. Every span comes out
+/// once.
 #[test]
 fn open_traces_stay_within_memory() {
     const TRACES: u64 = 300_000;
