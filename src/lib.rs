@@ -12,9 +12,6 @@
 //! # fn main() { tracerag::main(); }
 //! ```
 
-// A command's future holds those of Lance's scans within those of DataFusion, deeper than the compiler's 128 layers.
-#![recursion_limit = "256"]
-
 mod check;
 mod cli;
 mod commands;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use futures::TryStreamExt;
+// Futures of scans and writes are deep; boxed, those that wait for them are not.
 use futures::future::try_join_all;
+use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::transaction::{Operation, TransactionBuilder};
@@ -304,7 +305,7 @@ impl Lake {
     pub(crate) async fn create(&self, name: &str, rows: RecordBatch) -> Result<Arc<Dataset>> {
         let uri = self.dataset_uri(name);
         let params = self.write_params(WriteMode::Create);
-        let created = InsertBuilder::new(uri.as_str()).with_params(&params).execute(vec![rows]).await;
+        let created = InsertBuilder::new(uri.as_str()).with_params(&params).execute(vec![rows]).boxed().await;
         match created {
             Ok(dataset) => Ok(self.remember(name, dataset)),
             Err(error) => match self.load(name, None).await {
@@ -335,6 +336,7 @@ impl Lake {
         let written = InsertBuilder::new(dataset)
             .with_params(&params)
             .execute(vec![batch])
+            .boxed()
             .await
             .at(table.name(), "appending")?;
         self.remember(table.name(), written);

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
-use futures::TryStreamExt;
 use futures::future::try_join_all;
+use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::table::format::Fragment;
 use tracerag_schemas::Table;
@@ -183,7 +183,7 @@ async fn read(dataset: &Dataset, fragment: Fragment) -> Result<Links> {
     scan.with_fragments(vec![fragment]);
     scan.project(&["links"]).map_err(failed)?;
     scan.with_row_id();
-    let mut stream = scan.try_into_stream().await.map_err(failed)?;
+    let mut stream = scan.try_into_stream().boxed().await.map_err(failed)?;
     let mut links = Links::new();
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
         let columns = Columns::of("spans", &batch);

@@ -15,6 +15,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col, lit};
+use futures::FutureExt;
 use futures::future::try_join_all;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
@@ -167,7 +168,7 @@ impl LookUp {
         scan.filter_expr(self.filter());
         scan.with_row_id();
         scan.scan_in_order(false);
-        let batch = scan.try_into_batch().await.map_err(self.failed())?;
+        let batch = scan.try_into_batch().boxed().await.map_err(self.failed())?;
         let chosen = self.chosen(&batch)?;
         Found::of_batch(self.table, dataset, &batch, |row| chosen.value(row))
     }
@@ -213,7 +214,7 @@ pub(crate) async fn take_rows<T: AsRef<str>>(
     }
     let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
     let schema = dataset.schema().project(&present(dataset, &names)).map_err(failed(table))?;
-    let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).await.map_err(failed(table))?;
+    let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(failed(table))?;
     Ok(Some(with_absent(batch, &table.lake_schema(), &names)?))
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, col, lit};
-use futures::TryStreamExt;
 use futures::future::try_join_all;
+use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use tracerag_index::columns::{present, with_absent};
 use tracerag_index::{DatasetHead, Head, Lake};
@@ -186,7 +186,7 @@ impl Snapshot {
                 if with_row_id {
                     scan.with_row_id();
                 }
-                let stream = scan.try_into_stream().await.map_err(failed)?;
+                let stream = scan.try_into_stream().boxed().await.map_err(failed)?;
                 let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(failed)?;
                 let schema = self.lake.schemas().newest(table);
                 let batches = batches.into_iter().map(|batch| with_absent(batch, &schema, read.columns));

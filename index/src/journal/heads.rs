@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 use lance::Dataset;
 use lance::dataset::{InsertBuilder, WriteMode};
 use serde::Serialize;
@@ -100,7 +101,7 @@ pub(crate) async fn read_newest(heads: &Dataset) -> Result<Head> {
     for fragment in heads.fragments().iter().rev() {
         let mut scan = heads.scan();
         scan.with_fragments(vec![fragment.clone()]);
-        let batch = scan.try_into_batch().await.at(HEADS, "reading the newest")?;
+        let batch = scan.try_into_batch().boxed().await.at(HEADS, "reading the newest")?;
         if let Some(newest) = decode(&batch)?.into_iter().max_by_key(|head| head.sequence) {
             return Ok(newest);
         }
@@ -110,7 +111,7 @@ pub(crate) async fn read_newest(heads: &Dataset) -> Result<Head> {
 
 /// All heads that are kept, oldest first.
 pub(crate) async fn read_all(heads: &Dataset) -> Result<Vec<Head>> {
-    let batch = heads.scan().try_into_batch().await.at(HEADS, "reading")?;
+    let batch = heads.scan().try_into_batch().boxed().await.at(HEADS, "reading")?;
     let mut all = decode(&batch)?;
     all.sort_by_key(|head| head.sequence);
     Ok(all)

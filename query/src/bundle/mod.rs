@@ -30,6 +30,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
+use futures::FutureExt;
 use tokio::sync::oneshot;
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
@@ -55,7 +56,7 @@ pub(crate) use trace::why_absent;
 /// # Errors
 /// [`QueryError::TraceUnknown`] and the others that say why there is none; never an empty bundle.
 pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
-    session.bundler().assemble_with_similar(trace_id).await
+    session.bundler().assemble_with_similar(trace_id).boxed().await
 }
 
 /// What was left out, by section.
@@ -104,7 +105,7 @@ impl Bundler {
     /// See [`assemble`].
     pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
         let id = trace_id(trace)?;
-        let rows = Box::pin(self.read(&id, |_| ())).await?;
+        let rows = self.read(&id, |_| ()).await?;
         self.build(rows).await
     }
 
@@ -127,7 +128,7 @@ impl Bundler {
                 Ok(Err(_)) | Err(_) => vec![],
             }
         };
-        let (bundle, similar) = tokio::join!(Box::pin(bundle), Box::pin(similar));
+        let (bundle, similar) = tokio::join!(bundle, similar);
         let mut bundle = bundle?;
         bundle.context.similar = similar;
         Ok(bundle)

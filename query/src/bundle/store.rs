@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::Bundle;
 
@@ -48,7 +49,7 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     let newest = first.into_iter().max_by_key(|(bundle_id, created_at)| (*created_at, *bundle_id));
     bundle.context.supersedes = newest.map(|(bundle_id, _)| bundle_id.to_owned());
     let document = serde_json::to_string(&bundle)?;
-    append(snapshot, &bundle, false, document).await?;
+    append(snapshot, &bundle, false, document).boxed().await?;
     Ok(bundle)
 }
 
@@ -72,7 +73,7 @@ pub async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<()>
         return Ok(());
     }
     let bundle: Bundle = serde_json::from_str(&stored.bundle)?;
-    append(snapshot, &bundle, pinned, stored.bundle).await
+    append(snapshot, &bundle, pinned, stored.bundle).boxed().await
 }
 
 async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
@@ -86,7 +87,7 @@ async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
 async fn rows(snapshot: &Snapshot, by: ById<'_>) -> Result<Vec<Stored>> {
     let columns = ["bundle_id", "revision", "created_at", "pinned", "supersedes", "bundle"];
     let mut stored = Vec::new();
-    for batch in snapshot.read_id(Table::Bundles, &columns, by).await? {
+    for batch in snapshot.read_id(Table::Bundles, &columns, by).boxed().await? {
         let columns = Columns::of("bundles", &batch);
         let (ids, revisions, created) =
             (columns.text("bundle_id")?, columns.code("revision")?, columns.time("created_at")?);

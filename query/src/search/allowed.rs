@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::UInt64Type;
 use datafusion::logical_expr::{Expr, col, lit};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
@@ -132,7 +132,7 @@ impl Allowed {
         scan.filter_expr(col("tenant_id").eq(lit(tenant)));
         scan.with_row_id();
         scan.scan_in_order(false);
-        let mut batches = scan.try_into_stream().await.map_err(lance)?;
+        let mut batches = scan.try_into_stream().boxed().await.map_err(lance)?;
         let mut ids: Vec<u64> = Vec::new();
         while let Some(batch) = batches.try_next().await.map_err(lance)? {
             let fingerprints = Columns::of(vectors::TABLE, &batch).text("fingerprint")?;

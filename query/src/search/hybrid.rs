@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::Expr;
+use futures::FutureExt;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
@@ -297,7 +298,7 @@ async fn nearest(
         scope.bound(&mut scan);
         scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
         scan.distance_metric(MetricType::Cosine).minimum_nprobes(PROBES).refine(REFINE);
-        let batch = scan.try_into_batch().await.map_err(lance)?;
+        let batch = scan.try_into_batch().boxed().await.map_err(lance)?;
         let mut near = candidates(&batch)?;
         let distances = batch
             .column_by_name("_distance")
@@ -395,7 +396,7 @@ async fn taken(corpus: &Corpus, mut rows: Vec<u64>, column: &str) -> Result<Opti
     rows.dedup();
     let Some(table) = corpus.table.as_ref().filter(|_| !rows.is_empty()) else { return Ok(None) };
     let schema = table.dataset.schema().project(&[column]).map_err(lance)?;
-    let batch = table.dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).await.map_err(lance)?;
+    let batch = table.dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(lance)?;
     Ok(Some((rows, batch)))
 }
 
@@ -406,7 +407,7 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 }
 
 async fn read(scan: &Scanner) -> Result<Vec<Candidate>> {
-    candidates(&scan.try_into_batch().await.map_err(lance)?)
+    candidates(&scan.try_into_batch().boxed().await.map_err(lance)?)
 }
 
 fn candidates(batch: &RecordBatch) -> Result<Vec<Candidate>> {
