@@ -72,7 +72,8 @@ fn eventful(events: usize) -> RecordBatch {
     let index = schema.index_of("events").unwrap();
     let field = Field::new("events", to_lists(schema.field(index).data_type()), true);
     let event = |n: usize| {
-        let attributes = if n % 10 == 0 { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
+        let attributes =
+            if n.is_multiple_of(10) { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
         json!({"name": format!("e{}", n % 2), "attributes": attributes})
     };
     let lists = [Value::Array((0..events).map(event).collect()), Value::Null];

@@ -151,7 +151,7 @@ mod tests {
     fn very_long_rows_of_lists_are_plain() {
         let event = |n: usize| {
             let attributes =
-                if n % 10 == 0 { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
+                if n.is_multiple_of(10) { json!([]) } else { json!([{"keys": format!("k{}", n % 3), "values": "v"}]) };
             json!({"name": format!("e{}", n % 2), "attributes": attributes})
         };
         let row = |events: usize| Value::Array((0..events).map(event).collect());
