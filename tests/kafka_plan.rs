@@ -34,19 +34,6 @@ fn root(trace: usize) -> String {
     )
 }
 
-/// Spans of these traces, each with its id as key: the partition is the hash that librdkafka's producer takes.
-fn produce_keyed(kafka: &Kafka, topic: &str, traces: std::ops::Range<usize>) {
-    let messages: Vec<(String, String)> = traces.map(|trace| (id(trace), root(trace))).collect();
-    kafka.produce(
-        topic,
-        messages.iter().map(|(key, message)| Record {
-            key: Some(key.as_bytes()),
-            payload: Some(message.as_bytes()),
-            ..Record::default()
-        }),
-    );
-}
-
 /// A span without a key, in a partition.
 fn produce_unkeyed(kafka: &Kafka, topic: &str, partition: i32, trace: usize) {
     let message = root(trace);
@@ -107,7 +94,7 @@ fn a_keyed_topic_is_planned_and_nothing_is_written() {
     let tracerag = Tracerag::new();
     let topics = topics(kafka, 3);
     let config = config(&tracerag, kafka, &topics, "otlp_json");
-    produce_keyed(kafka, &topics.spans, 0..40);
+    kafka.produce_keyed(&topics.spans, (0..40).map(|trace| (id(trace), root(trace))));
 
     let plan = planned(&tracerag, &config);
     let spans = of(&plan, &topics.spans);

@@ -143,8 +143,8 @@ impl Load {
                 let next = begun.end..begun.end + more;
                 let parts = || begun.clone().map(|trace| (trace, 2)).chain(next.clone().map(|trace| (trace, 1)));
                 // Logs first: when the root has come, nothing more does.
-                produce(kafka, &logs, parts().map(|(trace, part)| (id(trace), log(trace, part))));
-                produce(kafka, &spans, parts().map(|(trace, part)| (id(trace), span(trace, part))));
+                kafka.produce_keyed(&logs, parts().map(|(trace, part)| (id(trace), log(trace, part))));
+                kafka.produce_keyed(&spans, parts().map(|(trace, part)| (id(trace), span(trace, part))));
                 begun = next;
                 if begun.is_empty() {
                     return begun.end;
@@ -166,18 +166,6 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
     }
-}
-
-fn produce(kafka: &Kafka, topic: &str, messages: impl Iterator<Item = (String, String)>) {
-    let messages: Vec<(String, String)> = messages.collect();
-    kafka.produce(
-        topic,
-        messages.iter().map(|(key, message)| Record {
-            key: Some(key.as_bytes()),
-            payload: Some(message.as_bytes()),
-            ..Record::default()
-        }),
-    );
 }
 
 /// While traces come, a second worker joins, the first one is killed, a third joins, and the second is stopped by

@@ -11,12 +11,12 @@ use tracerag_ingest::IngestError;
 use tracerag_ingest::rekey::{Rekey, Tally, prepare};
 use tracerag_ingest::tenant::Tenants;
 
-use super::run::{LOG_EVERY, SHOW_EVERY, progress_line, stop_on_signal};
+use super::run::{LOG_EVERY, SHOW_EVERY, attend, progress_line};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 use crate::output;
-use crate::telemetry::{self, Readiness};
+use crate::telemetry::Readiness;
 
 /// Options of `rekey`: all that there is to say stands under [rekey].
 #[derive(Debug, Args)]
@@ -31,16 +31,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn run(context: Context, _: RekeyArgs) -> Result<(), Error> {
     let config = context.config;
     config.require(&["kafka", "topics", "rekey", "tenant", "metrics"])?;
-    let recorder = telemetry::install_metrics()?;
-    let readiness = Arc::new(Readiness::default());
-    let address =
-        telemetry::serve(&config.metrics.listen, recorder, Arc::clone(&readiness), config.lake.flush_interval.0)
-            .await?;
-    if let Some(address) = address {
-        tracing::info!(%address, "answering /metrics, /healthz and /readyz");
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(Arc::clone(&stop))?;
+    let (readiness, stop) = attend(&config).await?;
     make_topics(&config).await?;
     let progress = Progress::start(progress_line());
     joined(tokio::task::spawn_blocking(move || work(&config, &stop, Some(&readiness), progress)).await)

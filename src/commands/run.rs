@@ -49,16 +49,7 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
     }
     let mut config = context.config;
     config.require(&[])?;
-    let recorder = telemetry::install_metrics()?;
-    let readiness = Arc::new(Readiness::default());
-    let address =
-        telemetry::serve(&config.metrics.listen, recorder, Arc::clone(&readiness), config.lake.flush_interval.0)
-            .await?;
-    if let Some(address) = address {
-        tracing::info!(%address, "answering /metrics, /healthz and /readyz");
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(Arc::clone(&stop))?;
+    let (readiness, stop) = attend(&config).await?;
     let rekeying = match args.rekey {
         true => Some(rekey::Beside::start(&mut config, Arc::clone(&stop)).await?),
         false => None,
@@ -108,7 +99,25 @@ fn hostname() -> String {
         .map_or_else(|_| String::from("worker"), |name| name.trim().to_owned())
 }
 
-pub(super) fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
+/// Begins what lives as long as the process: it answers for its state, and a signal sets the flag that ends it.
+///
+/// # Errors
+/// When the address for metrics is taken, or signals cannot be listened for.
+pub(super) async fn attend(config: &Config) -> Result<(Arc<Readiness>, Arc<AtomicBool>), Error> {
+    let recorder = telemetry::install_metrics()?;
+    let readiness = Arc::new(Readiness::default());
+    let address =
+        telemetry::serve(&config.metrics.listen, recorder, Arc::clone(&readiness), config.lake.flush_interval.0)
+            .await?;
+    if let Some(address) = address {
+        tracing::info!(%address, "answering /metrics, /healthz and /readyz");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(Arc::clone(&stop))?;
+    Ok((readiness, stop))
+}
+
+fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for SIGINT"))?;

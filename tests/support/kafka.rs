@@ -333,6 +333,19 @@ impl Kafka {
             .collect()
     }
 
+    /// Produces messages with their keys: the partition is the hash of the key that librdkafka's producer takes.
+    pub fn produce_keyed(&self, topic: &str, messages: impl IntoIterator<Item = (String, String)>) {
+        let messages: Vec<(String, String)> = messages.into_iter().collect();
+        self.produce(
+            topic,
+            messages.iter().map(|(key, message)| Record {
+                key: Some(key.as_bytes()),
+                payload: Some(message.as_bytes()),
+                ..Record::default()
+            }),
+        );
+    }
+
     /// Produces `records` and waits until the broker has them all.
     pub fn produce<'a>(&self, topic: &str, records: impl IntoIterator<Item = Record<'a>>) {
         let producer: BaseProducer = self
