@@ -192,7 +192,8 @@ impl LookUp {
         let more = self.narrow().iter().filter(|narrow| !columns.iter().any(|column| column == *narrow));
         let all: Vec<&str> = columns.iter().map(String::as_str).chain(more.copied()).collect();
         let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(None) };
-        let batch = filter_record_batch(&batch, &self.chosen(&batch)?)?;
+        let wanted = columns.iter().map(|column| batch.schema().index_of(column)).collect::<Result<Vec<_>, _>>()?;
+        let batch = filter_record_batch(&batch.project(&wanted)?, &self.chosen(&batch)?)?;
         Ok(Some(batch).filter(|batch| batch.num_rows() > 0))
     }
 }

@@ -1,13 +1,16 @@
 //! Rows by their ids.
 
+use std::time::Duration;
+
+use tracerag_index::{MaintainOptions, maintain};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::{DAY, SECOND};
 
 use super::lake::{FAILING, GOOD, NOON, TestLake, batch};
-use crate::Session;
 use crate::lookup::ById;
 use crate::rows::{Columns, owned};
 use crate::snapshot::Range;
+use crate::{Session, indexed};
 
 /// Values of a text column of the rows that a look-up finds, sorted.
 async fn texts(session: &Session, table: Table, column: &str, by: ById<'_>) -> Vec<String> {
@@ -22,10 +25,34 @@ async fn texts(session: &Session, table: Table, column: &str, by: ById<'_>) -> V
     found
 }
 
+/// The example without indices, and with all that upkeep makes.
+async fn both_ways() -> [TestLake; 2] {
+    let lakes = [TestLake::example(false, 100).await, TestLake::example(false, 100).await];
+    let options = MaintainOptions {
+        now: NOON + 200 * SECOND,
+        index_delay: Duration::ZERO,
+        small_table_rows: 1,
+        ..MaintainOptions::default()
+    };
+    let report = maintain(&lakes[1].lake, &options).await.unwrap();
+    assert_eq!(report.failed, vec![]);
+    for (lake, is_indexed) in lakes.iter().zip([false, true]) {
+        let dataset = lake.session("acme").await.snapshot().open(Table::Spans, &[]).await.unwrap().remove(0);
+        let rows = indexed::rows(&dataset, "trace_id", &[FAILING, GOOD, "absent"]).await.unwrap();
+        assert_eq!(rows.is_some_and(|rows| !rows.is_empty()), is_indexed, "the index is what is asked");
+    }
+    lakes
+}
+
 /// An id that two tenants have finds each its own rows, though the id alone is asked of the index.
 #[tokio::test]
 async fn a_look_up_stays_behind_the_wall() {
-    let lake = TestLake::example(false, 100).await;
+    for lake in both_ways().await {
+        stays_behind_the_wall(&lake).await;
+    }
+}
+
+async fn stays_behind_the_wall(lake: &TestLake) {
     let of_trace = || ById::one("trace_id", FAILING);
     let own = texts(&lake.session("acme").await, Table::Logs, "body", of_trace()).await;
     assert_eq!(own, ["[{\"intValue\":\"1\"}]", "decimal overflow"]);
@@ -37,7 +64,12 @@ async fn a_look_up_stays_behind_the_wall() {
 /// Rows that were taken after the given time are left out, and days outside a range are not read.
 #[tokio::test]
 async fn a_look_up_keeps_to_its_time() {
-    let lake = TestLake::example(false, 100).await;
+    for lake in both_ways().await {
+        keeps_to_its_time(&lake).await;
+    }
+}
+
+async fn keeps_to_its_time(lake: &TestLake) {
     let session = lake.session("acme").await;
     let in_time = ById::one("trace_id", FAILING).until(NOON + 3 * SECOND);
     assert_eq!(texts(&session, Table::Logs, "body", in_time).await, ["[{\"intValue\":\"1\"}]"]);
