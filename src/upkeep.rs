@@ -1,4 +1,6 @@
 //! What goes on behind the pipeline: texts are embedded, tables are kept in shape. Neither slows it.
+//!
+//! Of several workers on a lake one keeps the tables, as long as it lives: see [`Lease`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracerag_index::incidents::{Embedding, Indexer};
-use tracerag_index::{Lake, MaintainOptions, Retention, maintain};
+use tracerag_index::{Lake, Lease, MaintainOptions, Retention, maintain};
 
 use crate::config::Config;
 
@@ -24,13 +26,14 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Starts both tasks.
-    pub(crate) fn start(lake: Lake, config: &Config) -> Self {
+    /// Starts both tasks, for a worker of this name.
+    pub(crate) fn start(lake: Lake, config: &Config, worker: &str) -> Self {
         let (stop, stopped) = watch::channel(false);
         let embedding = config.embedding.model();
         let retention = config.retention.retention();
         let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
-        let keep = tokio::spawn(keep(lake, retention, stopped));
+        let lease = Lease::new(lake.clone(), worker);
+        let keep = tokio::spawn(keep(lake, lease, retention, stopped));
         Self { stop, tasks: vec![embed, keep] }
     }
 
@@ -60,17 +63,22 @@ async fn embed(lake: Lake, embedding: Arc<Embedding>, mut stopped: watch::Receiv
     }
 }
 
-async fn keep(lake: Lake, retention: Retention, mut stopped: watch::Receiver<bool>) {
-    for round in 0_u64.. {
-        if pause(&mut stopped, MAINTAIN_EVERY).await {
-            return;
-        }
+async fn keep(lake: Lake, mut lease: Lease, retention: Retention, mut stopped: watch::Receiver<bool>) {
+    let mut round = 0_u64;
+    while !pause(&mut stopped, MAINTAIN_EVERY).await {
         let looks_for_strays = round.is_multiple_of(STRAYS_EVERY);
         let options = MaintainOptions { looks_for_strays, retention: retention.clone(), ..MaintainOptions::default() };
-        match maintain(&lake, &options).await {
-            Ok(report) => tracing::debug!(?report, "upkeep"),
-            Err(error) => tracing::warn!(%error, "upkeep failed and will be tried again"),
+        match lease.during(maintain(&lake, &options)).await {
+            Ok(Some(Ok(report))) => {
+                tracing::debug!(?report, "upkeep");
+                round += 1;
+            }
+            Ok(None) => tracing::debug!("another worker does the upkeep"),
+            Ok(Some(Err(error))) | Err(error) => tracing::warn!(%error, "upkeep failed and will be tried again"),
         }
+    }
+    if let Err(error) = lease.give_back().await {
+        tracing::debug!(%error, "the lease of upkeep ends with its term");
     }
 }
 

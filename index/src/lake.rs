@@ -17,8 +17,8 @@ use lance::session::Session;
 use lance_file::version::LanceFileVersion;
 use lance_file::writer::FileWriterOptions;
 use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore as _, PutMode, PutPayload};
 use tracerag_schemas::{Schemas, Table};
 
 #[cfg(target_os = "linux")]
@@ -386,6 +386,17 @@ impl Lake {
         let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
         store.put(&path, bytes).await.at(folder, "writing a file")?;
         Ok(())
+    }
+
+    /// Creates a file below the lake; `false` if there is one of its name, which then stays as it is.
+    pub(crate) async fn create_file(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<bool> {
+        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
+        let bytes = PutPayload::from(Bytes::copy_from_slice(bytes));
+        match store.inner.put_opts(&path, bytes, PutMode::Create.into()).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(lance::Error::from(error)).at(folder, "creating a file"),
+        }
     }
 
     /// Reads a file below the lake; `None` if there is none.

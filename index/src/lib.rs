@@ -59,7 +59,7 @@ pub use journal::{
 };
 pub use lake::{Lake, LakeOptions};
 pub use letters::{LetterFilter, WaitingLetters};
-pub use maintain::{MaintainOptions, MaintainReport, Retention, maintain};
+pub use maintain::{Lease, MaintainOptions, MaintainReport, Retention, maintain};
 pub use migrate::{Migration, migrate};
 pub use stored::stored_rows;
 

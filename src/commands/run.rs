@@ -64,8 +64,9 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
 
 /// The worker, until it is told to stop.
 async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) -> Result<(), Error> {
-    let pipeline = Pipeline::open(&config, &worker_id()).await?;
-    let upkeep = Upkeep::start(pipeline.lake().clone(), &config);
+    let worker = worker_id();
+    let pipeline = Pipeline::open(&config, &worker).await?;
+    let upkeep = Upkeep::start(pipeline.lake().clone(), &config, &worker);
     let runtime = Handle::current();
     let worked = tokio::task::spawn_blocking(move || {
         let mut worker = Worker::connect(&config, pipeline, Arc::clone(&readiness))?;

@@ -7,6 +7,7 @@
 mod clean;
 mod compact;
 mod indices;
+mod lease;
 mod merge;
 mod retain;
 mod sizes;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tracerag_schemas::Table;
 
+pub use lease::Lease;
 pub use sizes::{Share, shares};
 
 use crate::error::{Error, Result};

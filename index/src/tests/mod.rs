@@ -7,6 +7,7 @@ mod exactly_once;
 mod failing_store;
 mod faults;
 mod kills;
+mod lease;
 mod staged;
 mod stored;
 mod upkeep;
