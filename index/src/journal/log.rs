@@ -11,7 +11,7 @@ use tracerag_schemas::SourcePartition;
 
 use super::fence::{self, Fenced};
 pub(crate) use super::record::schema;
-use super::record::{Kind, Record};
+use super::record::{CLOSED, Kind, Record, STAGED};
 use super::{ClosedTrace, Head, SourceState, closed};
 use crate::error::{At, Error, Result};
 use crate::fail_point::FailPoint;
@@ -279,6 +279,19 @@ pub(crate) enum Columns {
     All,
     /// Without the staged fragments, which are by far the largest part.
     WithoutStaged,
+    /// Without the lists of closed traces, too, but for the names of those that lie beside the journal.
+    Offsets,
+}
+
+impl Columns {
+    /// Whether a column of the journal is read.
+    fn has(self, name: &str) -> bool {
+        match self {
+            Columns::All => true,
+            Columns::WithoutStaged => name != STAGED,
+            Columns::Offsets => name != STAGED && name != CLOSED,
+        }
+    }
 }
 
 /// The records from the end of the journal backwards, in order, until `enough` says so of what was
@@ -307,17 +320,17 @@ pub(crate) fn last_position(rows: &RecordBatch) -> Result<u64> {
     Ok(Record::decode(rows)?.iter().map(|record| record.position).max().unwrap_or_default())
 }
 
-async fn read(journal: &Dataset, fragments: Vec<Fragment>, columns: Columns) -> Result<Vec<Record>> {
+/// The records of some fragments, in no order.
+pub(crate) async fn read(journal: &Dataset, fragments: Vec<Fragment>, columns: Columns) -> Result<Vec<Record>> {
     if fragments.is_empty() {
         return Ok(vec![]);
     }
     let mut scan = journal.scan();
     scan.with_fragments(fragments);
-    if columns == Columns::WithoutStaged {
+    if columns != Columns::All {
         let schema = schema();
-        let names: Vec<&str> =
-            schema.fields().iter().map(|field| field.name().as_str()).filter(|name| *name != "staged").collect();
-        scan.project(&names).at(JOURNAL, "reading")?;
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        scan.project(&names.filter(|name| columns.has(name)).collect::<Vec<_>>()).at(JOURNAL, "reading")?;
     }
     Record::decode(&scan.try_into_batch().await.at(JOURNAL, "reading")?)
 }

@@ -106,6 +106,10 @@ fn source_item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Struct(source_fields()), true))
 }
 
+/// The columns that are left out where only the order of things matters: lists of closed traces, and staged fragments.
+pub(crate) const CLOSED: &str = "closed";
+pub(crate) const STAGED: &str = "staged";
+
 /// The journal's columns.
 pub(crate) fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -117,9 +121,9 @@ pub(crate) fn schema() -> SchemaRef {
             Field::new("schema_version", DataType::UInt32, false),
             Field::new("recorded_at", timestamp(), false),
             Field::new("sources", DataType::List(source_item()), false),
-            Field::new("closed", DataType::Binary, true),
+            Field::new(CLOSED, DataType::Binary, true),
             Field::new("closed_file", DataType::Utf8, true),
-            Field::new("staged", DataType::Utf8, false),
+            Field::new(STAGED, DataType::Utf8, false),
         ]))
     });
     Arc::clone(&SCHEMA)
@@ -194,10 +198,9 @@ impl Record {
         let versions = column("schema_version")?.as_primitive::<UInt32Type>();
         let recorded = column("recorded_at")?.as_primitive::<TimestampNanosecondType>();
         let sources = column("sources")?.as_list::<i32>();
-        let closed = column("closed")?.as_binary::<i32>();
         let files = column("closed_file")?.as_string::<i32>();
-        // Left out where only the order of things matters.
-        let staged = batch.column_by_name("staged").map(|column| column.as_string::<i32>());
+        let closed = batch.column_by_name(CLOSED).map(|column| column.as_binary::<i32>());
+        let staged = batch.column_by_name(STAGED).map(|column| column.as_string::<i32>());
         (0..batch.num_rows())
             .map(|row| {
                 let position = positions.value(row);
@@ -222,12 +225,10 @@ impl Record {
                     able,
                     recorded_at: recorded.value(row),
                     sources: decode_sources(&sources.value(row)),
-                    closed: if closed.is_valid(row) {
-                        Closed::Inline(closed.value(row).to_vec())
-                    } else if files.is_valid(row) {
-                        Closed::File(files.value(row).to_owned())
-                    } else {
-                        Closed::None
+                    closed: match closed.filter(|closed| closed.is_valid(row)) {
+                        Some(closed) => Closed::Inline(closed.value(row).to_vec()),
+                        None if files.is_valid(row) => Closed::File(files.value(row).to_owned()),
+                        None => Closed::None,
                     },
                     staged: match staged {
                         Some(staged) => {

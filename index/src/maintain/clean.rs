@@ -4,7 +4,7 @@
 //! removed, a barrier is committed, with which every fenced writer from before conflicts, and nothing
 //! from the barrier on is removed: a writer that slept through any number of clean-ups adds nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,13 +12,12 @@ use lance::Dataset;
 use lance::dataset::cleanup::CleanupPolicy;
 use tracerag_schemas::Table;
 
-use super::{MaintainOptions, MaintainReport, merge, strays};
+use super::{MaintainOptions, MaintainReport, merge, records, strays};
 use crate::error::{At, Result};
+use crate::journal::Head;
 use crate::journal::heads::{self, HEADS};
-use crate::journal::log::{Columns, JOURNAL, read_back};
+use crate::journal::log::JOURNAL;
 use crate::journal::position::{POSITION, position_of};
-use crate::journal::record::{Closed, Record};
-use crate::journal::{Head, SourceState};
 use crate::lake::{Lake, table_of};
 
 pub(super) async fn clean(
@@ -34,7 +33,7 @@ pub(super) async fn clean(
         let cleaned = if is_side { by_time(lake, name, options).await } else { data(lake, name, &kept, options).await };
         note(report, name, cleaned);
     }
-    let pruned = prune_journal(lake, options).await;
+    let pruned = records::prune(lake, options).await;
     report.check(JOURNAL, pruned);
     for name in [JOURNAL, HEADS] {
         let merged = merge::merge_tail(lake, name, options).await;
@@ -129,42 +128,6 @@ async fn remove(name: &str, dataset: &Dataset, policy: CleanupPolicy) -> Result<
     Ok((removed.old_versions, removed.bytes_removed))
 }
 
-/// Removes records that are old and whose offsets no partition will ever ask about.
-async fn prune_journal(lake: &Lake, options: &MaintainOptions) -> Result<()> {
-    let (_, head) = lake.head().await?;
-    let before = options.now.saturating_sub(nanos(options.journal_keep));
-    let journal = lake.newest(JOURNAL).await?;
-    // The first fragment tells whether anything is old, without reading the rest.
-    let Some(first) = journal.fragments().first().cloned() else { return Ok(()) };
-    let mut scan = journal.scan();
-    scan.with_fragments(vec![first]).filter(&format!("recorded_at < {}", literal(before))).at(JOURNAL, "reading")?;
-    scan.project(&["position"]).at(JOURNAL, "reading")?;
-    if scan.try_into_batch().await.at(JOURNAL, "looking for old records")?.num_rows() == 0 {
-        return Ok(());
-    }
-    let records = read_back(&journal, Columns::WithoutStaged, |_| false).await?;
-    let states: BTreeMap<_, &SourceState> = head.sources.iter().map(|state| (&state.source, state)).collect();
-    let done = |record: &&Record| {
-        record.recorded_at < before
-            && record.position < head.position
-            && record.sources.iter().all(|interval| {
-                let low = states.get(&interval.source).and_then(|state| state.low_watermark);
-                interval.to.is_none() || low.is_some_and(|low| interval.to.is_some_and(|to| to <= low))
-            })
-    };
-    let done: Vec<&Record> = records.iter().take_while(done).collect();
-    let Some(last) = done.last() else { return Ok(()) };
-    let mut pruned = (*journal).clone();
-    let deleted = pruned.delete(&format!("position <= {}", last.position)).await.at(JOURNAL, "removing old records")?;
-    lake.remember(JOURNAL, Arc::unwrap_or_clone(deleted.new_dataset));
-    for record in done {
-        if let Closed::File(name) = &record.closed {
-            lake.remove_file(JOURNAL, name).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Deletes the folders of days that retention dropped, once no kept head names them.
 async fn delete_dropped(lake: &Lake, kept: &[Head]) -> Result<Vec<String>> {
     let Some(newest) = kept.last() else { return Ok(vec![]) };
@@ -179,12 +142,6 @@ async fn delete_dropped(lake: &Lake, kept: &[Head]) -> Result<Vec<String>> {
         }
     }
     Ok(deleted)
-}
-
-/// A time as SQL.
-fn literal(ns: i64) -> String {
-    let text = tracerag_schemas::time::rfc3339(ns);
-    format!("timestamp '{}'", text.trim_end_matches('Z').replace('T', " "))
 }
 
 pub(super) fn nanos(duration: std::time::Duration) -> i64 {

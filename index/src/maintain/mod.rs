@@ -9,6 +9,7 @@ mod compact;
 mod indices;
 mod lease;
 mod merge;
+mod records;
 mod retain;
 mod sizes;
 mod strays;

@@ -112,7 +112,7 @@ async fn beside_the_journal(lake: &Lake, before: DateTime<Utc>) -> Result<Files>
         return Ok(strays);
     }
     let journal = lake.newest(JOURNAL).await?;
-    for record in read_back(&journal, Columns::WithoutStaged, |_| false).await? {
+    for record in read_back(&journal, Columns::Offsets, |_| false).await? {
         if let Closed::File(name) = &record.closed {
             strays.remove(name);
         }

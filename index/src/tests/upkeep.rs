@@ -10,7 +10,7 @@ use tracerag_schemas::time::{DAY, SECOND};
 
 use super::{Fixture, NOON, epoch, offsets, rows, source};
 use crate::journal::fence::{self, Fenced};
-use crate::{Epoch, MaintainOptions, Retention, SourceProgress, maintain};
+use crate::{ClosedTrace, Epoch, MaintainOptions, Retention, SourceProgress, maintain};
 
 /// Upkeep that puts up with nothing.
 pub(super) fn eager() -> MaintainOptions {
@@ -176,6 +176,40 @@ async fn journal_and_heads_are_kept_short() {
     let resumed = next.claim(&[source(0)]).await.unwrap();
     assert_eq!((resumed[0].next, resumed[0].generation), (Some(6), 2));
     assert_eq!(fixture.offsets(Table::Spans).await, (0..6).collect::<Vec<i64>>());
+}
+
+/// Records go by whole fragments, and none goes that somebody may ask about: of a trace that is open since offset 5 all
+/// from there on stay, however old. Guarantees that a worker that takes the partition over reads them back.
+#[tokio::test]
+async fn records_that_a_successor_needs_stay() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    writer.write(epoch(source(0), 0, 5, NOON)).await.unwrap();
+    let closed =
+        ClosedTrace { tenant: "default".into(), trace_id: [7; 16], closed_at: NOON, last_offsets: vec![(0, 6)] };
+    for (to, closed) in [(8, vec![closed]), (9, vec![])] {
+        let sources = vec![SourceProgress { source: source(0), to, low_watermark: 5, stream_time: NOON }];
+        writer.write(Epoch { rows: vec![], sources, closed }).await.unwrap();
+    }
+    let options = MaintainOptions { journal_keep: Duration::ZERO, ..eager() };
+    for _ in 0..2 {
+        let report = maintain(&fixture.reopen().await, &options).await.unwrap();
+        assert_eq!(report.failed, vec![]);
+    }
+    assert_eq!(fixture.reopen().await.newest("journal").await.unwrap().count_rows(None).await.unwrap(), 2);
+    let resumed = fixture.worker("next", &[source(0)]).await.claim(&[source(0)]).await.unwrap();
+    assert_eq!((resumed[0].next, resumed[0].seek), (Some(9), Some(5)));
+    assert_eq!(resumed[0].closed.iter().map(|trace| trace.last_offset).collect::<Vec<_>>(), [6]);
+
+    // The records of the open trace lie in one fragment with those of the epoch that closes it, and go with it.
+    writer = fixture.worker("last", &[source(0)]).await;
+    writer.write(epoch(source(0), 9, 12, NOON)).await.unwrap();
+    let kept = MaintainOptions { journal_keep: Duration::from_secs(3_600), ..eager() };
+    maintain(&fixture.reopen().await, &kept).await.unwrap();
+    assert_eq!(fixture.reopen().await.newest("journal").await.unwrap().count_fragments(), 1);
+    writer.write(epoch(source(0), 12, 13, NOON)).await.unwrap();
+    maintain(&fixture.reopen().await, &options).await.unwrap();
+    assert_eq!(fixture.reopen().await.newest("journal").await.unwrap().count_rows(None).await.unwrap(), 1);
 }
 
 /// Retention: a day leaves the head first and its folder later, rows of it that still come are left
