@@ -26,12 +26,12 @@ pub(crate) struct BundleArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Mark a bundle as one to keep. This release lets no bundle expire, pinned or not; the mark is for later ones
+    /// Keep a bundle beyond the retention of bundles
     Pin {
         /// sha256:...
         bundle_id: String,
     },
-    /// Take the mark away
+    /// Let a bundle go with the retention of bundles, counted from now
     Unpin {
         /// sha256:...
         bundle_id: String,

@@ -200,6 +200,8 @@ pub struct RetentionSection {
     pub payloads: Option<Span>,
     /// See `default`.
     pub heaps: Option<Span>,
+    /// See `default`; counted from when a bundle was handed out. Pinned bundles stay.
+    pub bundles: Option<Span>,
     /// Dead letters hold what was not redacted, so they go early.
     pub dead_letters: Span,
     /// Without it flags are kept for ever: what was set long ago may still be in effect.
@@ -222,6 +224,7 @@ impl Default for RetentionSection {
             failures: None,
             payloads: None,
             heaps: None,
+            bundles: None,
             dead_letters: Span::seconds(7 * 86_400),
             flags: None,
             builds: None,
@@ -241,6 +244,7 @@ impl RetentionSection {
             (Table::Failures, self.failures),
             (Table::Payloads, self.payloads),
             (Table::Heaps, self.heaps),
+            (Table::Bundles, self.bundles),
             (Table::DeadLetters, Some(self.dead_letters)),
             (Table::Flags, self.flags),
             (Table::Builds, self.builds),

@@ -4,6 +4,7 @@
 //! versions that a reader may still hold are kept. A failure in one dataset is reported and the next
 //! one goes on.
 
+mod bundles;
 mod clean;
 mod compact;
 mod indices;
@@ -81,10 +82,10 @@ impl Default for MaintainOptions {
     }
 }
 
-/// How long rows stay, counted by their `ingested_at`.
+/// How long rows stay, counted by their `ingested_at`, and bundles, counted by their `created_at`.
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
-    /// For tables by day, payloads and heaps; `None` keeps them for ever.
+    /// For tables by day, payloads, heaps and bundles that nobody has pinned; `None` keeps them for ever.
     pub default: Option<Duration>,
     /// For single tables. Flags, builds, incident counts and dead letters are dropped only if named here: what was
     /// in effect long ago is the base of what is in effect now, and dead letters have a time of their own.
@@ -98,7 +99,7 @@ impl Retention {
     pub fn of(&self, table: Table) -> Option<Duration> {
         let named = self.tables.get(&table).copied();
         match table {
-            Table::Payloads | Table::Heaps => named.or(self.default),
+            Table::Payloads | Table::Heaps | Table::Bundles => named.or(self.default),
             _ if table.by_day() => named.or(self.default),
             _ => named,
         }
@@ -156,13 +157,20 @@ pub async fn maintain(lake: &Lake, options: &MaintainOptions) -> Result<Maintain
     let names: BTreeSet<String> = head.datasets.keys().cloned().chain(side).collect();
     for name in &names {
         let Some((table, _)) = table_of(name) else { continue };
-        let expired = retain::expire_rows(lake, table, name, options).await;
-        report.expired_rows += report.check(name, expired).unwrap_or_default();
+        let expired = match table {
+            Table::Bundles => bundles::expire(lake, options).await,
+            _ => retain::expire_rows(lake, table, name, options).await,
+        };
+        let expired = report.check(name, expired).unwrap_or_default();
+        report.expired_rows += expired;
         // Fragments inside and outside an index are never merged, so indices come first.
         let indexed = indices::update(lake, table, name, options).await;
         let indexed = report.check(name, indexed).unwrap_or_default();
         report.indexed.extend(indexed.into_iter().map(|column| (name.clone(), column)));
-        let compacted = compact::data(lake, name, options).await;
+        // Rows that are deleted lie on the disk until their fragment is written again.
+        let patience = if expired > 0 { 0 } else { options.small_fragments };
+        let compacting = MaintainOptions { small_fragments: patience, ..options.clone() };
+        let compacted = compact::data(lake, name, &compacting).await;
         if let Some(Some((before, after))) = report.check(name, compacted) {
             report.compacted.push((name.clone(), before, after));
             // Zone maps cannot be carried over to merged fragments: those are read again, now.

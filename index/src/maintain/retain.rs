@@ -14,7 +14,7 @@ use crate::journal::{Head, fence};
 use crate::lake::{Lake, table_of};
 
 /// The first day whose rows may be younger than the table's retention, as `YYYY-MM-DD`.
-fn first_kept(table: Table, options: &MaintainOptions) -> Option<String> {
+pub(super) fn first_kept(table: Table, options: &MaintainOptions) -> Option<String> {
     let keep = i64::try_from(options.retention.of(table)?.as_nanos()).unwrap_or(i64::MAX);
     Some(time::day_name(time::day(options.now.saturating_sub(keep))))
 }

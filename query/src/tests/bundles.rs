@@ -1,11 +1,13 @@
 //! Bundles: content, order, seal, storage.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tracerag_index::{MaintainOptions, Retention, maintain};
 use tracerag_schemas::Table;
 use tracerag_schemas::bundle::{Bundle, content_id};
-use tracerag_schemas::time::SECOND;
+use tracerag_schemas::time::{DAY, SECOND};
 
 use super::lake::{FAILING, FOREIGN, GOOD, NOON, TestLake, ask, at, example};
 use crate::{QueryError, Session, SessionOptions, bundle};
@@ -94,6 +96,50 @@ async fn stored_bundles_stay() {
     assert_eq!(later.context.supersedes.as_ref(), Some(&sealed.bundle_id));
     let error = bundle::by_id(&session, "sha256:00").await.unwrap_err();
     assert!(matches!(error, QueryError::BundleUnknown { .. }), "{error}");
+}
+
+/// Upkeep as at a time, with a retention of fourteen days.
+async fn keep_at(lake: &TestLake, now: i64) {
+    let retention = Retention { default: Some(Duration::from_secs(14 * 86_400)), ..Retention::default() };
+    let report = maintain(&lake.lake, &MaintainOptions { now, retention, ..MaintainOptions::default() }).await.unwrap();
+    assert_eq!(report.failed, vec![]);
+}
+
+/// A bundle goes when it was handed out longer ago than bundles are kept, a pinned one does not, and outlives its trace;
+/// when it is unpinned its time begins anew. Guarantees that evidence that somebody keeps is there for ever, whole.
+#[tokio::test]
+async fn pinned_bundles_outlive_retention() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = lake.session("acme").await;
+    let mut stored = Vec::new();
+    for trace_id in [FAILING, GOOD] {
+        stored.push(bundle::store(&session, bundle::assemble(&session, trace_id).await.unwrap()).await.unwrap());
+    }
+    let (pinned, other) = (&stored[0], &stored[1]);
+    // Bundles have the time of this machine, and the rows that of the example.
+    let now = MaintainOptions::default().now;
+    let (in_time, later) = (now + 13 * DAY, now.max(NOON) + 16 * DAY);
+    bundle::pin(&session, &pinned.bundle_id, true).await.unwrap();
+    let all = "select bundle_id, pinned from bundles order by pinned";
+    let both =
+        json!([{"bundle_id": other.bundle_id, "pinned": false}, {"bundle_id": pinned.bundle_id, "pinned": true}]);
+    keep_at(&lake, in_time).await;
+    assert_eq!(ask(&session, all).await, both);
+
+    keep_at(&lake, later).await;
+    let session = lake.session("acme").await;
+    assert_eq!(ask(&session, "select trace_id from trace_revisions").await, json!([]));
+    assert_eq!(ask(&session, all).await, json!([{"bundle_id": pinned.bundle_id, "pinned": true}]));
+    assert_eq!(bundle::by_id(&session, &pinned.bundle_id).await.unwrap(), *pinned);
+    let gone = bundle::by_id(&session, &other.bundle_id).await.unwrap_err();
+    assert!(matches!(gone, QueryError::BundleUnknown { .. }), "{gone}");
+
+    bundle::pin(&session, &pinned.bundle_id, false).await.unwrap();
+    keep_at(&lake, in_time).await;
+    assert_eq!(ask(&session, all).await, json!([{"bundle_id": pinned.bundle_id, "pinned": false}]));
+    keep_at(&lake, later).await;
+    assert_eq!(ask(&session, all).await, json!([]));
+    assert_eq!(ask(&session, "select bundle_id from bundle_events").await, json!([]), "nothing pins it again");
 }
 
 /// There is never an empty bundle: an open trace, an unknown one and an expired one each say so.
