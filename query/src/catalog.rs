@@ -17,7 +17,7 @@ use tracerag_index::incidents::{Embedding, vectors};
 use tracerag_schemas::Table;
 
 use crate::snapshot::Snapshot;
-use crate::tables::{LakeTable, LogsTable, VectorsTable};
+use crate::tables::{LakeTable, LogsTable, TracesTable, VectorsTable};
 use crate::views::VIEWS;
 
 /// The catalog's name.
@@ -49,6 +49,7 @@ fn base_tables(
     }
     let logs = LogsTable::new(stored(Table::Logs), stored(Table::Spans), stored(Table::Traces));
     tables.insert(Table::Logs.name(), Arc::new(logs));
+    tables.insert(Table::Traces.name(), Arc::new(TracesTable::new(stored(Table::Traces))));
     tables.insert(vectors::TABLE, Arc::new(VectorsTable::new(snapshot.clone(), embedding)));
     tables
 }

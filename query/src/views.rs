@@ -1,5 +1,5 @@
 //! Views over the stored tables. Stored rows are events and never change; what looks like a change
-//! (the newest revision, `valid_to`, an incident's counts) is computed here.
+//! (`valid_to`, an incident's counts) is computed here; the newest revision of a trace by [`crate::tables`].
 
 /// A view: its name and its query over the base tables.
 pub(crate) struct View {
@@ -8,15 +8,7 @@ pub(crate) struct View {
 }
 
 /// Every view.
-pub(crate) const VIEWS: [View; 8] = [
-    // An anti join against the few traces that have a later revision, not a window over all rows: so
-    // a filter goes down to the scan and prunes days.
-    View {
-        name: "traces",
-        query: "select t.* from trace_revisions t left anti join (
-                  select trace_id, max(revision) as newest from trace_revisions where revision > 1 group by trace_id
-                ) n on t.trace_id = n.trace_id and t.revision < n.newest",
-    },
+pub(crate) const VIEWS: [View; 7] = [
     // A change holds until the next change of the same key for the same service, instance and
     // environment. An evaluation tells of one moment: another may see another variant.
     View {

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::{ExecutionPlan, collect};
 
-use super::LakeTable;
+use super::{LakeTable, is_about_trace};
 
 /// The column's name.
 const JOINED_BY: &str = "joined_by";
@@ -158,12 +158,6 @@ enum LookUp {
     Nothing,
     /// Those that meet all filters.
     Among(Vec<Expr>),
-}
-
-/// Whether a filter is about the trace id alone; then what joins a row meets it too.
-fn is_about_trace(filter: &Expr) -> bool {
-    let columns = filter.column_refs();
-    !columns.is_empty() && columns.iter().all(|column| column.name == TRACE_ID)
 }
 
 /// Whether only rows without a trace id are asked for.

@@ -9,6 +9,7 @@ mod conform;
 mod logs;
 mod prune;
 mod pushdown;
+mod traces;
 mod vectors;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use lance::datafusion::LanceTableProvider;
 use tracerag_schemas::Table;
 
 pub(crate) use logs::LogsTable;
+pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 
 use crate::snapshot::Snapshot;
@@ -58,6 +60,12 @@ impl LakeTable {
         };
         Self { snapshot, table, schema }
     }
+}
+
+/// Whether a filter is about the trace id alone; then it holds alike for whatever is joined by the trace id.
+fn is_about_trace(filter: &Expr) -> bool {
+    let columns = filter.column_refs();
+    !columns.is_empty() && columns.iter().all(|column| column.name == "trace_id")
 }
 
 /// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall.

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod bundles;
+mod counted;
 mod functions;
 mod lake;
 mod lookups;
 mod schemas;
 mod sql;
 mod tenants;
+mod times;

@@ -68,7 +68,10 @@ async fn time_bounds_prune_days() {
         let query = format!("select count(*) as n from spans where {bound}");
         assert_eq!(ask(&session, &query).await, json!([{"n": 3}]), "{bound}");
     }
-    assert_eq!(opened(&session, "select trace_id from traces where start_time >= '2026-11-24T00:00:00Z'").await, 2);
+    let traces = |bound: &str| format!("select trace_id from traces where {bound}");
+    assert_eq!(opened(&session, &traces("start_time >= '2026-11-24T00:00:00Z'")).await, 0);
+    assert_eq!(opened(&session, &traces("start_time < '2026-11-23T00:00:00Z'")).await, 1);
+    assert_eq!(opened(&session, &traces("start_time >= '2026-11-23T00:00:00Z'")).await, 2, "and the day before");
 }
 
 /// `traces` shows the newest revision of each trace, `trace_revisions` all.
