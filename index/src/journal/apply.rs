@@ -113,7 +113,7 @@ async fn apply_dataset(
     last: u64,
     checked: &HashSet<u64>,
 ) -> Result<Applied> {
-    for attempt in 0..fence::ATTEMPTS {
+    'attempts: for attempt in 0..fence::ATTEMPTS {
         let dataset = match lake.newest(name).await {
             Err(Error::Lance { source, .. }) if is_absent(&source) => {
                 let position = entries.first().map_or(last, |(position, _)| *position);
@@ -132,6 +132,11 @@ async fn apply_dataset(
         }
         for (position, staged) in missing.iter().filter(|(position, _)| !checked.contains(position)) {
             if let Some(file) = missing_file(name, &dataset, &staged.fragments).await? {
+                // Since the position was read another may have added the rows, and upkeep may have merged their files.
+                if lake.newest(name).await?.version_id() > dataset.version_id() {
+                    fence::back_off(attempt).await;
+                    continue 'attempts;
+                }
                 return Err(gone(lake, *position, name, file).await);
             }
         }
