@@ -1,7 +1,7 @@
 //! Kafka as a worker sees it: partitions with records, a group that shares them out, and sessions that time out.
 //!
-//! The group shares out numbers of partitions. The partitions of spans and of logs with the same number go to the same
-//! member, as they do with the real source.
+//! The group shares out numbers of partitions. The partitions of all topics with the same number go to the same member,
+//! as those of spans and of logs do with the real source.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ use crate::source::Source;
 
 pub(super) const SPANS: &str = "otlp_spans";
 pub(super) const LOGS: &str = "otlp_logs";
+pub(super) const METRICS: &str = "otlp_metrics";
+pub(super) const TOPICS: [&str; 3] = [SPANS, LOGS, METRICS];
 
 /// The cluster and its group. Members are counted from 0.
 pub(super) struct Broker {
@@ -132,8 +134,8 @@ fn source(topic: &str, number: usize) -> SourcePartition {
     SourcePartition::new("simulated", topic, i32::try_from(number).unwrap_or(i32::MAX))
 }
 
-fn sources_of(number: usize) -> [SourcePartition; 2] {
-    [SPANS, LOGS].map(|topic| source(topic, number))
+fn sources_of(number: usize) -> [SourcePartition; TOPICS.len()] {
+    TOPICS.map(|topic| source(topic, number))
 }
 
 /// One partition that a member reads.
@@ -246,7 +248,11 @@ impl SimulatedSource {
 }
 
 fn kind_of(topic: &str) -> TopicKind {
-    let signal = if topic == LOGS { Signal::Logs } else { Signal::Spans };
+    let signal = match topic {
+        LOGS => Signal::Logs,
+        METRICS => Signal::Metrics,
+        _ => Signal::Spans,
+    };
     TopicKind { signal, encoding: Encoding::Json }
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn check(lake: &Lake, sent: &Sent<'_>) -> Result<(), String> {
     check_logs(lake, &head, sent).await?;
     check_traces(lake, &head, sent).await?;
     check_letters(lake, &head, sent).await?;
+    check_points(lake, &head, sent).await?;
     check_heads(lake, &head).await?;
     check_journal(lake, &head).await?;
     for (source, end) in &sent.ends {
@@ -105,6 +106,22 @@ async fn check_letters(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), 
     let mut expected = sent.bad.to_vec();
     expected.sort();
     same("dead letters", &found, &expected)
+}
+
+/// Every point of a metric is there once for each message that brought it, whatever offset that has.
+async fn check_points(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut origins = Vec::new();
+    for batch in rows(lake, head, Table::Metrics, &["kafka_partition", "kafka_offset"]).await? {
+        origins.extend(numbers(&batch, "kafka_partition")?.into_iter().zip(numbers(&batch, "kafka_offset")?));
+    }
+    let points = origins.len();
+    origins.sort_unstable();
+    origins.dedup();
+    same(
+        "points of metrics, each from a message of its own",
+        &(points, origins.len()),
+        &(sent.traffic.points(), points),
+    )
 }
 
 /// Heads are one sequence, and their positions never go back.
@@ -209,7 +226,7 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
     match found == expected {
         true => Ok(()),
         false => Err(format!("{what}\n     found: {found:?}\n  expected: {expected:?}")),

@@ -3,7 +3,7 @@
 //!
 //! What is real: [`crate::worker::Worker`] and all below it, down to Lance and its commits. What is simulated is below
 //! `broker.rs` and `store.rs`. `plan.rs` draws from the seed what is sent and what happens when, `run.rs` does it, one
-//! worker at a time, and `checks.rs` says what has to hold at the end.
+//! worker or the upkeep (`keeper.rs`) at a time, and `checks.rs` says what has to hold at the end.
 //!
 //! A seed fixes every decision of a run: what is sent, who moves, and at which of its operations a worker dies, waits or
 //! gets a wrong answer. It does not fix the names of files and epochs, nor in which order tasks of one worker that run
@@ -16,6 +16,7 @@
 
 mod broker;
 mod checks;
+mod keeper;
 mod plan;
 mod run;
 mod store;
@@ -36,9 +37,10 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 
 /// Workers are killed at any operation on the store, stand still and go on after others have taken their partitions,
 /// get no answer to what was done, and see their clocks jump, while the group shares the partitions out again and again,
-/// senders send twice, and Kafka deletes what nobody needs. Guarantees that every span, log record and dead letter is in
-/// the lake exactly once, that traces are whole and their revisions dense, that heads never go back, and that no
-/// partition has a gap or two owners at a time in the journal.
+/// senders send twice, Kafka deletes what nobody needs, and upkeep merges and cleans, stands still and is killed in the
+/// middle. Guarantees that every span, log record, point and dead letter is in the lake exactly once, that traces are
+/// whole and their revisions dense, that heads never go back, and that no partition has a gap or two owners at a time in
+/// the journal.
 #[test]
 fn nothing_is_lost_or_doubled() {
     let (first, seeds) = (setting("TRACERAG_SIM_FIRST", 0), setting("TRACERAG_SIM_SEEDS", SEEDS));

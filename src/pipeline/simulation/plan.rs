@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracerag_schemas::time::SECOND;
 
+use super::keeper::Keep;
 use super::store::Fault;
 use super::traffic::Traffic;
 
@@ -14,6 +15,8 @@ const TURNS: usize = 90;
 const OPERATIONS: u64 = 60;
 /// One run in so many begins without a lake; the others begin with the same empty one, because making it takes long.
 const WITHOUT_LAKE: u64 = 50;
+/// The part of the runs with upkeep: a round of it takes as long as many turns.
+const KEPT: f64 = 0.3;
 
 /// One thing that happens. Workers are counted from 0, operations are those on the worker's store.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub(super) enum Turn {
     Kill { worker: usize, after: u64, fault: Fault },
     /// Kafka deletes what no worker needs any more.
     Delete,
+    /// Upkeep: a round, or the end of one.
+    Keep(Keep),
 }
 
 /// A run.
@@ -53,6 +58,7 @@ pub(super) struct Plan {
     /// All parts of a trace come within all waits, so it closes once, whole.
     pub is_calm: bool,
     pub has_lake: bool,
+    pub is_kept: bool,
     pub traffic: Traffic,
     pub turns: Vec<Turn>,
 }
@@ -64,10 +70,16 @@ impl Plan {
         let numbers = rng.random_range(2..4);
         let is_calm = rng.random_bool(0.3);
         let traffic = Traffic::random(&mut rng, numbers, is_calm);
-        let turns = (0..TURNS).map(|_| turn(&mut rng, workers, numbers, is_calm)).collect();
+        let mut turns: Vec<Turn> = (0..TURNS).map(|_| turn(&mut rng, workers, numbers, is_calm)).collect();
+        let is_kept = rng.random_bool(KEPT);
+        let rounds = if is_kept { rng.random_range(2..5) } else { 0 };
+        for _ in 0..rounds {
+            let at = rng.random_range(0..=turns.len());
+            turns.insert(at, Turn::Keep(Keep::random(&mut rng)));
+        }
         let batch = rng.random_range(1..8);
         let has_lake = !seed.is_multiple_of(WITHOUT_LAKE);
-        Self { workers, numbers, batch, is_calm, has_lake, traffic, turns }
+        Self { workers, numbers, batch, is_calm, has_lake, is_kept, traffic, turns }
     }
 }
 

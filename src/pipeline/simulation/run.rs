@@ -13,8 +13,9 @@ use futures::future::LocalBoxFuture;
 use object_store::memory::InMemory;
 use tracerag_schemas::time::SECOND;
 
-use super::broker::{Broker, SimulatedSource};
+use super::broker::{Broker, SimulatedSource, TOPICS};
 use super::checks::{self, Sent};
+use super::keeper::{Keep, Keeper};
 use super::plan::{Plan, Turn};
 use super::store::Tap;
 use super::traffic::BEGIN;
@@ -49,6 +50,14 @@ enum Doing {
 struct Process {
     tap: Tap,
     doing: Doing,
+    /// Upkeep has removed versions that it may hold.
+    is_overtaken: bool,
+}
+
+impl Process {
+    fn new(store: &Arc<InMemory>) -> Self {
+        Self { tap: Tap::new(Arc::clone(store)), doing: Doing::Nothing, is_overtaken: false }
+    }
 }
 
 pub(super) struct Run {
@@ -57,6 +66,7 @@ pub(super) struct Run {
     store: Arc<InMemory>,
     broker: Rc<RefCell<Broker>>,
     processes: Vec<Process>,
+    keeper: Keeper,
     /// Bursts that were sent.
     sent: usize,
     /// Partition and offset of what nobody can read.
@@ -70,10 +80,10 @@ impl Run {
     pub fn new(plan: Plan, empty: &InMemory) -> Self {
         let store = Arc::new(if plan.has_lake { empty.fork() } else { InMemory::new() });
         let broker = Rc::new(RefCell::new(Broker::new(plan.numbers, plan.workers, BEGIN)));
-        let process = || Process { tap: Tap::new(Arc::clone(&store)), doing: Doing::Nothing };
-        let processes = (0..plan.workers).map(|_| process()).collect();
+        let processes = (0..plan.workers).map(|_| Process::new(&store)).collect();
         let config = Arc::new(configuration(plan.is_calm));
-        Self { plan, config, store, broker, processes, sent: 0, bad: Vec::new(), story: Vec::new() }
+        let keeper = Keeper::default();
+        Self { plan, config, store, broker, processes, keeper, sent: 0, bad: Vec::new(), story: Vec::new() }
     }
 
     /// Runs to the end; gives what is wrong by then.
@@ -82,9 +92,14 @@ impl Run {
             self.take(&turn).await?;
         }
         self.heal();
+        self.keeper.finish().await;
         self.catch_up().await?;
         self.broker.borrow_mut().clock += QUIET;
         self.come_to_rest().await?;
+        if self.plan.is_kept {
+            let became = self.keep(Keep::whole()).await?;
+            checks::same("upkeep in peace", &became, &"done")?;
+        }
         let lake = Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?;
         let ends = self.broker.borrow().ends().map(|(source, end)| (source.clone(), end)).collect();
         let Plan { traffic, is_calm, .. } = &self.plan;
@@ -105,6 +120,7 @@ impl Run {
             Turn::Fail { worker, after, fault } => self.processes[*worker].tap.fail(*after, *fault),
             Turn::Kill { worker, after, fault } => self.processes[*worker].tap.kill(*after, *fault),
             Turn::Delete => self.delete().await?,
+            Turn::Keep(keep) => became = self.keep(*keep).await?,
         }
         self.story.push(format!("{turn:?}: {became}"));
         Ok(())
@@ -134,6 +150,14 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// A round of upkeep, to its end or until it stands still. Says what became of it.
+    async fn keep(&mut self, keep: Keep) -> Result<&'static str, String> {
+        for process in &mut self.processes {
+            process.is_overtaken |= keep.is_hasty;
+        }
+        self.keeper.keep(keep, &self.store).await
     }
 
     /// One step of a worker, to its end or until it stands still. Says what became of it.
@@ -172,12 +196,19 @@ impl Run {
                 self.processes[worker].doing = Doing::Waiting(Box::new(process));
                 Ok("done")
             }
-            (_, Err(error)) if !tap.has_failed() || is_grave(&error) => Err(format!("worker {worker} ended: {error}")),
+            (_, Err(error)) if is_grave(&error) || !(tap.has_failed() || self.is_excused(worker, &error)) => {
+                Err(format!("worker {worker} ended: {error}"))
+            }
             _ => {
                 self.bury(worker);
                 Ok("ended with an error")
             }
         }
+    }
+
+    /// Whether an error may come of holding a version for longer than any query may take; a worker would try again.
+    fn is_excused(&self, worker: usize, error: &Error) -> bool {
+        self.processes[worker].is_overtaken && error.is_passing()
     }
 
     /// A new process in the place of one that has died.
@@ -201,7 +232,7 @@ impl Run {
     /// Whatever a process that has died left under way is never done.
     fn bury(&mut self, worker: usize) {
         self.processes[worker].tap.end();
-        self.processes[worker] = Process { tap: Tap::new(Arc::clone(&self.store)), doing: Doing::Nothing };
+        self.processes[worker] = Process::new(&self.store);
         self.broker.borrow_mut().leave(worker);
     }
 
@@ -235,7 +266,7 @@ impl Run {
 
     fn is_all_read(&self) -> bool {
         let lag = self.waiting().flat_map(|worker| worker.lag());
-        lag.filter(|lag| lag.records() == 0).count() == 2 * self.plan.numbers
+        lag.filter(|lag| lag.records() == 0).count() == TOPICS.len() * self.plan.numbers
     }
 
     /// Until nothing is open and everything is written.

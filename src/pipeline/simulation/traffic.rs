@@ -1,4 +1,5 @@
-//! What is sent: messages of spans and logs, keyed by trace, some of them more than once, and some that nobody can read.
+//! What is sent: messages of spans and logs, keyed by trace, and of metrics, some of them more than once, and some that
+//! nobody can read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use tracerag_schemas::time::SECOND;
 
-use super::broker::{LOGS, SPANS};
+use super::broker::{LOGS, METRICS, SPANS};
 
 /// When the first record is sent: 2026-11-23, noon.
 pub(super) const BEGIN: i64 = 1_795_435_200 * SECOND;
@@ -98,7 +99,12 @@ impl Traffic {
         parts
     }
 
-    /// Log records without a trace, and a message that cannot be read.
+    /// Messages of metrics, each with one point: a copy brings another one.
+    pub fn points(&self) -> usize {
+        self.bursts.iter().flatten().filter(|message| message.topic == METRICS).count()
+    }
+
+    /// Log records without a trace, points of metrics, and a message that cannot be read.
     fn others(&mut self, rng: &mut StdRng, numbers: usize) -> Vec<Message> {
         let mut others = Vec::new();
         for log in 0..rng.random_range(1..4) {
@@ -106,6 +112,10 @@ impl Traffic {
             let value = log_message("", &body, 1);
             others.push(Message { topic: LOGS, number: rng.random_range(0..numbers), value, is_bad: false });
             self.logs.insert(body, 1);
+        }
+        for point in 0..rng.random_range(0..3) {
+            let value = metric_message(point);
+            others.push(Message { topic: METRICS, number: rng.random_range(0..numbers), value, is_bad: false });
         }
         let number = rng.random_range(0..numbers);
         others.push(Message { topic: SPANS, number, value: String::from("not a message"), is_bad: true });
@@ -127,4 +137,12 @@ fn log_message(trace: &str, body: &str, times: usize) -> String {
     let record = format!(r#"{{"timeUnixNano": "{BEGIN}", "traceId": "{trace}", "body": {{"stringValue": "{body}"}}}}"#);
     let records = vec![record; times].join(", ");
     format!(r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{records}]}}]}}]}}"#)
+}
+
+fn metric_message(point: usize) -> String {
+    let point = format!(r#"{{"timeUnixNano": "{BEGIN}", "asDouble": {point}}}"#);
+    format!(
+        r#"{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{{"name": "queue.length", "unit": "1",
+        "gauge": {{"dataPoints": [{point}]}}}}]}}]}}]}}"#
+    )
 }
