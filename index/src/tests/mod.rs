@@ -8,6 +8,7 @@ mod failing_store;
 mod faults;
 mod kills;
 mod lease;
+mod retention;
 mod staged;
 mod stored;
 mod upkeep;

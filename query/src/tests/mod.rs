@@ -4,6 +4,7 @@
 
 mod bundles;
 mod counted;
+mod flat;
 mod functions;
 mod lake;
 mod lookups;

@@ -47,8 +47,8 @@ fn noise(number: i64, length: usize) -> String {
     (0..length).map(letter).collect()
 }
 
-/// Rows of a table with the given numbers, each of them as much later than `begin` as its number says.
-fn rows(table: Table, text: &str, begin: i64, numbers: std::ops::Range<i64>) -> RecordBatch {
+/// Rows of a table with the given numbers, a long text in the named column, each of them as much later than `begin` as its number says.
+pub(super) fn rows(table: Table, text: &str, begin: i64, numbers: std::ops::Range<i64>) -> RecordBatch {
     let schema = table.lake_schema();
     let numbers: Vec<i64> = numbers.collect();
     let n = numbers.len();
@@ -102,7 +102,7 @@ async fn thirty_days(begin: i64) -> TempDir {
 }
 
 /// Bytes that a question takes on a lake that was just opened, and the rows that it counts or gives.
-async fn asked(folder: &TempDir, question: &str, parameters: Option<ParamValues>) -> (u64, usize) {
+pub(super) async fn asked(folder: &TempDir, question: &str, parameters: Option<ParamValues>) -> (u64, usize) {
     let reads = IOTracker::default();
     let options = LakeOptions::new(folder.path().to_str().unwrap());
     let lake = Lake::open_or_create_on(options, counted(&reads)).await.unwrap();
