@@ -1,5 +1,6 @@
 //! What it costs to lose nothing: the journal, a worker's death, a second worker, hours of work.
 
+pub mod epochs;
 pub mod journal;
 pub mod pair;
 pub mod recovery;
