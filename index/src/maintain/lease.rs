@@ -136,7 +136,7 @@ impl Lease {
 
     async fn is_given_back(&self, number: u64) -> Result<bool> {
         match self.lake.read_file(FOLDER, &file(number)).await {
-            Ok(holder) => Ok(holder.is_some_and(|holder| holder.as_ref() == GIVEN_BACK.as_bytes())),
+            Ok(holder) => Ok(holder.is_some_and(|holder| holder[..] == *GIVEN_BACK.as_bytes())),
             // Its holder has renewed the lease meanwhile.
             Err(Error::Lance { source, .. }) if is_absent(&source) => Ok(false),
             Err(error) => Err(error),

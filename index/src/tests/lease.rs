@@ -90,7 +90,7 @@ async fn a_dead_worker_loses_the_lease() {
 #[tokio::test]
 async fn work_needs_the_lease() {
     let fixture = Fixture::new().await;
-    let mut holder = fixture.lease("holder", Duration::from_millis(20)).await;
+    let mut holder = fixture.lease("holder", Duration::from_millis(400)).await;
     assert_eq!(holder.during(async { 5 }).await.unwrap(), Some(5));
     let mut other = fixture.lease("other", Duration::ZERO).await;
     let (dropped, ()) = tokio::join!(holder.during(std::future::pending::<()>()), async {
