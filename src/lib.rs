@@ -12,6 +12,7 @@
 //! # fn main() { tracerag::main(); }
 //! ```
 
+mod beside;
 mod check;
 mod cli;
 mod commands;

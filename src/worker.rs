@@ -9,6 +9,7 @@ use tracerag_index::fail_point::FailPoint;
 use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits, Start};
 use tracerag_schemas::SourcePartition;
 
+use crate::beside::ChangesBeside;
 use crate::config::Config;
 use crate::error::Error;
 use crate::keying::KeyingCheck;
@@ -20,7 +21,10 @@ use crate::telemetry::Readiness;
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long after the last look changes are looked for that other workers have written, at least and at most. Where a
+/// Batches of changes that are taken in one turn: however long their topics are, the group has to be served.
+const CHANGES_AT_ONCE: usize = 4;
+
+/// How long after the last look changes are looked for that only the lake tells of, at least and at most. Where a
 /// look takes long, because the lake has very many, it is this many times as long: the worker has other work to do.
 const CHANGES_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 const CHANGES_PACE: u32 = 10;
@@ -34,12 +38,11 @@ pub(crate) struct Worker<S = KafkaSource> {
     source: S,
     pipeline: Pipeline,
     readiness: Arc<Readiness>,
-    /// Partitions of changes (flags, deployments) that were not read to their end yet: until they are,
-    /// telemetry waits, or the first traces would be joined with nothing.
-    changes_behind: BTreeSet<SourcePartition>,
-    /// Partitions of changes that are assigned.
+    /// Changes (flags, deployments) whoever writes them.
+    beside: ChangesBeside,
+    /// Partitions of changes that are assigned: this worker writes them.
     changes: Vec<SourcePartition>,
-    /// Other workers read changes, too; when the lake is asked for theirs.
+    /// Other workers write changes, too; when the lake is asked for theirs.
     changes_elsewhere: Option<Instant>,
     /// All other partitions that are assigned.
     telemetry: Vec<SourcePartition>,
@@ -80,18 +83,25 @@ impl Worker {
         let mut pipeline = pipeline;
         pipeline.send_dead_letters_to(letters);
         let keying = KeyingCheck::start(source.probe())?;
-        Ok(Self::new(source, pipeline, readiness, keying))
+        let beside = ChangesBeside::of(source.probe());
+        Ok(Self::new(source, pipeline, readiness, keying, beside))
     }
 }
 
 impl<S: Source> Worker<S> {
     /// A worker that has no partitions yet.
-    pub(crate) fn new(source: S, pipeline: Pipeline, readiness: Arc<Readiness>, keying: KeyingCheck) -> Self {
+    pub(crate) fn new(
+        source: S,
+        pipeline: Pipeline,
+        readiness: Arc<Readiness>,
+        keying: KeyingCheck,
+        beside: ChangesBeside,
+    ) -> Self {
         Self {
             source,
             pipeline,
             readiness,
-            changes_behind: BTreeSet::new(),
+            beside,
             changes: Vec::new(),
             changes_elsewhere: None,
             telemetry: Vec::new(),
@@ -157,14 +167,15 @@ impl<S: Source> Worker<S> {
                 self.revoke(&sources).await?;
             }
             Event::Messages(batch) => self.take(&batch)?,
-            Event::AtEnd(source) => self.at_end(&source)?,
             Event::Waiting(topics) if topics.is_empty() => tracing::info!("all topics exist"),
             Event::Waiting(topics) => tracing::warn!(?topics, "waiting for topics that do not exist yet"),
-            Event::Idle => {}
+            // The clock of a partition is looked at below, poll after poll.
+            Event::AtEnd(_) | Event::Idle => {}
         }
         if self.is_claim_due() {
             self.claim().await?;
         }
+        self.look_on()?;
         if self.keying.learns() {
             self.keying.permits()?;
             self.hold_telemetry()?;
@@ -240,7 +251,7 @@ impl<S: Source> Worker<S> {
         self.unclaimed.sources.clear();
         self.telemetry.clear();
         self.changes.clear();
-        self.changes_behind.clear();
+        self.beside.end();
         self.held_back = false;
         self.held.clear();
         self.readiness.set_assigned(false);
@@ -290,13 +301,12 @@ impl<S: Source> Worker<S> {
             // A partition that is begun is not held back, whatever it was before.
             self.held.remove(&source);
             match self.source.kind(&source.topic).map(|kind| kind.signal) {
-                Some(Signal::Flags | Signal::Deployments) => {
-                    self.changes_behind.insert(source.clone());
-                    self.changes.push(source);
-                }
+                Some(Signal::Flags | Signal::Deployments) => self.changes.push(source),
                 _ => self.telemetry.push(source),
             }
         }
+        let pipeline = &self.pipeline;
+        self.beside.begin(|| pipeline.changes_from())?;
         self.readiness.set_assigned(self.has_partitions());
         self.hold_telemetry()
     }
@@ -370,7 +380,6 @@ impl<S: Source> Worker<S> {
         }
         self.telemetry.retain(|source| !sources.contains(source));
         self.changes.retain(|source| !sources.contains(source));
-        self.changes_behind.retain(|source| !sources.contains(source));
         if !self.has_partitions() {
             self.readiness.set_assigned(false);
         }
@@ -380,7 +389,7 @@ impl<S: Source> Worker<S> {
     /// Telemetry waits until all changes were read, and until it is known whether it may be shared where it is; and
     /// partitions that have run ahead wait for the others before the window is full.
     fn hold_telemetry(&mut self) -> Result<(), Error> {
-        let holds_all = self.held_back || !self.changes_behind.is_empty() || self.keying.is_open();
+        let holds_all = self.held_back || self.beside.is_behind() || self.keying.is_open();
         let hold: BTreeSet<SourcePartition> = match holds_all {
             true => self.telemetry.iter().cloned().collect(),
             false => self.pipeline.ahead().cloned().collect(),
@@ -405,10 +414,13 @@ impl<S: Source> Worker<S> {
         self.pipeline.take(batch.source(), batch.read_at(), records)
     }
 
-    fn at_end(&mut self, source: &SourcePartition) -> Result<(), Error> {
-        if self.changes_behind.remove(source) && self.changes_behind.is_empty() {
-            tracing::info!("all changes of flags and deployments are read, telemetry goes on");
-            return self.hold_telemetry();
+    /// Takes what came of changes beside the group.
+    fn look_on(&mut self) -> Result<(), Error> {
+        for _ in 0..CHANGES_AT_ONCE {
+            let Some(batch) = self.beside.next_batch() else { break };
+            let (signal, encoding) = (batch.signal(), batch.encoding());
+            let records = batch.iter().map(|record| Input::from_kafka(record, signal, encoding));
+            self.pipeline.look_on(batch.source(), batch.read_at(), records)?;
         }
         Ok(())
     }

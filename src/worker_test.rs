@@ -106,7 +106,8 @@ fn partition(number: i32) -> SourcePartition {
 async fn worker(bench: &Bench) -> (Worker<Script>, Arc<Readiness>) {
     let readiness = Arc::new(Readiness::default());
     let keying = KeyingCheck::passed();
-    let mut worker = Worker::new(Script::default(), bench.pipeline().await, Arc::clone(&readiness), keying);
+    let beside = ChangesBeside::none();
+    let mut worker = Worker::new(Script::default(), bench.pipeline().await, Arc::clone(&readiness), keying, beside);
     worker.wait_for_lake(Patience::new(Arc::clone(&readiness)));
     (worker, readiness)
 }

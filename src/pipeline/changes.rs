@@ -26,6 +26,11 @@ impl Changes {
         let builds = stored::changes(lake, head, Table::Builds).await?;
         Ok(Self { flags, builds })
     }
+
+    /// Rows of `flags`, in the order of the journal.
+    pub(super) fn flags(&self) -> &RecordBatch {
+        &self.flags
+    }
 }
 
 impl Pipeline {
@@ -44,8 +49,9 @@ impl Pipeline {
         self.join_with(changes, head)
     }
 
-    /// Takes in the flags and builds that other workers have written since they were loaded last. What this worker
-    /// decodes of flags itself goes on from what it had.
+    /// Takes in the flags and builds that other processes have written since they were loaded last: what no topic tells
+    /// now, such as letters that were replayed, and builds that other workers saw. What this worker decodes of flags
+    /// itself goes on from what it had.
     ///
     /// # Errors
     /// When the lake cannot be read. What was known holds then.

@@ -26,7 +26,7 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Most characters of the reason of a dead letter, which is logged, stored, and sent as a header.
 const DETAIL_CHARACTERS: usize = 300;
 
-type Headers<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+pub(super) type Headers<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
 /// One record, from wherever it comes.
 pub(crate) struct Input<'a> {
@@ -105,7 +105,7 @@ impl<'a> Input<'a> {
     }
 
     /// Collected only where they are asked for: nearly no record has any.
-    fn headers(&self) -> Headers<'a> {
+    pub(super) fn headers(&self) -> Headers<'a> {
         match &self.headers {
             HeaderSource::None => Vec::new(),
             HeaderSource::Kafka(record) => record.headers().collect(),

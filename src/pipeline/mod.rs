@@ -13,6 +13,7 @@ mod flight;
 mod intake;
 mod late;
 mod letters;
+mod onlooker;
 mod progress;
 #[cfg(test)]
 mod simulation;
@@ -45,6 +46,7 @@ use crate::patience::Patience;
 use epoch::{Draft, RedactionStamp};
 use flight::Flight;
 use intake::Intake;
+use onlooker::Onlooker;
 use progress::Progress;
 use waiting::Waiting;
 
@@ -73,6 +75,8 @@ pub(crate) struct Pipeline {
     late_horizon: i64,
     /// Flags and builds that the window knows from the lake.
     changes_seen: changes::Seen,
+    /// Decodes changes that other workers write.
+    onlooker: Onlooker,
     /// Dead letters that were taken up and are not written yet.
     replayed: letters::Replayed,
     tally: Tally,
@@ -106,6 +110,7 @@ impl Pipeline {
         let window_config = window_config(config);
         let redactor = Arc::new(redactor);
         Ok(Self {
+            onlooker: Onlooker::new(Arc::clone(&redactor), tenants.clone()),
             intake: Intake::new(config.decoder(Arc::clone(&redactor)), redactor, tenants),
             window: Window::new(window_config.clone()),
             window_config,
@@ -175,6 +180,7 @@ impl Pipeline {
             }
         }
         self.take_changes(&changes, &head)?;
+        self.onlooker.begin(&head, changes.flags())?;
         if let Some(logs) = logs {
             self.window.remember_logs(&logs)?;
         }
@@ -214,6 +220,7 @@ impl Pipeline {
         self.waiting = Waiting::default();
         self.progress.clear();
         self.intake.forget_all();
+        self.onlooker.reset();
         self.pushed_bytes = 0;
         self.more = false;
     }

@@ -112,6 +112,45 @@ async fn changes_that_were_only_recorded_are_known() {
     assert_eq!(waiting_flags(&next), 0);
 }
 
+/// A change that another worker writes is read beside the group: it is in effect for a trace that closes next, and
+/// neither it nor what cannot be read is written. After a new start it is read again from where the lake stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_others_hold_at_once() {
+    let bench = Bench::new();
+    let (flags, spans) = (SourcePartition::new("c", "feature_flags", 0), SourcePartition::new("c", "otlp_spans", 0));
+    let mut owner = bench.pipeline().await;
+    owner.assign(std::slice::from_ref(&flags), |_| false).await.unwrap();
+    take(&mut owner, &record(&flags, Signal::Flags, 0, HOUR - 9 * SECOND, &configuration("off")));
+    owner.drain().await.unwrap();
+
+    let mut pipeline = bench.pipeline().await;
+    pipeline.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
+    assert_eq!(pipeline.changes_from(), [(flags.clone(), 1)].into());
+    let (bad, on) = (String::from("{"), configuration("on"));
+    for (offset, value) in [(1, &bad), (2, &on), (3, &on)] {
+        let read = record(&flags, Signal::Flags, offset, HOUR - 5 * SECOND, value);
+        pipeline.look_on(&flags, HOUR, std::iter::once(Input::from_file(&read))).unwrap();
+    }
+    take(&mut pipeline, &record(&spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
+    pipeline.drain().await.unwrap();
+    let written = [Table::Traces, Table::Flags, Table::DeadLetters].map(|table| pipeline.tally.rows(table));
+    assert_eq!(written, [1, 0, 0]);
+
+    let head = pipeline.lake.newest_head().await.unwrap();
+    let mut shown = String::new();
+    let column = ["flags_in_effect"];
+    tracerag_index::stored::each_batch(&pipeline.lake, &head, Table::Traces, &column, |batch| {
+        shown += &arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string();
+        Ok::<(), tracerag_index::Error>(())
+    })
+    .await
+    .unwrap();
+    assert!(shown.contains("variant: on") && !shown.contains("variant: off"), "{shown}");
+
+    pipeline.start_over().await;
+    assert!(pipeline.changes_from().is_empty());
+}
+
 /// A message with one span, the root of a trace.
 pub(super) fn root_span(trace: u8, end: i64) -> String {
     let (trace, start) = (format!("{trace:032x}"), end - SECOND);

@@ -238,16 +238,8 @@ impl KafkaSource {
             .queue(self.reader(source), source)
             .ok_or_else(|| SourceError::Assignment { detail: format!("{source} has no queue") })?;
         queue.set_nonempty_callback(self.wakeup.callback());
-        Ok(Reading {
-            source: source.clone(),
-            kind,
-            named_headers: Arc::from(self.probe.config.headers.as_slice()),
-            queue,
-            next: offset,
-            at_end: None,
-            is_paused: false,
-            usual_bytes: 0,
-        })
+        let named_headers = Arc::from(self.probe.config.headers.as_slice());
+        Ok(Reading::new(source.clone(), kind, named_headers, queue, offset))
     }
 
     /// What is gone of a partition that is begun, if it may be passed over.

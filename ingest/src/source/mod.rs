@@ -29,6 +29,7 @@ mod start;
 mod survey;
 mod topics;
 mod watch;
+mod whole;
 
 use std::fmt;
 
@@ -51,6 +52,7 @@ pub use sample::{EncodingsSeen, Findings, TopicFinding};
 pub use start::{Gap, Start};
 pub use survey::{Survey, SurveyLine};
 pub use topics::{ResolvedTopics, TopicKind, TopicRules};
+pub use whole::WholeTopics;
 
 /// What a topic or a file carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

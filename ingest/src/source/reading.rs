@@ -39,6 +39,17 @@ pub(super) enum DrainEnd {
 }
 
 impl Reading {
+    /// Begins at an offset, with a queue that was split off.
+    pub(super) fn new(
+        source: SourcePartition,
+        kind: TopicKind,
+        named_headers: Arc<[String]>,
+        queue: PartitionQueue<SourceContext>,
+        next: i64,
+    ) -> Self {
+        Self { source, kind, named_headers, queue, next, at_end: None, is_paused: false, usual_bytes: 0 }
+    }
+
     /// Takes what lies in the queue, up to a batch.
     pub(super) fn drain(&mut self) -> (Option<MessageBatch>, DrainEnd) {
         let mut batch: Option<MessageBatch> = None;

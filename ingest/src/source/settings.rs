@@ -64,6 +64,14 @@ pub(super) fn follower(config: &KafkaConfig, queue_bytes: u64, partitions: usize
     reader(config, queue_bytes, partitions, |name| !is_of_group(name))
 }
 
+/// The client that reads topics whole, beside the group. What is gone is passed over: whoever the group gives the
+/// partition to says so.
+pub(super) fn whole(config: &KafkaConfig, queue_bytes: u64, partitions: usize) -> Result<ClientConfig, SourceError> {
+    let mut client = follower(config, queue_bytes, partitions)?;
+    client.set("auto.offset.reset", "earliest");
+    Ok(client)
+}
+
 fn reader(
     config: &KafkaConfig,
     queue_bytes: u64,

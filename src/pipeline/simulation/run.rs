@@ -19,6 +19,7 @@ use super::keeper::{Keep, Keeper};
 use super::plan::{Plan, Turn};
 use super::store::Tap;
 use super::traffic::BEGIN;
+use crate::beside::ChangesBeside;
 use crate::config::{Config, Span};
 use crate::error::Error;
 use crate::keying::KeyingCheck;
@@ -220,7 +221,8 @@ impl Run {
             match Pipeline::on(tap.lake(), &config, &format!("worker-{worker}")).await {
                 Ok(mut pipeline) => {
                     pipeline.flush_interval = NEVER;
-                    let worker = Worker::new(source, pipeline, Arc::new(Readiness::default()), KeyingCheck::passed());
+                    let (readiness, keying) = (Arc::new(Readiness::default()), KeyingCheck::passed());
+                    let worker = Worker::new(source, pipeline, readiness, keying, ChangesBeside::none());
                     (Some(worker), Ok(()))
                 }
                 Err(error) => (None, Err(error)),
