@@ -14,6 +14,8 @@ pub(crate) trait Source {
     fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError>;
     /// See [`KafkaSource::has_news`].
     fn has_news(&self) -> bool;
+    /// See [`KafkaSource::attend`].
+    fn attend(&mut self) -> Result<(), SourceError>;
     /// See [`KafkaSource::rejoin`].
     fn rejoin(&mut self) -> Result<(), SourceError>;
     /// See [`KafkaSource::kind`].
@@ -49,6 +51,10 @@ impl Source for KafkaSource {
 
     fn has_news(&self) -> bool {
         KafkaSource::has_news(self)
+    }
+
+    fn attend(&mut self) -> Result<(), SourceError> {
+        KafkaSource::attend(self)
     }
 
     fn rejoin(&mut self) -> Result<(), SourceError> {

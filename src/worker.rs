@@ -1,22 +1,25 @@
 //! Feeds a pipeline from Kafka: assignment, back-pressure, epochs, lag.
 
+mod claims;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tracerag_index::fail_point::FailPoint;
-use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, Signal, SourceLimits, Start};
+use tracerag_ingest::source::{DeadLetterTopic, Event, KafkaSource, Lag, MessageBatch, SourceLimits};
 use tracerag_schemas::SourcePartition;
 
 use crate::beside::ChangesBeside;
 use crate::config::Config;
 use crate::error::Error;
 use crate::keying::KeyingCheck;
-use crate::patience::{Backoff, Patience, Step};
+use crate::patience::{Patience, Step};
 use crate::pipeline::{Input, Pipeline};
 use crate::source::Source;
 use crate::telemetry::Readiness;
+use claims::Unclaimed;
 
 /// How long one poll waits at most: the pace of ticks and flushes when nothing comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -60,14 +63,6 @@ pub(crate) struct Worker<S = KafkaSource> {
     unclaimed: Unclaimed,
     /// Present where faults of the lake are waited for.
     patience: Option<Patience>,
-}
-
-#[derive(Default)]
-struct Unclaimed {
-    sources: Vec<SourcePartition>,
-    /// When they are claimed; `None`: at once.
-    at: Option<Instant>,
-    backoff: Backoff,
 }
 
 impl Worker {
@@ -172,9 +167,7 @@ impl<S: Source> Worker<S> {
             // The clock of a partition is looked at below, poll after poll.
             Event::AtEnd(_) | Event::Idle => {}
         }
-        if self.is_claim_due() {
-            self.claim().await?;
-        }
+        self.claim_or_wait().await?;
         self.look_on()?;
         if self.keying.learns() {
             self.keying.permits()?;
@@ -197,15 +190,6 @@ impl<S: Source> Worker<S> {
             self.pipeline.flush().await?;
         }
         self.balance()
-    }
-
-    fn is_claim_due(&self) -> bool {
-        // The epoch in flight has to land first. And what was revoked meanwhile is not to be claimed: the source begins
-        // exactly what is assigned when all is told.
-        !self.unclaimed.sources.is_empty()
-            && !self.source.has_news()
-            && self.unclaimed.at.is_none_or(|at| at <= Instant::now())
-            && !self.patience.as_ref().is_some_and(Patience::cannot_write)
     }
 
     /// A step with the lake may fail and be done later; `None`: it was not done.
@@ -256,107 +240,6 @@ impl<S: Source> Worker<S> {
         self.held.clear();
         self.readiness.set_assigned(false);
         Ok(self.source.rejoin().map_err(tracerag_ingest::IngestError::from)?)
-    }
-
-    /// Claims what was assigned and begins to read it, or tries again a while later: the group is served meanwhile.
-    async fn claim(&mut self) -> Result<(), Error> {
-        let source = &self.source;
-        let feeds_traces = |partition: &SourcePartition| {
-            let signal = source.kind(&partition.topic).map(|kind| kind.signal);
-            matches!(signal, Some(Signal::Spans | Signal::Logs))
-        };
-        let claimed = self.pipeline.assign(&self.unclaimed.sources, feeds_traces).await;
-        let Some(known) = self.waits_for_lake(Step::Claim, claimed)? else {
-            self.unclaimed.at = Some(Instant::now() + self.unclaimed.backoff.wait());
-            return Ok(());
-        };
-        self.unclaimed = Unclaimed::default();
-        let fresh: Vec<SourcePartition> =
-            known.iter().filter(|(_, next)| next.is_none()).map(|(source, _)| source.clone()).collect();
-        let initial = self.source.initial_offsets(&fresh).map_err(tracerag_ingest::IngestError::from)?;
-        let mut starts = Vec::with_capacity(known.len());
-        for (source, next) in known {
-            let at = match next {
-                Some(offset) => offset,
-                None => {
-                    let offset = initial.iter().find(|(fresh, _)| *fresh == source).map_or(0, |(_, offset)| *offset);
-                    self.pipeline.begin_at(&source, offset);
-                    offset
-                }
-            };
-            let read_to = self.pipeline.read_to(&source).max(at);
-            starts.push(Start { source, at, read_to });
-        }
-        let gaps = self.source.start(&starts).map_err(tracerag_ingest::IngestError::from)?;
-        for gap in &gaps {
-            self.pipeline.skip(gap, self.source.now())?;
-        }
-        let has_others = self.announce(&starts, &fresh);
-        // Only who comes to others is in question: those that read already go on.
-        if std::mem::take(&mut self.is_new) && has_others {
-            self.keying.meet_others(self.source.members());
-            self.keying.permits()?;
-        }
-        for Start { source, .. } in starts {
-            // A partition that is begun is not held back, whatever it was before.
-            self.held.remove(&source);
-            match self.source.kind(&source.topic).map(|kind| kind.signal) {
-                Some(Signal::Flags | Signal::Deployments) => self.changes.push(source),
-                _ => self.telemetry.push(source),
-            }
-        }
-        let pipeline = &self.pipeline;
-        self.beside.begin(|| pipeline.changes_from())?;
-        self.readiness.set_assigned(self.has_partitions());
-        self.hold_telemetry()
-    }
-
-    /// Says what will be read, before anything is taken. Gives whether others may read these topics, too.
-    fn announce(&mut self, starts: &[Start], fresh: &[SourcePartition]) -> bool {
-        let taken = starts.iter().map(|start| (start.source.clone(), start.at)).collect();
-        let plan = match self.source.plan(&taken) {
-            Ok(plan) => plan,
-            // It tells of all partitions. One of others that has no leader does not stop who reads its own.
-            Err(error) => {
-                tracing::warn!(%error, "what others read is not known; their changes are looked for in the lake");
-                self.changes_elsewhere = Some(Instant::now());
-                return true;
-            }
-        };
-        for line in plan.iter().filter(|line| line.is_continued) {
-            let start = if fresh.contains(&line.source) { "kafka.initial_offset" } else { "the lake" };
-            tracing::info!(
-                topic = %line.source.topic,
-                partition = line.source.partition,
-                signal = %line.signal,
-                encoding = line.encoding.name(),
-                from = line.start,
-                to = line.end,
-                messages = line.messages,
-                start_is_by = start,
-                "will read"
-            );
-        }
-        let elsewhere: Vec<_> =
-            plan.iter().filter(|line| !self.has(&line.source) && !taken.contains_key(&line.source)).collect();
-        let has_changes = elsewhere.iter().any(|line| matches!(line.signal, Signal::Flags | Signal::Deployments));
-        self.changes_elsewhere = has_changes.then(Instant::now);
-        if !has_changes {
-            self.patience.iter().for_each(|patience| patience.forget(Step::Changes));
-        }
-        let elsewhere = elsewhere.len();
-        if elsewhere > 0 {
-            match self.keying.doubt() {
-                // A trace must meet itself and its logs in one worker.
-                Some(why) => tracing::warn!(
-                    partitions = elsewhere,
-                    why,
-                    "other members of the group have partitions of these topics; traces whose parts lie in both are cut"
-                ),
-                None => tracing::info!(partitions = elsewhere, "other members of the group have the other partitions"),
-            }
-        }
-        elsewhere > 0
     }
 
     fn has(&self, source: &SourcePartition) -> bool {

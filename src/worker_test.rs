@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tracerag_ingest::source::{Encoding, Gap, Member, PlanLine, SourceError, TopicKind};
+use tracerag_ingest::source::{Encoding, Gap, Member, PlanLine, Signal, SourceError, Start, TopicKind};
 
 use super::*;
 use crate::pipeline::tests::Bench;
@@ -15,6 +15,8 @@ struct Script {
     events: VecDeque<Event>,
     assigned: BTreeSet<SourcePartition>,
     begun: BTreeSet<SourcePartition>,
+    /// What the group tells when it is attended to.
+    when_attended: Option<Event>,
     /// A broker does not answer for partitions of others.
     is_blind: bool,
 }
@@ -44,6 +46,13 @@ impl Source for Script {
 
     fn has_news(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    fn attend(&mut self) -> Result<(), SourceError> {
+        if let Some(event) = self.when_attended.take() {
+            self.happens(event);
+        }
+        Ok(())
     }
 
     fn rejoin(&mut self) -> Result<(), SourceError> {
@@ -126,6 +135,17 @@ async fn claims_wait_until_all_is_told() {
         worker.turn().await.unwrap();
     }
     assert_eq!(worker.source.begun, BTreeSet::from([partition(1), partition(2)]));
+}
+
+/// The group takes partitions back while a claim of them waits for a lake that does not answer. Guarantees that the
+/// claim is given up, however long the lake takes, and that one which is done at once is not.
+#[tokio::test]
+async fn a_claim_does_not_keep_the_group_waiting() {
+    let mut source = Script { when_attended: Some(Event::Revoked(vec![partition(0)])), ..Script::default() };
+    let done = claims::while_attending(&mut source, std::future::ready(7)).await.unwrap();
+    assert_eq!((done, source.has_news()), (Some(7), false));
+    let given_up = claims::while_attending(&mut source, std::future::pending::<u8>()).await.unwrap();
+    assert_eq!((given_up, source.has_news()), (None, true));
 }
 
 /// A claim has failed, and its partition is taken back before the next attempt; changes of others could not be read, and

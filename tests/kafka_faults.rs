@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 
-use crate::kafka_worker::{LIMIT, Topics, config, get, lines, metrics_port, until};
+use crate::kafka_worker::{LIMIT, Topics, config, get, lines, metrics_port, named_config, until};
+use crate::kafka_workers::SHORT_SESSION;
 use crate::support::kafka::{Kafka, Record};
 use crate::support::process::Process;
 use crate::support::program::Tracerag;
@@ -122,6 +124,52 @@ fn a_lake_that_goes_away_is_waited_for() {
     assert!(log.contains("stopped; open traces are rebuilt by the next worker"), "{log}");
     bench.point_lake_at(&folder);
     bench.assert_whole(bench.tracerag.worker(&bench.config));
+}
+
+/// A worker is killed while the lake is away, and the one that is left cannot claim what it gets from it. A further
+/// member of the group gets partitions nevertheless, long before the group would take the waiting worker for dead, and
+/// leaves again. Guarantees that a claim that waits for the lake keeps nobody waiting, and that everything is there once
+/// when the lake is back.
+#[test]
+fn a_group_goes_on_while_a_claim_waits() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let mut bench = Bench::new(kafka);
+    bench.config = named_config(&bench.tracerag, kafka, &bench.topics, "left", SHORT_SESSION);
+    let folder = bench.tracerag.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    bench.point_lake_at(&folder);
+    let left = bench.start();
+    let config = named_config(&bench.tracerag, kafka, &bench.topics, "killed", SHORT_SESSION);
+    let killed = bench.tracerag.worker_logging(&config, "killed.log");
+    wait_for("the other worker has partitions", LIMIT, || {
+        get(metrics_port(&config), "/readyz").filter(|(status, _)| *status == 200)
+    });
+
+    bench.point_lake_at(&bench.tracerag.write("nothing", ""));
+    killed.kill();
+    wait_for("a claim waits", LIMIT, || {
+        let (_, text) = get(metrics_port(&bench.config), "/metrics")?;
+        text.lines().any(|line| line.starts_with("tracerag_lake_errors_total{step=\"claim\"}")).then_some(())
+    });
+    let further: BaseConsumer = kafka
+        .client()
+        .set("group.id", &bench.topics.spans)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    further.subscribe(&[bench.topics.spans.as_str()]).unwrap();
+    wait_for("the further member has partitions", LIMIT, || {
+        further.poll(Duration::from_millis(100));
+        further.assignment().ok().filter(|partitions| partitions.count() > 0)
+    });
+    assert!(left.alive(), "{}", left.log_tail());
+    drop(further);
+
+    bench.point_lake_at(&folder);
+    bench.produce(&bench.topics.spans, &bench.spans[bench.spans.len() / 2..]);
+    bench.produce(&bench.topics.logs, &lines("logs.jsonl.zst"));
+    bench.assert_whole(left);
 }
 
 /// A file system of its own, as long as the value lives.

@@ -114,7 +114,8 @@ impl Clients {
         Ok(())
     }
 
-    /// What the group decided since the last call. Each is to be answered: by [`Self::assign`], or [`Self::let_go`].
+    /// What the group decided since the last call. Each is to be answered: by [`Self::assign`]
+    /// or [`Self::accept`], or by [`Self::let_go`].
     pub(super) fn take_events(&mut self) -> Vec<GroupEvent> {
         let events = self.member.context().take_events();
         for event in &events {
@@ -131,6 +132,15 @@ impl Clients {
     /// common queue.
     pub(super) fn queue(&self, reader: Reader, source: &SourcePartition) -> Option<PartitionQueue<SourceContext>> {
         self.client(reader).split_partition_queue(&source.topic, source.partition)
+    }
+
+    /// Answers the group's last assignment, if it waits for that, without reading anything of it. [`Self::assign`] may
+    /// follow at any time: until then librdkafka would hear of no further rebalance.
+    pub(super) fn accept(&mut self) -> Result<(), SourceError> {
+        match std::mem::take(&mut self.must_answer) {
+            true => failing("taking an assignment", answer_nothing(&self.member)),
+            false => Ok(()),
+        }
     }
 
     /// Begins to read partitions at offsets. All that the group has assigned last is to be among them.

@@ -194,6 +194,17 @@ impl KafkaSource {
         !self.events.is_empty()
     }
 
+    /// Serves the group while what it has assigned cannot be begun yet. The assignment is taken without reading anything
+    /// of it, so that the group can share its partitions out anew meanwhile; [`Self::start`] begins them later. What is
+    /// told goes to [`Self::poll`], see [`Self::has_news`].
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
+    pub fn attend(&mut self) -> Result<(), SourceError> {
+        self.clients.accept()?;
+        self.serve_clients()
+    }
+
     /// Begins to read what was assigned, each partition at an offset of its own. Gives what is gone of it, which
     /// is passed over if `kafka.out_of_range` says so.
     ///

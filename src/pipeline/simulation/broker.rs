@@ -274,6 +274,11 @@ impl Source for SimulatedSource {
         false
     }
 
+    /// The group needs no answer.
+    fn attend(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     fn rejoin(&mut self) -> Result<(), SourceError> {
         self.broker.borrow_mut().leave(self.member);
         self.own.clear();
