@@ -111,6 +111,11 @@ impl Error {
         }
     }
 
+    /// Whether brokers that are away are the reason; see [`SourceError::is_passing`].
+    pub(crate) fn is_broker_away(&self) -> bool {
+        matches!(self, Error::Ingest(tracerag_ingest::IngestError::Source(error)) if error.is_passing())
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
         let what = what.into();
         move |source| Error::Io { what, source }

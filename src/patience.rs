@@ -1,4 +1,4 @@
-//! Waiting for a lake that cannot be used: how long, what is said of it, and who gives up.
+//! Waiting for a lake that cannot be used, or for brokers that are away: how long, what is said of it, and who gives up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::telemetry::Readiness;
 
-/// The first wait and the longest: a conflict is over soon, and a disk that has room again is noticed within seconds.
+/// The first wait and the longest: a conflict is over soon, and a disk that has room again, or a broker that is back, is
+/// noticed within seconds.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -17,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_secs(10);
 const QUIET_AT_MOST: Duration = Duration::from_secs(600);
 
-/// What a worker does with the lake. A fault of one says nothing of the others: a full disk can be read.
+/// What a worker does that may fail for a while. A fault of one says nothing of the others: a full disk can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     /// Writing an epoch.
@@ -26,6 +27,8 @@ pub(crate) enum Step {
     Claim,
     /// Reading changes that other workers have written.
     Changes,
+    /// Asking Kafka what there is, at the start, and where partitions begin that were assigned.
+    Begin,
 }
 
 impl Step {
@@ -35,6 +38,33 @@ impl Step {
             Step::Write => "write",
             Step::Claim => "claim",
             Step::Changes => "changes",
+            Step::Begin => "begin",
+        }
+    }
+
+    /// Who is to blame if it fails.
+    fn by(self) -> &'static str {
+        match self {
+            Step::Write | Step::Claim | Step::Changes => "the lake",
+            Step::Begin => "kafka",
+        }
+    }
+
+    /// Whether another attempt may help after an error.
+    fn may_pass(self, error: &Error) -> bool {
+        match self {
+            // An epoch that was given up is not written by another attempt of something else.
+            Step::Write | Step::Claim | Step::Changes => error.is_passing() && !matches!(error, Error::GivenUp),
+            Step::Begin => error.is_broker_away(),
+        }
+    }
+
+    fn count_failure(self) {
+        match self {
+            Step::Write | Step::Claim | Step::Changes => {
+                metrics::counter!("tracerag_lake_errors_total", "step" => self.text()).increment(1);
+            }
+            Step::Begin => metrics::counter!("tracerag_kafka_errors_total", "step" => self.text()).increment(1),
         }
     }
 }
@@ -55,7 +85,7 @@ impl Backoff {
     }
 }
 
-/// The faults of a worker's lake. Clones are the same.
+/// The faults that a worker waits out. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     inner: Arc<Inner>,
@@ -84,16 +114,35 @@ impl Patience {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The result of a step that may be tried again later; `None`: it is to be.
+    ///
+    /// # Errors
+    /// If another attempt would not help.
+    pub(crate) fn outlasts<T>(&self, step: Step, done: Result<T, Error>) -> Result<Option<T>, Error> {
+        match done {
+            Ok(done) => {
+                self.works(step);
+                Ok(Some(done))
+            }
+            Err(error) if step.may_pass(&error) => {
+                self.failed(step, &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// A step has failed and will be tried again. It is told at once and then at growing intervals.
     pub(crate) fn failed(&self, step: Step, error: &Error) {
-        metrics::counter!("tracerag_lake_errors_total", "step" => step.text()).increment(1);
+        step.count_failure();
         let now = Instant::now();
         let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = faults.entry(step).or_insert_with(|| {
             tracing::warn!(
                 step = step.text(),
                 %error,
-                "the lake cannot be used; what was read is held, and the step is tried again until it can"
+                "{} cannot be used; what was read is held, and the step is tried again until it can",
+                step.by()
             );
             Fault { since: now, failures: 0, told: now, quiet: QUIET, reason: String::new() }
         });
@@ -101,7 +150,8 @@ impl Patience {
         fault.reason = error.to_string();
         if now - fault.told >= fault.quiet {
             let seconds = (now - fault.since).as_secs();
-            tracing::warn!(step = step.text(), %error, seconds, failures = fault.failures, "the lake still cannot be used");
+            let failures = fault.failures;
+            tracing::warn!(step = step.text(), %error, seconds, failures, "{} still cannot be used", step.by());
             fault.told = now;
             fault.quiet = fault.quiet.saturating_mul(2).min(QUIET_AT_MOST);
         }
@@ -113,7 +163,8 @@ impl Patience {
         let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = faults.remove(&step) {
             let seconds = fault.since.elapsed().as_secs();
-            tracing::info!(step = step.text(), seconds, failures = fault.failures, "the lake can be used again");
+            let failures = fault.failures;
+            tracing::info!(step = step.text(), seconds, failures, "{} can be used again", step.by());
             self.tell(&faults);
         }
     }
@@ -136,7 +187,7 @@ impl Patience {
     fn tell(&self, faults: &BTreeMap<Step, Fault>) {
         let first = faults.iter().next();
         self.inner.readiness.set_fault(
-            first.map(|(step, fault)| format!("the lake cannot be used ({}): {}\n", step.text(), fault.reason)),
+            first.map(|(step, fault)| format!("{} cannot be used ({}): {}\n", step.by(), step.text(), fault.reason)),
         );
         self.inner.cannot_write.send_replace(faults.contains_key(&Step::Write));
     }
@@ -157,6 +208,8 @@ impl Patience {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tracerag_ingest::source::SourceError;
+
     use super::*;
 
     fn fault() -> Error {
@@ -205,6 +258,25 @@ mod tests {
         patience.failed(Step::Claim, &fault());
         patience.give_up();
         assert_eq!(is_ready(), Ok(()));
+    }
+
+    /// A broker that does not answer is waited for, and `/readyz` says so; a login that it refuses is an error at once,
+    /// and so is an epoch that was given up.
+    #[test]
+    fn only_what_may_pass_is_outlasted() {
+        let readiness = Arc::new(Readiness::default());
+        readiness.set_assigned(true);
+        let patience = Patience::new(Arc::clone(&readiness));
+        let (servers, reason) = (String::from("k:9092"), String::from("refused"));
+        let away = SourceError::Unreachable { servers: servers.clone(), reason: reason.clone() };
+        assert!(patience.outlasts::<()>(Step::Begin, Err(away.into())).unwrap().is_none());
+        let told = readiness.ready(Duration::from_secs(600)).unwrap_err();
+        assert!(told.starts_with("kafka cannot be used (begin): no kafka broker answers at k:9092"), "{told}");
+        assert_eq!(patience.outlasts(Step::Begin, Ok(7)).unwrap(), Some(7));
+        assert_eq!(readiness.ready(Duration::from_secs(600)), Ok(()));
+        let login = SourceError::Login { servers, reason };
+        assert!(patience.outlasts::<()>(Step::Begin, Err(login.into())).is_err());
+        assert!(patience.outlasts::<()>(Step::Claim, Err(Error::GivenUp)).is_err());
     }
 
     /// Who waits for an epoch is woken when it fails, also if it did before, and by no other fault. Guarantees that a

@@ -59,24 +59,33 @@ pub(crate) struct Worker<S = KafkaSource> {
     committed_at: Instant,
     /// How often in a row others had the worker's partitions, and how many epochs had landed by then.
     fences: (u32, u64),
-    /// Partitions that were assigned and are not claimed yet: the lake could not be used.
+    /// Partitions that were assigned and are not begun yet: the lake or the brokers could not be used.
     unclaimed: Unclaimed,
-    /// Present where faults of the lake are waited for.
+    /// Present where faults are waited for.
     patience: Option<Patience>,
 }
 
 impl Worker {
-    /// Connects to Kafka and opens the lake.
+    /// Connects to Kafka, and joins the group.
     ///
     /// # Errors
     /// When no broker answers or the configuration is refused.
-    pub(crate) fn connect(config: &Config, pipeline: Pipeline, readiness: Arc<Readiness>) -> Result<Self, Error> {
+    pub(crate) fn connect(config: &Config) -> Result<KafkaSource, Error> {
         let limits = SourceLimits { queue_bytes: config.fetch_bytes() as u64 };
-        let source =
-            KafkaSource::connect(&config.kafka, &config.topics, limits).map_err(tracerag_ingest::IngestError::from)?;
-        let letters = DeadLetterTopic::open(&config.kafka).map_err(tracerag_ingest::IngestError::from)?;
-        let mut pipeline = pipeline;
-        pipeline.send_dead_letters_to(letters);
+        Ok(KafkaSource::connect(&config.kafka, &config.topics, limits)?)
+    }
+
+    /// A worker on a lake.
+    ///
+    /// # Errors
+    /// When a client or a thread cannot be made.
+    pub(crate) fn on(
+        source: KafkaSource,
+        config: &Config,
+        mut pipeline: Pipeline,
+        readiness: Arc<Readiness>,
+    ) -> Result<Self, Error> {
+        pipeline.send_dead_letters_to(DeadLetterTopic::open(&config.kafka)?);
         let keying = KeyingCheck::start(source.probe())?;
         let beside = ChangesBeside::of(source.probe());
         Ok(Self::new(source, pipeline, readiness, keying, beside))
@@ -113,8 +122,9 @@ impl<S: Source> Worker<S> {
 
     /// From now on a lake that cannot be used is no error if it may be again: the worker keeps its place in the group,
     /// takes what there is room for, and tries again. Where the group wants partitions back meanwhile, it drops what it
-    /// holds and joins again, so that nobody waits for the lake.
-    pub(crate) fn wait_for_lake(&mut self, patience: Patience) {
+    /// holds and joins again, so that nobody waits for the lake. Brokers that are away are waited for as well, where
+    /// partitions are begun.
+    pub(crate) fn outlast_faults(&mut self, patience: Patience) {
         self.pipeline.wait_for_lake(patience.clone());
         self.patience = Some(patience);
     }
@@ -135,8 +145,9 @@ impl<S: Source> Worker<S> {
                 self.count_fence(error)?;
                 self.start_over().await
             }
-            // What the window remembers as written may not be.
-            Err(error) if self.patience.is_some() && error.is_passing() => {
+            // What the window remembers as written may not be; or a partition has to be begun anew and no broker says
+            // where.
+            Err(error) if self.patience.is_some() && (error.is_passing() || error.is_broker_away()) => {
                 tracing::warn!(%error, "dropping what is open, and joining the group again");
                 self.start_over().await
             }
@@ -177,7 +188,7 @@ impl<S: Source> Worker<S> {
         if self.changes_elsewhere.is_some_and(|due| due <= Instant::now()) {
             let begun = Instant::now();
             let followed = self.pipeline.follow_changes().await;
-            self.waits_for_lake(Step::Changes, followed)?;
+            self.outlasts(Step::Changes, followed)?;
             let (least, most) = CHANGES_EVERY;
             let pause = begun.elapsed().saturating_mul(CHANGES_PACE).clamp(least, most);
             self.changes_elsewhere = Some(Instant::now() + pause);
@@ -192,22 +203,14 @@ impl<S: Source> Worker<S> {
         self.balance()
     }
 
-    /// A step with the lake may fail and be done later; `None`: it was not done.
+    /// A step may fail and be done later; `None`: it was not done.
     ///
     /// # Errors
     /// If waiting would not help, or nobody waits.
-    fn waits_for_lake<T>(&self, step: Step, done: Result<T, Error>) -> Result<Option<T>, Error> {
-        match (done, &self.patience) {
-            (Ok(done), patience) => {
-                patience.iter().for_each(|patience| patience.works(step));
-                Ok(Some(done))
-            }
-            // An epoch that was given up is not written by another attempt of something else.
-            (Err(error), Some(patience)) if error.is_passing() && !matches!(error, Error::GivenUp) => {
-                patience.failed(step, &error);
-                Ok(None)
-            }
-            (Err(error), _) => Err(error),
+    fn outlasts<T>(&self, step: Step, done: Result<T, Error>) -> Result<Option<T>, Error> {
+        match &self.patience {
+            Some(patience) => patience.outlasts(step, done),
+            None => done.map(Some),
         }
     }
 
@@ -259,7 +262,9 @@ impl<S: Source> Worker<S> {
         if self.unclaimed.sources.is_empty() {
             // Nothing is left that could show that the lake can be claimed from again.
             self.unclaimed = Unclaimed::default();
-            self.patience.iter().for_each(|patience| patience.forget(Step::Claim));
+            for step in [Step::Claim, Step::Begin] {
+                self.patience.iter().for_each(|patience| patience.forget(step));
+            }
         }
         self.telemetry.retain(|source| !sources.contains(source));
         self.changes.retain(|source| !sources.contains(source));

@@ -17,6 +17,8 @@ struct Script {
     begun: BTreeSet<SourcePartition>,
     /// What the group tells when it is attended to.
     when_attended: Option<Event>,
+    /// No broker answers when partitions are begun.
+    is_away: bool,
     /// A broker does not answer for partitions of others.
     is_blind: bool,
 }
@@ -73,6 +75,9 @@ impl Source for Script {
     }
 
     fn start(&mut self, from: &[Start]) -> Result<Vec<Gap>, SourceError> {
+        if self.is_away {
+            return Err(unreachable());
+        }
         let wanted: BTreeSet<SourcePartition> = from.iter().map(|start| start.source.clone()).collect();
         if wanted != self.assigned {
             return Err(SourceError::Assignment { detail: format!("{wanted:?} is not {:?}", self.assigned) });
@@ -83,9 +88,7 @@ impl Source for Script {
 
     fn plan(&self, _: &BTreeMap<SourcePartition, i64>) -> Result<Vec<PlanLine>, SourceError> {
         match self.is_blind {
-            true => {
-                Err(SourceError::Unreachable { servers: String::from("k:9092"), reason: String::from("no leader") })
-            }
+            true => Err(unreachable()),
             false => Ok(Vec::new()),
         }
     }
@@ -107,6 +110,10 @@ impl Source for Script {
     }
 }
 
+fn unreachable() -> SourceError {
+    SourceError::Unreachable { servers: String::from("k:9092"), reason: String::from("no leader") }
+}
+
 fn partition(number: i32) -> SourcePartition {
     SourcePartition::new("c", "otlp_spans", number)
 }
@@ -117,7 +124,7 @@ async fn worker(bench: &Bench) -> (Worker<Script>, Arc<Readiness>) {
     let keying = KeyingCheck::passed();
     let beside = ChangesBeside::none();
     let mut worker = Worker::new(Script::default(), bench.pipeline().await, Arc::clone(&readiness), keying, beside);
-    worker.wait_for_lake(Patience::new(Arc::clone(&readiness)));
+    worker.outlast_faults(Patience::new(Arc::clone(&readiness)));
     (worker, readiness)
 }
 
@@ -175,6 +182,25 @@ async fn faults_end_with_what_was_to_be_done() {
     assert!(is_ready().unwrap_err().contains("(changes)"));
     worker.turn().await.unwrap();
     assert_eq!(is_ready(), Ok(()));
+}
+
+/// No broker says where a claimed partition begins. Guarantees that the worker says so, and claims and begins it when
+/// one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_are_away_are_waited_for() {
+    let bench = Bench::new();
+    let (mut worker, readiness) = worker(&bench).await;
+    worker.source.is_away = true;
+    worker.source.happens(Event::Assigned(vec![partition(0)]));
+    worker.turn().await.unwrap();
+    assert!(worker.source.begun.is_empty());
+    assert!(readiness.ready(Duration::from_secs(600)).unwrap_err().contains("(begin)"));
+
+    worker.source.is_away = false;
+    worker.unclaimed.at = None;
+    worker.turn().await.unwrap();
+    assert_eq!(worker.source.begun, BTreeSet::from([partition(0)]));
+    assert_eq!(readiness.ready(Duration::from_secs(600)), Ok(()));
 }
 
 /// A partition that others read has no leader when this worker begins with its own. Guarantees that it reads these, and

@@ -10,6 +10,7 @@ mod demo;
 mod example_config;
 mod extremes;
 mod fail_points;
+mod kafka_away;
 mod kafka_changes;
 mod kafka_faults;
 mod kafka_gaps;

@@ -5,7 +5,7 @@
 //! well, so a seed says what was done and repeats it, but not always its outcome.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -31,10 +31,6 @@ const SLEEP: Duration = Duration::from_secs(9);
 
 /// How long a worker may take to end on SIGTERM.
 const STOP: Duration = Duration::from_secs(60);
-
-/// How long after its return a broker may be the reason that a worker has ended: who asks it something in vain, for a
-/// start or for a partition that is assigned, ends after 15 seconds.
-const AFTER_BROKER: Duration = Duration::from_secs(60);
 
 /// How long the last workers may take for what is left.
 const CATCH_UP: Duration = Duration::from_secs(300);
@@ -78,8 +74,6 @@ struct Storm {
     topics: Topics,
     tracerag: Tracerag,
     workers: Vec<Worker>,
-    /// When the broker came back last.
-    broker_back: Option<Instant>,
     /// Blows that are to come, the next one last.
     ahead: Vec<Blow>,
     round: usize,
@@ -95,18 +89,7 @@ impl Storm {
         };
         let random = StdRng::seed_from_u64(seed);
         let (workers, ahead, done) = (Vec::new(), Vec::new(), Vec::new());
-        Storm {
-            seed,
-            random,
-            kafka,
-            topics,
-            tracerag: Tracerag::new(),
-            workers,
-            broker_back: None,
-            ahead,
-            round: 0,
-            done,
-        }
+        Storm { seed, random, kafka, topics, tracerag: Tracerag::new(), workers, ahead, round: 0, done }
     }
 
     fn start(&mut self, name: &str) {
@@ -124,7 +107,7 @@ impl Storm {
     /// Waits a moment, so that blows meet workers in every state, and strikes.
     fn round(&mut self) {
         std::thread::sleep(Duration::from_millis(self.random.random_range(500..3_000)));
-        self.supervise();
+        self.assert_alive();
         if self.ahead.is_empty() {
             self.ahead.extend(BLOWS);
             self.ahead.shuffle(&mut self.random);
@@ -165,7 +148,6 @@ impl Storm {
                     self.kafka.stop()
                 }
                 self.kafka.restart();
-                self.broker_back = Some(Instant::now());
             }
             Blow::JoinOrLeave => match self.workers.iter().position(|worker| worker.name == FURTHER) {
                 Some(index) => {
@@ -193,18 +175,10 @@ impl Storm {
         name
     }
 
-    /// Starts workers again that have found no broker, as their supervisor does. Nothing else makes a worker end.
-    fn supervise(&mut self) {
-        let (alive, ended): (Vec<Worker>, Vec<Worker>) =
-            std::mem::take(&mut self.workers).into_iter().partition(|worker| worker.process.alive());
-        self.workers = alive;
-        for Worker { name, process } in ended {
-            let was_away = self.broker_back.is_some_and(|back| back.elapsed() < AFTER_BROKER);
-            let last = process.log_tail();
-            let blames_broker = last.lines().next_back().is_some_and(|line| line.contains("kafka"));
-            assert!(was_away && blames_broker, "{name} has ended by itself:\n{last}");
-            self.done.push(format!("     {name} had no broker, and is started again"));
-            self.start(&name);
+    /// No worker ends by itself, whatever happens to the others and to the broker.
+    fn assert_alive(&self) {
+        for Worker { name, process } in &self.workers {
+            assert!(process.alive(), "{name} has ended by itself:\n{}", process.log_tail());
         }
     }
 
@@ -213,7 +187,7 @@ impl Storm {
     fn assert_once(&mut self, sent: &Sent) {
         let config = self.tracerag.path("worker-1.toml");
         wait_for("all is taken, and no trace is open", CATCH_UP, || {
-            self.supervise();
+            self.assert_alive();
             is_all_there_once(&self.tracerag, &config).then_some(())
         });
         while let Some(worker) = self.workers.pop() {
@@ -247,7 +221,7 @@ fn storm(seed: u64, rounds: usize) {
         storm.start(&format!("worker-{number}"));
     }
     wait_for("the first rows", LIMIT, || {
-        storm.supervise();
+        storm.assert_alive();
         storm.tracerag.has_spans().then_some(())
     });
     for _ in 0..rounds {
@@ -264,8 +238,7 @@ fn setting(variable: &str) -> Option<u64> {
 }
 
 /// Three workers share eight partitions under load, and every blow falls at least once. Guarantees that whatever
-/// happens to them and to the broker, no record is lost, none is doubled, no trace is cut, and no worker gives up while
-/// it has a broker.
+/// happens to them and to the broker, no record is lost, none is doubled, no trace is cut, and no worker gives up.
 #[test]
 fn a_short_storm_loses_nothing_and_doubles_nothing() {
     storm(FEW_ROUNDS_SEED, FEW_ROUNDS);

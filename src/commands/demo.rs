@@ -134,7 +134,7 @@ fn work(
         .set("linger.ms", "0")
         .create()
         .map_err(kafka)?;
-    let mut worker = Worker::connect(&config, pipeline, Arc::new(Readiness::default()))?;
+    let mut worker = Worker::on(Worker::connect(&config)?, &config, pipeline, Arc::new(Readiness::default()))?;
     let replay = Replay::open(files).map_err(tracerag_ingest::IngestError::from)?;
     // The changes have to be in their topics before the worker takes them for empty.
     let mut published = 0;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
+use tracerag_ingest::source::KafkaSource;
 
 use super::rekey;
 use super::status::StatusFormat;
@@ -16,7 +17,7 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 use crate::output;
-use crate::patience::Patience;
+use crate::patience::{Backoff, Patience, Step};
 use crate::pipeline::Pipeline;
 use crate::telemetry::{self, Readiness};
 use crate::upkeep::Upkeep;
@@ -41,6 +42,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is shown: refreshed on a terminal, logged otherwise.
 pub(super) const SHOW_EVERY: Duration = Duration::from_secs(1);
 pub(super) const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How soon a signal is noticed between two attempts to connect.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
 
 /// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
 pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
@@ -69,8 +73,10 @@ async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) 
     let upkeep = Upkeep::start(pipeline.lake().clone(), &config, &worker);
     let runtime = Handle::current();
     let worked = tokio::task::spawn_blocking(move || {
-        let mut worker = Worker::connect(&config, pipeline, Arc::clone(&readiness))?;
-        worker.wait_for_lake(Patience::new(readiness));
+        let patience = Patience::new(Arc::clone(&readiness));
+        let Some(source) = connect(&config, &patience, &stop)? else { return Ok(()) };
+        let mut worker = Worker::on(source, &config, pipeline, readiness)?;
+        worker.outlast_faults(patience);
         let mut progress = Progress::start();
         while !stop.load(Ordering::Relaxed) {
             worker.step(&runtime)?;
@@ -88,6 +94,21 @@ async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) 
     .map_err(|error| Error::Stopped { what: "the worker", detail: error.to_string() })?;
     upkeep.stop().await;
     worked
+}
+
+/// Connects to Kafka, however long no broker answers; `None`: it was told to stop first.
+fn connect(config: &Config, patience: &Patience, stop: &AtomicBool) -> Result<Option<KafkaSource>, Error> {
+    let mut backoff = Backoff::default();
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(source) = patience.outlasts(Step::Begin, Worker::connect(config))? {
+            return Ok(Some(source));
+        }
+        let again = Instant::now() + backoff.wait();
+        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(STOP_WITHIN);
+        }
+    }
+    Ok(None)
 }
 
 /// The name of this process in the journal: host and process id.

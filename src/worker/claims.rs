@@ -1,7 +1,7 @@
 //! Claiming what the group has assigned: the lake says where each partition goes on, and then it is read.
 //!
-//! A claim waits for the lake, and the group must not wait with it: a worker takes an assignment for its own at once,
-//! without reading anything of it, and hears of the next one while it waits.
+//! Both the lake and the brokers may be away; then it is tried again. The group must not wait with it: a worker that
+//! waits takes an assignment for its own, without reading anything of it, and hears of the next one meanwhile.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -27,6 +27,9 @@ pub(super) struct Unclaimed {
     pub(super) at: Option<Instant>,
     pub(super) backoff: Backoff,
 }
+
+/// Where partitions are begun, and those that were never read before.
+type Begun = (Vec<Start>, Vec<SourcePartition>);
 
 impl<S: Source> Worker<S> {
     /// Claims what was assigned, if that is to be done now; serves the group where it is not.
@@ -58,11 +61,40 @@ impl<S: Source> Worker<S> {
             tracing::info!(partitions = sources.len(), "a claim is given up, because the group has something to tell");
             return Ok(());
         };
-        let Some(known) = self.waits_for_lake(Step::Claim, claimed)? else {
+        let Some(known) = self.outlasts(Step::Claim, claimed)? else {
+            self.unclaimed.at = Some(Instant::now() + self.unclaimed.backoff.wait());
+            return Ok(());
+        };
+        let begun = self.begin(known);
+        let Some((starts, fresh)) = self.outlasts(Step::Begin, begun)? else {
+            // As if it had just been assigned.
+            self.pipeline.revoke(&sources).await?;
             self.unclaimed.at = Some(Instant::now() + self.unclaimed.backoff.wait());
             return Ok(());
         };
         self.unclaimed = Unclaimed::default();
+        let has_others = self.announce(&starts, &fresh);
+        // Only who comes to others is in question: those that read already go on.
+        if std::mem::take(&mut self.is_new) && has_others {
+            self.keying.meet_others(self.source.members());
+            self.keying.permits()?;
+        }
+        for Start { source, .. } in starts {
+            // A partition that is begun is not held back, whatever it was before.
+            self.held.remove(&source);
+            match self.source.kind(&source.topic).map(|kind| kind.signal) {
+                Some(Signal::Flags | Signal::Deployments) => self.changes.push(source),
+                _ => self.telemetry.push(source),
+            }
+        }
+        let pipeline = &self.pipeline;
+        self.beside.begin(|| pipeline.changes_from())?;
+        self.readiness.set_assigned(self.has_partitions());
+        self.hold_telemetry()
+    }
+
+    /// Begins to read what was claimed. Gives where, and the partitions that were never read.
+    fn begin(&mut self, known: Vec<(SourcePartition, Option<i64>)>) -> Result<Begun, Error> {
         let fresh: Vec<SourcePartition> =
             known.iter().filter(|(_, next)| next.is_none()).map(|(source, _)| source.clone()).collect();
         let initial = self.source.initial_offsets(&fresh)?;
@@ -83,24 +115,7 @@ impl<S: Source> Worker<S> {
         for gap in &gaps {
             self.pipeline.skip(gap, self.source.now())?;
         }
-        let has_others = self.announce(&starts, &fresh);
-        // Only who comes to others is in question: those that read already go on.
-        if std::mem::take(&mut self.is_new) && has_others {
-            self.keying.meet_others(self.source.members());
-            self.keying.permits()?;
-        }
-        for Start { source, .. } in starts {
-            // A partition that is begun is not held back, whatever it was before.
-            self.held.remove(&source);
-            match self.source.kind(&source.topic).map(|kind| kind.signal) {
-                Some(Signal::Flags | Signal::Deployments) => self.changes.push(source),
-                _ => self.telemetry.push(source),
-            }
-        }
-        let pipeline = &self.pipeline;
-        self.beside.begin(|| pipeline.changes_from())?;
-        self.readiness.set_assigned(self.has_partitions());
-        self.hold_telemetry()
+        Ok((starts, fresh))
     }
 
     /// Says what will be read, before anything is taken. Gives whether others may read these topics, too.

@@ -53,7 +53,14 @@ impl Cluster {
             .create_with_context(SourceContext::default())
             .map_err(|reason| SourceError::Client { reason })?;
         let metadata = access::metadata(&client, config, within)?;
-        let id = client.client().fetch_cluster_id(within).unwrap_or_else(|| config.bootstrap_servers.clone());
+        let id = match client.client().fetch_cluster_id(within) {
+            Some(id) => id,
+            None => {
+                // A broker that went away just now has an id all the same, and must not be taken for another cluster.
+                access::metadata(&client, config, within)?;
+                client.client().fetch_cluster_id(within).unwrap_or_else(|| config.bootstrap_servers.clone())
+            }
+        };
         Ok((Self { client: Arc::new(client), config: config.clone(), rules, within, id: Arc::from(id) }, metadata))
     }
 

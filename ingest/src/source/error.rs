@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use tracerag_schemas::SourcePartition;
 
 use super::Signal;
@@ -225,4 +226,58 @@ pub enum SourceError {
         /// The record's number, from 0.
         offset: i64,
     },
+}
+
+impl SourceError {
+    /// Whether brokers that are away, or that have no leader at present, are the reason: asked again later, they may
+    /// answer. What a broker refuses stays refused.
+    pub fn is_passing(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        match self {
+            SourceError::Unreachable { .. } => true,
+            SourceError::Kafka { reason, .. } => matches!(
+                reason.rdkafka_error_code(),
+                Some(
+                    Code::BrokerTransportFailure
+                        | Code::AllBrokersDown
+                        | Code::Resolve
+                        | Code::OperationTimedOut
+                        | Code::WaitingForCoordinator
+                        | Code::RequestTimedOut
+                        | Code::NetworkException
+                        | Code::BrokerNotAvailable
+                        | Code::ReplicaNotAvailable
+                        | Code::LeaderNotAvailable
+                        | Code::NotLeaderForPartition
+                        | Code::FencedLeaderEpoch
+                        | Code::UnknownLeaderEpoch
+                        | Code::CoordinatorLoadInProgress
+                        | Code::CoordinatorNotAvailable
+                        | Code::NotCoordinator
+                )
+            ),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A broker that does not answer, and a partition between two leaders, are waited for; what a broker refuses, and
+    /// what it does not know, is not.
+    #[test]
+    fn brokers_that_are_away_may_come_back() {
+        let kafka = |code| SourceError::Kafka { action: "asking".to_owned(), reason: KafkaError::MetadataFetch(code) };
+        for code in [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::NotLeaderForPartition] {
+            assert!(kafka(code).is_passing(), "{code}");
+        }
+        for code in [RDKafkaErrorCode::UnknownTopicOrPartition, RDKafkaErrorCode::TopicAuthorizationFailed] {
+            assert!(!kafka(code).is_passing(), "{code}");
+        }
+        let (servers, reason) = (String::from("k:9092"), String::from("refused"));
+        assert!(SourceError::Unreachable { servers: servers.clone(), reason: reason.clone() }.is_passing());
+        assert!(!SourceError::Login { servers, reason }.is_passing());
+    }
 }
