@@ -50,8 +50,13 @@ impl Upkeep {
 }
 
 async fn embed(lake: Lake, embedding: Arc<Embedding>, mut stopped: watch::Receiver<bool>) {
-    let mut indexer = Indexer::new(lake, embedding);
+    let mut indexer = Indexer::new(lake.clone(), embedding);
     loop {
+        // A worker that has nothing to write sees here what others apply.
+        match lake.newest_head().await {
+            Ok(head) => metrics::gauge!("tracerag_position_applied").set(head.position as f64),
+            Err(error) => tracing::debug!(%error, "the newest position is not known"),
+        }
         match indexer.catch_up().await {
             Ok(texts) if texts > 0 => tracing::info!(texts, "embedded"),
             Ok(_) => {}

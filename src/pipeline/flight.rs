@@ -10,6 +10,7 @@ use tracerag_index::{Writer, Writing, Written};
 use super::Pipeline;
 use super::epoch::Draft;
 use super::late::Stored;
+use super::tally::show_recorded;
 use crate::error::Error;
 use crate::patience::{Backoff, Patience, Step};
 
@@ -124,7 +125,10 @@ async fn write(
     let written = loop {
         match writer.go_on(&mut writing).await {
             Ok(written) => break written,
-            Err(error) => retries.wait(error.into()).await?,
+            Err(error) => {
+                writing.recorded().into_iter().for_each(show_recorded);
+                retries.wait(error.into()).await?;
+            }
         }
     };
     if let Some(patience) = patience {

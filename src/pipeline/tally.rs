@@ -42,9 +42,8 @@ impl Tally {
     pub fn landed(&mut self, written: &Written) {
         self.epochs += 1;
         self.position = written.position;
-        // A worker's own epoch is applied in the same step that recorded it.
-        metrics::gauge!("tracerag_position_recorded").set(written.position as f64);
-        metrics::gauge!("tracerag_position_applied").set(written.position as f64);
+        show_recorded(written.position);
+        metrics::gauge!("tracerag_position_applied").set(written.applied as f64);
         metrics::histogram!("tracerag_epoch_seconds")
             .record((written.stage_millis + written.commit_millis) as f64 / 1e3);
         for (table, rows) in &written.rows {
@@ -84,6 +83,11 @@ impl Tally {
     pub fn rows(&self, table: Table) -> u64 {
         self.written.get(&table).copied().unwrap_or(0)
     }
+}
+
+/// Tells of an epoch that the journal holds. If it cannot be applied, the applied position stays behind.
+pub(super) fn show_recorded(position: u64) {
+    metrics::gauge!("tracerag_position_recorded").set(position as f64);
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub struct Writing {
 pub struct Written {
     /// Position of the epoch in the journal.
     pub position: u64,
+    /// Position up to which all tables hold what is recorded: that of the head, at least the epoch's own.
+    pub applied: u64,
     /// Rows by table.
     pub rows: BTreeMap<Table, u64>,
     /// Rows left out because retention has dropped their day.
@@ -48,6 +50,11 @@ impl Writing {
     /// An epoch of which nothing is written yet.
     pub fn new(epoch: Epoch) -> Self {
         Self { epoch, staged: None, position: None, stage_millis: 0 }
+    }
+
+    /// The position of the epoch once it is recorded, whether or not it is applied.
+    pub fn recorded(&self) -> Option<u64> {
+        self.position
     }
 }
 
@@ -79,9 +86,10 @@ impl Writer {
         writing.position = Some(position);
         // The rows are in files for good.
         writing.epoch = Epoch::default();
-        self.apply().await?;
+        let head = self.apply().await?;
         Ok(Written {
             position,
+            applied: head.position,
             rows: staged.rows.clone(),
             expired: staged.expired,
             stage_millis: writing.stage_millis,

@@ -97,6 +97,39 @@ async fn each_write_of_a_claim_may_fail() {
     }
 }
 
+/// An epoch is recorded and cannot be applied, until another worker has written one behind it and applied both.
+/// Guarantees that what is recorded is told apart from what all tables hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_and_not_applied_is_known() {
+    let fixture = Fixture::new().await;
+    let faults = Faults::default();
+    let mut writer = failing(&fixture, &faults).await;
+    let mut other = fixture.worker("other", &[source(1)]).await;
+    let mut sent = 0;
+    for spared in 0..MOST_WRITES {
+        faults.plan(spared, 1, Fault::Refused);
+        let mut writing = Writing::new(epoch(source(0), sent, sent + 2, NOON));
+        let first = writer.go_on(&mut writing).await;
+        faults.end();
+        sent += 2;
+        let Err(error) = first else { continue };
+        assert!(error.is_passing(), "{error:?}");
+        let recorded = writing.recorded();
+        let behind = match recorded {
+            Some(_) => Some(other.write(epoch(source(1), 0, 1, NOON)).await.unwrap()),
+            None => None,
+        };
+        let written = writer.go_on(&mut writing).await.unwrap();
+        if let Some(behind) = behind {
+            assert_eq!((Some(written.position), written.applied), (recorded, behind.position));
+            assert!(behind.position > written.position);
+            return;
+        }
+        assert_eq!(written.applied, written.position);
+    }
+    panic!("applying has never failed");
+}
+
 /// The answer to a record is lost, and before the worker asks again, another one has applied the epoch and published
 /// its head. The epoch moves no offset, so its intervals would fit a second time. Guarantees that the worker finds it
 /// by its id and adds nothing.
