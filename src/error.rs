@@ -38,6 +38,22 @@ pub enum Error {
     /// A plan that was printed, and of which nothing would come.
     #[error("a worker would not run: {0}")]
     WouldNotRun(String),
+    /// There is no lake, and the group has read before: it was working on one.
+    #[error(
+        "there is no lake at {uri}, but group {group:?} has read {partition} up to offset {offset}, so there was one: \
+         mount its volume, or correct lake.uri; if a new lake is wanted, or another program used this group, start \
+         once with `tracerag run --new-lake`, which begins at kafka.initial_offset"
+    )]
+    NoLakeAnyMore {
+        /// Address of the lake.
+        uri: String,
+        /// The consumer group.
+        group: String,
+        /// Topic and partition.
+        partition: String,
+        /// The offset that the group has committed of it.
+        offset: i64,
+    },
     /// What was sent and what the lake holds differ.
     #[error(
         "the lake differs from what was sent in {differences} records; first see whether this configuration is that of \

@@ -1,5 +1,6 @@
 //! `tracerag run`: a pipeline worker on Kafka until a signal.
 
+mod new_lake;
 mod plan;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
-use tracerag_ingest::source::KafkaSource;
+use tracerag_ingest::source::{Cluster, KafkaSource};
 
 use super::rekey;
 use super::status::StatusFormat;
@@ -32,6 +33,9 @@ pub(crate) struct RunArgs {
     /// Re-key spans and logs by trace id in this process, as `tracerag rekey` does, and read what comes of it
     #[arg(long, conflicts_with = "plan")]
     rekey: bool,
+    /// Make a lake where there is none, although the group has read these topics before
+    #[arg(long)]
+    new_lake: bool,
     /// How the plan is printed [default: table]
     #[arg(long, value_enum, requires = "plan")]
     format: Option<StatusFormat>,
@@ -49,16 +53,18 @@ const STOP_WITHIN: Duration = Duration::from_millis(100);
 /// Runs until SIGINT or SIGTERM. A stop closes nothing: whoever comes next rebuilds what is open.
 pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
     if args.plan {
-        return plan::print(context, args.format.unwrap_or(StatusFormat::Table)).await;
+        return plan::print(context, args.new_lake, args.format.unwrap_or(StatusFormat::Table)).await;
     }
     let mut config = context.config;
     config.require(&[])?;
+    // Before any broker is waited for.
+    Pipeline::check(&config)?;
     let (readiness, stop) = attend(&config).await?;
     let rekeying = match args.rekey {
         true => Some(rekey::Beside::start(&mut config, Arc::clone(&stop)).await?),
         false => None,
     };
-    let worked = work(config, readiness, Arc::clone(&stop)).await;
+    let worked = work(config, args.new_lake, readiness, Arc::clone(&stop)).await;
     match rekeying {
         // What ended first says why; the other one only stopped with it.
         Some(rekeying) => worked.and(rekeying.stop().await),
@@ -67,40 +73,61 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
 }
 
 /// The worker, until it is told to stop.
-async fn work(config: Config, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) -> Result<(), Error> {
-    let worker = worker_id();
-    let pipeline = Pipeline::open(&config, &worker).await?;
-    let upkeep = Upkeep::start(pipeline.lake().clone(), &config, &worker);
+async fn work(config: Config, makes_lake: bool, readiness: Arc<Readiness>, stop: Arc<AtomicBool>) -> Result<(), Error> {
+    // A lake that cannot be used is told of at once.
+    let asks_first = new_lake::is_absent(&config).await? && !makes_lake;
     let runtime = Handle::current();
     let worked = tokio::task::spawn_blocking(move || {
         let patience = Patience::new(Arc::clone(&readiness));
-        let Some(source) = connect(&config, &patience, &stop)? else { return Ok(()) };
-        let mut worker = Worker::on(source, &config, pipeline, readiness)?;
-        worker.outlast_faults(patience);
-        let mut progress = Progress::start();
-        while !stop.load(Ordering::Relaxed) {
-            worker.step(&runtime)?;
-            progress.show(&worker);
-        }
-        worker.stop(&runtime)?;
-        progress.finish();
-        tracing::info!(
-            position = worker.pipeline().tally().position,
-            "stopped; open traces are rebuilt by the next worker"
-        );
-        Ok::<(), Error>(())
-    })
-    .await
-    .map_err(|error| Error::Stopped { what: "the worker", detail: error.to_string() })?;
-    upkeep.stop().await;
-    worked
+        let connect = || {
+            if asks_first {
+                let cluster = Cluster::connect(&config.kafka, &config.topics, Cluster::PATIENCE)?;
+                new_lake::permit(&config, &cluster, &runtime)?;
+            }
+            Worker::connect(&config)
+        };
+        let Some(source) = until_connected(connect, &patience, &stop)? else { return Ok(()) };
+        let id = worker_id();
+        let pipeline = runtime.block_on(Pipeline::open(&config, &id))?;
+        let upkeep = {
+            let _entered = runtime.enter();
+            Upkeep::start(pipeline.lake().clone(), &config, &id)
+        };
+        let worked = Worker::on(source, &config, pipeline, readiness).and_then(|mut worker| {
+            worker.outlast_faults(patience);
+            drive(&mut worker, &runtime, &stop)
+        });
+        runtime.block_on(upkeep.stop());
+        worked
+    });
+    worked.await.map_err(|error| Error::Stopped { what: "the worker", detail: error.to_string() })?
+}
+
+/// Steps until it is told to stop.
+fn drive(worker: &mut Worker, runtime: &Handle, stop: &AtomicBool) -> Result<(), Error> {
+    let mut progress = Progress::start();
+    while !stop.load(Ordering::Relaxed) {
+        worker.step(runtime)?;
+        progress.show(worker);
+    }
+    worker.stop(runtime)?;
+    progress.finish();
+    tracing::info!(
+        position = worker.pipeline().tally().position,
+        "stopped; open traces are rebuilt by the next worker"
+    );
+    Ok(())
 }
 
 /// Connects to Kafka, however long no broker answers; `None`: it was told to stop first.
-fn connect(config: &Config, patience: &Patience, stop: &AtomicBool) -> Result<Option<KafkaSource>, Error> {
+fn until_connected(
+    connect: impl Fn() -> Result<KafkaSource, Error>,
+    patience: &Patience,
+    stop: &AtomicBool,
+) -> Result<Option<KafkaSource>, Error> {
     let mut backoff = Backoff::default();
     while !stop.load(Ordering::Relaxed) {
-        if let Some(source) = patience.outlasts(Step::Begin, Worker::connect(config))? {
+        if let Some(source) = patience.outlasts(Step::Begin, connect())? {
             return Ok(Some(source));
         }
         let again = Instant::now() + backoff.wait();

@@ -91,6 +91,16 @@ impl Pipeline {
         Self::on(Lake::open_or_create(config.lake.options()), config, worker).await
     }
 
+    /// That a pipeline can be made with a configuration.
+    ///
+    /// # Errors
+    /// When the redaction's configuration or a tenant's name is refused.
+    pub(crate) fn check(config: &Config) -> Result<(), Error> {
+        Redactor::new(&config.redaction, &config.payload).map_err(tracerag_ingest::IngestError::from)?;
+        Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
+        Ok(())
+    }
+
     /// On a lake that is opened when the configuration is known to be good.
     async fn on(
         lake: impl Future<Output = Result<Lake, tracerag_index::Error>>,

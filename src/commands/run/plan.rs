@@ -5,16 +5,16 @@ mod show;
 
 use tracerag_index::{Head, Lake};
 use tracerag_ingest::IngestError;
-use tracerag_ingest::redact::Redactor;
 use tracerag_ingest::source::{Cluster, OutOfRange, Start, Survey};
-use tracerag_ingest::tenant::Tenants;
 
+use super::new_lake;
 use crate::cli::Context;
 use crate::commands::status::StatusFormat;
 use crate::config::Config;
 use crate::error::Error;
 use crate::keying::{LOOK_WITHIN, cut};
 use crate::output;
+use crate::pipeline::Pipeline;
 
 /// Everything that is shown.
 struct Plan {
@@ -30,18 +30,17 @@ struct Plan {
 }
 
 /// Prints the plan. Ends with an error where a worker would not run.
-pub(super) async fn print(context: Context, format: StatusFormat) -> Result<(), Error> {
+pub(super) async fn print(context: Context, makes_lake: bool, format: StatusFormat) -> Result<(), Error> {
     let config = context.config;
     config.require(&[])?;
     // What a worker would refuse before it looks at Kafka is refused here, too.
-    Redactor::new(&config.redaction, &config.payload).map_err(IngestError::from)?;
-    Tenants::new(&config.tenant).map_err(|error| Error::Usage(error.to_string()))?;
+    Pipeline::check(&config)?;
     let (lake, head) = match Lake::open(config.lake.options()).await {
         Ok(lake) => (lake.uri().to_owned(), Some(lake.newest_head().await?)),
         Err(tracerag_index::Error::NoLake { uri }) => (uri, None),
         Err(error) => return Err(error.into()),
     };
-    let plan = tokio::task::spawn_blocking(move || Plan::make(&config, lake, head))
+    let plan = tokio::task::spawn_blocking(move || Plan::make(&config, makes_lake, lake, head))
         .await
         .map_err(|error| Error::Stopped { what: "the plan", detail: error.to_string() })??;
     match format {
@@ -55,13 +54,20 @@ pub(super) async fn print(context: Context, format: StatusFormat) -> Result<(), 
 }
 
 impl Plan {
-    fn make(config: &Config, lake: String, head: Option<Head>) -> Result<Self, Error> {
+    fn make(config: &Config, makes_lake: bool, lake: String, head: Option<Head>) -> Result<Self, Error> {
         let cluster = Cluster::connect(&config.kafka, &config.topics, Cluster::PATIENCE).map_err(IngestError::from)?;
         let taken = head.as_ref().map(|head| taken(head, cluster.id())).unwrap_or_default();
         let survey = cluster.survey(&taken, LOOK_WITHIN).map_err(IngestError::from)?;
         let group = config.kafka.group_id.clone();
-        let problems = problems(&survey, &group, config.kafka.out_of_range);
-        let notes = notes(&survey, &group);
+        let mut problems = problems(&survey, &group, config.kafka.out_of_range);
+        let mut notes = notes(&survey, &group);
+        // A group that may not be used is a problem of its own.
+        if head.is_none() && !makes_lake && !survey.findings.is_group_refused {
+            match new_lake::objection(config, &cluster) {
+                Ok(objection) => problems.extend(objection.map(|error| error.to_string())),
+                Err(error) => notes.push(format!("whether group {group} has read before is not known: {error}")),
+            }
+        }
         Ok(Self { lake, head, group, survey, problems, notes })
     }
 }
