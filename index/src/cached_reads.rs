@@ -5,7 +5,6 @@
 //! its answer takes longer. So a read is tried at once, with `RWF_NOWAIT` (Linux 4.14), which gives what is cached
 //! and never waits for a disk; only what is not there goes the usual way. Elsewhere than on Linux all reads do.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
@@ -15,8 +14,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use lance_io::object_store::providers::local::FileStoreProvider;
-use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreProvider};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -24,33 +21,15 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use rustix::io::{ReadWriteFlags, preadv2};
-use url::Url;
+
+use crate::folder_store::FolderProvider;
 
 /// Larger reads gain nothing: copying them takes longer than changing threads.
 const LARGEST: u64 = 256 << 10;
 
-/// Makes stores of folders whose files are read so.
-#[derive(Debug, Default)]
-pub(crate) struct CachedReadsProvider;
-
-#[async_trait]
-impl ObjectStoreProvider for CachedReadsProvider {
-    async fn new_store(&self, base: Url, params: &ObjectStoreParams) -> lance::Result<LanceStore> {
-        let prefix = self.calculate_object_store_prefix(&base, params.storage_options())?;
-        let mut store = FileStoreProvider.new_store(base, params).await?;
-        store.inner = Arc::new(CachedReads { files: LocalFileSystem::new() });
-        // Lance goes past the store to the files unless the prefix says that the store is one of its own.
-        store.store_prefix = prefix;
-        Ok(store)
-    }
-
-    fn extract_path(&self, url: &Url) -> lance::Result<Path> {
-        FileStoreProvider.extract_path(url)
-    }
-
-    fn calculate_object_store_prefix(&self, _: &Url, _: Option<&HashMap<String, String>>) -> lance::Result<String> {
-        Ok(String::from("file$cached-reads"))
-    }
+/// Stores of folders whose files are read so.
+pub(crate) fn provider() -> FolderProvider {
+    FolderProvider::new("file$cached-reads", || Arc::new(CachedReads { files: LocalFileSystem::new() }))
 }
 
 /// The file system, with reads tried at once.

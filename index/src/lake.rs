@@ -22,9 +22,10 @@ use object_store::{ObjectMeta, ObjectStore as _, PutMode, PutPayload};
 use tracerag_schemas::{Schemas, Table};
 
 #[cfg(target_os = "linux")]
-use crate::cached_reads::CachedReadsProvider;
+use crate::cached_reads;
 use crate::columns;
 use crate::error::{At, Error, Result, is_absent};
+use crate::folder_store;
 use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
@@ -46,6 +47,9 @@ pub struct LakeOptions {
     pub uri: String,
     /// Settings of the store, in Lance's names; empty for a folder.
     pub storage_options: HashMap<String, String>,
+    /// Whether everything that is written is brought to the disk before it counts as written: the lake outlives a power
+    /// cut then, as it does a kill in any case.
+    pub fsync: bool,
     /// The schemas that are read and written: this release's.
     pub schemas: Arc<Schemas>,
 }
@@ -54,6 +58,11 @@ impl LakeOptions {
     /// A lake in a folder.
     pub fn new(uri: impl Into<String>) -> Self {
         Self { uri: uri.into(), ..Self::default() }
+    }
+
+    /// How its files are reached.
+    fn registry(&self) -> ObjectStoreRegistry {
+        if self.fsync { folder_store::synced().registry() } else { ObjectStoreRegistry::default() }
     }
 }
 
@@ -121,7 +130,8 @@ impl Lake {
     /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's,
     /// [`Error::TooNew`] and [`Error::TooOld`] if this release does not know its schema.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
-        Self::open_on(options, ObjectStoreRegistry::default()).await
+        let registry = options.registry();
+        Self::open_on(options, registry).await
     }
 
     /// [`Lake::open`] for who asks much and writes little: what is cached of the lake's files is read at once.
@@ -129,9 +139,10 @@ impl Lake {
     /// # Errors
     /// As [`Lake::open`].
     pub async fn open_to_ask(options: LakeOptions) -> Result<Lake> {
-        let registry = ObjectStoreRegistry::default();
         #[cfg(target_os = "linux")]
-        registry.insert("file", Arc::new(CachedReadsProvider));
+        let registry = cached_reads::provider().registry();
+        #[cfg(not(target_os = "linux"))]
+        let registry = ObjectStoreRegistry::default();
         Self::open_on(options, registry).await
     }
 
@@ -153,7 +164,8 @@ impl Lake {
     /// [`Error::NoObjectStore`] if the address is no folder's, [`Error::TooNew`] and [`Error::TooOld`] if this release
     /// does not know the lake's schema; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
-        Self::open_or_create_on(in_a_folder(options)?, ObjectStoreRegistry::default()).await
+        let registry = options.registry();
+        Self::open_or_create_on(in_a_folder(options)?, registry).await
     }
 
     /// [`Lake::open_or_create`] on stores of any making, such as those of a simulation.

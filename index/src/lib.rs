@@ -43,6 +43,7 @@ pub mod error;
 pub mod fail_point;
 pub mod failures;
 mod files;
+mod folder_store;
 pub mod incidents;
 pub mod journal;
 pub mod lake;

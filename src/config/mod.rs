@@ -153,6 +153,8 @@ pub struct LakeSection {
     pub flush_interval: Span,
     /// Bytes of waiting rows that write an epoch earlier.
     pub flush_bytes: Bytes,
+    /// Whether what is written is brought to the disk before it counts as written.
+    pub fsync: bool,
     /// Options of the store.
     pub storage_options: BTreeMap<String, String>,
 }
@@ -163,6 +165,7 @@ impl Default for LakeSection {
             uri: String::from("./lake"),
             flush_interval: Span::seconds(2),
             flush_bytes: Bytes(64 << 20),
+            fsync: false,
             storage_options: BTreeMap::new(),
         }
     }
@@ -172,6 +175,7 @@ impl LakeSection {
     /// Where the lake is, and how to reach it.
     pub(crate) fn options(&self) -> LakeOptions {
         LakeOptions {
+            fsync: self.fsync,
             storage_options: self.storage_options.clone().into_iter().collect(),
             ..LakeOptions::new(self.uri.clone())
         }

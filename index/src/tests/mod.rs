@@ -11,6 +11,7 @@ mod lease;
 mod retention;
 mod staged;
 mod stored;
+mod synced;
 mod upkeep;
 mod versions;
 
