@@ -21,7 +21,7 @@ fn a_worker_waits_for_its_broker() {
         spans.iter().map(|line| Record { payload: Some(line.as_bytes()), ..Record::default() }),
     );
     let config = config(&tracerag, &kafka, &topics, "otlp_json");
-    kafka.stop();
+    kafka.stop(0);
     let stays = tracerag.worker(&config);
     let says_so = || {
         get(metrics_port(&config), "/readyz").filter(|(status, reason)| {
@@ -36,7 +36,7 @@ fn a_worker_waits_for_its_broker() {
 
     let waits = tracerag.worker(&config);
     wait_for("another worker says that it has no broker", LIMIT, says_so);
-    kafka.restart();
+    kafka.restart(0);
     until(&tracerag, "select count(*) from spans", 21_061, || waits.log_tail());
     wait_for("the worker is ready", LIMIT, || {
         get(metrics_port(&config), "/readyz").filter(|(status, _)| *status == 200)

@@ -27,8 +27,8 @@ fn a_broker_keeps_its_records_over_a_kill() {
     let tombstone = Record { key: Some(b"k"), partition: Some(1), ..Record::default() };
     kafka.produce(&topic, [first, tombstone]);
 
-    kafka.kill();
-    kafka.restart();
+    kafka.kill(0);
+    kafka.restart(0);
 
     assert_eq!(kafka.watermarks(&topic), [(0, 0), (0, 2)]);
     let messages = kafka.read_all(&topic);

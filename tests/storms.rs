@@ -51,7 +51,7 @@ enum Blow {
     Sleep,
     /// A worker is stopped by SIGTERM and started again.
     Stop,
-    /// The broker is stopped or killed, and started again.
+    /// The broker, or one of them, is stopped or killed, and started again.
     RestartBroker,
     /// A further worker joins, or leaves if it is there.
     JoinOrLeave,
@@ -61,12 +61,20 @@ enum Blow {
 const BLOWS: [Blow; 6] =
     [Blow::Kill, Blow::Sleep, Blow::Stop, Blow::RestartBroker, Blow::JoinOrLeave, Blow::JoinOrLeave];
 
+/// What a storm consists of.
+enum Rounds {
+    /// So many, by chance.
+    Any(usize),
+    /// These, one after the other.
+    These(&'static [Blow]),
+}
+
 struct Worker {
     name: String,
     process: Process,
 }
 
-/// A broker, a lake, and the workers between them. When a test fails, dropping it says what was done.
+/// A broker or several, a lake, and the workers between them. When a test fails, dropping it says what was done.
 struct Storm {
     seed: u64,
     random: StdRng,
@@ -141,13 +149,14 @@ impl Storm {
             }
             Blow::RestartBroker => {
                 let is_killed: bool = self.random.random();
-                self.tell(blow, if is_killed { "killed" } else { "stopped" });
+                let broker = self.random.random_range(0..self.kafka.count());
+                self.tell(blow, &format!("{broker} {}", if is_killed { "killed" } else { "stopped" }));
                 if is_killed {
-                    self.kafka.kill()
+                    self.kafka.kill(broker)
                 } else {
-                    self.kafka.stop()
+                    self.kafka.stop(broker)
                 }
-                self.kafka.restart();
+                self.kafka.restart(broker);
             }
             Blow::JoinOrLeave => match self.workers.iter().position(|worker| worker.name == FURTHER) {
                 Some(index) => {
@@ -213,8 +222,8 @@ impl Drop for Storm {
     }
 }
 
-fn storm(seed: u64, rounds: usize) {
-    let Some(kafka) = Kafka::start() else { return };
+fn storm(kafka: Option<Kafka>, seed: u64, rounds: Rounds) {
+    let Some(kafka) = kafka else { return };
     let mut storm = Storm::new(kafka, seed);
     let load = Load::start(&storm.kafka, &storm.topics, seed);
     for number in 1..=WORKERS {
@@ -224,8 +233,14 @@ fn storm(seed: u64, rounds: usize) {
         storm.assert_alive();
         storm.tracerag.has_spans().then_some(())
     });
-    for _ in 0..rounds {
-        storm.round();
+    match rounds {
+        Rounds::Any(count) => (0..count).for_each(|_| storm.round()),
+        Rounds::These(blows) => {
+            for blow in blows {
+                storm.assert_alive();
+                storm.strike(*blow);
+            }
+        }
     }
     let sent = load.end();
     storm.assert_once(&sent);
@@ -241,7 +256,19 @@ fn setting(variable: &str) -> Option<u64> {
 /// happens to them and to the broker, no record is lost, none is doubled, no trace is cut, and no worker gives up.
 #[test]
 fn a_short_storm_loses_nothing_and_doubles_nothing() {
-    storm(FEW_ROUNDS_SEED, FEW_ROUNDS);
+    storm(Kafka::start(), FEW_ROUNDS_SEED, Rounds::Any(FEW_ROUNDS));
+}
+
+/// Three workers and three brokers, each partition on all three of which two are needed: a broker goes, a worker is
+/// killed, another broker goes. Guarantees that the partitions' move from broker to broker loses and doubles nothing,
+/// and that no worker ends for it.
+#[test]
+fn a_short_storm_over_three_brokers_loses_nothing_and_doubles_nothing() {
+    storm(
+        Kafka::start_three(),
+        FEW_ROUNDS_SEED,
+        Rounds::These(&[Blow::RestartBroker, Blow::Kill, Blow::RestartBroker]),
+    );
 }
 
 /// The same for as many rounds as `TRACERAG_STORM_ROUNDS` says, 30 without it, from the seed
@@ -249,9 +276,20 @@ fn a_short_storm_loses_nothing_and_doubles_nothing() {
 #[test]
 #[ignore = "takes minutes; docs/operators.md has the command"]
 fn a_long_storm_loses_nothing_and_doubles_nothing() {
+    long_storm(Kafka::start());
+}
+
+/// The same with three brokers, of which one at a time is stopped or killed.
+#[test]
+#[ignore = "takes minutes; docs/operators.md has the command"]
+fn a_long_storm_over_three_brokers_loses_nothing_and_doubles_nothing() {
+    long_storm(Kafka::start_three());
+}
+
+fn long_storm(kafka: Option<Kafka>) {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = setting("TRACERAG_STORM_SEED").unwrap_or(clock);
     let rounds = setting("TRACERAG_STORM_ROUNDS").unwrap_or(MANY_ROUNDS);
     note(&format!("{rounds} rounds of seed {seed}"));
-    storm(seed, usize::try_from(rounds).unwrap());
+    storm(kafka, seed, Rounds::Any(usize::try_from(rounds).unwrap()));
 }

@@ -1,6 +1,5 @@
-//! A real Kafka broker in KRaft mode: one process, broker and controller in one, from the jars on a class path.
+//! A real Kafka cluster: one broker, or three of which one may be away.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,26 +14,22 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::process::Process;
-use super::{free_port, part};
+use super::broker::Broker;
+use super::part;
 
-const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 const WAIT: Duration = Duration::from_secs(10);
+
+/// How long replicas may take to be in sync after their broker came back.
+const IN_SYNC: Duration = Duration::from_secs(90);
 
 /// Who may log in, by password or with a token.
 pub const USER: &str = "reader";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "reader-secret";
 
-/// A broker on a free port of the loopback address. Dropping it ends it and removes its data.
+/// Brokers of one cluster. Dropping them ends them and removes their data.
 pub struct Kafka {
-    libs: PathBuf,
-    // The broker goes before its folder does.
-    process: Option<Process>,
-    folder: tempfile::TempDir,
-    port: u16,
-    /// The port where clients must log in; 0 until it is chosen, `None` without such a listener.
-    login_port: Option<u16>,
+    brokers: Vec<Broker>,
 }
 
 /// One record to produce.
@@ -45,46 +40,6 @@ pub struct Record<'a> {
     pub partition: Option<i32>,
     pub timestamp_ms: Option<i64>,
     pub headers: &'a [(&'a str, &'a [u8])],
-}
-
-/// What a listener where clients must log in adds to the broker's configuration.
-#[derive(Default)]
-struct Login {
-    listener: String,
-    protocol: &'static str,
-    properties: String,
-    /// Words for the tool that formats the storage, which is where the user of SCRAM comes from.
-    format: Vec<String>,
-}
-
-impl Login {
-    fn on(port: u16) -> Login {
-        const MODULES: &str = "org.apache.kafka.common.security";
-        let properties = [
-            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,OAUTHBEARER".to_owned()),
-            (
-                "plain.sasl.jaas.config",
-                format!("{MODULES}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"),
-            ),
-            ("scram-sha-256.sasl.jaas.config", format!("{MODULES}.scram.ScramLoginModule required;")),
-            // Without a handler of its own the broker takes unsigned tokens; the claim is what it would log in with.
-            (
-                "oauthbearer.sasl.jaas.config",
-                format!(
-                    "{MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";"
-                ),
-            ),
-        ];
-        Login {
-            listener: format!(",LOGIN://127.0.0.1:{port}"),
-            protocol: ",LOGIN:SASL_PLAINTEXT",
-            properties: properties
-                .iter()
-                .map(|(name, value)| format!("listener.name.login.{name}={value}\n"))
-                .collect(),
-            format: vec!["--add-scram".to_owned(), format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]")],
-        }
-    }
 }
 
 impl Kafka {
@@ -100,22 +55,33 @@ impl Kafka {
     pub fn shared_with_login() -> Option<&'static Kafka> {
         static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
         part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
-        SHARED.get_or_init(|| Kafka::start_listening(Some(0))).as_ref()
+        SHARED.get_or_init(|| Kafka::start_brokers(1, true)).as_ref()
     }
 
     /// A broker of the test's own, for tests that stop or kill it. `None` if Kafka is not installed.
     pub fn start() -> Option<Kafka> {
-        Kafka::start_listening(None)
+        Kafka::start_brokers(1, false)
     }
 
-    fn start_listening(login_port: Option<u16>) -> Option<Kafka> {
+    /// Three brokers of the test's own. Each partition lies on all of them, and two have to have what is written, so one
+    /// may be stopped or killed at a time.
+    pub fn start_three() -> Option<Kafka> {
+        Kafka::start_brokers(3, false)
+    }
+
+    fn start_brokers(count: usize, has_login: bool) -> Option<Kafka> {
         let libs = part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
-        let folder = tempfile::tempdir().expect("a folder for the broker");
-        let mut kafka = Kafka { libs, process: None, folder, port: 0, login_port };
         // Between choosing a port and listening on it, somebody else may take it.
         for attempt in 1..=3 {
-            kafka.configure();
-            match kafka.launch() {
+            let brokers = (1..=count).map(|number| Broker::new(&libs, number, has_login)).collect();
+            let mut kafka = Kafka { brokers };
+            let controllers: Vec<u16> = kafka.brokers.iter().map(Broker::controller).collect();
+            let heap = kafka.heap();
+            for broker in &mut kafka.brokers {
+                broker.format(&controllers);
+                broker.launch(heap);
+            }
+            match kafka.brokers.iter_mut().try_for_each(Broker::wait) {
                 Ok(()) => return Some(kafka),
                 Err(log) => assert!(attempt < 3, "the broker does not start:\n{log}"),
             }
@@ -123,137 +89,55 @@ impl Kafka {
         unreachable!("the last attempt returns or panics")
     }
 
-    /// `host:port` for clients.
+    /// What Java is given for a broker.
+    fn heap(&self) -> &'static str {
+        if self.brokers.len() == 1 { "512m" } else { "384m" }
+    }
+
+    /// `host:port` for clients, of each broker.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.brokers.iter().map(Broker::address).collect::<Vec<_>>().join(",")
     }
 
     /// `host:port` for clients that log in: as [`USER`] with `PLAIN` or `SCRAM-SHA-256`, or as anybody with a token
     /// (`OAUTHBEARER`), which need not be signed.
     pub fn login_bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.login_port.expect("a broker with a listener for logins"))
+        self.brokers.iter().map(Broker::login_address).collect::<Vec<_>>().join(",")
     }
 
-    /// A client configuration that names this broker.
+    /// A client configuration that names this cluster.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.bootstrap()).set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
         config
     }
 
-    fn configure(&mut self) {
-        self.port = free_port();
-        self.login_port = self.login_port.map(|_| free_port());
-        let controller = free_port();
-        let folder = self.folder.path();
-        let data = folder.join("data");
-        let _ = std::fs::remove_dir_all(&data);
-        let port = self.port;
-        let login = self.login_port.map(Login::on).unwrap_or_default();
-        let Login { listener, protocol, .. } = &login;
-        let properties = format!(
-            "process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listener}\n\
-             advertised.listeners=CLIENT://127.0.0.1:{port}{listener}\n\
-             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol}\n\
-             inter.broker.listener.name=CLIENT\n\
-             controller.listener.names=CONTROLLER\n\
-             log.dirs={}\n\
-             auto.create.topics.enable=false\n\
-             message.max.bytes=67108864\n\
-             replica.fetch.max.bytes=67108864\n\
-             socket.request.max.bytes=134217728\n\
-             offsets.topic.num.partitions=4\n\
-             offsets.topic.replication.factor=1\n\
-             transaction.state.log.num.partitions=2\n\
-             transaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\n\
-             share.coordinator.state.topic.replication.factor=1\n\
-             share.coordinator.state.topic.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n\
-             {}",
-            data.display(),
-            login.properties
-        );
-        std::fs::write(folder.join("server.properties"), properties).expect("the broker's folder is writable");
-        // Without a configuration of its own Kafka's logger writes into the working directory.
-        let logging = "Configuration:\n  status: ERROR\n  Appenders:\n    Console: {name: OUT, PatternLayout: {pattern: \"[%d] %p %m (%c)%n\"}}\n  \
-                       Loggers:\n    Root: {level: WARN, AppenderRef: [{ref: OUT}]}\n";
-        std::fs::write(folder.join("log4j2.yaml"), logging).expect("the broker's folder is writable");
-        let mut words = vec!["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID];
-        words.extend(login.format.iter().map(String::as_str));
-        words.push("-c");
-        let format = self.java("128m", &words);
-        let output = std::process::Command::new(&format[0]).args(&format[1..]).output().expect("java is on the PATH");
-        assert!(
-            output.status.success(),
-            "the broker's storage cannot be formatted:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+    /// How many brokers there are.
+    pub fn count(&self) -> usize {
+        self.brokers.len()
     }
 
-    /// A Java command line; the file with the broker's properties is its last word.
-    fn java(&self, heap: &str, words: &[&str]) -> Vec<String> {
-        let folder = self.folder.path();
-        let mut command = vec![
-            "java".to_owned(),
-            format!("-Xmx{heap}"),
-            // It lives for minutes: quick to start matters more than quick in the long run.
-            "-XX:TieredStopAtLevel=1".to_owned(),
-            "-XX:+UseSerialGC".to_owned(),
-            "-Djava.awt.headless=true".to_owned(),
-            format!("-Dkafka.logs.dir={}", folder.display()),
-            format!("-Dlog4j2.configurationFile={}", folder.join("log4j2.yaml").display()),
-            "-cp".to_owned(),
-            self.libs.join("*").display().to_string(),
-        ];
-        command.extend(words.iter().map(|&word| word.to_owned()));
-        command.push(folder.join("server.properties").display().to_string());
-        command
+    /// Stops a broker, counted from 0, the way an operator does.
+    pub fn stop(&mut self, broker: usize) {
+        self.brokers[broker].stop();
     }
 
-    /// Starts the broker on the data that is there and waits until it answers; the end of its log if it ends first.
-    fn launch(&mut self) -> Result<(), String> {
-        let process = Process::start(&self.java("512m", &["kafka.Kafka"]), self.folder.path(), "broker.log");
+    /// Kills a broker, counted from 0 (`SIGKILL`).
+    pub fn kill(&mut self, broker: usize) {
+        self.brokers[broker].kill();
+    }
+
+    /// Starts a stopped or killed broker again, on the same port and with the same data, and waits until it has what the
+    /// others have: then the next one may go.
+    pub fn restart(&mut self, broker: usize) {
+        let heap = self.heap();
+        self.brokers[broker].restart(heap);
         let probe: BaseConsumer = self.client().create().expect("the configuration is valid");
-        let start = Instant::now();
-        while probe.fetch_metadata(None, Duration::from_millis(500)).is_err() {
-            if !process.alive() || start.elapsed() > Duration::from_secs(90) {
-                return Err(process.log_tail());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        self.process = Some(process);
-        Ok(())
-    }
-
-    /// Stops the broker the way an operator does.
-    pub fn stop(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.terminate(Duration::from_secs(30));
-        }
-    }
-
-    /// Kills the broker (`SIGKILL`).
-    pub fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.kill();
-        }
-    }
-
-    /// Starts a stopped or killed broker again, on the same port and with the same data.
-    pub fn restart(&mut self) {
-        assert!(self.process.is_none(), "stop or kill the broker first");
-        // While nobody listens on the port, a client that tries to connect may have it as its own for a moment.
-        for attempt in 1..=3 {
-            match self.launch() {
-                Ok(()) => return,
-                Err(log) => assert!(attempt < 3, "the broker does not start again:\n{log}"),
-            }
-        }
+        super::wait_for("all replicas are in sync", IN_SYNC, || {
+            let metadata = probe.fetch_metadata(None, WAIT).ok()?;
+            let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.all(|partition| partition.isr().len() == partition.replicas().len()).then_some(())
+        });
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
@@ -270,7 +154,7 @@ impl Kafka {
 
     /// Makes a topic; `settings` are the broker's topic settings (`max.message.bytes`, `retention.ms`, ...).
     pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.brokers.len() as i32));
         for &(key, value) in settings {
             topic = topic.set(key, value);
         }

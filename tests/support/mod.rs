@@ -15,6 +15,7 @@
 
 #![allow(dead_code)]
 
+pub mod broker;
 pub mod collector;
 pub mod damage;
 pub mod kafka;
