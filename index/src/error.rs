@@ -17,13 +17,13 @@ pub enum Error {
         /// Address of the lake.
         uri: String,
     },
-    /// The lake's address is not a folder's.
-    #[error(
-        "this build has no object stores, so there can be no lake at {uri}; name a folder with --lake or lake.uri, on a volume that is mounted if need be"
-    )]
-    NoObjectStore {
-        /// Address of the lake.
+    /// No lake can be at the address.
+    #[error("there can be no lake at {uri}: {why}")]
+    NoStore {
+        /// The address, without a login.
         uri: String,
+        /// Why, and what to do.
+        why: &'static str,
     },
     /// The lake was migrated by a release that this one does not understand.
     #[error(

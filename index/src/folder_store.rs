@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lance_io::object_store::providers::local::FileStoreProvider;
-use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreProvider, ObjectStoreRegistry};
+use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreProvider};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -22,13 +22,6 @@ impl FolderProvider {
     /// `prefix` names the stores; `below` makes what they read and write through.
     pub(crate) fn new(prefix: &'static str, below: fn() -> Arc<dyn ObjectStore>) -> Self {
         Self { prefix, below }
-    }
-
-    /// A registry that has these stores for folders.
-    pub(crate) fn registry(self) -> ObjectStoreRegistry {
-        let registry = ObjectStoreRegistry::default();
-        registry.insert("file", Arc::new(self));
-        registry
     }
 }
 

@@ -1,14 +1,15 @@
-//! The lake's folder: where datasets lie, how they are opened, and which are held open.
+//! The lake: where datasets lie, how they are opened, and which are held open.
+
+mod beside;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 // Futures of scans and writes are deep; boxed, those that wait for them are not.
+use futures::FutureExt;
 use futures::future::try_join_all;
-use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::transaction::{Operation, TransactionBuilder};
@@ -16,9 +17,7 @@ use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
 use lance::session::Session;
 use lance_file::version::LanceFileVersion;
 use lance_file::writer::FileWriterOptions;
-use lance_io::object_store::{ObjectStore, ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
-use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore as _, PutMode, PutPayload};
+use lance_io::object_store::{ObjectStoreParams, ObjectStoreRegistry, StorageOptionsAccessor};
 use tracerag_schemas::{Schemas, Table};
 
 #[cfg(target_os = "linux")]
@@ -30,6 +29,7 @@ use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
 use crate::journal::{DatasetHead, Head};
+use crate::place;
 
 /// Bytes of index pages that Lance may keep for this lake. Its own default is 6 GiB a session.
 const INDEX_CACHE_BYTES: usize = 256 << 20;
@@ -40,12 +40,13 @@ const OPENED_DATASETS: usize = 128;
 /// Versions of one dataset held at once: that of the newest head, and that of the one before.
 const OPENED_VERSIONS: usize = 2;
 
-/// Where a lake is and how to reach it.
-#[derive(Debug, Clone, Default)]
+/// Where a lake is and how to reach it. Its `Debug` form never shows the storage options: they may hold passwords.
+#[derive(Clone, Default)]
 pub struct LakeOptions {
-    /// A folder, or its `file://` address.
+    /// A folder, its `file://` address, or `s3://BUCKET/PREFIX`.
     pub uri: String,
-    /// Settings of the store, in Lance's names; empty for a folder.
+    /// Settings of the store, in Lance's names; a folder has none. What is not set here comes from the environment, as
+    /// the command line of AWS has it.
     pub storage_options: HashMap<String, String>,
     /// Whether everything that is written is brought to the disk before it counts as written: the lake outlives a power
     /// cut then, as it does a kill in any case.
@@ -54,15 +55,21 @@ pub struct LakeOptions {
     pub schemas: Arc<Schemas>,
 }
 
+impl std::fmt::Debug for LakeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeOptions").field("uri", &self.uri).finish_non_exhaustive()
+    }
+}
+
 impl LakeOptions {
-    /// A lake in a folder.
+    /// A lake in a folder, or in a bucket with the settings of the environment.
     pub fn new(uri: impl Into<String>) -> Self {
         Self { uri: uri.into(), ..Self::default() }
     }
 
     /// How its files are reached.
     fn registry(&self) -> ObjectStoreRegistry {
-        if self.fsync { folder_store::synced().registry() } else { ObjectStoreRegistry::default() }
+        place::registry(self.fsync.then(folder_store::synced))
     }
 }
 
@@ -127,7 +134,7 @@ impl Lake {
     /// Opens a lake that exists.
     ///
     /// # Errors
-    /// [`Error::NoLake`] if there is none at the address, [`Error::NoObjectStore`] if it is no folder's,
+    /// [`Error::NoLake`] if there is none at the address, [`Error::NoStore`] if there can be none,
     /// [`Error::TooNew`] and [`Error::TooOld`] if this release does not know its schema.
     pub async fn open(options: LakeOptions) -> Result<Lake> {
         let registry = options.registry();
@@ -140,14 +147,15 @@ impl Lake {
     /// As [`Lake::open`].
     pub async fn open_to_ask(options: LakeOptions) -> Result<Lake> {
         #[cfg(target_os = "linux")]
-        let registry = cached_reads::provider().registry();
+        let folders = Some(cached_reads::provider());
         #[cfg(not(target_os = "linux"))]
-        let registry = ObjectStoreRegistry::default();
-        Self::open_on(options, registry).await
+        let folders = None;
+        Self::open_on(options, place::registry(folders)).await
     }
 
     async fn open_on(options: LakeOptions, registry: ObjectStoreRegistry) -> Result<Lake> {
-        let lake = Self::handle(in_a_folder(options)?, registry);
+        place::accept(&options.uri)?;
+        let lake = Self::handle(options, registry);
         match lake.load(HEADS, None).await {
             Ok(heads) => lake.remember(HEADS, heads),
             Err(error) if is_absent(&error) => return Err(Error::NoLake { uri: lake.inner.uri.clone() }),
@@ -161,11 +169,12 @@ impl Lake {
     /// as the last, so that a lake that can be opened is whole.
     ///
     /// # Errors
-    /// [`Error::NoObjectStore`] if the address is no folder's, [`Error::TooNew`] and [`Error::TooOld`] if this release
+    /// [`Error::NoStore`] if no lake can be at the address, [`Error::TooNew`] and [`Error::TooOld`] if this release
     /// does not know the lake's schema; otherwise when a table cannot be written.
     pub async fn open_or_create(options: LakeOptions) -> Result<Lake> {
+        place::accept(&options.uri)?;
         let registry = options.registry();
-        Self::open_or_create_on(in_a_folder(options)?, registry).await
+        Self::open_or_create_on(options, registry).await
     }
 
     /// [`Lake::open_or_create`] on stores of any making, such as those of a simulation.
@@ -177,7 +186,10 @@ impl Lake {
                 lake.remember(HEADS, heads);
                 lake.head().await?.1.schema_version
             }
-            Err(error) if is_absent(&error) => lake.schemas().version(),
+            Err(error) if is_absent(&error) => {
+                lake.try_store().await?;
+                lake.schemas().version()
+            }
             Err(error) => return Err(error).at(HEADS, "opening"),
         };
         let small: Vec<Table> = Table::ALL.iter().copied().filter(|table| !table.by_day()).collect();
@@ -268,6 +280,41 @@ impl Lake {
         }
         drop(known);
         Ok((heads, head))
+    }
+
+    /// A head to begin from: in a store the newest that this handle knows, without a look whether there is a newer one.
+    /// For who finds out by a fenced commit, or need not know. See [`Self::base`].
+    pub(crate) async fn known_head(&self) -> Result<(Arc<Dataset>, Arc<Head>)> {
+        if !place::is_folder(&self.inner.uri)
+            && let Some(heads) = lock(&self.inner.newest).get(HEADS).cloned()
+            && let Some((read, head)) = &*lock(&self.inner.head)
+            && *read == heads.version_id()
+        {
+            return Ok((heads, Arc::clone(head)));
+        }
+        self.head().await
+    }
+
+    /// Takes in a head that was published here, so that nobody reads it back.
+    pub(crate) fn know_head(&self, heads: &Dataset, head: &Arc<Head>) {
+        let version = heads.version_id();
+        let mut known = lock(&self.inner.head);
+        if known.as_ref().is_none_or(|(read, _)| *read < version) {
+            *known = Some((version, Arc::clone(head)));
+        }
+    }
+
+    /// A version of a dataset to commit to through the fence. In a store that is the newest one that this handle knows:
+    /// what others have committed since conflicts, and who loses looks again with [`Self::newest`]. A folder may be a
+    /// volume that is not mounted any more, where such a commit would make a dataset of its own; there it is always
+    /// looked first.
+    pub(crate) async fn base(&self, name: &str) -> Result<Arc<Dataset>> {
+        if !place::is_folder(&self.inner.uri)
+            && let Some(known) = lock(&self.inner.newest).get(name).cloned()
+        {
+            return Ok(known);
+        }
+        self.newest(name).await
     }
 
     /// A dataset at a version, as a head names them.
@@ -393,73 +440,6 @@ impl Lake {
         })
     }
 
-    /// Writes a file below the lake that is not part of a dataset.
-    pub(crate) async fn put_file(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<()> {
-        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
-        store.put(&path, bytes).await.at(folder, "writing a file")?;
-        Ok(())
-    }
-
-    /// Creates a file below the lake; `false` if there is one of its name, which then stays as it is.
-    pub(crate) async fn create_file(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<bool> {
-        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
-        let bytes = PutPayload::from(Bytes::copy_from_slice(bytes));
-        match store.inner.put_opts(&path, bytes, PutMode::Create.into()).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(lance::Error::from(error)).at(folder, "creating a file"),
-        }
-    }
-
-    /// Reads a file below the lake; `None` if there is none.
-    pub(crate) async fn read_file(&self, folder: &str, name: &str) -> Result<Option<Bytes>> {
-        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
-        if !store.exists(&path).await.at(folder, "looking for a file")? {
-            return Ok(None);
-        }
-        store.read_one_all(&path).await.at(folder, "reading a file").map(Some)
-    }
-
-    /// Deletes a file below the lake; one that is not there is fine.
-    pub(crate) async fn remove_file(&self, folder: &str, name: &str) -> Result<()> {
-        let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
-        if store.exists(&path).await.at(folder, "looking for a file")? {
-            store.delete(&path).await.at(folder, "deleting a file")?;
-        }
-        Ok(())
-    }
-
-    /// The files of a folder below the lake, with their age and size.
-    pub(crate) async fn list_files(&self, folder: &str) -> Result<Vec<ObjectMeta>> {
-        let (store, path) = self.store(&format!("{}/{folder}", self.inner.uri), folder).await?;
-        store.list(Some(path)).try_collect::<Vec<_>>().await.at(folder, "listing its files")
-    }
-
-    /// Names of the days that have a folder for a table, whether a head names them or not.
-    pub(crate) async fn day_folders(&self, table: Table) -> Result<Vec<String>> {
-        let folder = table.name();
-        let (store, path) = self.store(&format!("{}/{folder}", self.inner.uri), folder).await?;
-        let entries = match store.read_dir(path).await {
-            Ok(entries) => entries,
-            Err(error) if is_absent(&error) => return Ok(vec![]),
-            Err(error) => return Err(error).at(folder, "listing its days"),
-        };
-        Ok(entries.iter().filter_map(|entry| entry.strip_suffix(".lance")).map(str::to_owned).collect())
-    }
-
-    /// Deletes a dataset with all its files.
-    pub(crate) async fn remove_dataset(&self, name: &str) -> Result<()> {
-        self.forget(name);
-        let (store, path) = self.store(&self.dataset_uri(name), name).await?;
-        store.remove_dir_all(path).await.at(name, "deleting")
-    }
-
-    /// The store and the path of an address; `name` is for the error.
-    async fn store(&self, uri: &str, name: &str) -> Result<(Arc<ObjectStore>, Path)> {
-        let (registry, params) = (self.inner.session.store_registry(), self.store_params().unwrap_or_default());
-        ObjectStore::from_uri_and_params(registry, uri, &params).await.at(name, "opening the store")
-    }
-
     pub(crate) async fn load(&self, name: &str, version: Option<u64>) -> lance::Result<Dataset> {
         let mut builder =
             DatasetBuilder::from_uri(self.dataset_uri(name)).with_session(Arc::clone(&self.inner.session));
@@ -495,14 +475,6 @@ impl Lake {
         lock(&self.inner.newest).remove(name);
         lock(&self.inner.opened).datasets.retain(|(opened, _), _| opened != name);
     }
-}
-
-/// Lance is built without its object stores. It would take `s3://` for an unknown scheme, or for a folder.
-fn in_a_folder(options: LakeOptions) -> Result<LakeOptions> {
-    if options.uri.split_once("://").is_some_and(|(scheme, _)| scheme != "file") {
-        return Err(Error::NoObjectStore { uri: options.uri });
-    }
-    Ok(options)
 }
 
 /// The caches hold no invariant that a panic elsewhere could break, so a poisoned lock is taken.

@@ -50,6 +50,9 @@ pub mod lake;
 pub mod letters;
 pub mod maintain;
 pub mod migrate;
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
 mod stage;
 pub mod stored;
 

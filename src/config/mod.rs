@@ -143,11 +143,11 @@ impl Default for WindowSection {
     }
 }
 
-/// `[lake]`.
-#[derive(Debug, Clone, Deserialize)]
+/// `[lake]`. Its `Debug` form never shows the values of `storage_options`: they may hold passwords.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeSection {
-    /// A folder.
+    /// A folder, or `s3://BUCKET/PREFIX`.
     pub uri: String,
     /// How often an epoch is written.
     pub flush_interval: Span,
@@ -168,6 +168,17 @@ impl Default for LakeSection {
             fsync: false,
             storage_options: BTreeMap::new(),
         }
+    }
+}
+
+impl std::fmt::Debug for LakeSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeSection")
+            .field("uri", &self.uri)
+            .field("flush_interval", &self.flush_interval)
+            .field("flush_bytes", &self.flush_bytes)
+            .field("storage_options", &self.storage_options.keys().collect::<Vec<_>>())
+            .finish()
     }
 }
 

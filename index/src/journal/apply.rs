@@ -41,8 +41,13 @@ enum Applied {
 /// process staged itself, whose files need no check.
 pub(crate) async fn apply(lake: &Lake, log: &mut Log, own: &HashSet<String>) -> Result<Arc<Head>> {
     for attempt in 0..fence::ATTEMPTS {
-        let (_, head) = lake.head().await?;
-        log.refresh(&head).await?;
+        let head = if log.takes_end() {
+            lake.known_head().await?.1
+        } else {
+            let (_, head) = lake.head().await?;
+            log.refresh(&head).await?;
+            head
+        };
         let records = log.after(&head);
         let Some(last) = records.last().map(|record| record.position) else { return Ok(head) };
 
@@ -114,7 +119,8 @@ async fn apply_dataset(
     checked: &HashSet<u64>,
 ) -> Result<Applied> {
     'attempts: for attempt in 0..fence::ATTEMPTS {
-        let dataset = match lake.newest(name).await {
+        let opened = if attempt == 0 { lake.base(name).await } else { lake.newest(name).await };
+        let dataset = match opened {
             Err(Error::Lance { source, .. }) if is_absent(&source) => {
                 let position = entries.first().map_or(last, |(position, _)| *position);
                 return Err(gone(lake, position, name, lake.dataset_uri(name)).await);
@@ -197,7 +203,7 @@ async fn publish(
     versions: &HashMap<String, u64>,
 ) -> Result<Option<Arc<Head>>> {
     for attempt in 0..fence::ATTEMPTS {
-        let (dataset, newest) = lake.head().await?;
+        let (dataset, newest) = if attempt == 0 { lake.known_head().await? } else { lake.head().await? };
         // Maintenance publishes newer versions of the same position, and those may be built upon.
         if newest.position != from.position {
             return Ok(None);
@@ -219,7 +225,7 @@ async fn publish(
             }
         }
         if let Some(published) = heads::publish(lake, &dataset, next).await? {
-            return Ok(Some(Arc::new(published)));
+            return Ok(Some(published));
         }
         fence::back_off(attempt).await;
     }

@@ -75,7 +75,7 @@ pub(crate) async fn create(lake: &Lake, small: Vec<(String, DatasetHead)>) -> Re
 }
 
 /// Publishes a head after the one that `heads` ends with. `None`: another head came first.
-pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -> Result<Option<Head>> {
+pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -> Result<Option<Arc<Head>>> {
     next.sequence += 1;
     next.published_at = now();
     let params = lake.write_params(WriteMode::Append);
@@ -88,6 +88,8 @@ pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -
     let keys = HashSet::from([fence::head_key()]);
     match fence::append(heads, fragments, keys, HashMap::new()).await.at(HEADS, "publishing")? {
         Fenced::Landed(dataset) => {
+            let next = Arc::new(next);
+            lake.know_head(&dataset, &next);
             lake.remember(HEADS, dataset);
             Ok(Some(next))
         }

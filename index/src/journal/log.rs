@@ -37,6 +37,8 @@ pub(crate) struct Log {
     cut: u64,
     /// The epoch that was last tried to be appended, and where the journal stood before the first attempt.
     tried: Option<(String, u64)>,
+    /// Whether `tail` ends with a record that was appended here and not looked behind since.
+    ends_with_own: bool,
 }
 
 /// Where all partitions stand after some record, and which records count for nothing.
@@ -96,12 +98,13 @@ impl State {
 
 impl Log {
     pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, tail: vec![], seen: None, cut: 0, tried: None }
+        Self { lake, tail: vec![], seen: None, cut: 0, tried: None, ends_with_own: false }
     }
 
     /// Reads on. Afterwards `tail` holds every record after the head's position that stands in the
     /// version of the journal that is returned.
     pub(crate) async fn refresh(&mut self, head: &Head) -> Result<Arc<Dataset>> {
+        self.ends_with_own = false;
         let journal = self.lake.newest(JOURNAL).await?;
         let fragments = journal.fragments();
         let records = match self.seen {
@@ -140,6 +143,12 @@ impl Log {
             self.tail.push(record);
         }
         Ok(())
+    }
+
+    /// Whether everything up to a record of our own is known, so that it can be applied without another look at the
+    /// journal. Says so once: who has to apply it again should look what else has come.
+    pub(crate) fn takes_end(&mut self) -> bool {
+        std::mem::take(&mut self.ends_with_own)
     }
 
     /// The records after the head, in order.
@@ -233,6 +242,7 @@ impl Log {
         if let (Some(id), None) = (fresh.next(), fresh.next()) {
             self.tail.push(record.clone());
             self.seen = Some(id);
+            self.ends_with_own = true;
         }
     }
 
