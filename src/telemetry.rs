@@ -1,7 +1,7 @@
 //! What tracerag tells of itself: structured logs, Prometheus metrics, health.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +38,8 @@ pub(crate) fn init_logs(worker: bool) {
 pub(crate) struct Readiness {
     assigned: AtomicBool,
     landed_at_ms: AtomicI64,
+    /// The time between two epochs, where it is longer than configured.
+    interval_ms: AtomicU64,
     fault: Mutex<Option<String>>,
 }
 
@@ -48,7 +50,13 @@ impl Readiness {
         self.landed();
     }
 
-    /// An epoch landed, or there was nothing to write.
+    /// An epoch landed, or there was nothing to write; the next one comes within this time.
+    pub(crate) fn landed_with(&self, interval: Duration) {
+        self.interval_ms.store(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.landed();
+    }
+
+    /// Something was done that has no intervals of its own.
     pub(crate) fn landed(&self) {
         self.landed_at_ms.store(now_ms(), Ordering::Relaxed);
     }
@@ -58,8 +66,11 @@ impl Readiness {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    /// Whether it is ready, or why not, in words; an epoch has to have landed within that time.
-    pub(crate) fn ready(&self, within: Duration) -> Result<(), String> {
+    /// Whether it is ready, or why not, in words. An epoch has to have landed within three intervals, those that are
+    /// configured or those that a slow lake has made of them.
+    pub(crate) fn ready(&self, configured: Duration) -> Result<(), String> {
+        let interval = configured.max(Duration::from_millis(self.interval_ms.load(Ordering::Relaxed)));
+        let within = interval.saturating_mul(3).saturating_add(Duration::from_secs(1));
         if let Some(reason) = &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(reason.clone());
         }
@@ -118,14 +129,13 @@ pub(crate) async fn serve(
         .await
         .map_err(Error::io(format!("listen on {listen} (change metrics.listen, or set it to \"\")")))?;
     let address = listener.local_addr().map_err(Error::io("read the listener's address"))?;
-    let within = flush_interval * 3 + Duration::from_secs(1);
     let router = Router::new()
         .route("/metrics", get(move || std::future::ready(handle.render())))
         .route("/healthz", get(|| std::future::ready("ok\n")))
         .route(
             "/readyz",
             get(move || {
-                std::future::ready(match readiness.ready(within) {
+                std::future::ready(match readiness.ready(flush_interval) {
                     Ok(()) => (StatusCode::OK, String::from("ready\n")),
                     Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
                 })

@@ -195,7 +195,7 @@ impl<S: Source> Worker<S> {
         }
         if self.pipeline.is_due() {
             self.pipeline.settle().await?;
-            self.readiness.landed();
+            self.readiness.landed_with(self.pipeline.interval());
             // Before the next epoch is begun: what is in it has not landed.
             self.commit_offsets()?;
             self.pipeline.flush().await?;

@@ -101,6 +101,7 @@ impl Pipeline {
         let (written, counts) = written?;
         self.tally.flushed(&counts);
         self.tally.landed(&written);
+        self.pace.landed(Duration::from_millis(written.commit_millis));
         Ok(())
     }
 }

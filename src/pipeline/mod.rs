@@ -14,6 +14,7 @@ mod intake;
 mod late;
 mod letters;
 mod onlooker;
+mod pace;
 mod progress;
 #[cfg(test)]
 mod simulation;
@@ -47,6 +48,7 @@ use epoch::{Draft, RedactionStamp};
 use flight::Flight;
 use intake::Intake;
 use onlooker::Onlooker;
+use pace::Pace;
 use progress::Progress;
 use waiting::Waiting;
 
@@ -64,7 +66,7 @@ pub(crate) struct Pipeline {
     /// Present where faults of the lake are waited for, and no error.
     patience: Option<Patience>,
     stamp: RedactionStamp,
-    flush_interval: Duration,
+    pace: Pace,
     flush_bytes: usize,
     flushed_at: Instant,
     /// Bytes given to the window since the last epoch was begun.
@@ -130,7 +132,7 @@ impl Pipeline {
             in_flight: None,
             patience: None,
             stamp,
-            flush_interval: config.lake.flush_interval.0,
+            pace: Pace::new(config.lake.flush_interval.0),
             flush_bytes: config.lake.flush_bytes.0,
             flushed_at: Instant::now(),
             pushed_bytes: 0,
@@ -324,10 +326,15 @@ impl Pipeline {
             return false;
         }
         self.more
-            || self.flushed_at.elapsed() >= self.flush_interval
+            || self.flushed_at.elapsed() >= self.pace.interval()
             || self.waiting.bytes >= self.flush_bytes
             || self.pushed_bytes >= self.flush_bytes
             || self.window.is_over_memory()
+    }
+
+    /// The time between two epochs, which grows where the lake is slow.
+    pub(crate) fn interval(&self) -> Duration {
+        self.pace.interval()
     }
 
     /// Partitions that have run ahead of the others while the window fills: what they bring cannot close before the

@@ -24,6 +24,7 @@ use crate::config::{Config, Span};
 use crate::error::Error;
 use crate::keying::KeyingCheck;
 use crate::pipeline::Pipeline;
+use crate::pipeline::pace::Pace;
 use crate::telemetry::Readiness;
 use crate::worker::Worker;
 
@@ -166,7 +167,7 @@ impl Run {
         let mut step = match std::mem::replace(&mut self.processes[worker].doing, Doing::Nothing) {
             Doing::Nothing => self.start(worker),
             Doing::Waiting(mut process) => {
-                process.pipeline_mut().flush_interval = if may_flush { Duration::ZERO } else { NEVER };
+                process.pipeline_mut().pace = Pace::new(if may_flush { Duration::ZERO } else { NEVER });
                 async move {
                     let done = process.turn().await;
                     (Some(*process), done)
@@ -220,7 +221,7 @@ impl Run {
         async move {
             match Pipeline::on(tap.lake(), &config, &format!("worker-{worker}")).await {
                 Ok(mut pipeline) => {
-                    pipeline.flush_interval = NEVER;
+                    pipeline.pace = Pace::new(NEVER);
                     let (readiness, keying) = (Arc::new(Readiness::default()), KeyingCheck::passed());
                     let worker = Worker::new(source, pipeline, readiness, keying, ChangesBeside::none());
                     (Some(worker), Ok(()))
