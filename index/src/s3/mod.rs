@@ -1,9 +1,11 @@
-//! S3 with a write less for each commit.
+//! S3 with a write less for each commit, and with errors that may be shown.
 //!
 //! Lance puts the transaction of a commit into the manifest, and into a file of its own besides, for readers that come
 //! from before the manifest had it. No such reader knows a lake of ours. On S3 the file costs a third of a commit's
 //! time and a quarter of its requests, so it is left out. Who reads a transaction looks into the manifest first; a
 //! transaction that is too large for it is written as ever.
+
+mod answer;
 
 use std::fmt;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use lance_io::object_store::providers::aws::AwsStoreProvider;
 use lance_io::object_store::{ObjectStore as LanceStore, ObjectStoreParams, ObjectStoreProvider};
 use object_store::path::Path;
@@ -20,6 +23,8 @@ use object_store::{
     PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use url::Url;
+
+use self::answer::brief;
 
 /// Bytes below which Lance has a transaction in the manifest for certain. Its bound is 20 MiB; no epoch comes near this
 /// one.
@@ -33,14 +38,14 @@ pub(crate) struct S3Provider;
 impl ObjectStoreProvider for S3Provider {
     async fn new_store(&self, base: Url, params: &ObjectStoreParams) -> lance::Result<LanceStore> {
         let mut store = AwsStoreProvider.new_store(base, params).await?;
-        store.inner = Arc::new(WithoutTransactionFiles { bucket: Arc::clone(&store.inner) });
+        store.inner = Arc::new(Bucket { store: Arc::clone(&store.inner) });
         Ok(store)
     }
 }
 
 #[derive(Debug)]
-struct WithoutTransactionFiles {
-    bucket: Arc<dyn ObjectStore>,
+struct Bucket {
+    store: Arc<dyn ObjectStore>,
 }
 
 /// Whether an object is the file of a transaction that the manifest has as well.
@@ -53,20 +58,20 @@ fn is_in_the_manifest(location: &Path, bytes: usize) -> bool {
     bytes < IN_THE_MANIFEST && is_transaction()
 }
 
-impl fmt::Display for WithoutTransactionFiles {
+impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WithoutTransactionFiles({})", self.bucket)
+        write!(f, "Bucket({})", self.store)
     }
 }
 
 #[async_trait]
-impl ObjectStore for WithoutTransactionFiles {
+impl ObjectStore for Bucket {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         if is_in_the_manifest(location, payload.content_length()) {
             let (e_tag, version, extensions) = Default::default();
             return Ok(PutResult { e_tag, version, extensions });
         }
-        self.bucket.put_opts(location, payload, options).await
+        self.store.put_opts(location, payload, options).await.map_err(brief)
     }
 
     async fn put_multipart_opts(
@@ -74,39 +79,39 @@ impl ObjectStore for WithoutTransactionFiles {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.bucket.put_multipart_opts(location, options).await
+        self.store.put_multipart_opts(location, options).await.map_err(brief)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.bucket.get_opts(location, options).await
+        self.store.get_opts(location, options).await.map_err(brief)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.bucket.get_ranges(location, ranges).await
+        self.store.get_ranges(location, ranges).await.map_err(brief)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.bucket.delete_stream(locations)
+        self.store.delete_stream(locations).map_err(brief).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.bucket.list(prefix)
+        self.store.list(prefix).map_err(brief).boxed()
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.bucket.list_with_offset(prefix, offset)
+        self.store.list_with_offset(prefix, offset).map_err(brief).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.bucket.list_with_delimiter(prefix).await
+        self.store.list_with_delimiter(prefix).await.map_err(brief)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.bucket.copy_opts(from, to, options).await
+        self.store.copy_opts(from, to, options).await.map_err(brief)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.bucket.rename_opts(from, to, options).await
+        self.store.rename_opts(from, to, options).await.map_err(brief)
     }
 }
 
@@ -123,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn only_transactions_of_the_manifest_are_left_out() {
         let bucket = Arc::new(InMemory::new());
-        let store = WithoutTransactionFiles { bucket: Arc::clone(&bucket) as Arc<dyn ObjectStore> };
+        let store = Bucket { store: Arc::clone(&bucket) as Arc<dyn ObjectStore> };
         let left_out = [("flags.lance/_transactions/1-a.txn", 10)];
         let written = [
             ("flags.lance/_transactions/2-b.txn", IN_THE_MANIFEST),
