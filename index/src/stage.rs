@@ -30,7 +30,7 @@ impl Lake {
     /// [`Error::Schema`] and [`Error::NoIngestedAt`] for rows that do not fit their table,
     /// [`Error::WrongWay`] for rows of a side table.
     pub async fn stage(&self, epoch: Epoch) -> Result<Staged> {
-        let (_, head) = self.known_head().await?;
+        let (_, head) = self.head().await?;
         let mut staged = Staged {
             epoch: Uuid::new_v4().to_string(),
             datasets: vec![],

@@ -122,6 +122,24 @@ impl Log {
         Ok(journal)
     }
 
+    /// The journal as it is now, read on from a head that may be older: the records after it say the same.
+    async fn look(&mut self) -> Result<(Arc<Head>, Arc<Dataset>)> {
+        let (_, head) = self.lake.known_head().await?;
+        match self.refresh(&head).await {
+            Ok(journal) => Ok((head, journal)),
+            // So old that records after it were removed.
+            Err(Error::Damaged { .. }) => self.look_again().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The journal and the newest head as they are now.
+    async fn look_again(&mut self) -> Result<(Arc<Head>, Arc<Dataset>)> {
+        let (_, head) = self.lake.head().await?;
+        let journal = self.refresh(&head).await?;
+        Ok((head, journal))
+    }
+
     fn take(&mut self, head: &Head, mut records: Vec<Record>) -> Result<()> {
         debug_assert!(head.position >= self.cut, "the newest head went back from {} to {}", self.cut, head.position);
         self.cut = head.position;
@@ -169,8 +187,7 @@ impl Log {
     /// The record of an epoch, if it stands in the journal: the answer to an attempt may be lost although the record
     /// has landed.
     pub(crate) async fn find(&mut self, epoch: &str) -> Result<Option<Record>> {
-        let (_, head) = self.lake.head().await?;
-        let journal = self.refresh(&head).await?;
+        let (head, journal) = self.look_again().await?;
         self.landed(&journal, &head, epoch).await
     }
 
@@ -199,8 +216,7 @@ impl Log {
         mut draft: impl FnMut(&State) -> Result<Record>,
     ) -> Result<Record> {
         for attempt in 0..fence::ATTEMPTS {
-            let (_, head) = self.lake.head().await?;
-            let journal = self.refresh(&head).await?;
+            let (head, journal) = if attempt == 0 { self.look().await? } else { self.look_again().await? };
             if let Some(landed) = self.landed(&journal, &head, epoch).await? {
                 return Ok(landed);
             }
