@@ -8,6 +8,7 @@
 #   setup_model                       ONNX Runtime and the sentence model
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
+#   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
 
 # Marks a target folder that the set-up made, and one that holds everything that this script builds: ./check builds
@@ -249,15 +250,21 @@ setup_kafka() {
   export TRACERAG_TEST_KAFKA_LIBS
 }
 
+go_works() { have go && at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.25; }
+
 # Sets TRACERAG_TEST_COLLECTOR and TRACERAG_TEST_TELEMETRYGEN, or returns 1 where there is no Go to build them with.
 setup_collector() {
   local folder
-  if ! "$SETUP_TOP/scripts/collector/build.sh" --check; then
-    have go || return 1
-    at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.25 || return 1
-  fi
+  "$SETUP_TOP/scripts/collector/build.sh" --check || go_works || return 1
   folder=$("$SETUP_TOP/scripts/collector/build.sh") || exit 1
   export TRACERAG_TEST_COLLECTOR=$folder/otelcol TRACERAG_TEST_TELEMETRYGEN=$folder/telemetrygen
+}
+
+# Sets TRACERAG_TEST_VERSITYGW, or returns 1 where there is no Go to build it with.
+setup_versitygw() {
+  "$SETUP_TOP/scripts/versitygw/build.sh" --check || go_works || return 1
+  TRACERAG_TEST_VERSITYGW=$("$SETUP_TOP/scripts/versitygw/build.sh") || exit 1
+  export TRACERAG_TEST_VERSITYGW
 }
 
 # --- building ------------------------------------------------------------------------------------

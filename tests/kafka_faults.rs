@@ -17,8 +17,8 @@ use crate::support::process::Process;
 use crate::support::program::Tracerag;
 use crate::support::{note, wait_for};
 
-/// A worker, what it reads, and a lake that is a link to a folder.
-struct Bench {
+/// A worker, what it reads, and its lake.
+pub struct Bench {
     kafka: &'static Kafka,
     tracerag: Tracerag,
     topics: Topics,
@@ -27,20 +27,30 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(kafka: &'static Kafka) -> Bench {
-        let (tracerag, topics) = (Tracerag::new(), Topics::new(kafka));
+    pub fn new(kafka: &'static Kafka, tracerag: Tracerag) -> Bench {
+        let topics = Topics::new(kafka);
         let config = config(&tracerag, kafka, &topics, "otlp_json");
         Bench { kafka, tracerag, topics, config, spans: lines("traces.jsonl.zst") }
     }
 
     /// A worker that has taken half of the spans, and all points.
-    fn start(&self) -> Process {
+    pub fn start(&self) -> Process {
         self.produce(&self.topics.metrics, &lines("metrics.jsonl.zst"));
         self.produce(&self.topics.spans, &self.spans[..self.spans.len() / 2]);
         let worker = self.tracerag.worker(&self.config);
         until(&self.tracerag, "select count(*) from metrics", 7_032, || worker.log_tail());
         self.wait_until_ready(&worker);
         worker
+    }
+
+    /// Sends the other half of the spans.
+    pub fn send_rest(&self) {
+        self.produce(&self.topics.spans, &self.spans[self.spans.len() / 2..]);
+    }
+
+    /// Sends all log records.
+    pub fn send_logs(&self) {
+        self.produce(&self.topics.logs, &lines("logs.jsonl.zst"));
     }
 
     fn produce(&self, topic: &str, lines: &[String]) {
@@ -68,7 +78,7 @@ impl Bench {
     }
 
     /// Waits until the worker has tried more than once, and says that it is the lake.
-    fn wait_until_failing(&self, worker: &Process) {
+    pub fn wait_until_failing(&self, worker: &Process) {
         wait_for("the worker says that the lake fails", LIMIT, || {
             assert!(worker.alive(), "{}", worker.log_tail());
             self.readiness().filter(|(status, reason)| *status == 503 && reason.contains("the lake cannot be used"))
@@ -81,7 +91,7 @@ impl Bench {
     }
 
     /// Waits until everything is in the lake, and compares it with what was sent.
-    fn assert_whole(&self, worker: Process) {
+    pub fn assert_whole(&self, worker: Process) {
         until(&self.tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
         until(&self.tracerag, "select count(*) from logs", 10_955, || worker.log_tail());
         until(&self.tracerag, "select count(*) from traces", 307, || worker.log_tail());
@@ -102,21 +112,21 @@ impl Bench {
 #[test]
 fn a_lake_that_goes_away_is_waited_for() {
     let Some(kafka) = Kafka::shared() else { return };
-    let bench = Bench::new(kafka);
+    let bench = Bench::new(kafka, Tracerag::new());
     let (folder, nothing) = (bench.tracerag.path("folder"), bench.tracerag.write("nothing", ""));
     std::fs::create_dir(&folder).unwrap();
     bench.point_lake_at(&folder);
     let worker = bench.start();
 
     bench.point_lake_at(&nothing);
-    bench.produce(&bench.topics.spans, &bench.spans[bench.spans.len() / 2..]);
+    bench.send_rest();
     bench.wait_until_failing(&worker);
     bench.point_lake_at(&folder);
     until(&bench.tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
     bench.wait_until_ready(&worker);
 
     bench.point_lake_at(&nothing);
-    bench.produce(&bench.topics.logs, &lines("logs.jsonl.zst"));
+    bench.send_logs();
     bench.wait_until_failing(&worker);
     assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end while it waits for the lake");
     let log = std::fs::read_to_string(bench.tracerag.path("worker.log")).unwrap();
@@ -213,15 +223,15 @@ impl Drop for Disk {
 #[test]
 fn a_full_disk_is_waited_for() {
     let Some(kafka) = Kafka::shared() else { return };
-    let bench = Bench::new(kafka);
+    let bench = Bench::new(kafka, Tracerag::new());
     let Some(disk) = Disk::mount(bench.tracerag.path("disk")) else { return };
     let lake = disk.folder.join("lake");
     std::fs::create_dir(&lake).unwrap();
     bench.point_lake_at(&lake);
     let worker = bench.start();
     disk.fill();
-    bench.produce(&bench.topics.spans, &bench.spans[bench.spans.len() / 2..]);
-    bench.produce(&bench.topics.logs, &lines("logs.jsonl.zst"));
+    bench.send_rest();
+    bench.send_logs();
     bench.wait_until_failing(&worker);
     disk.clear();
     bench.assert_whole(worker);

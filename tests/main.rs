@@ -23,6 +23,7 @@ mod kafka_worker;
 mod kafka_workers;
 mod layers;
 mod licences;
+mod s3;
 mod snapshots;
 mod status;
 mod storms;

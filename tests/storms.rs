@@ -5,7 +5,7 @@
 //! well, so a seed says what was done and repeats it, but not always its outcome.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -18,6 +18,7 @@ use crate::support::kafka::Kafka;
 use crate::support::load::{Load, Sent};
 use crate::support::process::Process;
 use crate::support::program::Tracerag;
+use crate::support::s3::S3;
 use crate::support::{note, wait_for};
 
 const WORKERS: usize = 3;
@@ -32,6 +33,13 @@ const SLEEP: Duration = Duration::from_secs(9);
 /// How long a worker may take to end on SIGTERM.
 const STOP: Duration = Duration::from_secs(60);
 
+/// How long after the return of the lake's store a worker may have ended by itself: who opens the lake while the store
+/// is away ends, and all others wait.
+const AFTER_STORE: Duration = Duration::from_secs(60);
+
+/// How long the store is away.
+const STORE_AWAY: Duration = Duration::from_secs(5);
+
 /// How long the last workers may take for what is left.
 const CATCH_UP: Duration = Duration::from_secs(300);
 
@@ -39,8 +47,9 @@ const CATCH_UP: Duration = Duration::from_secs(300);
 const FEW_ROUNDS: usize = BLOWS.len();
 const FEW_ROUNDS_SEED: u64 = 20_261_128;
 
-/// Rounds of a long storm, unless said otherwise.
+/// Rounds of a long storm, unless said otherwise; of one on S3.
 const MANY_ROUNDS: u64 = 30;
+const MANY_ROUNDS_ON_S3: u64 = 10;
 
 /// What happens in a round.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +64,8 @@ enum Blow {
     RestartBroker,
     /// A further worker joins, or leaves if it is there.
     JoinOrLeave,
+    /// The store of the lake is killed, and is back a while later.
+    RestartStore,
 }
 
 /// Each comes once before any comes again; the further worker joins and leaves.
@@ -74,14 +85,18 @@ struct Worker {
     process: Process,
 }
 
-/// A broker or several, a lake, and the workers between them. When a test fails, dropping it says what was done.
+/// A broker or several, a lake in a folder or in a store of its own, and the workers between them. When a test fails,
+/// dropping it says what was done.
 struct Storm {
     seed: u64,
     random: StdRng,
     kafka: Kafka,
+    store: Option<S3>,
     topics: Topics,
     tracerag: Tracerag,
     workers: Vec<Worker>,
+    /// When the store came back last.
+    store_back: Option<Instant>,
     /// Blows that are to come, the next one last.
     ahead: Vec<Blow>,
     round: usize,
@@ -89,7 +104,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(kafka: Kafka, seed: u64) -> Storm {
+    fn new(kafka: Kafka, store: Option<S3>, seed: u64) -> Storm {
         let topics = Topics {
             spans: kafka.topic("storm-spans", PARTITIONS),
             logs: kafka.topic("storm-logs", PARTITIONS),
@@ -97,7 +112,8 @@ impl Storm {
         };
         let random = StdRng::seed_from_u64(seed);
         let (workers, ahead, done) = (Vec::new(), Vec::new(), Vec::new());
-        Storm { seed, random, kafka, topics, tracerag: Tracerag::new(), workers, ahead, round: 0, done }
+        let tracerag = store.as_ref().map_or_else(Tracerag::new, |store| Tracerag::in_s3(store, "storm"));
+        Storm { seed, random, kafka, store, topics, tracerag, workers, store_back: None, ahead, round: 0, done }
     }
 
     fn start(&mut self, name: &str) {
@@ -115,9 +131,10 @@ impl Storm {
     /// Waits a moment, so that blows meet workers in every state, and strikes.
     fn round(&mut self) {
         std::thread::sleep(Duration::from_millis(self.random.random_range(500..3_000)));
-        self.assert_alive();
+        self.supervise();
         if self.ahead.is_empty() {
             self.ahead.extend(BLOWS);
+            self.ahead.extend(self.store.is_some().then_some(Blow::RestartStore));
             self.ahead.shuffle(&mut self.random);
         }
         if let Some(blow) = self.ahead.pop() {
@@ -158,6 +175,15 @@ impl Storm {
                 }
                 self.kafka.restart(broker);
             }
+            Blow::RestartStore => {
+                self.tell(blow, "killed");
+                if let Some(store) = &mut self.store {
+                    store.stop();
+                    std::thread::sleep(STORE_AWAY);
+                    store.restart();
+                    self.store_back = Some(Instant::now());
+                }
+            }
             Blow::JoinOrLeave => match self.workers.iter().position(|worker| worker.name == FURTHER) {
                 Some(index) => {
                     self.tell(blow, "leaves");
@@ -184,10 +210,19 @@ impl Storm {
         name
     }
 
-    /// No worker ends by itself, whatever happens to the others and to the broker.
-    fn assert_alive(&self) {
-        for Worker { name, process } in &self.workers {
-            assert!(process.alive(), "{name} has ended by itself:\n{}", process.log_tail());
+    /// Starts workers again that have found no lake to open, as their supervisor does. Nothing else makes a worker end,
+    /// whatever happens to the others and to the broker.
+    fn supervise(&mut self) {
+        let (alive, ended): (Vec<Worker>, Vec<Worker>) =
+            std::mem::take(&mut self.workers).into_iter().partition(|worker| worker.process.alive());
+        self.workers = alive;
+        for Worker { name, process } in ended {
+            let last = process.log_tail();
+            let blames_the_lake = last.lines().next_back().is_some_and(|line| line.contains("of dataset"));
+            let had_no_lake = self.store_back.is_some_and(|back| back.elapsed() < AFTER_STORE) && blames_the_lake;
+            assert!(had_no_lake, "{name} has ended by itself:\n{last}");
+            self.done.push(format!("     {name} had no lake, and is started again"));
+            self.start(&name);
         }
     }
 
@@ -196,7 +231,7 @@ impl Storm {
     fn assert_once(&mut self, sent: &Sent) {
         let config = self.tracerag.path("worker-1.toml");
         wait_for("all is taken, and no trace is open", CATCH_UP, || {
-            self.assert_alive();
+            self.supervise();
             is_all_there_once(&self.tracerag, &config).then_some(())
         });
         while let Some(worker) = self.workers.pop() {
@@ -222,22 +257,22 @@ impl Drop for Storm {
     }
 }
 
-fn storm(kafka: Option<Kafka>, seed: u64, rounds: Rounds) {
+fn storm(kafka: Option<Kafka>, store: Option<S3>, seed: u64, rounds: Rounds) {
     let Some(kafka) = kafka else { return };
-    let mut storm = Storm::new(kafka, seed);
+    let mut storm = Storm::new(kafka, store, seed);
     let load = Load::start(&storm.kafka, &storm.topics, seed);
     for number in 1..=WORKERS {
         storm.start(&format!("worker-{number}"));
     }
     wait_for("the first rows", LIMIT, || {
-        storm.assert_alive();
+        storm.supervise();
         storm.tracerag.has_spans().then_some(())
     });
     match rounds {
         Rounds::Any(count) => (0..count).for_each(|_| storm.round()),
         Rounds::These(blows) => {
             for blow in blows {
-                storm.assert_alive();
+                storm.supervise();
                 storm.strike(*blow);
             }
         }
@@ -256,7 +291,7 @@ fn setting(variable: &str) -> Option<u64> {
 /// happens to them and to the broker, no record is lost, none is doubled, no trace is cut, and no worker gives up.
 #[test]
 fn a_short_storm_loses_nothing_and_doubles_nothing() {
-    storm(Kafka::start(), FEW_ROUNDS_SEED, Rounds::Any(FEW_ROUNDS));
+    storm(Kafka::start(), None, FEW_ROUNDS_SEED, Rounds::Any(FEW_ROUNDS));
 }
 
 /// Three workers and three brokers, each partition on all three of which two are needed: a broker goes, a worker is
@@ -264,11 +299,17 @@ fn a_short_storm_loses_nothing_and_doubles_nothing() {
 /// and that no worker ends for it.
 #[test]
 fn a_short_storm_over_three_brokers_loses_nothing_and_doubles_nothing() {
-    storm(
-        Kafka::start_three(),
-        FEW_ROUNDS_SEED,
-        Rounds::These(&[Blow::RestartBroker, Blow::Kill, Blow::RestartBroker]),
-    );
+    let blows = &[Blow::RestartBroker, Blow::Kill, Blow::RestartBroker];
+    storm(Kafka::start_three(), None, FEW_ROUNDS_SEED, Rounds::These(blows));
+}
+
+/// A short storm on a lake in S3: a worker sleeps for longer than its session, the store goes away under all of them, and
+/// a worker is killed. Guarantees the same there, where a commit is a put on condition.
+#[test]
+fn a_short_storm_on_s3_loses_nothing_and_doubles_nothing() {
+    let Some(store) = S3::start() else { return };
+    let blows = &[Blow::Sleep, Blow::RestartStore, Blow::Kill];
+    storm(Kafka::start(), Some(store), FEW_ROUNDS_SEED, Rounds::These(blows));
 }
 
 /// The same for as many rounds as `TRACERAG_STORM_ROUNDS` says, 30 without it, from the seed
@@ -276,20 +317,28 @@ fn a_short_storm_over_three_brokers_loses_nothing_and_doubles_nothing() {
 #[test]
 #[ignore = "takes minutes; docs/operators.md has the command"]
 fn a_long_storm_loses_nothing_and_doubles_nothing() {
-    long_storm(Kafka::start());
+    long_storm(Kafka::start(), None, MANY_ROUNDS);
 }
 
 /// The same with three brokers, of which one at a time is stopped or killed.
 #[test]
 #[ignore = "takes minutes; docs/operators.md has the command"]
 fn a_long_storm_over_three_brokers_loses_nothing_and_doubles_nothing() {
-    long_storm(Kafka::start_three());
+    long_storm(Kafka::start_three(), None, MANY_ROUNDS);
 }
 
-fn long_storm(kafka: Option<Kafka>) {
+/// The same with a lake in S3, ten rounds unless said otherwise, in which the store goes away, too.
+#[test]
+#[ignore = "takes minutes; docs/operators.md has the command"]
+fn a_long_storm_on_s3_loses_nothing_and_doubles_nothing() {
+    let Some(store) = S3::start() else { return };
+    long_storm(Kafka::start(), Some(store), MANY_ROUNDS_ON_S3);
+}
+
+fn long_storm(kafka: Option<Kafka>, store: Option<S3>, rounds: u64) {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = setting("TRACERAG_STORM_SEED").unwrap_or(clock);
-    let rounds = setting("TRACERAG_STORM_ROUNDS").unwrap_or(MANY_ROUNDS);
+    let rounds = setting("TRACERAG_STORM_ROUNDS").unwrap_or(rounds);
     note(&format!("{rounds} rounds of seed {seed}"));
-    storm(kafka, seed, Rounds::Any(usize::try_from(rounds).unwrap()));
+    storm(kafka, store, seed, Rounds::Any(usize::try_from(rounds).unwrap()));
 }

@@ -25,7 +25,6 @@ const NOT_BUILT: &str =
 const NO_SUCH_STORE: &str = "a lake lies in a folder, or in S3 and what speaks its protocol (s3://BUCKET/PREFIX, with \
                              lake.storage_options.aws_endpoint for other makers); name one with --lake or lake.uri";
 const NO_BUCKET: &str = "the address names no bucket; write s3://BUCKET/PREFIX";
-const NO_SUCH_BUCKET: &str = "there is no such bucket; create it first, for this program does not";
 const HAS_MORE: &str = "an address has a bucket and a prefix and nothing else; logins and settings belong in \
                         lake.storage_options or the environment";
 const IGNORES_CONDITIONS: &str = "the store does not refuse a put with `If-None-Match: *` where there is an object \
@@ -73,8 +72,7 @@ pub(crate) fn registry(folders: Option<FolderProvider>) -> ObjectStoreRegistry {
 /// Makes sure that a store refuses the second of two puts that must not replace. Leaves nothing behind.
 ///
 /// # Errors
-/// [`Error::NoStore`] if it does not; otherwise when the store cannot be written, which is the first that a lake asks of
-/// it: no such bucket, no permission.
+/// [`Error::NoStore`] if it does not; otherwise when the store cannot be written.
 pub(crate) async fn refuses_second_put(uri: &str, store: &ObjectStore, folder: Path) -> Result<()> {
     const STEP: &str = "trying conditional puts";
     let path = folder.join(format!("_probe-{}", Uuid::new_v4().simple()).as_str());
@@ -82,12 +80,7 @@ pub(crate) async fn refuses_second_put(uri: &str, store: &ObjectStore, folder: P
         let (payload, path) = (PutPayload::from(Bytes::from_static(content)), path.clone());
         async move { store.inner.put_opts(&path, payload, PutOptions::from(PutMode::Create)).await }
     };
-    match put(b"1").await {
-        Err(object_store::Error::NotFound { .. }) => {
-            return Err(Error::NoStore { uri: uri.to_owned(), why: NO_SUCH_BUCKET });
-        }
-        other => other.map_err(lance::Error::from).at("lake", STEP)?,
-    };
+    put(b"1").await.map_err(lance::Error::from).at("lake", STEP)?;
     let second = put(b"2").await;
     store.inner.delete(&path).await.map_err(lance::Error::from).at("lake", STEP)?;
     match second {

@@ -8,10 +8,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::Process;
+use super::s3::S3;
 
-/// A lake in a folder of its own, and the program that works on it.
+/// A lake in a folder of its own or in S3, and the program that works on it.
 pub struct Tracerag {
     folder: TempDir,
+    lake: String,
+    /// With which the program runs.
+    environment: Vec<(String, String)>,
 }
 
 /// What a command printed.
@@ -37,7 +41,24 @@ impl From<Output> for Ran {
 impl Tracerag {
     /// A place without a lake yet.
     pub fn new() -> Tracerag {
-        Tracerag { folder: tempfile::tempdir().expect("a folder for the lake") }
+        let folder = tempfile::tempdir().expect("a folder for the lake");
+        let lake = folder.path().join("lake").display().to_string();
+        Tracerag { folder, lake, environment: vec![] }
+    }
+
+    /// A place in S3 without a lake yet. The program has login and address from its environment.
+    pub fn in_s3(s3: &S3, name: &str) -> Tracerag {
+        Tracerag { lake: s3.lake(name), environment: s3.environment(), ..Tracerag::new() }
+    }
+
+    /// The same without a login in the environment: the configuration has to have it.
+    pub fn in_s3_without_login(s3: &S3, name: &str) -> Tracerag {
+        Tracerag { lake: s3.lake(name), ..Tracerag::new() }
+    }
+
+    /// The address of the lake.
+    pub fn lake(&self) -> &str {
+        &self.lake
     }
 
     /// A file in the folder of this test.
@@ -60,9 +81,10 @@ impl Tracerag {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(Self::binary());
         command.current_dir(self.folder.path()).env_remove("TRACERAG_CONFIG");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A test that names a lake itself means another.
         if !arguments.contains(&"--lake") {
-            command.arg("--lake").arg(self.path("lake"));
+            command.arg("--lake").arg(&self.lake);
         }
         command.args(arguments);
         command
@@ -142,7 +164,7 @@ impl Tracerag {
 
     /// Starts a worker that aborts at a step of its way into the lake: `staged:3` is the third time that it passes there.
     pub fn worker_failing_at(&self, step: &str, config: &Path, log: &str) -> Process {
-        self.start(&["env", &format!("TRACERAG_FAIL_AT={step}")], config, &["run"], log)
+        self.start(&[&format!("TRACERAG_FAIL_AT={step}")], config, &["run"], log)
     }
 
     /// Starts a command in the background; what it prints goes to a file in the folder of this test.
@@ -150,15 +172,17 @@ impl Tracerag {
         self.start(&[], config, arguments, log)
     }
 
-    /// `before` are words that stand before the program's own.
+    /// `before` are variables of the environment, as `env` takes them.
     fn start(&self, before: &[&str], config: &Path, arguments: &[&str], log: &str) -> Process {
-        let mut command: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
+        let mut command = vec!["env".to_owned()];
+        command.extend(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.extend(before.iter().map(|word| (*word).to_owned()));
         command.extend([
             Self::binary().to_owned(),
             "--config".to_owned(),
             config.display().to_string(),
             "--lake".to_owned(),
-            self.path("lake").display().to_string(),
+            self.lake.clone(),
         ]);
         command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         Process::start(&command, self.folder.path(), log)

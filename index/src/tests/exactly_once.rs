@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use tracerag_schemas::Table;
 
-use super::{Fixture, NOON, epoch, source};
+use super::{Fixture, NOON, Place, epoch, source};
 use crate::journal::log::Log;
 use crate::journal::record::{Closed, Interval, Kind, Record};
 use crate::journal::{closed, fence};
@@ -19,8 +19,12 @@ const TABLES: [Table; 3] = [Table::Spans, Table::Traces, Table::Flags];
 /// every offset is in every table once.
 #[tokio::test]
 async fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
+    crashes_between_steps(Place::Folder).await;
+}
+
+pub(super) async fn crashes_between_steps(place: Place) {
     for crash in ["staged", "recorded", "one table", "two tables", "all tables"] {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::at(place).await;
         let mut writer = fixture.worker("first", &[source(0)]).await;
         writer.write(epoch(source(0), 0, 10, NOON)).await.unwrap();
         let staged = writer.stage(epoch(source(0), 10, 20, NOON)).await.unwrap();
@@ -57,7 +61,11 @@ async fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
 /// order without gaps, and every row is there once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racing_writers_make_one_order() {
-    let fixture = Fixture::new().await;
+    racing_writers(Place::Folder).await;
+}
+
+pub(super) async fn racing_writers(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut tasks = Vec::new();
     for partition in 0..3 {
         let lake = fixture.reopen().await;
@@ -97,7 +105,11 @@ async fn racing_writers_make_one_order() {
 /// A worker whose partition was claimed by another cannot record, and learns to whom it lost.
 #[tokio::test]
 async fn a_zombie_is_refused() {
-    let fixture = Fixture::new().await;
+    zombie(Place::Folder).await;
+}
+
+pub(super) async fn zombie(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut zombie = fixture.worker("zombie", &[source(0)]).await;
     zombie.write(epoch(source(0), 0, 5, NOON)).await.unwrap();
     let staged = zombie.stage(epoch(source(0), 5, 9, NOON)).await.unwrap();
@@ -182,7 +194,11 @@ async fn recording_again_is_recording_once() {
 /// Many appliers bring the same records into the tables at the same time: each row goes in once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appliers_may_race() {
-    let fixture = Fixture::new().await;
+    racing_appliers(Place::Folder).await;
+}
+
+pub(super) async fn racing_appliers(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     for step in 0..4 {
         let staged = writer.stage(epoch(source(0), step * 5, step * 5 + 5, NOON)).await.unwrap();

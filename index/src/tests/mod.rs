@@ -1,4 +1,4 @@
-//! Tests of the lake as a whole, on real Lance datasets in a temporary folder.
+//! Tests of the lake as a whole, on real Lance datasets in a temporary folder; the ones that matter there in S3, too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,12 +9,15 @@ mod faults;
 mod kills;
 mod lease;
 mod retention;
+mod s3;
 mod staged;
 mod stored;
+mod support;
 mod synced;
 mod upkeep;
 mod versions;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array};
@@ -24,21 +27,46 @@ use tempfile::TempDir;
 use tracerag_schemas::time::{DAY, SECOND};
 use tracerag_schemas::{SourcePartition, Table};
 
+use self::support::s3::S3;
 use crate::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
 
 /// Noon of 2026-11-23.
 pub(super) const NOON: i64 = 1_795_435_200 * SECOND;
 
+/// Where a test has its lakes.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Folder,
+    S3(&'static S3),
+}
+
 pub(super) struct Fixture {
+    /// Where the lake's files lie; of one in S3 those of the server.
+    pub files: PathBuf,
     pub folder: TempDir,
     pub lake: Lake,
+    options: LakeOptions,
 }
 
 impl Fixture {
+    /// A lake in a folder.
     pub async fn new() -> Self {
+        Self::at(Place::Folder).await
+    }
+
+    pub async fn at(place: Place) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
-        Self { folder, lake }
+        let (options, files) = match place {
+            Place::Folder => (LakeOptions::new(folder.path().to_str().unwrap()), folder.path().to_owned()),
+            Place::S3(server) => {
+                let uri = server.lake("lake");
+                let files = server.files(&uri);
+                let storage_options = server.options().into_iter().collect();
+                (LakeOptions { storage_options, ..LakeOptions::new(uri) }, files)
+            }
+        };
+        let lake = Lake::open_or_create(options.clone()).await.unwrap();
+        Self { files, folder, lake, options }
     }
 
     /// Address of the lake.
@@ -48,7 +76,7 @@ impl Fixture {
 
     /// Another handle on the same lake, as another process has it.
     pub async fn reopen(&self) -> Lake {
-        Lake::open(LakeOptions::new(self.folder.path().to_str().unwrap())).await.unwrap()
+        Lake::open(self.options.clone()).await.unwrap()
     }
 
     /// A new process that has claimed the partitions.

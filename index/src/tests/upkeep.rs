@@ -1,6 +1,7 @@
 //! Compaction, indices, clean-up with its barrier, and retention.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use lance::index::DatasetIndexExt;
@@ -8,7 +9,7 @@ use lance_index::scalar::FullTextSearchQuery;
 use tracerag_schemas::Table;
 use tracerag_schemas::time::{DAY, SECOND};
 
-use super::{Fixture, NOON, epoch, offsets, rows, source};
+use super::{Fixture, NOON, Place, epoch, offsets, rows, source};
 use crate::journal::fence::{self, Fenced};
 use crate::{ClosedTrace, Epoch, MaintainOptions, Retention, SourceProgress, maintain};
 
@@ -94,7 +95,11 @@ async fn indices_are_built_extended_and_used() {
 /// nothing when it wakes up: the barrier stands in its way. Fresh writers pass.
 #[tokio::test]
 async fn a_sleeper_meets_the_barrier() {
-    let fixture = Fixture::new().await;
+    sleeper(Place::Folder).await;
+}
+
+pub(super) async fn sleeper(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     writer.write(epoch(source(0), 0, 5, NOON)).await.unwrap();
     let name = "spans/2026-11-23";
@@ -158,7 +163,11 @@ async fn the_position_outlives_the_version_that_was_stamped() {
 /// Journal and heads are compacted and cleaned like tables, and both go on being written and read.
 #[tokio::test]
 async fn journal_and_heads_are_kept_short() {
-    let fixture = Fixture::new().await;
+    short_journal(Place::Folder).await;
+}
+
+pub(super) async fn short_journal(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     for step in 0..4 {
         writer.write(epoch(source(0), step, step + 1, NOON)).await.unwrap();
@@ -216,7 +225,11 @@ async fn records_that_a_successor_needs_stay() {
 /// out, other tables keep theirs, and small tables lose single rows.
 #[tokio::test]
 async fn retention_drops_whole_days() {
-    let fixture = Fixture::new().await;
+    dropped_days(Place::Folder).await;
+}
+
+pub(super) async fn dropped_days(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     let old = NOON - 3 * DAY;
     writer.write(epoch(source(0), 0, 5, old)).await.unwrap();
@@ -248,7 +261,9 @@ async fn retention_drops_whole_days() {
     assert_eq!((late.expired, late.rows[&Table::Traces]), (3, 3));
     let report = maintain(&fixture.reopen().await, &MaintainOptions { retention, ..eager() }).await.unwrap();
     assert!(report.deleted.contains(&"spans/2026-11-20".to_owned()), "{report:?}");
-    assert!(!fixture.folder.path().join("spans/2026-11-20.lance").exists());
+    let day = fixture.files.join("spans/2026-11-20.lance");
+    // Between the objects of a store there are no folders that could be left.
+    assert_eq!((files_below(&day), day.exists() && matches!(place, Place::Folder)), (0, false));
     writer.write(epoch(source(0), 12, 14, NOON)).await.unwrap();
     assert!(offsets(&fixture.reopen().await, Table::Traces).await.contains(&13));
 }
@@ -305,7 +320,11 @@ async fn a_lake_stays_below_its_bound_in_bytes() {
 /// way is whole, and what it merges stays merged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upkeep_runs_beside_writing() {
-    let fixture = Fixture::new().await;
+    upkeep_beside_writers(Place::Folder).await;
+}
+
+pub(super) async fn upkeep_beside_writers(place: Place) {
+    let fixture = Fixture::at(place).await;
     let mut writers = Vec::new();
     for partition in 0..2 {
         let mut writer = fixture.worker(&format!("worker {partition}"), &[source(partition)]).await;
@@ -316,12 +335,12 @@ async fn upkeep_runs_beside_writing() {
             }
         }));
     }
+    // A reader needs a moment between reading a head and opening its versions.
+    let longest_query = Duration::from_millis(if matches!(place, Place::Folder) { 500 } else { 2_000 });
     let lake = fixture.reopen().await;
     let mut rounds = 0;
     while !writers.iter().all(tokio::task::JoinHandle::is_finished) || rounds < 2 {
-        // A reader needs a moment between reading a head and opening its versions.
-        let options =
-            MaintainOptions { now: crate::journal::now(), longest_query: Duration::from_millis(500), ..eager() };
+        let options = MaintainOptions { now: crate::journal::now(), longest_query, ..eager() };
         maintain(&lake, &options).await.unwrap();
         rounds += 1;
         let spans = offsets(&lake, Table::Spans).await;
@@ -335,4 +354,10 @@ async fn upkeep_runs_beside_writing() {
     for table in [Table::Spans, Table::Traces, Table::Flags] {
         assert_eq!(fixture.offsets(table).await, expected, "{}", table.name());
     }
+}
+
+/// How many files there are below a folder, which need not exist.
+pub(super) fn files_below(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
