@@ -27,14 +27,14 @@ use crate::{Outcome, machine};
 /// Rounds of each way in turn, so that all see the same machine; the best counts.
 const ROUNDS: usize = 3;
 /// Spans of an epoch, where none are asked for: 10,000 a second with the default flush interval, and a backlog.
-const SPANS_PER_EPOCH: [usize; 2] = [20_000, 100_000];
+pub(super) const SPANS_PER_EPOCH: [usize; 2] = [20_000, 100_000];
 /// Stream time of the first epoch: 2026-11-23 at noon, in ns; each takes two seconds.
 const NOON: i64 = 1_795_435_200_000_000_000;
 const FLUSH: i64 = 2_000_000_000;
 const NAMES: [&str; 3] = ["journal: stage, record, apply, head", "same files, plain commits", "plain inserts of Lance"];
 
 /// The rows of an epoch, by table and dataset.
-type Rows = Vec<(Table, String, RecordBatch)>;
+pub(super) type Rows = Vec<(Table, String, RecordBatch)>;
 
 /// Takes the rows of a lake apart into epochs, writes them in each way, and prints the CPU time of each.
 ///
@@ -43,10 +43,7 @@ type Rows = Vec<(Table, String, RecordBatch)>;
 pub async fn run(lake: &str, sizes: &[usize]) -> Outcome<()> {
     println!("{}", machine::describe());
     let rows = read(lake).await?;
-    let spans: usize = rows.iter().filter(|(table, ..)| *table == Table::Spans).map(|row| row.2.num_rows()).sum();
-    if spans == 0 {
-        return Err(format!("{lake} has no spans; give a lake that `backlog` has kept").into());
-    }
+    let spans = spans_of(&rows);
     let sizes = if sizes.is_empty() { &SPANS_PER_EPOCH[..] } else { sizes };
     for size in sizes {
         let epochs = cut(&rows, spans.div_ceil((*size).max(1)));
@@ -73,7 +70,7 @@ pub async fn run(lake: &str, sizes: &[usize]) -> Outcome<()> {
 }
 
 /// Everything that the journal brought into a lake.
-async fn read(uri: &str) -> Outcome<Rows> {
+pub(super) async fn read(uri: &str) -> Outcome<Rows> {
     let lake = Lake::open(LakeOptions::new(uri)).await?;
     let head = lake.newest_head().await?;
     let mut rows = Vec::new();
@@ -83,11 +80,19 @@ async fn read(uri: &str) -> Outcome<Rows> {
             rows.push((*table, name.to_owned(), batch));
         }
     }
+    if spans_of(&rows) == 0 {
+        return Err(format!("{uri} has no spans; give a lake that `backlog` has kept").into());
+    }
     Ok(rows)
 }
 
+/// Spans among rows.
+pub(super) fn spans_of(rows: &Rows) -> usize {
+    rows.iter().filter(|(table, ..)| *table == Table::Spans).map(|row| row.2.num_rows()).sum()
+}
+
 /// The rows in that many epochs, each with its share of every dataset.
-fn cut(rows: &Rows, epochs: usize) -> Vec<Rows> {
+pub(super) fn cut(rows: &Rows, epochs: usize) -> Vec<Rows> {
     let of_epoch = |number: usize| -> Rows {
         let part = |(table, name, batch): &(Table, String, RecordBatch)| {
             let at = |edge: usize| batch.num_rows() * edge / epochs;
@@ -113,7 +118,7 @@ async fn journal(epochs: &[Rows]) -> Outcome<Duration> {
 }
 
 /// An epoch as a worker hands it over: with the traces that are closed in it.
-fn epoch(source: &SourcePartition, number: usize, rows: &Rows) -> Epoch {
+pub(super) fn epoch(source: &SourcePartition, number: usize, rows: &Rows) -> Epoch {
     let to = number as i64 + 1;
     let stream_time = NOON + number as i64 * FLUSH;
     let traces = rows.iter().filter(|(table, ..)| *table == Table::Traces);
