@@ -1,5 +1,7 @@
 //! What tracerag tells of itself: structured logs, Prometheus metrics, health.
 
+mod process;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -122,6 +124,7 @@ pub(crate) async fn serve(
     flush_interval: Duration,
 ) -> Result<Option<SocketAddr>, Error> {
     tokio::spawn(sort(handle.clone()));
+    process::began();
     if listen.is_empty() {
         return Ok(None);
     }
@@ -129,8 +132,17 @@ pub(crate) async fn serve(
         .await
         .map_err(Error::io(format!("listen on {listen} (change metrics.listen, or set it to \"\")")))?;
     let address = listener.local_addr().map_err(Error::io("read the listener's address"))?;
+    let at_scrape = Arc::clone(&readiness);
     let router = Router::new()
-        .route("/metrics", get(move || std::future::ready(handle.render())))
+        .route(
+            "/metrics",
+            get(move || {
+                process::measure();
+                let ready = at_scrape.ready(flush_interval).is_ok();
+                metrics::gauge!("tracerag_ready").set(f64::from(u8::from(ready)));
+                std::future::ready(handle.render())
+            }),
+        )
         .route("/healthz", get(|| std::future::ready("ok\n")))
         .route(
             "/readyz",
