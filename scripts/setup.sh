@@ -3,12 +3,13 @@
 # installs, and says nothing where all is there. Everything it fetches lies in one folder, SETUP_CACHE.
 #
 #   setup_begin                       folders, toolchain, disk, memory, locks
-#   setup_packages build|kafka ...    Debian packages for that purpose
+#   setup_packages build|kafka|kit …  Debian packages for that purpose
 #   setup_components NAME ...         components of the Rust toolchain: rustfmt, clippy
 #   setup_model                       ONNX Runtime and the sentence model
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
 #   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
+#   setup_kit, kit_tests              what the tests of deploy/ need (scripts/kit), and these tests
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
 
 # Marks a target folder that the set-up made, and one that holds everything that this script builds: ./check builds
@@ -138,6 +139,18 @@ c_headers_work() { printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 
 
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
 
+# A Python that reads YAML. The one on the PATH may be another than Debian's, and not see Debian's packages.
+kit_python() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import yaml' >/dev/null 2>&1; then
+      printf '%s\n' "$python"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # Packages that are missing for the purposes named, one a line. Each is looked for by what it is needed for,
 # so that a compiler or a Java from elsewhere counts.
 missing_packages() {
@@ -165,6 +178,7 @@ missing_packages() {
       python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
       ;;
     progress) have python3 || echo python3 ;;
+    kit) kit_python >/dev/null || echo python3-yaml ;;
     kafka)
       major=$(java_major 2>/dev/null || true)
       [ "${major:-0}" -ge 17 ] || echo default-jre-headless
@@ -265,6 +279,21 @@ setup_versitygw() {
   "$SETUP_TOP/scripts/versitygw/build.sh" --check || go_works || return 1
   TRACERAG_TEST_VERSITYGW=$("$SETUP_TOP/scripts/versitygw/build.sh") || exit 1
   export TRACERAG_TEST_VERSITYGW
+}
+
+# Sets TRACERAG_TEST_KIT, or returns 1 where Helm cannot be built or promtool not be had.
+setup_kit() {
+  if ! "$SETUP_TOP/scripts/kit/fetch.sh" --check; then
+    have go && at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.26 || return 1
+    have promtool || { have apt-get && have dpkg-deb; } || return 1
+  fi
+  TRACERAG_TEST_KIT=$("$SETUP_TOP/scripts/kit/fetch.sh") || exit 1
+  export TRACERAG_TEST_KIT
+}
+
+# The tests of the operating kit; those of a tool that is not there are skipped. It writes nothing into the sources.
+kit_tests() {
+  PYTHONDONTWRITEBYTECODE=1 "$(kit_python)" -m unittest discover -q -s "$SETUP_TOP/tests/kit"
 }
 
 # --- building ------------------------------------------------------------------------------------

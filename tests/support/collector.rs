@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use super::kafka::Kafka;
@@ -85,12 +86,34 @@ impl Collector {
         let file = folder.path().join("collector.yaml");
         std::fs::write(&file, configuration(&kafka.bootstrap(), port, export)).expect("the folder is writable");
         let command = [binary.display().to_string(), "--config".to_owned(), file.display().to_string()];
-        let process = Process::start(&command, folder.path(), "collector.log");
+        Some(Collector::launch(&command, folder, port))
+    }
+
+    /// Starts a Collector with a configuration of the project, on ports of its own. It answers a request before Kafka
+    /// does, for it has a queue; [`Collector::stop`] lets that run empty. `None` as above.
+    pub fn configured(kafka: &Kafka, file: &Path) -> Option<Collector> {
+        let binary = part("TRACERAG_TEST_COLLECTOR", "the OpenTelemetry Collector")?;
+        let folder = tempfile::tempdir().expect("a folder for the Collector");
+        let port = free_port();
+        let command = [
+            "env".to_owned(),
+            format!("KAFKA_BROKERS={}", kafka.bootstrap()),
+            binary.display().to_string(),
+            format!("--config={}", file.display()),
+            format!("--config=yaml:receivers::otlp::protocols::http::endpoint: 127.0.0.1:{port}"),
+            format!("--config=yaml:receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{}", free_port()),
+            "--config=yaml:service::telemetry::metrics::level: none".to_owned(),
+        ];
+        Some(Collector::launch(&command, folder, port))
+    }
+
+    fn launch(command: &[String], folder: tempfile::TempDir, port: u16) -> Collector {
+        let process = Process::start(command, folder.path(), "collector.log");
         wait_for("the Collector listens", Duration::from_secs(60), || {
             assert!(process.alive(), "the Collector ended:\n{}", process.log_tail());
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
-        Some(Collector { process, port, connection: None, _folder: folder })
+        Collector { process, port, connection: None, _folder: folder }
     }
 
     /// `host:port` of the OTLP receiver (HTTP).

@@ -95,6 +95,11 @@ impl Tracerag {
         Ran::from(self.command(arguments).output().expect("the program starts"))
     }
 
+    /// Runs a command to its end with more variables in its environment.
+    pub fn run_with(&self, variables: &[(String, String)], arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).envs(variables.iter().cloned()).output().expect("the program starts"))
+    }
+
     /// Runs a command that reads its standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = self.command(arguments);
@@ -170,6 +175,14 @@ impl Tracerag {
     /// Starts a command in the background; what it prints goes to a file in the folder of this test.
     pub fn background(&self, config: &Path, arguments: &[&str], log: &str) -> Process {
         self.start(&[], config, arguments, log)
+    }
+
+    /// Starts a worker in the background that has its configuration in the environment, and no file.
+    pub fn worker_with(&self, variables: &[(String, String)], log: &str) -> Process {
+        let empty = self.write("empty.toml", "");
+        let variables: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let before: Vec<&str> = variables.iter().map(String::as_str).collect();
+        self.start(&before, &empty, &["run"], log)
     }
 
     /// `before` are variables of the environment, as `env` takes them.
