@@ -1,5 +1,6 @@
 //! What tracerag tells of itself: structured logs, Prometheus metrics, health.
 
+mod partitions;
 mod process;
 
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Error;
 use crate::output;
+
+pub(crate) use partitions::PartitionGauge;
 
 /// Upper bounds of the buckets of everything that is timed, from a warm look-up to a query's time limit.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];

@@ -9,8 +9,13 @@ use crate::support::program::Tracerag;
 use crate::support::wait_for;
 
 /// Ways in which the source counts something: what stands before a metric's name, and the type of the metric.
-const CALLS: [(&str, &str); 4] =
-    [("counter!(", "counter"), ("gauge!(", "gauge"), ("histogram!(", "histogram"), ("count(source, ", "counter")];
+const CALLS: [(&str, &str); 5] = [
+    ("counter!(", "counter"),
+    ("count(source, ", "counter"),
+    ("gauge!(", "gauge"),
+    ("PartitionGauge::new(", "gauge"),
+    ("histogram!(", "histogram"),
+];
 
 /// Type and labels of a metric.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 use tracerag_ingest::IngestError;
 use tracerag_ingest::rekey::{Rekey, Tally, prepare};
+use tracerag_ingest::source::Lag;
 use tracerag_ingest::tenant::Tenants;
 
 use super::run::{LOG_EVERY, SHOW_EVERY, attend, progress_line};
@@ -16,7 +17,7 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 use crate::output;
-use crate::telemetry::Readiness;
+use crate::telemetry::{PartitionGauge, Readiness};
 
 /// Options of `rekey`: all that there is to say stands under [rekey].
 #[derive(Debug, Args)]
@@ -127,19 +128,21 @@ struct Progress {
     line: Option<ProgressBar>,
     measured_at: Option<Instant>,
     lag: i64,
+    lags: PartitionGauge,
     shown_at: Instant,
     before: Tally,
 }
 
 impl Progress {
     fn start(line: Option<ProgressBar>) -> Self {
-        Self { line, measured_at: None, lag: 0, shown_at: Instant::now(), before: Tally::default() }
+        let lags = PartitionGauge::new("tracerag_rekey_lag_records");
+        Self { line, measured_at: None, lag: 0, lags, shown_at: Instant::now(), before: Tally::default() }
     }
 
     fn show(&mut self, rekey: &Rekey) {
         if self.measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
             self.measured_at = Some(Instant::now());
-            self.lag = measure(rekey);
+            self.lag = self.measure(rekey);
         }
         let elapsed = self.shown_at.elapsed();
         if elapsed < if self.line.is_some() { SHOW_EVERY } else { LOG_EVERY } {
@@ -170,20 +173,17 @@ impl Progress {
         self.before = tally;
     }
 
+    /// Sets the gauge; gives the records that are not read yet.
+    fn measure(&mut self, rekey: &Rekey) -> i64 {
+        let lags = rekey.lag();
+        let total = lags.iter().map(Lag::records).sum();
+        self.lags.show(lags.into_iter().map(|lag| (lag.source.clone(), lag.records() as f64)));
+        total
+    }
+
     fn finish(&self) {
         if let Some(line) = &self.line {
             line.finish_and_clear();
         }
     }
-}
-
-/// Sets the gauges; gives the records that are not read yet.
-fn measure(rekey: &Rekey) -> i64 {
-    let mut total = 0;
-    for lag in rekey.lag() {
-        let labels = [("topic", lag.source.topic.to_string()), ("partition", lag.source.partition.to_string())];
-        metrics::gauge!("tracerag_rekey_lag_records", &labels).set(lag.records() as f64);
-        total += lag.records();
-    }
-    total
 }

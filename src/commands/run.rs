@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Handle;
-use tracerag_ingest::source::{Cluster, KafkaSource};
+use tracerag_ingest::source::{Cluster, KafkaSource, Lag};
 
 use super::rekey;
 use super::status::StatusFormat;
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::output;
 use crate::patience::{Backoff, Patience, Step};
 use crate::pipeline::Pipeline;
-use crate::telemetry::{self, Readiness};
+use crate::telemetry::{self, PartitionGauge, Readiness};
 use crate::upkeep::Upkeep;
 use crate::worker::{Worker, now};
 
@@ -185,6 +185,8 @@ struct Progress {
     line: Option<ProgressBar>,
     measured_at: Option<Instant>,
     lag: i64,
+    delays: PartitionGauge,
+    lags: PartitionGauge,
     shown_at: Instant,
     records: u64,
     rows: u64,
@@ -192,13 +194,22 @@ struct Progress {
 
 impl Progress {
     fn start() -> Self {
-        Self { line: progress_line(), measured_at: None, lag: 0, shown_at: Instant::now(), records: 0, rows: 0 }
+        Self {
+            line: progress_line(),
+            measured_at: None,
+            lag: 0,
+            delays: PartitionGauge::new("tracerag_delay_seconds"),
+            lags: PartitionGauge::new("tracerag_lag_records"),
+            shown_at: Instant::now(),
+            records: 0,
+            rows: 0,
+        }
     }
 
     fn show(&mut self, worker: &Worker) {
         if self.measured_at.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
             self.measured_at = Some(Instant::now());
-            self.lag = measure(worker);
+            self.lag = self.measure(worker);
         }
         let elapsed = self.shown_at.elapsed();
         if elapsed < if self.line.is_some() { SHOW_EVERY } else { LOG_EVERY } {
@@ -235,6 +246,20 @@ impl Progress {
         self.rows = rows;
     }
 
+    /// Sets the gauges; gives the records that are not read yet.
+    fn measure(&mut self, worker: &Worker) -> i64 {
+        let (open, bytes) = worker.pipeline().held();
+        metrics::gauge!("tracerag_open_traces").set(open as f64);
+        metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
+        let clock = now();
+        let seconds = |time: i64| (clock - time).max(0) as f64 / 1e9;
+        self.delays.show(worker.pipeline().stream_times().map(|(source, time)| (source.clone(), seconds(time))));
+        let lags = worker.lag();
+        let total = lags.iter().map(Lag::records).sum();
+        self.lags.show(lags.into_iter().map(|lag| (lag.source.clone(), lag.records() as f64)));
+        total
+    }
+
     fn finish(&self) {
         if let Some(line) = &self.line {
             line.finish_and_clear();
@@ -251,23 +276,4 @@ pub(super) fn progress_line() -> Option<ProgressBar> {
         }
         bar
     })
-}
-
-/// Sets the gauges; gives the records that are not read yet.
-fn measure(worker: &Worker) -> i64 {
-    let (open, bytes) = worker.pipeline().held();
-    metrics::gauge!("tracerag_open_traces").set(open as f64);
-    metrics::gauge!("tracerag_window_bytes").set(bytes as f64);
-    let clock = now();
-    for (source, stream_time) in worker.pipeline().stream_times() {
-        let labels = [("topic", source.topic.to_string()), ("partition", source.partition.to_string())];
-        metrics::gauge!("tracerag_delay_seconds", &labels).set((clock - stream_time).max(0) as f64 / 1e9);
-    }
-    let mut total = 0;
-    for lag in worker.lag() {
-        let labels = [("topic", lag.source.topic.to_string()), ("partition", lag.source.partition.to_string())];
-        metrics::gauge!("tracerag_lag_records", &labels).set(lag.records() as f64);
-        total += lag.records();
-    }
-    total
 }
