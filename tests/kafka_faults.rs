@@ -143,7 +143,7 @@ fn a_lake_that_goes_away_is_waited_for() {
 #[test]
 fn a_group_goes_on_while_a_claim_waits() {
     let Some(kafka) = Kafka::shared() else { return };
-    let mut bench = Bench::new(kafka);
+    let mut bench = Bench::new(kafka, Tracerag::new());
     bench.config = named_config(&bench.tracerag, kafka, &bench.topics, "left", SHORT_SESSION);
     let folder = bench.tracerag.path("folder");
     std::fs::create_dir(&folder).unwrap();

@@ -39,7 +39,7 @@ impl Lake {
         let bytes = PutPayload::from(Bytes::copy_from_slice(bytes));
         match store.inner.put_opts(&path, bytes, PutMode::Create.into()).await {
             Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
             Err(error) => Err(lance::Error::from(error)).at(folder, "creating a file"),
         }
     }

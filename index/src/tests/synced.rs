@@ -12,8 +12,8 @@ use crate::{Lake, LakeOptions, Writer, maintain};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_synced_lake_is_as_any_other() {
     let folder = tempfile::tempdir().unwrap();
-    let options = LakeOptions { fsync: true, ..LakeOptions::new(folder.path().to_str().unwrap()) };
-    let lake = Lake::open_or_create(options).await.unwrap();
+    let plain = LakeOptions::new(folder.path().to_str().unwrap());
+    let lake = Lake::open_or_create(LakeOptions { fsync: true, ..plain.clone() }).await.unwrap();
     let mut writer = Writer::new(lake.clone(), "synced".into()).await.unwrap();
     writer.claim(&[source(0)]).await.unwrap();
     for step in 0..4 {
@@ -22,7 +22,7 @@ async fn a_synced_lake_is_as_any_other() {
     }
     maintain(&lake, &eager()).await.unwrap();
 
-    let fixture = Fixture { folder, lake };
+    let fixture = Fixture { files: folder.path().to_owned(), folder, lake, options: plain };
     let mut plain = fixture.worker("plain", &[source(0)]).await;
     plain.write(epoch(source(0), 20, 25, NOON)).await.unwrap();
     for table in [Table::Spans, Table::Traces, Table::Flags] {
