@@ -53,6 +53,27 @@ fn schema(batch: &RecordBatch, lake: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// The staged form in which rows of the lake take the least room. Unlike [`stage`] it is not chosen for speed: texts are
+/// looked at and hashed for it.
+pub fn smallest(rows: &RecordBatch) -> SchemaRef {
+    let form = |(field, column): (&FieldRef, &ArrayRef)| with_type(field, choose::smallest(column, false));
+    Arc::new(Schema::new(rows.schema_ref().fields().iter().zip(rows.columns()).map(form).collect::<Vec<_>>()))
+}
+
+/// Whether rows of the lake may be written in a form that [`smallest`] gave for others. Rows with very many elements in
+/// lists of lists may not: Lance writes them in a layout that has no dictionaries.
+pub fn takes(form: &Schema, rows: &RecordBatch) -> bool {
+    form.fields().iter().zip(rows.columns()).all(|(field, column)| choose::takes(field.data_type(), column))
+}
+
+/// Rows of the lake in a staged form.
+///
+/// # Errors
+/// When it is not a form of theirs.
+pub fn repack(rows: &RecordBatch, form: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    materialize(rows, form)
+}
+
 /// Whether a column of this type may be staged for a lake's column.
 pub fn is_form_of(found: &DataType, lake: &DataType) -> bool {
     match (found, lake) {
@@ -298,8 +319,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever rows there are, their staged form says the same as their lake form: it is a form of the lake's
-        /// types, and unpacked it is equal, also cut into parts.
+        /// Whatever rows there are, their staged form and their smallest form say the same as their lake form: they are
+        /// forms of the lake's types, and unpacked they are equal, also cut into parts.
         #[test]
         fn staged_rows_say_the_same(rows in prop::collection::vec(row(), 1..400), cut in any::<prop::sample::Index>()) {
             let batch = in_flight(&rows);
@@ -316,6 +337,12 @@ mod tests {
                     from += staged.num_rows();
                 }
                 prop_assert_eq!(from, batch.num_rows());
+                let form = smallest(&plain);
+                prop_assert!(takes(&form, &plain));
+                for (column, expected) in repack(&plain, &form).unwrap().columns().iter().zip(plain.columns()) {
+                    prop_assert!(is_form_of(column.data_type(), expected.data_type()));
+                    prop_assert_eq!(&convert(column, expected.data_type()).unwrap(), expected);
+                }
             }
         }
     }

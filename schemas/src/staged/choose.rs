@@ -3,6 +3,8 @@
 //! A dictionary has to be worth its copies: each page of a column has the whole of it. A page is a staged batch, or a
 //! part of one, because Lance cuts a column of lists where an empty one lies among many values (`PAGE_LEVELS`).
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, StringArray};
 use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use rustc_hash::FxHashSet;
@@ -69,6 +71,44 @@ pub(super) fn choose(column: &ArrayRef, lake: &DataType, repeats: bool, batches:
     }
 }
 
+/// The type in which a column of the lake takes the least room. `is_nested`: it lies within another one.
+pub(super) fn smallest(column: &ArrayRef, is_nested: bool) -> DataType {
+    match column.data_type() {
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>();
+            // A page that has one text only keeps that once, but its nulls and its nesting unpacked.
+            let has_levels = is_nested || texts.null_count() > 0;
+            if texts_repeat(texts, 1) || (has_levels && is_one_text(texts)) { words() } else { DataType::Utf8 }
+        }
+        DataType::List(_) if longest_row(column.as_list()) > ROW_LEVELS => column.data_type().clone(),
+        DataType::List(item) => {
+            let (_, values) = trimmed(column.as_list());
+            DataType::List(with_type(item, smallest(&values, true)))
+        }
+        DataType::Map(entries, sorted) => {
+            let values: ArrayRef = Arc::new(column.as_map().entries().clone());
+            DataType::Map(with_type(entries, smallest(&values, true)), *sorted)
+        }
+        DataType::Struct(fields) => {
+            let columns = column.as_struct().columns();
+            let small = |(field, column): (&FieldRef, &ArrayRef)| with_type(field, smallest(column, is_nested));
+            DataType::Struct(fields.iter().zip(columns).map(small).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether a column of the lake may be written in a type that was chosen for other rows.
+pub(super) fn takes(form: &DataType, column: &ArrayRef) -> bool {
+    form == column.data_type() || column.as_list_opt().is_none_or(|list| longest_row(list) <= ROW_LEVELS)
+}
+
+/// Whether all texts that are there are the same, and there is one.
+fn is_one_text(texts: &StringArray) -> bool {
+    let mut texts = texts.iter().flatten();
+    texts.next().is_some_and(|first| texts.all(|text| text == first))
+}
+
 /// Whether there are at most half as many different texts as there are, once for each page of a batch, judged by a
 /// sample; not if all are the same.
 fn texts_repeat(texts: &StringArray, batches: usize) -> bool {
@@ -120,8 +160,6 @@ fn longest_row(list: &ListArray) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::Int32Array;
     use arrow::datatypes::Field;
     use arrow::json::ReaderBuilder;
@@ -193,5 +231,27 @@ mod tests {
             let column: ArrayRef = Arc::new(DictionaryArray::try_new(keys, Arc::new(values)).unwrap());
             assert_eq!(choose(&column, &DataType::Utf8, false, 1), expected, "{length}");
         }
+    }
+
+    /// Texts that are all the same are a dictionary of one where nulls or lists lie between them, and plain where nothing
+    /// does; so are texts that repeat. Guarantees that a page of the lake keeps no level unpacked for the sake of one text.
+    #[test]
+    fn one_text_among_nulls_is_a_dictionary() {
+        let same = |text: Option<&str>| -> ArrayRef {
+            Arc::new(std::iter::once(text).chain(std::iter::repeat_n(Some("a"), 200)).collect::<StringArray>())
+        };
+        assert_eq!(smallest(&same(Some("a")), false), DataType::Utf8);
+        assert_eq!(smallest(&same(Some("a")), true), words());
+        assert_eq!(smallest(&same(None), false), words());
+        let nulls: ArrayRef = Arc::new(StringArray::new_null(200));
+        assert_eq!(smallest(&nulls, true), DataType::Utf8);
+        let different: ArrayRef = Arc::new((0..200).map(|n| Some(n.to_string())).collect::<StringArray>());
+        assert_eq!(smallest(&different, true), DataType::Utf8);
+        let event = json!([{"name": "exception", "attributes": [{"keys": "a", "values": "b"}]}]);
+        let events = lists(events_with(map_type()), &[event, json!(null)]);
+        let DataType::List(item) = smallest(&events, false) else { panic!("no list") };
+        let DataType::Struct(fields) = item.data_type() else { panic!("no struct") };
+        assert_eq!(fields[0].data_type(), &words());
+        assert!(takes(&smallest(&events, false), &events));
     }
 }
