@@ -11,7 +11,7 @@ use lance_index::scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexPara
 use lance_index::{IndexParams, IndexType};
 use lance_linalg::distance::MetricType;
 
-use super::vectors::{Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
+use super::vectors::{ROWS_PER_PARTITION, Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
 use crate::error::{At, Result};
 use crate::lake::Lake;
 
@@ -19,8 +19,6 @@ use crate::lake::Lake;
 const UNINDEXED_ROWS: usize = 5_000;
 /// Deltas of an index before they are merged.
 const DELTAS: usize = 5;
-/// Rows of a partition of the vector index.
-const ROWS_PER_PARTITION: usize = 4_096;
 /// Bits a number in the vector index; five need a re-rank of only twice the asked-for rows.
 const BITS: u8 = 5;
 /// Characters of the longest token in the full-text index, so that no digest or qualified name is lost.

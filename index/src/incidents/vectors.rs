@@ -27,6 +27,8 @@ pub const VECTOR: &str = "vector";
 pub const WORDS: &str = "words";
 /// Rows from which a table has an index of vectors. Below, an exact scan is as quick.
 pub const INDEXED_ROWS: usize = 10_000;
+/// Rows of a partition of the vector index.
+pub const ROWS_PER_PARTITION: usize = 4_096;
 /// Rows from which it has the other indices: texts are searched in by words, which without an index means
 /// that all of them are read.
 pub const WORDS_INDEXED_ROWS: usize = 2_000;

@@ -145,7 +145,7 @@ impl Bundler {
 
     /// Looks for incidents like the failures of a trace.
     async fn similar_to(&self, trace_id: &str, failures: Vec<FailureText>, k: usize) -> Result<Vec<SimilarIncident>> {
-        search::similar_to(&self.snapshot, self.embedding.as_deref(), trace_id, failures, k).await
+        search::similar_to(&self.snapshot, self.embedding.as_deref(), &self.searches, trace_id, failures, k).await
     }
 
     /// Reads whatever may be evidence of a trace. Its failures are told of as soon as they are there.

@@ -46,25 +46,23 @@ impl Filter {
         self.allowed.as_ref().is_some_and(|allowed| allowed.fingerprints().is_empty())
     }
 
-    /// The filter of a table of vectors; `without` are fingerprints that are not looked for.
-    pub(super) fn expr(&self, without: &[String]) -> Expr {
-        let mut filter = col("tenant_id").eq(lit(self.tenant.as_str()));
-        for (column, value) in [("service_name", &self.service), ("exception_type", &self.error_type)] {
-            if let Some(value) = value {
-                filter = filter.and(col(column).eq(lit(value.as_str())));
-            }
-        }
-        if let Some(allowed) = self.listed() {
-            let fingerprints = allowed.fingerprints().iter();
-            let mut allowed: Vec<&String> = fingerprints.filter(|fingerprint| !without.contains(fingerprint)).collect();
+    /// The filter of a table of vectors; `None` if all its rows pass. `is_whole`: all of them are the tenant's.
+    pub(super) fn expr(&self, is_whole: bool) -> Option<Expr> {
+        let tenant = (!is_whole).then(|| col("tenant_id").eq(lit(self.tenant.as_str())));
+        let columns = [("service_name", &self.service), ("exception_type", &self.error_type)];
+        let equal = columns.into_iter().filter_map(|(column, value)| Some(col(column).eq(lit(value.as_deref()?))));
+        let listed = self.listed().map(|allowed| {
+            let mut allowed: Vec<&String> = allowed.fingerprints().iter().collect();
             allowed.sort();
             let list = allowed.into_iter().map(|fingerprint| lit(fingerprint.as_str())).collect();
-            filter = filter.and(col("fingerprint").in_list(list, false));
-        } else if !without.is_empty() {
-            let list = without.iter().map(|fingerprint| lit(fingerprint.as_str())).collect();
-            filter = filter.and(col("fingerprint").in_list(list, true));
-        }
-        filter
+            col("fingerprint").in_list(list, false)
+        });
+        tenant.into_iter().chain(equal).chain(listed).reduce(Expr::and)
+    }
+
+    /// Whether all rows of a table of vectors are the tenant's.
+    pub(super) async fn is_whole(&self, cache: &SearchCache, dataset: &Dataset) -> Result<bool> {
+        cache.is_whole(&self.tenant, dataset).await
     }
 
     /// The rows of a table of vectors that may be in the answer, where these are too many to be listed in

@@ -17,6 +17,7 @@ use lance_linalg::distance::MetricType;
 use tokio::sync::OnceCell;
 use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, vectors, waiting_texts};
 
+use super::allowed::SearchCache;
 use super::failed;
 use super::filter::Filter;
 use super::probe::{Probe, Question};
@@ -32,8 +33,9 @@ const LEAST_DEPTH: usize = 24;
 const DEPTH: usize = 100;
 /// Rows that are looked at for that many different texts, where many incidents share one.
 const DEEPEST: usize = 6_400;
-/// Partitions of the vector index that are searched at least.
-const PROBES: usize = 16;
+/// Partitions of the vector index that are searched at least: a sixteenth, but of few partitions more.
+const PROBED_PART: usize = 16;
+const LEAST_PROBES: usize = 8;
 /// Rows that are compared exactly for each that is wanted.
 const REFINE: u32 = 2;
 /// Shared words that a reason names.
@@ -50,6 +52,7 @@ pub(super) struct Corpus {
 
 struct Stored {
     dataset: Arc<Dataset>,
+    rows: usize,
     /// Whether there is an index of words; without one the table is small.
     has_words: bool,
 }
@@ -71,7 +74,8 @@ impl Corpus {
         let table = match vectors::open(snapshot.lake(), embedding).await? {
             Some(dataset) => {
                 let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
-                Some(Stored { has_words: !indices.is_empty(), dataset })
+                let rows = dataset.count_rows(None).await.map_err(lance)?;
+                Some(Stored { has_words: !indices.is_empty(), rows, dataset })
             }
             None => None,
         };
@@ -138,23 +142,24 @@ pub(super) async fn vectors(
 }
 
 /// Which rows of the table are searched.
-struct Scope {
-    filter: Expr,
+pub(super) struct Scope {
+    filter: Option<Expr>,
     mask: Option<RowAddrMask>,
 }
 
 impl Scope {
-    async fn of(corpus: &Corpus, filter: &Filter, question: &Question) -> Result<Self> {
-        let mask = match &corpus.table {
-            Some(table) => filter.mask(&table.dataset).await?,
-            None => None,
-        };
-        Ok(Self { filter: filter.expr(&question.own), mask })
+    pub(super) async fn of(corpus: &Corpus, cache: &SearchCache, filter: &Filter) -> Result<Self> {
+        let Some(table) = &corpus.table else { return Ok(Self { filter: filter.expr(false), mask: None }) };
+        let mask = filter.mask(&table.dataset).await?;
+        Ok(Self { filter: filter.expr(filter.is_whole(cache, &table.dataset).await?), mask })
     }
 
     /// Keeps a search to these rows, before it ranks them, and asks for their ids.
     fn bound(&self, scan: &mut Scanner) {
-        scan.with_row_id().filter_expr(self.filter.clone()).prefilter(true);
+        scan.with_row_id().prefilter(true);
+        if let Some(filter) = &self.filter {
+            scan.filter_expr(filter.clone());
+        }
         if let Some(mask) = &self.mask {
             scan.with_row_id_prefilter(mask.clone());
         }
@@ -166,20 +171,17 @@ pub(super) async fn search(
     snapshot: &Snapshot,
     corpus: &Corpus,
     filter: &Filter,
+    scope: &Scope,
     question: &Question,
     probe: &Probe,
     vector: Option<&[f32]>,
     k: usize,
 ) -> Result<Vec<Found>> {
-    if filter.is_empty() {
-        return Ok(vec![]);
-    }
-    let scope = Scope::of(corpus, filter, question).await?;
     let query = Query::new(&probe.raw);
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
     let (mut near, mut by_words) = tokio::try_join!(
-        nearest(corpus, &scope, vector, k, depth),
-        matching(snapshot, corpus, filter, question, &scope, &query, depth),
+        nearest(corpus, scope, question, vector, k, depth),
+        matching(snapshot, corpus, filter, scope, question, &query, depth),
     )?;
     if let Some(vector) = vector {
         let mut distances: HashMap<u64, f64> =
@@ -285,19 +287,21 @@ impl<'a> Ranked<'a> {
 async fn nearest(
     corpus: &Corpus,
     scope: &Scope,
+    question: &Question,
     vector: Option<&[f32]>,
     texts: usize,
     depth: usize,
 ) -> Result<Vec<Candidate>> {
     let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
     let key = Float32Array::from(vector.to_vec());
-    let mut rows = depth;
+    let probes = (table.rows / vectors::ROWS_PER_PARTITION).div_ceil(PROBED_PART).max(LEAST_PROBES);
+    let mut rows = depth + question.own.len();
     loop {
         let mut scan = table.dataset.scan();
         scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
         scope.bound(&mut scan);
         scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
-        scan.distance_metric(MetricType::Cosine).minimum_nprobes(PROBES).refine(REFINE);
+        scan.distance_metric(MetricType::Cosine).minimum_nprobes(probes).refine(REFINE);
         let batch = scan.try_into_batch().boxed().await.map_err(lance)?;
         let mut near = candidates(&batch)?;
         let distances = batch
@@ -307,9 +311,11 @@ async fn nearest(
         for (row, candidate) in near.iter_mut().enumerate() {
             candidate.distance = distances.is_valid(row).then(|| f64::from(distances.value(row)).max(0.0));
         }
+        let is_all = near.len() < rows;
+        near.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         let different: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
         // Many incidents with one text would leave no room for others.
-        if near.len() < rows || different.len() >= texts.max(depth / 4) || rows >= DEEPEST {
+        if is_all || different.len() >= texts.max(depth / 4) || rows >= DEEPEST {
             return Ok(near);
         }
         rows *= 4;
@@ -321,8 +327,8 @@ async fn matching(
     snapshot: &Snapshot,
     corpus: &Corpus,
     filter: &Filter,
-    question: &Question,
     scope: &Scope,
+    question: &Question,
     query: &Query,
     depth: usize,
 ) -> Result<Vec<Candidate>> {
@@ -336,7 +342,7 @@ async fn matching(
             let words = FullTextSearchQuery::new(query.text())
                 .with_column(vectors::WORDS.to_owned())
                 .map_err(lance)?
-                .limit(Some(i64::try_from(depth).unwrap_or(i64::MAX)));
+                .limit(Some(i64::try_from(depth + question.own.len()).unwrap_or(i64::MAX)));
             scan.full_text_search(words).map_err(lance)?;
             scan.project(&["fingerprint", "text_hash", vectors::WORDS, "_score"]).map_err(lance)?;
             is_ranked = true;
@@ -344,7 +350,8 @@ async fn matching(
             scan.project(&["fingerprint", "text_hash", vectors::WORDS]).map_err(lance)?;
         }
         stored = read(&scan).await?;
-        total = table.dataset.count_rows(None).await.map_err(lance)?;
+        stored.retain(|candidate| !question.own.contains(&candidate.fingerprint));
+        total = table.rows;
     }
     let waiting = corpus.waiting(snapshot).await?;
     let waiting: Vec<Candidate> = waiting

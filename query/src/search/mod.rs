@@ -164,6 +164,7 @@ pub(crate) async fn similar_with(
 pub(crate) async fn similar_to(
     snapshot: &Snapshot,
     embedding: Option<&Embedding>,
+    cache: &SearchCache,
     trace_id: &str,
     failures: Vec<FailureText>,
     k: usize,
@@ -172,9 +173,8 @@ pub(crate) async fn similar_to(
         let asked = Question::of_failures(snapshot, trace_id.to_owned(), failures, probe::BUNDLE_PROBES).await?;
         Ok::<_, QueryError>(Some(asked))
     };
-    // Nothing is filtered by, so nothing is kept.
     let request = SimilarRequest { k, ..SimilarRequest::default() };
-    ask(snapshot, embedding, &SearchCache::default(), &request, question).await
+    ask(snapshot, embedding, cache, &request, question).await
 }
 
 /// Searches for a question; what is needed besides is read while the question is made.
@@ -193,12 +193,19 @@ async fn ask(
         Merges::read(snapshot),
     )?;
     let Some(question) = question else { return Ok(vec![]) };
-    let vectors = hybrid::vectors(&corpus, embedding, &question).await?;
-    let probes = question.probes.iter().zip(&vectors);
-    let searches = probes
-        .map(|(probe, vector)| hybrid::search(snapshot, &corpus, &filter, &question, probe, vector.as_deref(), k));
     let mut best: HashMap<String, Found> = HashMap::new();
-    for found in try_join_all(searches).await?.into_iter().flatten() {
+    let mut searched = vec![];
+    if !filter.is_empty() {
+        let (vectors, scope) = tokio::try_join!(
+            hybrid::vectors(&corpus, embedding, &question),
+            hybrid::Scope::of(&corpus, cache, &filter),
+        )?;
+        let search = |(probe, vector): (_, &Option<Vec<f32>>)| {
+            hybrid::search(snapshot, &corpus, &filter, &scope, &question, probe, vector.as_deref(), k)
+        };
+        searched = try_join_all(question.probes.iter().zip(&vectors).map(search)).await?;
+    }
+    for found in searched.into_iter().flatten() {
         let fingerprint = merges.target(&found.fingerprint).to_owned();
         if best.get(&fingerprint).is_none_or(|known| known.score < found.score) {
             best.insert(fingerprint, found);

@@ -314,6 +314,32 @@ async fn tenants_do_not_meet() {
     }
 }
 
+/// A table of vectors that has one tenant's rows only is searched as it is, until another tenant's come. Guarantees that
+/// what was found out of one version does not hold for the next, nor for another tenant.
+#[tokio::test]
+async fn one_tenant_alone_is_not_filtered() {
+    async fn ask(fixture: &Fixture, cache: &SearchCache, tenant: &str) -> Vec<String> {
+        let head = Arc::new(fixture.lake.newest_head().await.unwrap());
+        let snapshot = Snapshot::new(fixture.lake.clone(), head, tenant);
+        let found = similar_with(&snapshot, Some(&hashed()), cache, &about("decimal overflow", 10)).await.unwrap();
+        found.into_iter().map(|incident| incident.fingerprint).collect()
+    }
+    let mut fixture = Fixture::new().await;
+    let cache = SearchCache::default();
+    fixture.incidents(&[incident("ours", "decimal overflow of sums")]).await;
+    fixture.embed(&hashed()).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&fixture, &cache, "default").await, ["ours"]);
+        assert!(ask(&fixture, &cache, "other").await.is_empty());
+    }
+    fixture.incidents(&[Incident { tenant: "other", ..incident("theirs", "decimal overflow of taxes") }]).await;
+    fixture.embed(&hashed()).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&fixture, &cache, "default").await, ["ours"]);
+        assert_eq!(ask(&fixture, &cache, "other").await, ["theirs"]);
+    }
+}
+
 /// Of a trace, its own incident comes first, with its history and its newest fix that was not wrong; then
 /// what is alike. Of several incidents with one text, one stands for all and says so.
 #[tokio::test]
@@ -371,9 +397,9 @@ async fn a_bundle_asks_with_what_it_has_read() {
         let rows = messages[..count].iter().map(|(fingerprint, message)| failure_row("default", fingerprint, message));
         rows.flat_map(|rows| FailureText::of_batch(&rows).unwrap()).collect::<Vec<_>>()
     };
-    let of_bundle = similar_to(&snapshot, Some(&hashed()), TRACE, read(1), 2).await.unwrap();
+    let of_bundle = similar_to(&snapshot, Some(&hashed()), &SearchCache::default(), TRACE, read(1), 2).await.unwrap();
     assert_eq!(fingerprints(&of_bundle), ["own1", "like1"]);
-    let of_three = similar_to(&snapshot, Some(&hashed()), TRACE, read(3), 5).await.unwrap();
+    let of_three = similar_to(&snapshot, Some(&hashed()), &SearchCache::default(), TRACE, read(3), 5).await.unwrap();
     assert_eq!(&fingerprints(&of_three)[..3], ["own1", "own2", "own3"]);
     let question = Question::of_failures(&snapshot, TRACE.to_owned(), read(3), BUNDLE_PROBES).await.unwrap();
     assert_eq!((question.own.len(), question.probes.len()), (3, 2));
