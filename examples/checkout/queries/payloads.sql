@@ -1,0 +1,4 @@
+-- The payloads that were kept: amount of the truth where payload is true. Fields with personal data have no value here.
+select trace_id, json_get_str(sample, 'amount') as amount, sample, redactions
+from payloads
+order by trace_id
