@@ -19,6 +19,10 @@ const FIRST_TRY: Duration = Duration::from_secs(1);
 const EVENTS_AT_ONCE: usize = 256;
 const EVENT_WITHIN: Duration = Duration::from_millis(20);
 
+/// What stands in the words of librdkafka where TLS itself has failed: the name of OpenSSL's library, before what it or
+/// the other side (an alert) says. A connection that only breaks during the handshake is told in other words.
+const TLS_SAYS: &str = "SSL routines";
+
 /// How librdkafka begins to say that a token endpoint gave it no token.
 const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
 
@@ -47,24 +51,56 @@ pub(super) fn is_failed_login(error: &KafkaError) -> bool {
     )
 }
 
-/// The error of a broker that refuses the client, if it is one.
-pub(super) fn refused(action: &str, error: &KafkaError) -> Option<SourceError> {
+/// Whether the client or the broker has refused the other's certificate, or they agree on no way to talk: it stays so
+/// until somebody changes a file or a setting.
+fn is_failed_handshake(reason: &str) -> bool {
+    reason.contains(TLS_SAYS)
+}
+
+/// What the client wanted of the broker, as far as it is known where an error is met.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    pub(super) topic: Option<&'a str>,
+    pub(super) group: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// To read a topic.
+    pub(super) fn topic(topic: &'a str) -> Self {
+        Self { topic: Some(topic), group: None }
+    }
+
+    /// To use a group.
+    pub(super) fn group(group: &'a str) -> Self {
+        Self { topic: None, group: Some(group) }
+    }
+}
+
+/// The error of a broker that refuses the client, if it is one. It names the permission that is missing, as an ACL does.
+pub(super) fn refused(action: &str, wanted: Wanted<'_>, error: &KafkaError) -> Option<SourceError> {
     use RDKafkaErrorCode as Code;
-    let is_refusal = is_failed_login(error)
-        || matches!(
-            error.rdkafka_error_code()?,
-            Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::UnknownTopic
-        );
-    is_refusal.then(|| SourceError::Refused { action: action.to_owned(), reason: error.clone() })
+    let permit = |what: String| format!("permit the user that the client logs in as {what} (an ACL of the cluster)");
+    let remedy = match error.rdkafka_error_code()? {
+        Code::TopicAuthorizationFailed => permit(match wanted.topic {
+            Some(topic) => format!("READ on topic {topic:?}"),
+            None => "READ on each topic that is read".to_owned(),
+        }),
+        Code::GroupAuthorizationFailed => permit(match wanted.group {
+            Some(group) => format!("READ on group {group:?}"),
+            None => "READ on group kafka.group_id".to_owned(),
+        }),
+        Code::ClusterAuthorizationFailed => permit("this on the cluster".to_owned()),
+        Code::UnknownTopic => "check the name of the topic under [topics]".to_owned(),
+        _ if is_failed_login(error) => "check sasl.* under [kafka.options]".to_owned(),
+        _ => return None,
+    };
+    Some(SourceError::Refused { action: action.to_owned(), reason: error.clone(), remedy })
 }
 
 /// Which errors end reading.
 pub(super) fn judge(
     context: &SourceContext,
-    servers: &str,
+    config: &KafkaConfig,
     source: Option<&SourcePartition>,
     error: &KafkaError,
 ) -> Result<(), SourceError> {
@@ -79,9 +115,10 @@ pub(super) fn judge(
             }
             login => login.map_or_else(|| error.to_string(), |login| login.reason),
         };
-        return Err(SourceError::Login { servers: servers.to_owned(), reason });
+        return Err(SourceError::Login { servers: config.bootstrap_servers.clone(), reason });
     }
-    if let Some(error) = refused("reading", error) {
+    let wanted = Wanted { topic: source.map(|source| &*source.topic), group: Some(&config.group_id) };
+    if let Some(error) = refused("reading", wanted, error) {
         return Err(error);
     }
     tracing::warn!(%error, source = source.map(ToString::to_string), "kafka; the client tries again");
@@ -113,6 +150,9 @@ pub(super) fn metadata(
         if let Some(login) = probe.context().take_failed_login() {
             return Err(SourceError::Login { servers: servers(), reason: login.reason });
         }
+        if let Some(reason) = probe.context().last_error().filter(|reason| is_failed_handshake(reason)) {
+            return Err(SourceError::Handshake { servers: servers(), reason });
+        }
         rest = rest.saturating_sub(patience);
         patience *= 2;
         if rest.is_zero() {
@@ -128,6 +168,46 @@ mod tests {
     use rdkafka::ClientContext;
 
     use super::*;
+
+    fn config() -> KafkaConfig {
+        serde_json::from_str(r#"{"bootstrap_servers": "kafka:9092", "group_id": "g"}"#).unwrap()
+    }
+
+    /// What a broker forbids ends reading, with the permission that is missing by the name that an ACL has for it, and
+    /// the topic or group that it is missing on. Guarantees that an operator need not look for either.
+    #[test]
+    fn a_missing_permission_is_named() {
+        let source = SourcePartition::new("c", "otlp_spans", 3);
+        for (code, source, part) in [
+            (RDKafkaErrorCode::TopicAuthorizationFailed, Some(&source), "READ on topic \"otlp_spans\""),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, None, "READ on each topic that is read"),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, Some(&source), "READ on group \"g\""),
+        ] {
+            let error = KafkaError::MessageConsumption(code);
+            let told = judge(&SourceContext::default(), &config(), source, &error).unwrap_err().to_string();
+            assert!(told.starts_with("kafka refuses reading") && told.contains(part), "{told}");
+        }
+    }
+
+    /// Certificates that either side refuses are told apart from a connection that breaks, which a broker that restarts
+    /// does, too: only the former stays as it is. The texts are librdkafka's.
+    #[test]
+    fn failed_handshakes_are_told_apart() {
+        for failed in [
+            "ssl://k:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: \
+             broker certificate could not be verified (after 3ms in state SSL_HANDSHAKE)",
+            "ssl://k:9093/bootstrap: Receive failed: error:0A000416:SSL routines::sslv3 alert certificate unknown: SSL \
+             alert number 46 (after 17ms in state APIVERSION_QUERY)",
+        ] {
+            assert!(is_failed_handshake(failed), "{failed}");
+        }
+        for other in [
+            "ssl://k:9093/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+            "k:9092/1: Connect to ipv4#127.0.0.1:9092 failed: Connection refused",
+        ] {
+            assert!(!is_failed_handshake(other), "{other}");
+        }
+    }
 
     /// A login that fails is told apart from other errors by its code, and the one that lacks a token by its words:
     /// librdkafka has one code for both.
@@ -147,7 +227,7 @@ mod tests {
         let told = |reason: &str| {
             context.error(KafkaError::Global(RDKafkaErrorCode::Authentication), reason);
             let error = KafkaError::MessageConsumption(RDKafkaErrorCode::Authentication);
-            judge(&context, "kafka:9092", None, &error)
+            judge(&context, &config(), None, &error)
         };
         told("Failed to acquire SASL OAUTHBEARER token: connection refused").unwrap();
         let error = told("SASL authentication error: invalid credentials").unwrap_err();

@@ -7,7 +7,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracerag_schemas::SourcePartition;
 
-use super::access::refused;
+use super::access::{Wanted, refused};
 use super::context::SourceContext;
 use super::{Cluster, KafkaSource, SourceError, settings};
 
@@ -62,7 +62,7 @@ fn committed(
 ) -> Result<Vec<(SourcePartition, Option<i64>)>, SourceError> {
     let action = || format!("reading the offsets of group {group}");
     let failed = |reason: KafkaError| {
-        refused(&action(), &reason).unwrap_or_else(|| SourceError::Kafka { action: action(), reason })
+        refused(&action(), Wanted::group(group), &reason).unwrap_or_else(|| SourceError::Kafka { action: action(), reason })
     };
     if sources.is_empty() {
         return Ok(Vec::new());

@@ -97,13 +97,27 @@ pub enum SourceError {
         /// What librdkafka says.
         reason: String,
     },
+    /// Client and broker come to no TLS connection, because one refuses the other's certificate.
+    #[error(
+        "no tls connection to kafka at {servers} ({reason}); check that ssl.ca.location holds the ca of the brokers, and \
+         that ssl.certificate.location and ssl.key.location are a pair that has not expired, signed by a ca that the \
+         brokers trust: ssl.* under [kafka.options]"
+    )]
+    Handshake {
+        /// The addresses.
+        servers: String,
+        /// What librdkafka says.
+        reason: String,
+    },
     /// The broker refuses what the client wants to do.
-    #[error("kafka refuses {action}: {reason}; check credentials and permissions (read on the topics and the group)")]
+    #[error("kafka refuses {action} ({reason}); {remedy}")]
     Refused {
         /// What was to be done.
         action: String,
         /// What the broker says.
         reason: KafkaError,
+        /// The permission that is missing, or what else to look at.
+        remedy: String,
     },
     /// Several workers read a topic in which the parts of a trace lie in several partitions.
     #[error(

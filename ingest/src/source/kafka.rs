@@ -72,10 +72,14 @@ impl KafkaSource {
     /// Connects, looks at the topics and joins the group. The first event may be [`Event::Waiting`].
     ///
     /// # Errors
-    /// When settings are wrong, no broker answers, or none lets the client in.
+    /// When settings are wrong, no broker answers, none lets the client in, or a topic that is named is hidden from it.
     pub fn connect(config: &KafkaConfig, topics: &TopicsConfig, limits: SourceLimits) -> Result<Self, SourceError> {
         let (probe, metadata) = Cluster::open(config, topics, Cluster::PATIENCE)?;
         let topics = probe.rules.resolve_in(&metadata);
+        // What the client may not see looks as if it were not there, and would be waited for without an end.
+        if let Some((_, hidden)) = probe.hidden(&topics.missing).into_iter().next() {
+            return Err(hidden);
+        }
         let partitions: usize = metadata
             .topics()
             .iter()
@@ -340,8 +344,8 @@ impl KafkaSource {
     }
 
     fn serve_clients(&mut self) -> Result<(), SourceError> {
-        let servers = &self.probe.config.bootstrap_servers;
-        self.clients.serve(|context, error| access::judge(context, servers, None, error))?;
+        let config = &self.probe.config;
+        self.clients.serve(|context, error| access::judge(context, config, None, error))?;
         for event in self.clients.take_events() {
             match event {
                 GroupEvent::Assigned(partitions) => {
@@ -449,7 +453,7 @@ impl KafkaSource {
     }
 
     fn judge(&self, reader: Reader, source: Option<&SourcePartition>, error: &KafkaError) -> Result<(), SourceError> {
-        access::judge(self.clients.context(reader), &self.probe.config.bootstrap_servers, source, error)
+        access::judge(self.clients.context(reader), &self.probe.config, source, error)
     }
 
     /// Gives a partition up of which Kafka has deleted what is read next, and takes it again: librdkafka does not seek

@@ -5,7 +5,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracerag_schemas::SourcePartition;
 
-use super::access::refused;
+use super::access::{Wanted, refused};
 use super::reading::now;
 use super::{Cluster, InitialOffset, KafkaSource, SourceError};
 
@@ -16,7 +16,7 @@ impl Cluster {
     /// When the broker does not answer or refuses.
     pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
         self.client.fetch_watermarks(&source.topic, source.partition, self.within).map_err(|reason| {
-            refused(&format!("reading {source}"), &reason)
+            refused(&format!("reading {source}"), Wanted::topic(&source.topic), &reason)
                 .unwrap_or(SourceError::Kafka { action: format!("asking for the offsets of {source}"), reason })
         })
     }
@@ -109,7 +109,8 @@ fn time_answer(source: &SourcePartition, answer: Option<KafkaResult<Offset>>) ->
         Some(Ok(Offset::Offset(offset))) if offset >= 0 => Ok(Some(offset)),
         Some(Ok(_)) | None => Ok(None),
         Some(Err(reason)) => {
-            Err(refused(&action(), &reason).unwrap_or_else(|| SourceError::Kafka { action: action(), reason }))
+            let refused = refused(&action(), Wanted::topic(&source.topic), &reason);
+            Err(refused.unwrap_or_else(|| SourceError::Kafka { action: action(), reason }))
         }
     }
 }

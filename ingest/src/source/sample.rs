@@ -13,7 +13,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::access::refused;
+use super::access::{Wanted, refused};
 use super::context::SourceContext;
 use super::keying::{Beside, Keying, Sampled, Verdict, apart, judge, remedy};
 use super::{Cluster, Encoding, Signal, SourceError, TopicKind, settings};
@@ -228,7 +228,7 @@ impl Sample {
                 Some(Err(error)) => match error.rdkafka_error_code() {
                     // Reading by hand needs no group, but a worker does.
                     Some(RDKafkaErrorCode::GroupAuthorizationFailed) => self.is_group_refused = true,
-                    _ if refused("reading", &error).is_some() => return Err(error),
+                    _ if refused("reading", Wanted::default(), &error).is_some() => return Err(error),
                     _ => tracing::debug!(%error, topic = %self.topic, "a sample; the client tries again"),
                 },
             }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tracerag_schemas::SourcePartition;
 
+use super::access::{Wanted, refused};
 use super::sample::Findings;
 use super::start::{Gap, Start};
 use super::{Cluster, Following, Member, PlanLine, ResolvedTopics, SourceError};
@@ -61,14 +63,14 @@ impl Cluster {
         }
         lines.sort_by(|a, b| a.plan.source.cmp(&b.plan.source));
         let ResolvedTopics { mut missing, following, .. } = self.rules.resolve_in(&metadata);
-        // A topic that the client may not even see looks as if it were not there, unless it is asked for by name.
-        missing.retain(|topic| match self.hidden(topic) {
-            Some(reason) => {
-                refused.insert(topic.clone(), reason);
-                false
-            }
-            None => true,
-        });
+        for (topic, hidden) in self.hidden(&missing) {
+            missing.retain(|name| *name != topic);
+            let reason = match hidden {
+                SourceError::Refused { reason, .. } => reason.to_string(),
+                other => other.to_string(),
+            };
+            refused.insert(topic, reason);
+        }
         let findings = self.sample(within)?;
         for topic in findings.topics.iter().filter(|topic| topic.is_refused) {
             refused.insert(topic.topic.clone(), topic.failure.clone().unwrap_or_default());
@@ -77,12 +79,17 @@ impl Cluster {
         Ok(Survey { lines, missing, refused, following, findings, members })
     }
 
-    /// Why a topic that is not listed may be there all the same.
-    fn hidden(&self, topic: &str) -> Option<String> {
-        let metadata = self.client.fetch_metadata(Some(topic), self.within).ok()?;
-        let error = metadata.topics().iter().find(|found| found.name() == topic)?.error()?;
-        let code = RDKafkaErrorCode::from(error);
-        (code == RDKafkaErrorCode::TopicAuthorizationFailed).then(|| code.to_string())
+    /// Which of the topics that are not listed may be there all the same, each with the error that says so: a broker
+    /// lists only what the client may see, and tells of others that it may not only where they are asked for by name.
+    pub(super) fn hidden(&self, missing: &[String]) -> Vec<(String, SourceError)> {
+        let hidden = |topic: &String| {
+            let metadata = self.client.fetch_metadata(Some(topic), self.within).ok()?;
+            let error = metadata.topics().iter().find(|found| found.name() == topic)?.error()?;
+            let reason = KafkaError::MetadataFetch(RDKafkaErrorCode::from(error));
+            let refused = refused(&format!("looking for topic {topic:?}"), Wanted::topic(topic), &reason)?;
+            Some((topic.clone(), refused))
+        };
+        missing.iter().filter_map(hidden).collect()
     }
 }
 

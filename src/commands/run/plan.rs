@@ -94,14 +94,16 @@ fn problems(survey: &Survey, group: &str, out_of_range: OutOfRange) -> Vec<Strin
             ));
         }
     }
-    for topic in survey.findings.topics.iter().filter(|topic| topic.is_refused) {
+    for (topic, reason) in &survey.refused {
         problems.push(format!(
-            "kafka does not let this client read topic {:?}; permit it, or take it out of [topics]",
-            topic.topic
+            "kafka does not let this client read topic {topic:?} ({reason}); permit it READ on the topic, or take it out \
+             of [topics]"
         ));
     }
     if survey.findings.is_group_refused {
-        problems.push(format!("kafka does not let this client use group {group:?}; permit it, or set kafka.group_id"));
+        problems.push(format!(
+            "kafka does not let this client use group {group:?}; permit it READ on the group, or set kafka.group_id"
+        ));
     }
     let has_others = survey.members.as_ref().is_ok_and(|members| !members.is_empty());
     if let Some(error) = cut(&survey.findings, group).filter(|_| has_others) {
@@ -116,9 +118,6 @@ fn notes(survey: &Survey, group: &str) -> Vec<String> {
         if let Some(gap) = &line.gap {
             notes.push(format!("{}: {gap}", gap.source));
         }
-    }
-    for (topic, reason) in &survey.refused {
-        notes.push(format!("topic {topic:?}: no permission ({reason}); permit reading it"));
     }
     if !survey.missing.is_empty() {
         notes.push(format!("waiting for topics: {}", survey.missing.join(", ")));
@@ -279,8 +278,10 @@ mod tests {
 
         let mut other = survey();
         other.lines[0].is_another = Some(String::from("it was made anew"));
-        other.findings.topics[0].is_refused = true;
-        assert_eq!(problems(&other, "tracerag", OutOfRange::Continue).len(), 2);
+        other.refused.insert(String::from("otlp_spans"), String::from("topic authorization failed"));
+        let told = problems(&other, "tracerag", OutOfRange::Continue);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[1].contains("READ on the topic"), "{told:?}");
     }
 
     /// A worker begins at the oldest offset that an open trace needs; partitions that were never read, files and other
