@@ -133,7 +133,7 @@ pub(super) fn push_json_text(text: &str, out: &mut Vec<u8>) {
 
 /// Whether a rule needs to see the text of a value that is no string.
 fn sees_everything(rule: AttributeRule) -> bool {
-    !matches!(rule, AttributeRule::Scan | AttributeRule::Pass)
+    !matches!(rule, AttributeRule::Scan | AttributeRule::RecordId | AttributeRule::Pass)
 }
 
 /// Whether the name of a member says what is done with its value.
@@ -185,6 +185,8 @@ impl ValueWriter<'_> {
                 Ok(value.type_name())
             }
             AnyValue::Array(_) | AnyValue::List(_) => {
+                // What is in it is no id of a record because it is named like one.
+                let rule = if rule == AttributeRule::RecordId { AttributeRule::Scan } else { rule };
                 let open = out.open();
                 self.json_items(value, Named { rule, key }, 0, open)?;
                 out.commit();

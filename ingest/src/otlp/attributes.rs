@@ -527,7 +527,7 @@ fn stricter(old: AttributeRule, new: AttributeRule, rename: Rename) -> Attribute
         (AttributeRule::DenyMask, _) => AttributeRule::DenyMask,
         (
             AttributeRule::Secret(_) | AttributeRule::Suspect(_) | AttributeRule::Identifier,
-            AttributeRule::Scan | AttributeRule::Pass,
+            AttributeRule::Scan | AttributeRule::RecordId | AttributeRule::Pass,
         ) if rename != Rename::ConnectionString => old,
         _ => new,
     }

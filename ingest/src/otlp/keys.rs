@@ -8,7 +8,7 @@ use tracerag_schemas::conventions::{self, Rename};
 
 use super::clean::CleanTexts;
 use super::derive::Side;
-use crate::redact::{AttributeRule, Redactor};
+use crate::redact::{AttributeRule, Redactor, end_of_name};
 
 /// Names kept; senders that make names up do not fill the memory.
 const MAX_KEYS: usize = 1 << 16;
@@ -117,7 +117,7 @@ fn with_target(own: AttributeRule, target: AttributeRule) -> AttributeRule {
         (AttributeRule::Payload | AttributeRule::Drop, _) => own,
         (_, AttributeRule::DenyMask) => target,
         (
-            AttributeRule::Scan | AttributeRule::Pass,
+            AttributeRule::Scan | AttributeRule::RecordId | AttributeRule::Pass,
             AttributeRule::Secret(_) | AttributeRule::Suspect(_) | AttributeRule::Identifier | AttributeRule::Payload,
         ) => target,
         _ => own,
@@ -208,7 +208,7 @@ impl KeyTable {
 
     /// The number of `key` under the name `parent`: the member `id` of a map `user` is a `user.id`.
     pub(super) fn qualified(&mut self, parent: u32, key: u32, redactor: &Redactor) -> u32 {
-        let name = format!("{}.{}", self.get(parent).name, self.get(key).name);
+        let name = format!("{}.{}", end_of_name(&self.get(parent).name), self.get(key).name);
         self.find_or_add(name.as_bytes(), redactor)
     }
 

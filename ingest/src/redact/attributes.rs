@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::class::Class;
 use super::config::{PayloadConfig, Policy, RedactionConfig};
-use super::names::{ends_with, is_ambiguous, personal_class, secret_class, segments};
+use super::names::{ends_with, is_ambiguous, is_record_id, personal_class, secret_class, segments};
 
 /// What is done with the values of an attribute. Depends on the name only, so callers cache it per distinct name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub enum AttributeRule {
     /// The name may be a secret's or an ordinary word: a value that looks like a secret is masked whole, another one is
     /// searched.
     Suspect(Class),
+    /// The name is that of a record's id: a number is taken as it is, also one that looks like a card's, another value is
+    /// searched.
+    RecordId,
     /// The strict policy does not keep the attribute.
     Drop,
     /// A deny pattern matches the name: the value is masked whole.
@@ -157,6 +160,8 @@ const STRUCTURAL: &[&str] = &[
 
 /// Names of members of JSON texts whose rules are remembered; beyond that a rule is found anew each time.
 const MAX_REMEMBERED: usize = 4096;
+/// Longest of them, in bytes. Texts have names that nobody would give to an attribute.
+const MAX_REMEMBERED_NAME: usize = 512;
 
 /// The rules of one configuration.
 pub(super) struct AttributeRules {
@@ -199,7 +204,8 @@ impl AttributeRules {
             return *rule;
         }
         let rule = self.rule(key, false);
-        if let Ok(mut remembered) = self.remembered.write()
+        if key.len() <= MAX_REMEMBERED_NAME
+            && let Ok(mut remembered) = self.remembered.write()
             && remembered.len() < MAX_REMEMBERED
         {
             remembered.insert(key.to_owned(), rule);
@@ -233,6 +239,7 @@ impl AttributeRules {
         match secret_rule(key, &words) {
             Some(class) if is_ambiguous(key.as_bytes()) => AttributeRule::Suspect(class),
             Some(class) => AttributeRule::Secret(class),
+            None if is_record_id(&words) => AttributeRule::RecordId,
             None => AttributeRule::Scan,
         }
     }
@@ -285,7 +292,7 @@ mod tests {
                 assert_eq!(rules.rule(key, on_server), AttributeRule::Identifier, "{key}");
             }
         }
-        assert_eq!(rules.rule("service.instance.id", true), AttributeRule::Scan);
+        assert_eq!(rules.rule("service.instance.id", true), AttributeRule::RecordId);
     }
 
     /// The address of a peer is a client's on the spans of servers, and a machine's elsewhere, unless it is an

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::class::RedactionCounts;
 use super::json_tokens::{Token, Tokens, is_json, unquote};
+use super::names::end_of_name;
 use super::{AttributeRule, Redactor};
 
 /// Members of OTLP's `AnyValue` and its lists: their names say the type, not the meaning of what is in them.
@@ -97,6 +98,10 @@ impl Rewriter<'_, '_> {
             match token {
                 Token::Mark(mark @ (b'{' | b'[')) => {
                     let (rule, parent) = match levels.last() {
+                        // The members of a list or map are no ids of records because it is named like one.
+                        Some(level) if level.member == AttributeRule::RecordId && mark == b'{' => {
+                            (AttributeRule::Scan, level.name.clone())
+                        }
                         Some(level) => (level.member, level.name.clone()),
                         None => (AttributeRule::Scan, String::new()),
                     };
@@ -140,7 +145,7 @@ impl Rewriter<'_, '_> {
                         let kept = self.redactor.redact_text(&name, counts);
                         level.entry = Some(self.rule_of(&level.parent, &kept, level.rule));
                         level.entry_name.clear();
-                        level.entry_name.push_str(&kept);
+                        level.entry_name.push_str(end_of_name(&kept));
                         if let Cow::Owned(masked) = &kept {
                             self.replace(end - raw.len(), end, masked);
                         }
@@ -177,7 +182,7 @@ impl Rewriter<'_, '_> {
             _ => (self.rule_of(&level.parent, name, level.rule), name),
         };
         level.member = member;
-        let name = name.to_owned();
+        let name = end_of_name(name).to_owned();
         level.name = name;
     }
 
@@ -188,8 +193,12 @@ impl Rewriter<'_, '_> {
             AttributeRule::Scan | AttributeRule::Pass | AttributeRule::Drop => None,
             rule => Some(rule),
         };
-        let qualified = (!parent.is_empty()).then(|| format!("{parent}.{name}"));
-        qualified.as_deref().and_then(rule).or_else(|| rule(name)).unwrap_or(outer)
+        if parent.is_empty() {
+            return rule(name).unwrap_or(outer);
+        }
+        // What it stands in may say that it is no record's: `{"card": {"reference_id": ...}}`.
+        let alone = |name: &str| rule(name).filter(|rule| *rule != AttributeRule::RecordId);
+        rule(&format!("{parent}.{name}")).or_else(|| alone(name)).unwrap_or(outer)
     }
 
     /// Puts a JSON string in place of a token.

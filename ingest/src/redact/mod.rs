@@ -32,6 +32,7 @@ pub use attributes::AttributeRule;
 pub use class::{Class, RedactionCounts};
 pub use config::{PayloadConfig, Policy, RedactionConfig};
 pub use error::RedactError;
+pub(crate) use names::end_of_name;
 pub use payload_shape::PayloadSummary;
 
 use attributes::AttributeRules;
@@ -143,10 +144,13 @@ impl Redactor {
         match rule {
             AttributeRule::Pass => Cow::Borrowed(text),
             AttributeRule::Suspect(class) if names::looks_secret(text.as_bytes()) => mask(class, counts),
-            AttributeRule::Scan | AttributeRule::Suspect(_) if is_like_json(text) => {
+            AttributeRule::RecordId if is_number(text) => {
+                self.scanner.redact_number(text, counts).map_or(Cow::Borrowed(text), Cow::Owned)
+            }
+            AttributeRule::Scan | AttributeRule::Suspect(_) | AttributeRule::RecordId if is_like_json(text) => {
                 self.redact_json_value(tenant, text, counts)
             }
-            AttributeRule::Scan | AttributeRule::Suspect(_) => self.redact_text(text, counts),
+            AttributeRule::Scan | AttributeRule::Suspect(_) | AttributeRule::RecordId => self.redact_text(text, counts),
             AttributeRule::Secret(class) => mask(class, counts),
             AttributeRule::DenyMask => mask(Class::Denied, counts),
             AttributeRule::Payload => mask(Class::Payload, counts),
@@ -192,6 +196,10 @@ impl std::fmt::Debug for Redactor {
 #[inline]
 fn is_like_json(text: &str) -> bool {
     matches!(text.bytes().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn compile_deny_patterns(patterns: &[String]) -> Result<Vec<Regex>, RedactError> {

@@ -27,6 +27,28 @@ impl Folded {
     }
 }
 
+/// Longest part of a name that counts beside another one, in bytes.
+const MAX_PARENT: usize = 256;
+
+/// The end of a name that others stand under, where it is a very long one: the last words decide, and all of it would
+/// be read again with each of the others.
+pub(crate) fn end_of_name(name: &str) -> &str {
+    &name[name.ceil_char_boundary(name.len().saturating_sub(MAX_PARENT))..]
+}
+
+/// True for `order_id`, `messageId`, `event.id`: what stands under it names a record, however much a number may look
+/// like that of a card. The words before `id` must not speak of something that is paid with.
+pub(super) fn is_record_id(segments: &[String]) -> bool {
+    const PAID_WITH: &[&str] =
+        &["card", "cards", "pan", "payment", "instrument", "account", "credit", "debit", "billing", "wallet", "iban"];
+    match segments.split_last() {
+        Some((last, before)) if last == "id" && !before.is_empty() => {
+            !before.iter().any(|word| PAID_WITH.contains(&word.as_str()))
+        }
+        _ => false,
+    }
+}
+
 /// The class of the value behind a secret name; `is_parameter` admits the short names of query parameters.
 pub(super) fn secret_class(name: &[u8], is_parameter: bool) -> Option<Class> {
     const SECRETS: &[&str] = &[
@@ -318,6 +340,25 @@ mod tests {
         for value in ["inline", "14", "TestRounding", "0.12s", "250ms", "3/14", "", "first pass", "-1"] {
             assert!(!looks_secret(value.as_bytes()), "{value}");
         }
+    }
+
+    /// A number is a record's under a name of two words and more that ends in `id`, unless it is one of paying.
+    #[test]
+    fn ids_of_records() {
+        for name in ["order_id", "messageId", "event.id", "x-request-id", "kafka.batch_id"] {
+            assert!(is_record_id(&segments(name)), "{name}");
+        }
+        for name in ["id", "paid", "card_id", "payment.card.token_id", "accountId", "order_id_hash", "valid", "order"] {
+            assert!(!is_record_id(&segments(name)), "{name}");
+        }
+    }
+
+    /// The end of a long name is cut at a character; a short name is taken as it is.
+    #[test]
+    fn long_names_are_cut() {
+        assert_eq!(end_of_name("user.id"), "user.id");
+        let cut = end_of_name(&"\u{e9}".repeat(1000)).len();
+        assert!((MAX_PARENT - 1..=MAX_PARENT).contains(&cut), "{cut}");
     }
 
     /// Fields that name a person are personal; fields that name a thing are not.

@@ -6,7 +6,7 @@ use super::class::RedactionCounts;
 use super::config::PayloadConfig;
 use super::error::RedactError;
 use super::json_tokens::{Token, Tokens, is_json, unquote};
-use super::names::is_personal_field;
+use super::names::{end_of_name, is_personal_field};
 use super::recognise::digits::luhn;
 use super::{Class, Redactor};
 
@@ -18,6 +18,8 @@ const MAX_VALUES: usize = 512;
 const MAX_ELEMENTS: usize = 8;
 /// Nesting that shape and sample show.
 const MAX_DEPTH: usize = 12;
+/// Characters of a name that stand in a pointer: each value below a long name would have it again.
+const MAX_NAME: usize = 256;
 /// Longest code that a sample keeps, in characters.
 const MAX_CODE: usize = 8;
 
@@ -182,8 +184,8 @@ impl Shaper<'_> {
     /// A name is judged together with the one around it: `{"customer": {"id": 1077}}` has a customer's id.
     fn member(&mut self, tokens: &mut Tokens<'_>, parent: &str, name: &str, depth: usize) -> Option<Pair> {
         let is_null = tokens.peek().is_some_and(|(token, raw)| token == Token::Word && raw == "null");
-        let is_personal =
-            is_personal_field(name) || (!parent.is_empty() && is_personal_field(&format!("{parent}.{name}")));
+        let is_personal = is_personal_field(name)
+            || (!parent.is_empty() && is_personal_field(&format!("{}.{name}", end_of_name(parent))));
         if is_personal && !is_null && !self.is_allowed() {
             skip_value(tokens);
             return self.redacted(Class::Field);
@@ -281,12 +283,16 @@ impl Shaper<'_> {
     fn enter(&mut self, name: &str) -> usize {
         let length = self.pointer.len();
         self.pointer.push('/');
-        for c in name.chars() {
+        let mut rest = name.chars();
+        for c in rest.by_ref().take(MAX_NAME) {
             match c {
                 '~' => self.pointer.push_str("~0"),
                 '/' => self.pointer.push_str("~1"),
                 c => self.pointer.push(c),
             }
+        }
+        if rest.next().is_some() {
+            self.pointer.push('\u{2026}');
         }
         length
     }

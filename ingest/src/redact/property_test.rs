@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::recognise::work;
 use super::{PayloadConfig, RedactionConfig, RedactionCounts, Redactor};
 
 fn redactor() -> Redactor {
@@ -120,57 +121,131 @@ proptest! {
     }
 }
 
-/// Hostile texts of a megabyte, each made to send a recogniser back and forth, are finished.
+/// Texts that are made to send a recogniser back and forth.
+const HOSTILE: &[&str] = &[
+    "@",
+    "a@",
+    "a.@",
+    "1",
+    "1 ",
+    "1-",
+    "4111 1111 1111 1111 ",
+    "ey",
+    "eyJ",
+    "eyJ.",
+    "eyJhbGciOiJIUzI1NiJ9.",
+    "password=",
+    "password=\"",
+    "password: ",
+    "password\\\"",
+    "://",
+    "://a:",
+    "a://a:b",
+    "@tcp(",
+    ":thin:",
+    "-----BEGIN PRIVATE KEY",
+    "-----BEGIN PRIVATE KEY'",
+    "-----BEGIN PRIVATE KEY-----\"",
+    "-----BEGIN ",
+    "sk-",
+    "ghp_",
+    "ya29.",
+    "%25",
+    "\\\\",
+    "\\u0040",
+    "%",
+    "cookie: a=b; ",
+    "cookie=\"a",
+    "token",
+    "token='\\",
+    "authorization: digest ",
+    "basic ",
+    "basic+",
+    "bearer+",
+    "bearer: .",
+    "pass:/",
+    "secret={",
+    "secret=(",
+    "secret=${",
+    "token=a,",
+    "--password ",
+    "DE89 3704 ",
+    "+1",
+    "phone 1",
+    "<password>",
+    "<token>a",
+    "::",
+    "1.",
+    "{\"password\":",
+    "{\"token\":{\"",
+    "[",
+    "key=",
+    "ssn 123-45-",
+    "order_id=4111111111111111 ",
+    "hooks.slack.com/services/",
+    "'",
+    "\\",
+];
+
+/// A text of the pieces over and over, in bytes at least `length` long.
+fn repeated(pieces: &[&str], length: usize) -> String {
+    let piece = pieces.concat();
+    piece.repeat(length.div_ceil(piece.len().max(1)))
+}
+
+/// Bytes that the recognisers look at to redact a text, by both entries.
+fn work_of(redactor: &Redactor, text: &str) -> usize {
+    let mut counts = RedactionCounts::default();
+    work::take();
+    let _ = redactor.redact_text(text, &mut counts);
+    let _ = redactor.redact_json_text("t", text, &mut counts);
+    work::take()
+}
+
+/// Asserts that sixteen times the text is not much more than sixteen times the work. If each repetition were read again
+/// from the one before, it would be 256 times.
+fn assert_linear(redactor: &Redactor, pieces: &[&str], length: usize) -> Result<(), TestCaseError> {
+    let few = work_of(redactor, &repeated(pieces, length));
+    let many = work_of(redactor, &repeated(pieces, 16 * length));
+    // At the end of a text a bounded look is cut off, so a short text may take less for each byte.
+    prop_assert!(many <= 40 * (few + length), "{pieces:?} x16: {few} bytes looked at became {many}");
+    Ok(())
+}
+
+/// Texts of 256 KiB of one hostile piece each are redacted by looking at bytes in proportion to their length. Counted,
+/// not timed: guarantees linear time for these forms of attack wherever it runs.
 #[test]
-fn hostile_megabytes_finish() {
+fn work_grows_as_hostile_texts_do() {
     let redactor = redactor();
-    for piece in [
-        "@",
-        "a@",
-        "a.@",
-        "1",
-        "1 ",
-        "1-",
-        "4111 1111 1111 1111 ",
-        "ey",
-        "eyJ",
-        "eyJ.",
-        "password=",
-        "password=\"",
-        "password: ",
-        "password\\\"",
-        "://",
-        "://a:",
-        "a://a:b",
-        "@tcp(",
-        ":thin:",
-        "-----BEGIN PRIVATE KEY",
-        "-----BEGIN ",
-        "sk-",
-        "ghp_",
-        "%25",
-        "\\\\",
-        "\\u0040",
-        "%",
-        "cookie: a=b; ",
-        "token",
-        "authorization: digest ",
-        "DE89 3704 ",
-        "+1",
-        "phone 1",
-        "<password>",
-        "::",
-        "1.",
-        "{\"password\":",
-        "[",
-        "key=",
-        "ssn 123-45-",
-        "'",
-        "\\",
-    ] {
-        let text = piece.repeat((1 << 20) / piece.len());
-        let mut counts = RedactionCounts::default();
-        let _ = redactor.redact_text(&text, &mut counts);
-        let _ = redactor.redact_json_text("t", &text, &mut counts);
+    for piece in HOSTILE {
+        assert_linear(&redactor, &[piece], 16 << 10).unwrap();
+    }
+}
+
+/// An object with thousands of members below a very long name is redacted with names that are cut, and so are a payload's
+/// pointers: guarantees that no name is read or stored again for each of its members.
+#[test]
+fn long_names_are_not_repeated() {
+    let members = (0..2000).map(|number| format!("\"m{number}\":\"a@b.com\"")).collect::<Vec<_>>().join(",");
+    let text = format!("{{\"{}\":{{{members}}}}}", "n".repeat(1 << 20));
+    let redactor = redactor();
+    let redacted = redactor.redact_json_text("t", &text, &mut RedactionCounts::default());
+    assert!(!redacted.contains("a@b.com") && redacted.contains("<email>"));
+    let summary = redactor.summarize_payload("application/json", &text);
+    let pointers: usize = summary.redactions.iter().map(String::len).sum();
+    assert!(!summary.redactions.is_empty() && pointers < 1 << 20, "{pointers} bytes of pointers");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Hostile pieces and ordinary ones put together, over and over, take work in proportion to their length, too.
+    #[test]
+    fn work_grows_as_mixed_texts_do(
+        hostile in prop::sample::select(HOSTILE),
+        others in prop::collection::vec(prop::sample::select(PIECES), 0..3),
+    ) {
+        let pieces: Vec<&str> = std::iter::once(hostile).chain(others).collect();
+        assert_linear(&redactor(), &pieces, 2 << 10)?;
     }
 }

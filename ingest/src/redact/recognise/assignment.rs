@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::super::class::{Class, mask_at};
 use super::super::names::{is_ambiguous, looks_secret, secret_class};
-use super::{Span, at, before, is_base64, run_end, run_start};
+use super::{Span, at, before, is_base64, looked_at, run_end, run_start};
 
 /// What the search for names starts from; letters are folded.
 pub(in super::super) const KEYWORDS: &[&str] = &[
@@ -54,6 +54,11 @@ pub(in super::super) const KEYWORDS: &[&str] = &[
 
 /// Longest name on either side of its keyword.
 const MAX_NAME: usize = 64;
+
+/// Longest value of which is asked whether it is none: a placeholder, or a word behind `pass` or `basic`. A longer one is
+/// masked. What is rejected is read again from the next keyword in it on, so without a bound a text of many keywords
+/// would be read as often.
+const MAX_DOUBT: usize = 1024;
 
 /// First words of prose behind a colon: `password: must have 8 characters`.
 const PROSE: &[&str] = &[
@@ -134,8 +139,12 @@ pub(in super::super) fn find(text: &[u8], keywords: &AhoCorasick, spans: &mut Ve
         let span = if word.eq_ignore_ascii_case(b"bearer") || word.eq_ignore_ascii_case(b"basic") {
             scheme_token(text, &name)
         } else {
-            let span = secret_class(word, name.is_parameter).and_then(|class| value(text, &name, class));
-            span.filter(|span| !is_ambiguous(word) || is_password(text, &name, span))
+            let class = secret_class(word, name.is_parameter);
+            let near = &text[..text.len().min(name.end + MAX_DOUBT)];
+            let is_none = |class| {
+                is_ambiguous(word) && !value(near, &name, class).is_some_and(|span| is_password(near, &name, &span))
+            };
+            class.filter(|class| !is_none(*class)).and_then(|class| value(text, &name, class))
         };
         if let Some(span) = span {
             next = span.end;
@@ -181,18 +190,24 @@ impl Name {
 fn scheme_token(text: &[u8], name: &Name) -> Option<Span> {
     let start = run_end(&text[..text.len().min(name.end + 4)], name.end, |b| matches!(b, b' ' | b'+' | b'\t' | b':'));
     let is_token = |b: u8| is_base64(b) || matches!(b, b'.' | b'~' | b'=');
-    let mut end = run_end(text, start, is_token);
-    while end > start && text[end - 1] == b'.' {
-        end -= 1;
-    }
-    let token = &text[start..end];
+    let near = &text[..text.len().min(start + MAX_DOUBT)];
+    let token = without_full_stops(&near[start..run_end(near, start, is_token)]);
     let is_credential = if text[name.start..name.end].eq_ignore_ascii_case(b"basic") {
         let decoded = STANDARD.decode(token).or_else(|_| STANDARD_NO_PAD.decode(token));
         decoded.is_ok_and(|pair| pair.contains(&b':') && pair.iter().all(|b| *b >= b' '))
     } else {
         token.len() >= 8 && token.iter().any(u8::is_ascii_digit) || token.len() >= 24
     };
-    (start > name.end && is_credential).then(|| Span::new(start, end, Class::Credentials))
+    (start > name.end && is_credential).then(|| {
+        let whole = without_full_stops(&text[start..run_end(text, start, is_token)]);
+        Span::new(start, start + whole.len(), Class::Credentials)
+    })
+}
+
+/// A token without what ends the sentence around it.
+fn without_full_stops(token: &[u8]) -> &[u8] {
+    let end = token.iter().rposition(|b| *b != b'.').map_or(0, |index| index + 1);
+    &token[..end]
 }
 
 /// The value that belongs to a name, if there is one that says something.
@@ -239,6 +254,10 @@ fn inner_value(
         return (says_something && !is_parser_error && !is_placeholder(inner))
             .then(|| Span::new(open_end, close, class));
     }
+    // A list or a call; said before its end is looked for.
+    if matches!(at(text, start), b'{' | b'(') {
+        return None;
+    }
     let end = match class {
         Class::Cookie if !is_cookie_name(text, name) => {
             let end = cookie_pairs_end(text, start);
@@ -248,10 +267,7 @@ fn inner_value(
         _ => bare_value_end(text, start),
     };
     let bare = &text[start..end];
-    if is_placeholder(bare)
-        || matches!(bare[0], b'{' | b'(')
-        || (may_be_prose && is_prose(text, name, class, start, end))
-    {
+    if is_placeholder(bare) || (may_be_prose && is_prose(text, name, class, start, end)) {
         return None;
     }
     Some(Span { start, end, class, quote: key_quote })
@@ -276,6 +292,12 @@ fn quote_at(text: &[u8], start: usize) -> Option<(usize, usize)> {
 
 /// Where the quoted text ends: at the same quote, else at the end of the line.
 fn closing_quote(text: &[u8], from: usize, quote: &[u8]) -> usize {
+    let end = find_closing_quote(text, from, quote);
+    looked_at(end - from);
+    end
+}
+
+fn find_closing_quote(text: &[u8], from: usize, quote: &[u8]) -> usize {
     let (mark, backslashes) = (quote[quote.len() - 1], quote.len() - 1);
     let mut position = from;
     while position < text.len() {
@@ -335,6 +357,7 @@ fn bare_value_end(text: &[u8], start: usize) -> usize {
             _ => end += 1,
         }
     }
+    looked_at(end - start);
     end
 }
 
@@ -428,6 +451,9 @@ fn is_placeholder(value: &[u8]) -> bool {
     ];
     if value.is_empty() || mask_at(value) == Some(value.len()) || is_hmac_token(value) {
         return true;
+    }
+    if value.len() > MAX_DOUBT {
+        return false;
     }
     match value[0] {
         b'?' | b'$' => {

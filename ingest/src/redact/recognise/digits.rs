@@ -3,11 +3,15 @@
 //! One pass over the groups of digits of a text. Most long numbers of telemetry are ids, times and offsets,
 //! so every class asks for more than its digits: an issuer and a check digit, or a keyword near.
 
+use super::super::names::{is_record_id, segments};
 use super::super::{class::Class, decode::skip_escape_tail};
-use super::{Span, at, before, contains_folded};
+use super::{Span, at, before, contains_folded, run_start};
 
 /// Bytes before a number in which its keyword is looked for.
 const KEYWORD_REACH: usize = 40;
+
+/// Longest name before a number that is read.
+const MAX_NAME: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Group {
@@ -60,7 +64,7 @@ fn collect_digits(text: &[u8]) -> Option<([u8; 24], usize)> {
 fn card(text: &[u8], first: Group) -> Option<Span> {
     let end = match first.len() {
         13..=19 => {
-            if is_numbering_context(text, first.start) {
+            if is_numbering_context(text, first.start) || is_under_record_id(text, first.start) {
                 return None;
             }
             first.end
@@ -72,7 +76,30 @@ fn card(text: &[u8], first: Group) -> Option<Span> {
         return None;
     }
     let (digits, count) = collect_digits(&text[first.start..end])?;
-    is_card(&digits[..count]).then(|| Span::new(first.start, end, Class::Card))
+    let is_printed = first.len() == 4;
+    let is_found = if is_printed { is_printed_card(&digits[..count]) } else { is_card(&digits[..count]) };
+    is_found.then(|| Span::new(first.start, end, Class::Card))
+}
+
+/// A card number in the groups in which it is printed. Visa's longest numbers are too much like times to be found
+/// without.
+fn is_printed_card(digits: &[u8]) -> bool {
+    is_card(digits) || (digits.len() == 19 && digits[0] == 4 && luhn(digits))
+}
+
+/// True if the name of a record's id stands right before a number: `transaction_id=`, `"messageId": "`.
+fn is_under_record_id(text: &[u8], start: usize) -> bool {
+    let window = &text[start.saturating_sub(MAX_NAME)..start];
+    let end = window.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |index| index + 1);
+    // A quote may be escaped several times.
+    if window.len() - end > 8 || end < 2 || !window[end - 2..end].eq_ignore_ascii_case(b"id") {
+        return false;
+    }
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    let from = run_start(window, end, MAX_NAME, is_name);
+    // Of a longer name only a part is seen, and what is missing may speak of a card.
+    (from > 0 || window.len() == start)
+        && std::str::from_utf8(&window[from..end]).is_ok_and(|name| is_record_id(&segments(name)))
 }
 
 /// The end of `4-4-4-4`, `4-4-4-1`, `4-4-4-4-3`, `4-6-5` or `4-6-4` digits that start with `first`.
@@ -96,7 +123,8 @@ fn printed_card_end(text: &[u8], first: Group) -> Option<usize> {
     }
     let length = |index: usize| if index < count { groups[index].len() } else { 0 };
     let is_card_to = |index: usize| {
-        collect_digits(&text[first.start..groups[index].end]).is_some_and(|(digits, count)| is_card(&digits[..count]))
+        collect_digits(&text[first.start..groups[index].end])
+            .is_some_and(|(digits, count)| is_printed_card(&digits[..count]))
     };
     match (length(1), length(2), length(3), length(4)) {
         (6, 4 | 5, _, _) => Some(groups[2].end),
@@ -143,6 +171,9 @@ fn is_numbering_context(text: &[u8], start: usize) -> bool {
         "version",
         "commit",
         "unixnano",
+        "ean",
+        "gtin",
+        "barcode",
     ];
     let window = &text[start.saturating_sub(24)..start];
     let end = window.iter().rposition(|b| b.is_ascii_alphanumeric()).map_or(0, |index| index + 1);

@@ -38,13 +38,44 @@ pub(super) fn at(text: &[u8], at: usize) -> u8 {
 
 /// The first offset from `from` on whose byte is not accepted.
 pub(super) fn run_end(text: &[u8], from: usize, accept: impl Fn(u8) -> bool) -> usize {
-    text[from..].iter().position(|byte| !accept(*byte)).map_or(text.len(), |length| from + length)
+    let end = text[from..].iter().position(|byte| !accept(*byte)).map_or(text.len(), |length| from + length);
+    looked_at(end - from);
+    end
 }
 
 /// The first offset of the accepted run that ends at `to`, looking back at most `limit` bytes.
 pub(super) fn run_start(text: &[u8], to: usize, limit: usize, accept: impl Fn(u8) -> bool) -> usize {
     let floor = to.saturating_sub(limit);
-    text[floor..to].iter().rposition(|byte| !accept(*byte)).map_or(floor, |index| floor + index + 1)
+    let start = text[floor..to].iter().rposition(|byte| !accept(*byte)).map_or(floor, |index| floor + index + 1);
+    looked_at(to - start);
+    start
+}
+
+/// To be told by every search whose length the text decides. Tests count these bytes: they must not grow faster than
+/// the text, whatever it holds.
+#[inline(always)]
+fn looked_at(_bytes: usize) {
+    #[cfg(test)]
+    work::add(_bytes);
+}
+
+/// Bytes that were looked at on this thread.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// Those since the last call.
+    pub(in super::super) fn take() -> usize {
+        BYTES.take()
+    }
 }
 
 /// Base64 and base64url without padding.

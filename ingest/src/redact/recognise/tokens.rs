@@ -186,6 +186,8 @@ pub(in super::super) fn find_private_keys(text: &[u8], spans: &mut Vec<Span>) {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const END: &[u8] = b"-----END ";
     let mut next = 0;
+    // Both searches only go forward: the end of a text is not looked for again at each of a thousand begin lines.
+    let mut ends = memmem::find_iter(text, END).peekable();
     for start in memmem::find_iter(text, BEGIN) {
         if start < next {
             continue;
@@ -196,9 +198,10 @@ pub(in super::super) fn find_private_keys(text: &[u8], spans: &mut Vec<Span>) {
         if memmem::find(&text[label_from..label_end], b"PRIVATE KEY").is_none() {
             continue;
         }
-        next = match memmem::find(&text[label_end..], END) {
-            Some(found) => {
-                let label = label_end + found + END.len();
+        while ends.next_if(|end| *end < label_end).is_some() {}
+        next = match ends.peek() {
+            Some(end) => {
+                let label = end + END.len();
                 let label_end = run_end(text, label, |b| b.is_ascii_uppercase() || b == b' ');
                 run_end(&text[..text.len().min(label_end + 5)], label_end, |b| b == b'-')
             }
