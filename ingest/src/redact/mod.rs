@@ -20,7 +20,9 @@ mod recognise;
 mod scan;
 
 #[cfg(test)]
-mod corpus_test;
+pub(crate) mod corpus;
+#[cfg(test)]
+mod forms_test;
 #[cfg(test)]
 mod property_test;
 

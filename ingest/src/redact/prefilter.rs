@@ -52,7 +52,7 @@ const MIN_CONTACT_DIGITS: usize = 7;
 const KEYWORD_GROUPS: &[&str] = &[
     "sswo", "sswd", "phra", "ecre", "oken", "pike", "i_ke", "i-ke", "skey", "s_ke", "s-ke", "ekey", "e_ke", "e-ke",
     "tkey", "t_ke", "t-ke", "gkey", "g_ke", "g-ke", "nkey", "n_ke", "n-ke", "eden", "oriz", "gnat", "ooki", "bear",
-    "asic", "jses", "pses", "ssid", "ass=", "ass:", "ass ", "ass\"", "ass'",
+    "asic", "jses", "pses", "ssid", "ass=", "ass:", "ass ", "ass\"", "ass'", "ass>",
 ];
 
 /// Keywords of three letters: triggered with one of [`AFTER_SHORT`] behind them.

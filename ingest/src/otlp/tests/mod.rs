@@ -1,6 +1,7 @@
 //! The decoder against generated requests, real messages of a Collector, and single rules.
 #![allow(clippy::unwrap_used)]
 
+mod corpus;
 pub(crate) mod generate;
 mod json;
 pub(crate) mod properties;

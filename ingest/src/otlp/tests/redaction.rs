@@ -10,11 +10,11 @@ use crate::redact::Class;
 const MAIL: &str = "jane.doe@example.com";
 const CARD: i64 = 4_111_111_111_111_111;
 
-fn any(value: Value) -> AnyValue {
+pub(super) fn any(value: Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-fn list(values: Vec<KeyValue>) -> Value {
+pub(super) fn list(values: Vec<KeyValue>) -> Value {
     Value::KvlistValue(KeyValueList { values })
 }
 

@@ -221,7 +221,7 @@ fn value(text: &[u8], name: &Name, class: Class) -> Option<Span> {
     position = skip_spaces(text, position);
     let Some((operator_end, is_colon)) = operator(text, position) else {
         // `--password hunter2`
-        let is_option = name.start >= 2 && text[name.start..name.end].starts_with(b"--") && position > spaces_from;
+        let is_option = text[name.start..name.end].starts_with(b"--") && position > spaces_from;
         if !is_option || key_quote.is_some() || at(text, position) == b'-' {
             return None;
         }

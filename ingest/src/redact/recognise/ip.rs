@@ -17,14 +17,18 @@ pub(in super::super) fn find(text: &[u8], spans: &mut Vec<Span>) {
             continue;
         }
         let end = run_end(text, start, is_part);
-        if !before(text, start).is_ascii_alphanumeric() && !at(text, end).is_ascii_alphanumeric() {
-            let mut token = &text[start..end];
-            // `key:10.0.0.1` and a full stop behind an address.
+        // The colon of `peer:10.0.0.1` belongs to the name.
+        let is_named = text[start] == b':' && at(text, start + 1) != b':';
+        let first = if is_named { start + 1 } else { start };
+        let is_joined = !is_named && before(text, start).is_ascii_alphanumeric();
+        if !is_joined && !at(text, end).is_ascii_alphanumeric() {
+            let mut token = &text[first..end];
+            // `feed:10.0.0.1` and a full stop behind an address.
             while token.last().is_some_and(|b| matches!(b, b'.')) || token.ends_with(b":") && !token.ends_with(b"::") {
                 token = &token[..token.len() - 1];
             }
             if let Some((from, to)) = address(token) {
-                spans.push(Span::new(start + from, start + to, Class::Ip));
+                spans.push(Span::new(first + from, first + to, Class::Ip));
             }
         }
         start = end;
