@@ -11,9 +11,9 @@ use crate::worked_example;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A source that logs in with these options and reads the topic's spans.
-fn connect(kafka: &Kafka, topic: &str, options: &Value) -> Result<KafkaSource, SourceError> {
-    let kafka = json!({"bootstrap_servers": kafka.login_bootstrap(), "group_id": topic, "options": options});
+/// A source that connects with these options and reads the topic's spans, in a group of the topic's name.
+pub fn connect(servers: &str, topic: &str, options: &Value) -> Result<KafkaSource, SourceError> {
+    let kafka = json!({"bootstrap_servers": servers, "group_id": topic, "options": options});
     let kafka: KafkaConfig = serde_json::from_value(kafka).unwrap();
     let none = json!({"topics": []});
     let topics = json!({
@@ -43,17 +43,17 @@ fn oidc(url: &str, secret: &str) -> Value {
     })
 }
 
-/// The value of the first record that comes.
-fn first_value(source: &mut KafkaSource) -> Vec<u8> {
+/// The value of the first record that comes, or why none does.
+pub fn first_value(source: &mut KafkaSource) -> Result<Vec<u8>, SourceError> {
     let start = Instant::now();
     while start.elapsed() < LIMIT {
-        match source.poll(Duration::from_millis(200)).unwrap() {
+        match source.poll(Duration::from_millis(200))? {
             Event::Assigned(sources) => {
-                let initial = source.initial_offsets(&sources).unwrap();
+                let initial = source.initial_offsets(&sources)?;
                 let starts: Vec<Start> = initial.into_iter().map(|(source, at)| Start::new(source, at)).collect();
-                source.start(&starts).unwrap();
+                source.start(&starts)?;
             }
-            Event::Messages(batch) => return batch.iter().next().unwrap().value().unwrap().to_vec(),
+            Event::Messages(batch) => return Ok(batch.iter().next().unwrap().value().unwrap().to_vec()),
             _ => {}
         }
     }
@@ -63,7 +63,9 @@ fn first_value(source: &mut KafkaSource) -> Vec<u8> {
 /// What a login that must fail says. It must not take as long as a broker is waited for that does not answer.
 fn refusal(kafka: &Kafka, options: &Value) -> String {
     let start = Instant::now();
-    let error = connect(kafka, "never-read", options).err().unwrap_or_else(|| panic!("let in with {options}"));
+    let error = connect(&kafka.login_bootstrap(), "never-read", options)
+        .err()
+        .unwrap_or_else(|| panic!("let in with {options}"));
     assert!(start.elapsed() < Duration::from_secs(10), "told after {:?}: {error}", start.elapsed());
     assert!(matches!(error, SourceError::Login { .. }), "{error}");
     error.to_string()
@@ -83,8 +85,9 @@ fn each_way_to_log_in_reads() {
     ] {
         let topic = kafka.topic(name, 1);
         kafka.produce(&topic, [Record { payload: Some(name.as_bytes()), ..Record::default() }]);
-        let mut source = connect(kafka, &topic, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(first_value(&mut source), name.as_bytes());
+        let source = connect(&kafka.login_bootstrap(), &topic, &options);
+        let mut source = source.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(first_value(&mut source).unwrap(), name.as_bytes());
     }
 }
 

@@ -19,6 +19,7 @@ mod kafka_login;
 mod kafka_new_lake;
 mod kafka_plan;
 mod kafka_rekey;
+mod kafka_secured;
 mod kafka_smoke;
 mod kafka_worker;
 mod kafka_workers;

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use super::free_port;
 use super::kafka::{PASSWORD, USER};
 use super::process::Process;
+use super::secured::{self, Certificates};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
@@ -22,22 +23,35 @@ pub struct Broker {
     folder: tempfile::TempDir,
     port: u16,
     controller: u16,
-    /// The port where clients must log in, if there is such a listener.
-    login: Option<u16>,
+    beside: Beside,
+    /// The ports of the listeners beside it.
+    beside_ports: [u16; 2],
 }
 
-/// What a listener where clients must log in adds to the broker's configuration.
+/// The listeners that a broker has beside the one where anybody may do anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    /// One where clients must log in.
+    Login,
+    /// Two with TLS, where only what was granted is permitted: see [`secured`].
+    Secured,
+}
+
+/// What further listeners add to the broker's configuration.
 #[derive(Default)]
-struct Login {
-    listener: String,
-    protocol: &'static str,
-    properties: String,
-    /// Words for the tool that formats the storage, which is where the user of SCRAM comes from.
-    format: Vec<String>,
+pub(super) struct Listeners {
+    /// Their addresses, each behind a comma.
+    pub(super) listeners: String,
+    /// Their protocols, each behind a comma.
+    pub(super) protocols: &'static str,
+    pub(super) properties: String,
+    /// Words for the tool that formats the storage, which is where users of SCRAM come from.
+    pub(super) format: Vec<String>,
 }
 
-impl Login {
-    fn on(port: u16) -> Login {
+impl Listeners {
+    fn login(port: u16) -> Listeners {
         const MODULES: &str = "org.apache.kafka.common.security";
         let properties = [
             ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,OAUTHBEARER".to_owned()),
@@ -54,9 +68,9 @@ impl Login {
                 ),
             ),
         ];
-        Login {
-            listener: format!(",LOGIN://127.0.0.1:{port}"),
-            protocol: ",LOGIN:SASL_PLAINTEXT",
+        Listeners {
+            listeners: format!(",LOGIN://127.0.0.1:{port}"),
+            protocols: ",LOGIN:SASL_PLAINTEXT",
             properties: properties
                 .iter()
                 .map(|(name, value)| format!("listener.name.login.{name}={value}\n"))
@@ -68,7 +82,7 @@ impl Login {
 
 impl Broker {
     /// One that is neither configured nor started.
-    pub fn new(libs: &Path, number: usize, has_login: bool) -> Broker {
+    pub fn new(libs: &Path, number: usize, beside: Beside) -> Broker {
         Broker {
             libs: libs.to_owned(),
             number,
@@ -76,7 +90,8 @@ impl Broker {
             folder: tempfile::tempdir().expect("a folder for the broker"),
             port: free_port(),
             controller: free_port(),
-            login: has_login.then(free_port),
+            beside,
+            beside_ports: [free_port(), free_port()],
         }
     }
 
@@ -85,9 +100,15 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// `host:port` for clients that log in.
-    pub fn login_address(&self) -> String {
-        format!("127.0.0.1:{}", self.login.expect("a broker with a listener for logins"))
+    /// `host:port` for clients of a listener beside it.
+    pub fn beside_address(&self, beside: Beside, listener: usize) -> String {
+        assert!(self.beside == beside, "the broker has no such listener");
+        format!("127.0.0.1:{}", self.beside_ports[listener])
+    }
+
+    /// The certificates of a secured broker and of its clients.
+    pub fn certificates(&self) -> Certificates {
+        Certificates::in_folder(self.folder.path())
     }
 
     /// The port of its controller.
@@ -100,8 +121,12 @@ impl Broker {
     pub fn format(&self, controllers: &[u16]) {
         let folder = self.folder.path();
         let Broker { number, port, controller, .. } = self;
-        let login = self.login.map(Login::on).unwrap_or_default();
-        let Login { listener, protocol, .. } = &login;
+        let beside = match self.beside {
+            Beside::Nothing => Listeners::default(),
+            Beside::Login => Listeners::login(self.beside_ports[0]),
+            Beside::Secured => secured::listeners(&self.certificates(), self.beside_ports),
+        };
+        let Listeners { listeners, protocols, .. } = &beside;
         let voters = controllers.iter().enumerate().map(|(index, port)| format!("{}@127.0.0.1:{port}", index + 1));
         let (voters, replicas) = (voters.collect::<Vec<_>>().join(","), controllers.len());
         // With three replicas one may be away.
@@ -110,9 +135,9 @@ impl Broker {
             "process.roles=broker,controller\n\
              node.id={number}\n\
              controller.quorum.voters={voters}\n\
-             listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listener}\n\
-             advertised.listeners=CLIENT://127.0.0.1:{port}{listener}\n\
-             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol}\n\
+             listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=CLIENT://127.0.0.1:{port}{listeners}\n\
+             listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              inter.broker.listener.name=CLIENT\n\
              controller.listener.names=CONTROLLER\n\
              log.dirs={}\n\
@@ -132,7 +157,7 @@ impl Broker {
              group.initial.rebalance.delay.ms=0\n\
              {}",
             folder.join("data").display(),
-            login.properties
+            beside.properties
         );
         std::fs::write(folder.join("server.properties"), properties).expect("the broker's folder is writable");
         // Without a configuration of its own Kafka's logger writes into the working directory.
@@ -140,7 +165,7 @@ impl Broker {
                        Loggers:\n    Root: {level: WARN, AppenderRef: [{ref: OUT}]}\n";
         std::fs::write(folder.join("log4j2.yaml"), logging).expect("the broker's folder is writable");
         let mut words = vec!["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID];
-        words.extend(login.format.iter().map(String::as_str));
+        words.extend(beside.format.iter().map(String::as_str));
         words.push("-c");
         let format = self.java("128m", &words);
         let output = std::process::Command::new(&format[0]).args(&format[1..]).output().expect("java is on the PATH");

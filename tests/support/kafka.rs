@@ -14,8 +14,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::broker::Broker;
-use super::part;
+use super::broker::{Beside, Broker};
+use super::{part, secured};
 
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -55,25 +55,33 @@ impl Kafka {
     pub fn shared_with_login() -> Option<&'static Kafka> {
         static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
         part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
-        SHARED.get_or_init(|| Kafka::start_brokers(1, true)).as_ref()
+        SHARED.get_or_init(|| Kafka::start_brokers(1, Beside::Login)).as_ref()
+    }
+
+    /// A broker, shared as well, that has two more listeners with TLS, and permits there only what a test has granted
+    /// ([`Kafka::permit`]): [`Kafka::scram_bootstrap`] and [`Kafka::certificate_bootstrap`].
+    pub fn shared_and_secured() -> Option<&'static Kafka> {
+        static SHARED: OnceLock<Option<Kafka>> = OnceLock::new();
+        part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
+        SHARED.get_or_init(|| Kafka::start_brokers(1, Beside::Secured)).as_ref()
     }
 
     /// A broker of the test's own, for tests that stop or kill it. `None` if Kafka is not installed.
     pub fn start() -> Option<Kafka> {
-        Kafka::start_brokers(1, false)
+        Kafka::start_brokers(1, Beside::Nothing)
     }
 
     /// Three brokers of the test's own. Each partition lies on all of them, and two have to have what is written, so one
     /// may be stopped or killed at a time.
     pub fn start_three() -> Option<Kafka> {
-        Kafka::start_brokers(3, false)
+        Kafka::start_brokers(3, Beside::Nothing)
     }
 
-    fn start_brokers(count: usize, has_login: bool) -> Option<Kafka> {
+    fn start_brokers(count: usize, beside: Beside) -> Option<Kafka> {
         let libs = part("TRACERAG_TEST_KAFKA_LIBS", "Kafka")?;
         // Between choosing a port and listening on it, somebody else may take it.
         for attempt in 1..=3 {
-            let brokers = (1..=count).map(|number| Broker::new(&libs, number, has_login)).collect();
+            let brokers = (1..=count).map(|number| Broker::new(&libs, number, beside)).collect();
             let mut kafka = Kafka { brokers };
             let controllers: Vec<u16> = kafka.brokers.iter().map(Broker::controller).collect();
             let heap = kafka.heap();
@@ -102,7 +110,32 @@ impl Kafka {
     /// `host:port` for clients that log in: as [`USER`] with `PLAIN` or `SCRAM-SHA-256`, or as anybody with a token
     /// (`OAUTHBEARER`), which need not be signed.
     pub fn login_bootstrap(&self) -> String {
-        self.brokers.iter().map(Broker::login_address).collect::<Vec<_>>().join(",")
+        self.beside_bootstrap(Beside::Login, 0)
+    }
+
+    /// `host:port` for clients that log in over TLS, as [`USER`] with `SCRAM-SHA-512`.
+    pub fn scram_bootstrap(&self) -> String {
+        self.beside_bootstrap(Beside::Secured, 0)
+    }
+
+    /// `host:port` for clients that show a certificate. Its common name is the name of the user.
+    pub fn certificate_bootstrap(&self) -> String {
+        self.beside_bootstrap(Beside::Secured, 1)
+    }
+
+    fn beside_bootstrap(&self, beside: Beside, listener: usize) -> String {
+        let addresses = self.brokers.iter().map(|broker| broker.beside_address(beside, listener));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// The certificates of a secured broker lie here, and those of its clients.
+    pub fn certificates(&self) -> secured::Certificates {
+        self.brokers[0].certificates()
+    }
+
+    /// Grants a user an operation on a topic or group.
+    pub fn permit(&self, user: &str, operation: secured::Operation, on: secured::Resource<'_>) {
+        secured::permit(&self.bootstrap(), user, operation, on);
     }
 
     /// A client configuration that names this cluster.

@@ -26,6 +26,7 @@ mod parts;
 pub mod process;
 pub mod program;
 pub mod s3;
+pub mod secured;
 pub mod telemetry;
 pub mod token_endpoint;
 

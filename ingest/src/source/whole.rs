@@ -16,7 +16,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracerag_schemas::SourcePartition;
 
-use super::access::refused;
+use super::access::{Wanted, refused};
 use super::context::{SourceContext, Wakeup};
 use super::reading::{DrainEnd, Reading};
 use super::{Cluster, MessageBatch, Signal, SourceError, TopicKind, settings};
@@ -221,7 +221,7 @@ impl Reader {
                     let source = &reading.source;
                     tracing::warn!(%error, %source, "changes are not read; the client tries again");
                     // Whoever may not read a topic gets nothing of it, however long it waits.
-                    refused("reading", error).is_some()
+                    refused("reading", Wanted::default(), error).is_some()
                 }
                 DrainEnd::Empty | DrainEnd::Full => false,
             };
