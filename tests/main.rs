@@ -15,6 +15,7 @@ mod kafka_away;
 mod kafka_changes;
 mod kafka_faults;
 mod kafka_gaps;
+mod kafka_keys;
 mod kafka_login;
 mod kafka_new_lake;
 mod kafka_plan;

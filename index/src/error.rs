@@ -113,6 +113,16 @@ pub enum Error {
         /// Generation of the newest claim.
         newest: u64,
     },
+    /// The tokens of the lake are made with another key than this worker's.
+    #[error(
+        "the tokens of this lake are made with the redaction key {current}, and this process has {own}; give it the key of the other workers, or, to change the key of the lake, name the old one in redaction.previous_keys and give all workers both"
+    )]
+    OtherKey {
+        /// Id of the lake's key.
+        current: String,
+        /// Id of this worker's key.
+        own: String,
+    },
     /// An epoch names a partition that this worker never claimed.
     #[error("partition {partition} is not claimed by worker {worker}; claim it before writing")]
     NotClaimed {

@@ -46,6 +46,7 @@ mod files;
 mod folder_store;
 pub mod incidents;
 pub mod journal;
+mod keys;
 pub mod lake;
 pub mod letters;
 pub mod maintain;
@@ -61,6 +62,7 @@ pub use journal::{
     ClosedTrace, DatasetHead, Epoch, Head, Resume, ResumedTrace, SourceProgress, SourceState, Staged, StagedDataset,
     Writer, Writing, Written,
 };
+pub use keys::RedactionKey;
 pub use lake::{Lake, LakeOptions};
 pub use letters::{LetterFilter, WaitingLetters};
 pub use maintain::{Lease, MaintainOptions, MaintainReport, Retention, maintain};

@@ -11,6 +11,7 @@ pub(crate) mod run;
 pub(crate) mod similar;
 pub(crate) mod sql;
 pub(crate) mod status;
+pub(crate) mod token;
 
 use std::path::Path;
 

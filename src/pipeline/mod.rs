@@ -118,7 +118,10 @@ impl Pipeline {
         let lake = lake.await?;
         // Traces that are not sealed yet are asked about as well as those of which something late may come.
         let horizon = config.window.late_horizon.0.max(config.window.seal_after.0);
-        let writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
+        let mut writer = Writer::new(lake.clone(), worker.to_owned()).await?.with_late_horizon(horizon);
+        if let Some(key) = redactor.key_id() {
+            writer = writer.with_redaction_key(key, &redactor.previous_key_ids());
+        }
         let window_config = window_config(config);
         let redactor = Arc::new(redactor);
         Ok(Self {

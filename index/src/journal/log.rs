@@ -16,6 +16,7 @@ use super::{ClosedTrace, Head, SourceState, closed};
 use crate::error::{At, Error, Result};
 use crate::fail_point::FailPoint;
 use crate::journal::record::Closed;
+use crate::keys::OwnKey;
 use crate::lake::Lake;
 use crate::stage::appended;
 
@@ -39,6 +40,8 @@ pub(crate) struct Log {
     tried: Option<(String, u64)>,
     /// Whether `tail` ends with a record that was appended here and not looked behind since.
     ends_with_own: bool,
+    /// What tokens are made with; nothing is appended where the lake has another key.
+    key: Option<OwnKey>,
 }
 
 /// Where all partitions stand after some record, and which records count for nothing.
@@ -98,7 +101,20 @@ impl State {
 
 impl Log {
     pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake, tail: vec![], seen: None, cut: 0, tried: None, ends_with_own: false }
+        Self { lake, tail: vec![], seen: None, cut: 0, tried: None, ends_with_own: false, key: None }
+    }
+
+    /// Says what tokens are made with.
+    pub(crate) fn set_key(&mut self, key: OwnKey) {
+        self.key = Some(key);
+    }
+
+    /// Makes the key the lake's, if it may be.
+    pub(crate) async fn adopt_key(&self) -> Result<()> {
+        match &self.key {
+            Some(key) => key.adopt(&self.lake).await,
+            None => Ok(()),
+        }
     }
 
     /// Reads on. Afterwards `tail` holds every record after the head's position that stands in the
@@ -219,6 +235,9 @@ impl Log {
             let (head, journal) = if attempt == 0 { self.look().await? } else { self.look_again().await? };
             if let Some(landed) = self.landed(&journal, &head, epoch).await? {
                 return Ok(landed);
+            }
+            if let Some(key) = &self.key {
+                key.check(&journal)?;
             }
             let state = self.state(&head);
             let mut record = draft(&state)?;

@@ -12,6 +12,7 @@ use super::record::{Closed, Interval, Kind, Record};
 use super::{Epoch, Head, Resume, SourceProgress, Staged, apply, now, recover};
 use crate::error::{Error, Result, is_absent};
 use crate::fail_point::FailPoint;
+use crate::keys::OwnKey;
 use crate::lake::Lake;
 
 /// Writes epochs for the partitions that it has claimed.
@@ -64,6 +65,15 @@ impl Writer {
         self
     }
 
+    /// Says by its id with which key the rows of this writer are redacted. The first claim makes it the lake's, where the
+    /// lake has none, or one of `previous`; with another key nothing is written. Without this no key is compared.
+    #[must_use]
+    pub fn with_redaction_key(mut self, id: &str, previous: &[&str]) -> Self {
+        let previous = previous.iter().map(|id| (*id).to_owned()).collect();
+        self.log.set_key(OwnKey { id: id.to_owned(), previous });
+        self
+    }
+
     /// The lake written to.
     pub fn lake(&self) -> &Lake {
         &self.lake
@@ -71,10 +81,15 @@ impl Writer {
 
     /// Takes partitions: records the claim, which shuts out whoever had them, applies everything
     /// recorded, and reads back where each stands. The answer is in the order asked.
+    ///
+    /// # Errors
+    /// [`Error::OtherKey`] if the lake's tokens are made with a key that is not this writer's; otherwise when the lake
+    /// cannot be read or written.
     pub async fn claim(&mut self, sources: &[SourcePartition]) -> Result<Vec<Resume>> {
         if sources.is_empty() {
             return Ok(vec![]);
         }
+        self.log.adopt_key().await?;
         let epoch = Uuid::new_v4().to_string();
         let worker = self.worker.clone();
         let record = self.log.append(&epoch, |state| Ok(claim_record(state, &epoch, &worker, sources))).await?;
@@ -112,8 +127,8 @@ impl Writer {
     /// last changes nothing.
     ///
     /// # Errors
-    /// [`Error::Fenced`] if another worker has claimed one of the partitions since; the epoch then
-    /// never happened. [`Error::OutOfSequence`] if the journal does not stand where this worker
+    /// [`Error::Fenced`] if another worker has claimed one of the partitions since, and [`Error::OtherKey`] if one has
+    /// changed the lake's key; the epoch then never happened. [`Error::OutOfSequence`] if the journal does not stand where this worker
     /// believes, which a lost answer can cause: claim again.
     pub async fn record(&mut self, staged: &Staged) -> Result<u64> {
         if let Some((epoch, position)) = &self.recorded

@@ -6,6 +6,7 @@ mod basics;
 mod exactly_once;
 mod failing_store;
 mod faults;
+mod keys;
 mod kills;
 mod lease;
 mod retention;

@@ -28,7 +28,7 @@ impl Policy {
     }
 }
 
-/// The `[redaction]` section. Its `Debug` form never shows the key.
+/// The `[redaction]` section. Its `Debug` form never shows a key.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedactionConfig {
@@ -39,6 +39,8 @@ pub struct RedactionConfig {
     pub identifiers: Vec<String>,
     /// The secret from which every tenant's key is derived; at least 16 bytes.
     pub key: String,
+    /// Keys that tokens were made with before. A worker may put `key` in the place of any of them in a lake.
+    pub previous_keys: Vec<String>,
     /// Names of the attributes that the strict policy keeps; a name may end in `*`.
     pub allow_attributes: Vec<String>,
     /// Regular expressions. What they match in a text is masked; a value whose key they match is masked whole.
@@ -55,6 +57,7 @@ impl Default for RedactionConfig {
                 .map(String::from)
                 .to_vec(),
             key: String::new(),
+            previous_keys: Vec::new(),
             allow_attributes: Vec::new(),
             deny_patterns: Vec::new(),
             ip_addresses: false,
@@ -68,6 +71,7 @@ impl fmt::Debug for RedactionConfig {
             .field("policy", &self.policy)
             .field("identifiers", &self.identifiers)
             .field("key", &if self.key.is_empty() { "unset" } else { "set" })
+            .field("previous_keys", &self.previous_keys.len())
             .field("allow_attributes", &self.allow_attributes)
             .field("deny_patterns", &self.deny_patterns)
             .field("ip_addresses", &self.ip_addresses)
@@ -117,7 +121,8 @@ mod tests {
     /// The key is a secret: printing the configuration says only whether it is set.
     #[test]
     fn debug_hides_the_key() {
-        let config = RedactionConfig { key: "correct horse battery".into(), ..Default::default() };
+        let previous_keys = vec!["a battery of horses".into()];
+        let config = RedactionConfig { key: "correct horse battery".into(), previous_keys, ..Default::default() };
         let shown = format!("{config:?}");
         assert!(!shown.contains("horse"), "{shown}");
         assert!(shown.contains("\"set\""), "{shown}");

@@ -17,6 +17,18 @@ pub enum RedactError {
         /// Bytes needed.
         minimum: usize,
     },
+    /// A previous key that is too short to have been one.
+    #[error(
+        "redaction.previous_keys[{index}] has {length} bytes, and a key has at least {minimum}; correct or remove it"
+    )]
+    ShortPreviousKey {
+        /// Position in the list.
+        index: usize,
+        /// Bytes given.
+        length: usize,
+        /// Bytes needed.
+        minimum: usize,
+    },
     /// A deny pattern that is no regular expression.
     #[error("redaction.deny_patterns[{index}] is not a regular expression ({reason}); correct or remove it")]
     DenyPattern {

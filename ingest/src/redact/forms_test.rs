@@ -156,3 +156,31 @@ fn policies() {
         Err(super::RedactError::DenyPattern { index: 0, .. })
     ));
 }
+
+/// After a change of the key the same person has another token, and both are told by who has both keys: the tokens of
+/// the previous keys are those that were stored. Another tenant's are others. A short previous key is refused.
+#[test]
+fn tokens_of_several_keys() {
+    let old = RedactionConfig { key: "the key of last year".into(), ..Default::default() };
+    let new = RedactionConfig {
+        key: "the key of this year".into(),
+        previous_keys: vec!["the key of last year\n".into()],
+        ..Default::default()
+    };
+    let [old, new] = [old, new].map(|config| Redactor::new(&config, &PayloadConfig::default()).unwrap());
+    let stored = |redactor: &Redactor| {
+        let rule = redactor.attribute_rule("user.id");
+        redactor.redact_value("acme", rule, "u-1", &mut RedactionCounts::default()).into_owned()
+    };
+    assert_eq!(new.tokens("acme", "u-1"), [stored(&new), stored(&old)]);
+    assert_ne!(stored(&new), stored(&old));
+    assert!(!new.tokens("other", "u-1").contains(&stored(&old)));
+    assert_eq!(new.previous_key_ids(), [old.key_id().unwrap()]);
+    let short = RedactionConfig {
+        key: "the key of this year".into(),
+        previous_keys: vec!["short".into()],
+        ..Default::default()
+    };
+    let error = Redactor::new(&short, &PayloadConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("previous_keys[0]") && !error.contains("short"), "{error}");
+}

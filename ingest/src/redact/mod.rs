@@ -57,6 +57,8 @@ pub struct Redactor {
     scanner: Scanner,
     attributes: AttributeRules,
     hash: KeyedHash,
+    /// Those of the previous keys, in the order of the configuration.
+    previous: Vec<KeyedHash>,
     payload: PayloadRules,
 }
 
@@ -64,8 +66,8 @@ impl Redactor {
     /// Compiles a configuration.
     ///
     /// # Errors
-    /// A key that is missing or short although the policy makes tokens, a deny pattern that is no regular expression,
-    /// a sample field that is no JSON pointer.
+    /// A key that is missing or short although the policy makes tokens, a short previous key, a deny pattern that is no
+    /// regular expression, a sample field that is no JSON pointer.
     pub fn new(redaction: &RedactionConfig, payload: &PayloadConfig) -> Result<Self, RedactError> {
         let key = redaction.key.trim().as_bytes();
         if redaction.policy != Policy::Off {
@@ -77,6 +79,8 @@ impl Redactor {
                 _ => {}
             }
         }
+        let previous = redaction.previous_keys.iter().enumerate().map(|(index, key)| previous_key(index, key));
+        let previous = previous.collect::<Result<Vec<_>, _>>()?;
         let deny = compile_deny_patterns(&redaction.deny_patterns)?;
         let scanner = Scanner::new(deny.clone(), redaction.ip_addresses)
             .map_err(|error| RedactError::Recognisers(error.to_string()))?;
@@ -85,6 +89,7 @@ impl Redactor {
             scanner,
             attributes: AttributeRules::new(redaction, payload, deny),
             hash: KeyedHash::new(key),
+            previous,
             payload: PayloadRules::new(payload)?,
         })
     }
@@ -94,9 +99,21 @@ impl Redactor {
         self.policy.name()
     }
 
-    /// Names the key in tokens (`hmac:<key id>:...`) without telling anything about it.
-    pub fn key_id(&self) -> &str {
-        self.hash.key_id()
+    /// Names the key in tokens (`hmac:<key id>:...`) without telling anything about it; `None` if none are made.
+    pub fn key_id(&self) -> Option<&str> {
+        (!self.is_off()).then(|| self.hash.key_id())
+    }
+
+    /// The same of the keys that tokens were made with before.
+    pub fn previous_key_ids(&self) -> Vec<&str> {
+        self.previous.iter().map(KeyedHash::key_id).collect()
+    }
+
+    /// The tokens that stand for an identifier in a tenant's rows: that of the current key, then those of the previous
+    /// keys. None if no tokens are made, or the identifier is one already.
+    pub fn tokens(&self, tenant: &str, identifier: &str) -> Vec<String> {
+        let current = (!self.is_off()).then_some(&self.hash);
+        current.into_iter().chain(&self.previous).filter_map(|hash| hash.token(tenant, identifier)).collect()
     }
 
     /// A secret for hashes over what has not been redacted, which must not be found by trying: the same for the same
@@ -198,6 +215,15 @@ impl std::fmt::Debug for Redactor {
 #[inline]
 fn is_like_json(text: &str) -> bool {
     matches!(text.bytes().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['))
+}
+
+/// The tokens of a key that was the lake's before.
+fn previous_key(index: usize, key: &str) -> Result<KeyedHash, RedactError> {
+    let key = key.trim().as_bytes();
+    if key.len() < MIN_KEY_BYTES {
+        return Err(RedactError::ShortPreviousKey { index, length: key.len(), minimum: MIN_KEY_BYTES });
+    }
+    Ok(KeyedHash::new(key))
 }
 
 fn is_number(text: &str) -> bool {
