@@ -14,6 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(feature = "lake")]
 pub mod broker;
+pub mod decoding;
 #[cfg(feature = "lake")]
 pub mod disk;
 #[cfg(feature = "lake")]

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tracerag_index::Lake;
+use tracerag_ingest::IngestError;
+use tracerag_ingest::redact::Redactor;
 use tracerag_ingest::source::InitialOffset;
 
 use super::status::StatusFormat;
 use crate::check::{Inputs, Range, check};
 use crate::cli::Context;
+use crate::config::Config;
 use crate::error::Error;
 use crate::output;
 
@@ -63,6 +66,7 @@ pub(crate) async fn run(mut context: Context, args: CheckArgs) -> Result<(), Err
         }
     };
     let lake = Lake::open_to_ask(context.config.lake.options()).await?;
+    compare_keys(&context.config, &lake).await?;
     let report = check(&context.config, &lake, inputs).await?;
     match args.format {
         StatusFormat::Table => output::data(&report.text())?,
@@ -71,5 +75,16 @@ pub(crate) async fn run(mut context: Context, args: CheckArgs) -> Result<(), Err
     match report.differences() {
         0 => Ok(()),
         differences => Err(Error::Differs { differences }),
+    }
+}
+
+/// With another key than the lake's every token differs from what is stored, and nothing would be said of the rest.
+async fn compare_keys(config: &Config, lake: &Lake) -> Result<(), Error> {
+    let redactor = Redactor::new(&config.redaction, &config.payload).map_err(IngestError::from)?;
+    match (lake.redaction_keys().await?.pop(), redactor.key_id()) {
+        (Some(current), Some(own)) if current.id != own => {
+            Err(tracerag_index::Error::OtherKey { current: current.id, own: own.to_owned() }.into())
+        }
+        _ => Ok(()),
     }
 }

@@ -308,3 +308,63 @@ fn identifiers_in_structured_values() {
     }
     assert!(cell(&batch, "body", 1).unwrap().contains("gold"));
 }
+
+/// With the strict policy and an empty list nothing of one's own is kept of any attribute: not on a span, its events and
+/// links, a resource, or a log. What columns are made of is kept, and so are an identifier, as its token, and a body,
+/// masked. Guarantees that the policy fails closed.
+#[test]
+fn strict_keeps_nothing_that_is_not_allowed() {
+    let own = || pair("note", string("kept-by-mistake"));
+    let event = Event { name: "e".into(), attributes: vec![own()], ..Default::default() };
+    let link = Link { trace_id: vec![3; 16], span_id: vec![3; 8], attributes: vec![own()], ..Default::default() };
+    let attributes = vec![own(), pair("user.id", string("u-4711")), pair("http.route", string("/a"))];
+    let span = Span { events: vec![event], links: vec![link], ..span(attributes) };
+    let resource = vec![own(), pair("service.name", string("checkout"))];
+    let batches =
+        decode_with(Policy::Strict, Signal::Spans, Encoding::Proto, &request(resource, vec![span]).encode_to_vec());
+    let batches = batches.unwrap();
+    let batch = lake(Table::Spans, &batches.spans.unwrap());
+    let all = everything(&batch);
+    assert!(!all.contains("kept-by-mistake") && !all.contains("u-4711"), "{all}");
+    assert_eq!(cell(&batch, "service_name", 0).as_deref(), Some("checkout"));
+    assert_eq!(entry(&batch, "attributes", "http.route").as_deref(), Some("/a"));
+    assert!(entry(&batch, "attributes", "user.id").unwrap().starts_with("hmac:"));
+    assert_eq!(batches.redactions.get(Class::Dropped), 4);
+
+    let body = Some(any(string("mail to jane.doe@example.com")));
+    let log_records = vec![LogRecord { time_unix_nano: 1, body, attributes: vec![own()], ..Default::default() }];
+    let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+    let batches = decode_with(Policy::Strict, Signal::Logs, Encoding::Proto, &request.encode_to_vec()).unwrap();
+    let batch = lake(Table::Logs, &batches.logs.unwrap());
+    assert!(!everything(&batch).contains("kept-by-mistake"));
+    assert_eq!(cell(&batch, "body", 0).as_deref(), Some("mail to <email>"));
+}
+
+/// A deny pattern masks what it matches in texts, in nested values and in a number under a record's id, and the whole
+/// value where it matches the name.
+#[test]
+fn deny_patterns_hold_everywhere() {
+    let config = RedactionConfig {
+        key: "a key of the tests, long enough".into(),
+        deny_patterns: vec!["project-[a-z]+|^4111[0-9]{12}$".into(), "^app\\.secret_plan$".into()],
+        ..Default::default()
+    };
+    let redactor = Arc::new(Redactor::new(&config, &PayloadConfig::default()).unwrap());
+    let mut decoder = OtlpDecoder::new(DecoderConfig::new(redactor));
+    let attributes = vec![
+        pair("note", string("on project-apollo now")),
+        pair("app.map", list(vec![pair("name", string("project-gemini"))])),
+        pair("order_id", Value::IntValue(CARD)),
+        pair("app.secret_plan", string("to the moon")),
+    ];
+    let bytes = request(Vec::new(), vec![span(attributes)]).encode_to_vec();
+    decoder.decode(Signal::Spans, Encoding::Proto, message(&bytes)).unwrap();
+    let batch = lake(Table::Spans, &decoder.finish().unwrap().spans.unwrap());
+    let value = |key: &str| entry(&batch, "attributes", key);
+    assert_eq!(value("note").as_deref(), Some("on <denied> now"));
+    assert!(value("app.map").unwrap().contains("<denied>"));
+    for key in ["order_id", "app.secret_plan"] {
+        assert_eq!(value(key).as_deref(), Some("<denied>"), "{key}");
+    }
+}
