@@ -20,8 +20,10 @@ const EVENTS_AT_ONCE: usize = 256;
 const EVENT_WITHIN: Duration = Duration::from_millis(20);
 
 /// What stands in the words of librdkafka where TLS itself has failed: the name of OpenSSL's library, before what it or
-/// the other side (an alert) says. A connection that only breaks during the handshake is told in other words.
+/// the other side (an alert) says.
 const TLS_SAYS: &str = "SSL routines";
+/// What OpenSSL says of a connection that breaks, as all do of a broker that stops.
+const TLS_BROKE: &str = "unexpected eof";
 
 /// How librdkafka begins to say that a token endpoint gave it no token.
 const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
@@ -54,7 +56,7 @@ pub(super) fn is_failed_login(error: &KafkaError) -> bool {
 /// Whether the client or the broker has refused the other's certificate, or they agree on no way to talk: it stays so
 /// until somebody changes a file or a setting.
 fn is_failed_handshake(reason: &str) -> bool {
-    reason.contains(TLS_SAYS)
+    reason.contains(TLS_SAYS) && !reason.contains(TLS_BROKE)
 }
 
 /// What the client wanted of the broker, as far as it is known where an error is met.
@@ -203,6 +205,7 @@ mod tests {
         }
         for other in [
             "ssl://k:9093/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+            "ssl://k:9093/1: Receive failed: error:0A000126:SSL routines::unexpected eof while reading",
             "k:9092/1: Connect to ipv4#127.0.0.1:9092 failed: Connection refused",
         ] {
             assert!(!is_failed_handshake(other), "{other}");
