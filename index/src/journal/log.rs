@@ -112,7 +112,8 @@ impl Log {
     /// Makes the key the lake's, if it may be.
     pub(crate) async fn adopt_key(&self) -> Result<()> {
         match &self.key {
-            Some(key) => key.adopt(&self.lake).await,
+            // Deep, and it would be a part of every future that claims.
+            Some(key) => Box::pin(key.adopt(&self.lake)).await,
             None => Ok(()),
         }
     }
