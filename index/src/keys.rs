@@ -32,7 +32,8 @@ impl Lake {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn redaction_keys(&self) -> Result<Vec<RedactionKey>> {
-        stored(&self.newest(JOURNAL).await?)
+        let journal = self.newest(JOURNAL).await?;
+        stored(&journal)
     }
 }
 

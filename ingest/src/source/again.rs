@@ -70,7 +70,7 @@ impl Cluster {
                     return Err(SourceError::Overtaken { source_partition: interval.source.clone() }.into());
                 }
                 Some(Err(error)) => {
-                    judge(consumer.context(), &self.config.bootstrap_servers, Some(&interval.source), &error)?;
+                    judge(consumer.context(), &self.config, Some(&interval.source), &error)?;
                     continue;
                 }
             }

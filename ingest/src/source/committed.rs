@@ -62,7 +62,8 @@ fn committed(
 ) -> Result<Vec<(SourcePartition, Option<i64>)>, SourceError> {
     let action = || format!("reading the offsets of group {group}");
     let failed = |reason: KafkaError| {
-        refused(&action(), Wanted::group(group), &reason).unwrap_or_else(|| SourceError::Kafka { action: action(), reason })
+        refused(&action(), Wanted::group(group), &reason)
+            .unwrap_or_else(|| SourceError::Kafka { action: action(), reason })
     };
     if sources.is_empty() {
         return Ok(Vec::new());

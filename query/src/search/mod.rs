@@ -200,10 +200,11 @@ async fn ask(
             hybrid::vectors(&corpus, embedding, &question),
             hybrid::Scope::of(&corpus, cache, &filter),
         )?;
-        let search = |(probe, vector): (_, &Option<Vec<f32>>)| {
-            hybrid::search(snapshot, &corpus, &filter, &scope, &question, probe, vector.as_deref(), k)
-        };
-        searched = try_join_all(question.probes.iter().zip(&vectors).map(search)).await?;
+        let (corpus, filter, scope, asked) = (&corpus, &filter, &scope, &question);
+        let searches = question.probes.iter().zip(&vectors).map(|(probe, vector)| async move {
+            hybrid::search(snapshot, corpus, filter, scope, asked, probe, vector.as_deref(), k).await
+        });
+        searched = try_join_all(searches).await?;
     }
     for found in searched.into_iter().flatten() {
         let fingerprint = merges.target(&found.fingerprint).to_owned();

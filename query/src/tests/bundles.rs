@@ -174,7 +174,7 @@ async fn every_question_says_why_a_trace_is_absent() {
         example().into_iter().filter(|(table, _)| matches!(table, Table::IncidentCounts | Table::Logs)).collect();
     lake.write(&named, NOON + 510 * SECOND).await;
     let mut options = SessionOptions::new("acme");
-    options.idle_gap = Some(std::time::Duration::from_secs(25));
+    options.idle_gap = Some(Duration::from_secs(25));
     let session = Session::open(&lake.lake, options).await.unwrap();
     for (trace_id, code) in
         [("4ef7651916cd43dd8448eb211c80319c", "trace-open"), (GOOD, "expired"), (FOREIGN, "trace-unknown")]
