@@ -232,6 +232,11 @@ impl Clock {
         assigned.map(|source| source.caught_up.max(source.time)).min().flatten()
     }
 
+    /// The greatest time of all sources; `None` before the first record.
+    pub(crate) fn greatest(&self) -> Option<i64> {
+        self.sources.iter().filter_map(|source| source.time).max()
+    }
+
     /// The least time of all groups that have one and an assigned source: nothing older is asked about.
     pub(crate) fn least(&self) -> Option<i64> {
         let assigned = self.sources.iter().filter(|source| source.assigned);

@@ -263,7 +263,9 @@ impl Window {
                         |trace| self.tenants.seed(trace.tenant),
                     )
                 };
-                let at = now.unwrap_or_else(|| trace.map_or(0, |trace| trace.last));
+                // As long as no group has a time, a record is remembered as if it had come with the newest: were it taken
+                // for older than it is, its copy would be stored, too.
+                let at = now.or_else(|| self.clock.greatest()).unwrap_or_else(|| trace.map_or(0, |trace| trace.last));
                 let history = &mut self.history;
                 self.counts.duplicate_logs += unique_logs(&mut log_keys, |key, count| {
                     let Some(hash) = key.hash else { return count };

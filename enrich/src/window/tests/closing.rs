@@ -154,6 +154,18 @@ fn doubled_spans_are_dropped_within_a_tenant() {
     assert_eq!(flushed.closed[0].last_offsets, [(bench.spans.clone(), 4)]);
 }
 
+/// A log record without a trace is written before its group has a time, because the other partition was not heard of yet.
+/// Guarantees that its copy is still dropped when the group has one.
+#[test]
+fn a_record_of_no_known_time_is_remembered() {
+    let mut bench = Bench::new(WindowConfig::default());
+    bench.window.advance(&bench.logs, 2_000 * SECOND, 0).unwrap();
+    assert_eq!(bench.logs(&[log(0, 8)]).flush().logs.num_rows(), 1);
+    bench.at(2_000).flush();
+    let flushed = bench.logs(&[log(0, 8)]).flush();
+    assert_eq!((flushed.logs.num_rows(), flushed.counts.duplicate_logs), (0, 1));
+}
+
 /// Equal records within one message are all kept; the same record in another message is dropped, also when
 /// its trace has closed, and when it has no trace. Beyond the horizon it is a new one.
 #[test]
