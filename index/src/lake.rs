@@ -4,6 +4,7 @@ mod beside;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -28,7 +29,7 @@ use crate::folder_store;
 use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
-use crate::journal::{DatasetHead, Head};
+use crate::journal::{DatasetHead, Head, fence};
 use crate::place;
 
 /// Bytes of index pages that Lance may keep for this lake. Its own default is 6 GiB a session.
@@ -82,6 +83,7 @@ pub struct Lake {
 struct Inner {
     uri: String,
     storage_options: HashMap<String, String>,
+    believes_commits_within: Duration,
     schemas: Arc<Schemas>,
     session: Arc<Session>,
     opened: Mutex<Opened>,
@@ -218,6 +220,7 @@ impl Lake {
             inner: Arc::new(Inner {
                 uri,
                 storage_options: options.storage_options,
+                believes_commits_within: options.believes_commits_within.unwrap_or(fence::BELIEVED),
                 schemas: options.schemas,
                 session: Arc::new(Session::new(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES, Arc::new(registry))),
                 opened: Mutex::default(),
@@ -236,6 +239,11 @@ impl Lake {
     /// The schemas that this handle reads and writes.
     pub fn schemas(&self) -> &Schemas {
         &self.inner.schemas
+    }
+
+    /// How long a commit may take to be believed without a look.
+    pub(crate) fn believes_commits_within(&self) -> Duration {
+        self.inner.believes_commits_within
     }
 
     /// Refuses what this release does not know.

@@ -287,7 +287,10 @@ impl Indexer {
         }
         // One key that all appends share: what is new is judged by everything that is there.
         let keys = [xxh3_64(b"incident_vectors")].into();
-        match fence::append(&dataset, fragments, keys, stamp.properties()).await.at(name, "appending vectors")? {
+        match fence::append(&self.lake, &dataset, fragments, keys, stamp.properties())
+            .await
+            .at(name, "appending vectors")?
+        {
             Fenced::Lost => Ok(false),
             Fenced::Landed(landed) => {
                 let landed = self.lake.remember(name, landed);

@@ -150,7 +150,7 @@ async fn apply_dataset(
         let keys: HashSet<u64> = (at + 1..=last).map(fence::position_key).collect();
         let stamp = HashMap::from([(POSITION.to_owned(), last.to_string())]);
         FailPoint::Applying.pass();
-        match fence::append(&dataset, fragments, keys, stamp).await.at(name, "applying")? {
+        match fence::append(lake, &dataset, fragments, keys, stamp).await.at(name, "applying")? {
             Fenced::Landed(landed) => {
                 FailPoint::TableApplied.pass();
                 let landed = lake.remember(name, landed);

@@ -4,9 +4,15 @@
 //! land. An `Update` that only adds, with a filter of the keys it inserts, is checked against every
 //! other such commit since the version it read: a shared key is a conflict, and so is any commit
 //! without a filter (which is what a barrier is).
+//!
+//! One case escapes the check: a writer that sleeps between it and the put of its manifest. Clean-up may remove the very
+//! version that it is about to put, among all up to a barrier, and then the put finds the place free. Its commit landed
+//! in the past, and no later version has its rows. Versions stay for the longest query at least, so only a commit that
+//! took long can have met that: such a one counts if it is the newest version, and otherwise it is looked for.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lance::Dataset;
 use lance::dataset::CommitBuilder;
@@ -17,9 +23,14 @@ use tracerag_schemas::SourcePartition;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::is_absent;
+use crate::lake::Lake;
 
 /// How often a step is tried again after it lost against another writer.
 pub(crate) const ATTEMPTS: usize = 64;
+
+/// How long a commit may take to be believed without a look: far less than [`crate::MaintainOptions::longest_query`], for
+/// the clocks of a writer and of who cleans may differ by minutes.
+pub(crate) const BELIEVED: Duration = Duration::from_secs(60);
 
 /// What became of a fenced commit.
 #[allow(clippy::large_enum_variant, reason = "it lives for one match, and boxing would only move the copy")]
@@ -32,17 +43,19 @@ pub(crate) enum Fenced {
 
 /// Adds fragments to a dataset, unless a commit since its version shares a key.
 pub(crate) async fn append(
+    lake: &Lake,
     dataset: &Arc<Dataset>,
     fragments: Vec<Fragment>,
     keys: HashSet<u64>,
     properties: HashMap<String, String>,
 ) -> lance::Result<Fenced> {
-    replace(dataset, vec![], fragments, keys, properties).await
+    replace(lake, dataset, vec![], fragments, keys, properties).await
 }
 
 /// Puts fragments in the place of others, unless a commit since its version shares a key or touches
 /// what is replaced.
 pub(crate) async fn replace(
+    lake: &Lake,
     dataset: &Arc<Dataset>,
     replaced: Vec<u64>,
     fragments: Vec<Fragment>,
@@ -63,9 +76,15 @@ pub(crate) async fn replace(
     let transaction = TransactionBuilder::new(dataset.version_id(), operation)
         .transaction_properties(Some(Arc::new(properties)))
         .build();
+    let begun = Instant::now();
     let committed = CommitBuilder::new(Arc::clone(dataset)).with_skip_auto_cleanup(true).execute(transaction).await;
     match committed {
-        Ok(dataset) => Ok(Fenced::Landed(dataset)),
+        Ok(landed) if begun.elapsed() < lake.believes_commits_within() => Ok(Fenced::Landed(landed)),
+        Ok(landed) => match landed.latest_version_id().await {
+            Ok(newest) if newest == landed.version_id() => Ok(Fenced::Landed(landed)),
+            // Others have committed behind it, or it stands where versions were cleaned away.
+            _ => Ok(Fenced::Lost),
+        },
         Err(error) if is_lost(&error) => Ok(Fenced::Lost),
         Err(error) => Err(error),
     }
@@ -88,7 +107,7 @@ pub(crate) fn is_lost(error: &lance::Error) -> bool {
 pub(crate) async fn back_off(attempt: usize) {
     let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0] % 16);
     let millis = (5 << attempt.min(6)) + jitter;
-    tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 /// Key of a position.

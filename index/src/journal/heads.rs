@@ -86,7 +86,7 @@ pub(crate) async fn publish(lake: &Lake, heads: &Arc<Dataset>, mut next: Head) -
         .at(HEADS, "staging")?;
     let fragments = appended(HEADS, staged.operation)?;
     let keys = HashSet::from([fence::head_key()]);
-    match fence::append(heads, fragments, keys, HashMap::new()).await.at(HEADS, "publishing")? {
+    match fence::append(lake, heads, fragments, keys, HashMap::new()).await.at(HEADS, "publishing")? {
         Fenced::Landed(dataset) => {
             let next = Arc::new(next);
             lake.know_head(&dataset, &next);

@@ -259,7 +259,7 @@ impl Log {
             let mut keys: HashSet<u64> =
                 record.sources.iter().map(|interval| fence::partition_key(&interval.source)).collect();
             keys.insert(fence::position_key(record.position));
-            match fence::append(&journal, fragments, keys, HashMap::new()).await.at(JOURNAL, "recording")? {
+            match fence::append(&self.lake, &journal, fragments, keys, HashMap::new()).await.at(JOURNAL, "recording")? {
                 Fenced::Landed(landed) => {
                     let landed = self.lake.remember(JOURNAL, landed);
                     self.note(&landed, &record);

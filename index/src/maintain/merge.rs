@@ -62,7 +62,7 @@ pub(crate) async fn merge(lake: &Lake, name: &str, dataset: &Arc<Dataset>) -> Re
         .at(name, "merging fragments")?;
     let merged = appended(name, staged.operation)?;
     let replaced = tail.iter().map(|fragment| fragment.id).collect();
-    fence::replace(dataset, replaced, merged, HashSet::from([next_append]), HashMap::new())
+    fence::replace(lake, dataset, replaced, merged, HashSet::from([next_append]), HashMap::new())
         .await
         .at(name, "merging fragments")
 }

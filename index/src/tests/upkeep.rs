@@ -131,7 +131,7 @@ pub(super) async fn sleeper(place: Place) {
 
     let spans = staged.datasets.iter().find(|staged| staged.name == name).unwrap();
     let keys = HashSet::from([fence::position_key(position)]);
-    let woken = fence::append(&sleeping, spans.fragments.clone(), keys, HashMap::new()).await.unwrap();
+    let woken = fence::append(&fixture.lake, &sleeping, spans.fragments.clone(), keys, HashMap::new()).await.unwrap();
     assert!(matches!(woken, Fenced::Lost));
     assert_eq!(fixture.offsets(Table::Spans).await, (0..12).collect::<Vec<i64>>());
 

@@ -137,7 +137,10 @@ impl Tap {
     pub async fn lake(&self) -> Result<Lake, tracerag_index::Error> {
         let registry = ObjectStoreRegistry::default();
         registry.insert("memory", Arc::new(self.clone()));
-        Lake::open_or_create_on(LakeOptions::new("memory://lake"), registry).await
+        // Upkeep may clean away what was written a moment ago.
+        let options =
+            LakeOptions { believes_commits_within: Some(Duration::ZERO), ..LakeOptions::new("memory://lake") };
+        Lake::open_or_create_on(options, registry).await
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
