@@ -78,7 +78,10 @@ impl OwnKey {
             let mut named = (*journal).clone();
             match named.update_metadata([(KEYS, text.as_str())]).await {
                 Ok(_) => {}
-                Err(error) if fence::is_lost(&error) => {
+                // Of two workers that name a key at once, the second one is told that the two do not go together.
+                Err(error)
+                    if fence::is_lost(&error) || matches!(error, lance::Error::IncompatibleTransaction { .. }) =>
+                {
                     fence::back_off(attempt).await;
                     continue;
                 }

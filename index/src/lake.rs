@@ -52,6 +52,9 @@ pub struct LakeOptions {
     /// Whether everything that is written is brought to the disk before it counts as written: the lake outlives a power
     /// cut then, as it does a kill in any case.
     pub fsync: bool,
+    /// How long a commit may take to be believed without a look; `None`: a minute. Less where versions are cleaned away
+    /// sooner than [`crate::MaintainOptions::longest_query`] has it by default.
+    pub believes_commits_within: Option<Duration>,
     /// The schemas that are read and written: this release's.
     pub schemas: Arc<Schemas>,
 }

@@ -60,8 +60,8 @@ pub fn smallest(rows: &RecordBatch) -> SchemaRef {
     Arc::new(Schema::new(rows.schema_ref().fields().iter().zip(rows.columns()).map(form).collect::<Vec<_>>()))
 }
 
-/// Whether rows of the lake may be written in a form that [`smallest`] gave for others. Rows with very many elements in
-/// lists of lists may not: Lance writes them in a layout that has no dictionaries.
+/// Whether rows of the lake may be written in a form that [`smallest`] gave for others. Rows with very many elements may
+/// not: Lance writes them in a layout that has no dictionaries.
 pub fn takes(form: &Schema, rows: &RecordBatch) -> bool {
     form.fields().iter().zip(rows.columns()).all(|(field, column)| choose::takes(field.data_type(), column))
 }

@@ -49,18 +49,19 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let partition = |number| SourcePartition { cluster: "c".into(), topic: "spans".into(), partition: number };
-        let mut gauge = PartitionGauge::new("lag");
+        let mut gauge = PartitionGauge::new("tracerag_lag_records");
         let mut shown = |values: &[(i32, f64)]| -> Vec<String> {
             metrics::with_local_recorder(&recorder, || {
                 gauge.show(values.iter().map(|(number, value)| (partition(*number), *value)));
             });
             let text = handle.render();
             let mut lines: Vec<String> =
-                text.lines().filter(|line| line.starts_with("lag{")).map(str::to_owned).collect();
+                text.lines().filter(|line| line.starts_with("tracerag_lag_records{")).map(str::to_owned).collect();
             lines.sort_unstable();
             lines
         };
-        let line = |number: i32, value: i32| format!("lag{{topic=\"spans\",partition=\"{number}\"}} {value}");
+        let line =
+            |number: i32, value: i32| format!("tracerag_lag_records{{topic=\"spans\",partition=\"{number}\"}} {value}");
         assert_eq!(shown(&[(0, 5.0), (1, 7.0)]), [line(0, 5), line(1, 7)]);
         assert_eq!(shown(&[(1, 6.0), (2, 1.0)]), [line(0, 0), line(1, 6), line(2, 1)]);
         assert_eq!(shown(&[(0, 4.0)]), [line(0, 4), line(1, 0), line(2, 0)]);

@@ -56,10 +56,10 @@ impl Lake {
     /// Deletes a file below the lake; one that is not there is fine.
     pub(crate) async fn remove_file(&self, folder: &str, name: &str) -> Result<()> {
         let (store, path) = self.store(&format!("{}/{folder}/{name}", self.inner.uri), folder).await?;
-        if store.exists(&path).await.at(folder, "looking for a file")? {
-            store.delete(&path).await.at(folder, "deleting a file")?;
+        match store.delete(&path).await {
+            Err(error) if is_absent(&error) => Ok(()),
+            other => other.at(folder, "deleting a file"),
         }
-        Ok(())
     }
 
     /// The files of a folder below the lake, with their age and size.

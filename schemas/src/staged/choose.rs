@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, ListArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, StringArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use rustc_hash::FxHashSet;
 
@@ -19,9 +20,8 @@ const FEWEST: usize = 128;
 /// Elements of lists in one page. Lance 14 has a budget of 131,072 bits for the nesting of a page's elements, three of
 /// which are needed for each element of a list that may be null, and empty.
 const PAGE_LEVELS: usize = 43_690;
-/// Elements of one row, with theirs, in a column whose texts may be dictionaries. Lance 14 writes a row of lists of
-/// lists beyond its budget in another layout, which takes plain texts only. The nesting of an element has less than 32
-/// bits.
+/// Elements of one row, with theirs, in a column whose texts may be dictionaries. Lance 14 writes a row beyond its budget
+/// in another layout, which takes plain texts only. The nesting of an element has less than 32 bits.
 const ROW_LEVELS: usize = 4_096;
 /// Bytes to which a dictionary may be unpacked: plain texts of a batch have 2 GiB at most.
 const PLAIN_BYTES: usize = 64 << 20;
@@ -51,11 +51,11 @@ pub(super) fn choose(column: &ArrayRef, lake: &DataType, repeats: bool, batches:
             let ids = column.as_fixed_size_binary();
             if ids.len() >= FEWEST && runs(ids) * 2 <= ids.len() { words() } else { DataType::Utf8 }
         }
+        (DataType::List(_), DataType::Map(..) | DataType::List(_)) if longest_row(column) > ROW_LEVELS => lake.clone(),
         (DataType::List(_), DataType::Map(entries, sorted)) => {
             let (_, values) = trimmed(column.as_list());
             DataType::Map(with_type(entries, choose(&values, entries.data_type(), repeats, batches)), *sorted)
         }
-        (DataType::List(_), DataType::List(_)) if longest_row(column.as_list()) > ROW_LEVELS => lake.clone(),
         (DataType::List(_), DataType::List(item)) => {
             let (_, values) = trimmed(column.as_list());
             DataType::List(with_type(item, choose(&values, item.data_type(), repeats, batches)))
@@ -80,7 +80,7 @@ pub(super) fn smallest(column: &ArrayRef, is_nested: bool) -> DataType {
             let has_levels = is_nested || texts.null_count() > 0;
             if texts_repeat(texts, 1) || (has_levels && is_one_text(texts)) { words() } else { DataType::Utf8 }
         }
-        DataType::List(_) if longest_row(column.as_list()) > ROW_LEVELS => column.data_type().clone(),
+        DataType::List(_) | DataType::Map(..) if longest_row(column) > ROW_LEVELS => column.data_type().clone(),
         DataType::List(item) => {
             let (_, values) = trimmed(column.as_list());
             DataType::List(with_type(item, smallest(&values, true)))
@@ -100,7 +100,7 @@ pub(super) fn smallest(column: &ArrayRef, is_nested: bool) -> DataType {
 
 /// Whether a column of the lake may be written in a type that was chosen for other rows.
 pub(super) fn takes(form: &DataType, column: &ArrayRef) -> bool {
-    form == column.data_type() || column.as_list_opt().is_none_or(|list| longest_row(list) <= ROW_LEVELS)
+    form == column.data_type() || longest_row(column) <= ROW_LEVELS
 }
 
 /// Whether all texts that are there are the same, and there is one.
@@ -140,21 +140,25 @@ fn unpacked_bytes(column: &DictionaryArray<Int32Type>) -> usize {
     column.keys().iter().flatten().map(bytes).sum()
 }
 
-/// The most elements that a row has, with those of one list within them; 0 if there is none.
-fn longest_row(list: &ListArray) -> usize {
-    let values = list.values();
-    let children = values.as_struct_opt().map_or(std::slice::from_ref(values), |values| values.columns());
-    let within = children.iter().filter_map(|child| child.as_list_opt::<i32>());
-    let rows = list.offsets().windows(2);
-    let longest = |within: &ListArray| {
-        let offsets = within.offsets();
-        let elements = |row: &[i32]| {
-            let (from, to) = (row[0] as usize, row[1] as usize);
-            to - from + (offsets[to] - offsets[from]) as usize
-        };
-        rows.clone().map(elements).max().unwrap_or(0)
+/// The most elements that a row of a list or a map has, with those of one list or map within them; 0 of anything else.
+fn longest_row(column: &ArrayRef) -> usize {
+    let (offsets, values) = match (column.as_list_opt::<i32>(), column.as_map_opt()) {
+        (Some(list), _) => (list.offsets(), Arc::clone(list.values())),
+        (_, Some(map)) => (map.offsets(), Arc::new(map.entries().clone()) as ArrayRef),
+        _ => return 0,
     };
-    within.map(longest).max().unwrap_or(0)
+    let children = values.as_struct_opt().map_or(std::slice::from_ref(&values), |values| values.columns());
+    let offsets_of = |child: &ArrayRef| match (child.as_list_opt::<i32>(), child.as_map_opt()) {
+        (Some(list), _) => Some(list.offsets().clone()),
+        (_, Some(map)) => Some(map.offsets().clone()),
+        _ => None,
+    };
+    let within: Vec<OffsetBuffer<i32>> = children.iter().filter_map(offsets_of).collect();
+    let elements = |row: &[i32]| {
+        let (from, to) = (row[0] as usize, row[1] as usize);
+        to - from + within.iter().map(|offsets| (offsets[to] - offsets[from]) as usize).max().unwrap_or(0)
+    };
+    offsets.windows(2).map(elements).max().unwrap_or(0)
 }
 
 #[cfg(test)]
