@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, SourceLimits, Start, TopicsConfig};
 
 use crate::support::kafka::{Kafka, PASSWORD, Record, USER};
+use crate::support::program::Tracerag;
 use crate::support::token_endpoint::TokenEndpoint;
 use crate::worked_example;
 
@@ -112,6 +113,16 @@ fn a_refused_login_says_what_to_do() {
     }
 }
 
+/// A configuration that reads a topic, in a group of its name; `login` is what follows in `[kafka]`.
+fn configuration(kafka: &Kafka, topic: &str, login: &str) -> String {
+    format!(
+        "[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{topic}\"\n{login}\
+         [topics]\nspans = {{ topics = [\"{topic}\"] }}\n\
+         [redaction]\nkey = \"0123456789abcdef0123456789abcdef\"\n",
+        kafka.login_bootstrap()
+    )
+}
+
 /// The commands that ask the broker log in as the configuration says: a plan lists the topic with the right password,
 /// and with a wrong one `run --plan` and `status` say that the login was refused, not that no broker is there.
 #[test]
@@ -120,15 +131,11 @@ fn commands_log_in_and_say_when_they_cannot() {
     let tracerag = worked_example::replayed();
     let topic = kafka.topic("commands", 1);
     let config = |name: &str, password: &str| {
-        let text = format!(
-            "[kafka]\nbootstrap_servers = \"{}\"\ngroup_id = \"{topic}\"\n[kafka.options]\n\
-             \"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"SCRAM-SHA-256\"\n\
-             \"sasl.username\" = \"{USER}\"\n\"sasl.password\" = \"{password}\"\n\
-             [topics]\nspans = {{ topics = [\"{topic}\"] }}\n\
-             [redaction]\nkey = \"0123456789abcdef0123456789abcdef\"\n",
-            kafka.login_bootstrap()
+        let login = format!(
+            "[kafka.options]\n\"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"SCRAM-SHA-256\"\n\
+             \"sasl.username\" = \"{USER}\"\n\"sasl.password\" = \"{password}\"\n"
         );
-        tracerag.write(name, text).display().to_string()
+        tracerag.write(name, configuration(kafka, &topic, &login)).display().to_string()
     };
     let (right, wrong) = (config("right.toml", PASSWORD), config("wrong.toml", "wrong"));
     let plan = tracerag.done(&["--config", &right, "run", "--plan"]);
@@ -137,4 +144,37 @@ fn commands_log_in_and_say_when_they_cannot() {
     assert!(refused.status == 1 && refused.stderr.contains("cannot log in to kafka at"), "{}", refused.stderr);
     let status = tracerag.done(&["--config", &wrong, "status"]);
     assert!(status.contains("not known: cannot log in to kafka at"), "{status}");
+}
+
+/// A plan logs in by AWS's IAM to a broker that is none of Amazon's. With credentials in the environment the broker is
+/// shown a token, which it cannot read and refuses; without any, the program says that there are none. Guarantees that
+/// a client that is not polled gets its token before the first question, and that its absence is not taken for a broker
+/// that is down. That MSK takes the token is not tried here: its form is tested beside the code that makes it.
+#[test]
+fn a_token_of_awss_iam_is_shown() {
+    let Some(kafka) = Kafka::shared_with_login() else { return };
+    let tracerag = Tracerag::new();
+    let topic = kafka.topic("iam", 1);
+    let login = "aws_msk_iam_region = \"eu-central-1\"\n[kafka.options]\n\"security.protocol\" = \"sasl_plaintext\"\n\
+                 \"sasl.mechanism\" = \"OAUTHBEARER\"\n";
+    let config = tracerag.write("iam.toml", configuration(kafka, &topic, login)).display().to_string();
+    let plan = |id: &str, secret: &str| {
+        // Nothing of this machine's own: neither files nor the service that instances ask.
+        let nowhere = tracerag.path("nowhere").display().to_string();
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", id),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_CONFIG_FILE", nowhere.as_str()),
+            ("AWS_SHARED_CREDENTIALS_FILE", nowhere.as_str()),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let ran = tracerag.run_with(&variables, &["--config", &config, "run", "--plan"]);
+        assert!(ran.status == 1 && ran.stderr.contains("cannot log in to kafka at"), "{}", ran.stderr);
+        ran.stderr
+    };
+    let refused = plan("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+    assert!(!refused.contains("Failed to acquire") && !refused.contains("wJalrXUtn"), "{refused}");
+    let without = plan("", "");
+    assert!(without.contains("no credentials of aws"), "{without}");
 }

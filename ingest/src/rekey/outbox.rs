@@ -1,9 +1,11 @@
 //! The producer of re-keyed messages, and what became of those that were sent.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message, OwnedHeaders};
@@ -12,6 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::flights::Flight;
 use super::{ORIGIN_HEADER, RekeyError};
+use crate::source::msk::Msk;
 use crate::source::{KafkaConfig, SourceError, settings};
 
 /// One message to send.
@@ -31,9 +34,16 @@ type Refusal = Arc<Mutex<Option<RekeyError>>>;
 
 struct Context {
     refusal: Refusal,
+    msk: Msk,
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.msk.token()
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", facility, "{message}");
     }
@@ -75,7 +85,7 @@ impl Outbox {
     pub(super) fn open(kafka: &KafkaConfig, queue_bytes: usize) -> Result<Self, RekeyError> {
         let refusal = Refusal::default();
         let producer = settings::rekeying(kafka, queue_bytes)?
-            .create_with_context(Context { refusal: Arc::clone(&refusal) })
+            .create_with_context(Context { refusal: Arc::clone(&refusal), msk: Msk::new(kafka) })
             .map_err(|reason| SourceError::Client { reason })?;
         Ok(Self { producer, refusal })
     }

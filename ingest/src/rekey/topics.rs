@@ -49,6 +49,10 @@ fn common(topics: &[(String, Option<usize>)]) -> Result<Option<usize>, RekeyErro
 
 async fn create(kafka: &KafkaConfig, topic: &str, partitions: usize) -> Result<(), RekeyError> {
     let failed = |reason: String| RekeyError::NotCreated { topic: topic.to_owned(), reason, partitions };
+    // The client that makes topics has no thread that would ask for its token.
+    if !kafka.aws_msk_iam_region.is_empty() {
+        return Err(failed("a login by aws's iam makes no topics".to_owned()));
+    }
     let admin: AdminClient<DefaultClientContext> =
         settings::admin(kafka)?.create().map_err(|reason| SourceError::Client { reason })?;
     // -1: as many replicas as the broker gives a topic unless told otherwise.

@@ -18,6 +18,8 @@ const FIRST_TRY: Duration = Duration::from_secs(1);
 /// Events of the client that are handled after a try, and how long the next one is waited for.
 const EVENTS_AT_ONCE: usize = 256;
 const EVENT_WITHIN: Duration = Duration::from_millis(20);
+/// Events that are handled before a question. That a token is wanted goes before all others.
+const EVENTS_BETWEEN: usize = 16;
 
 /// What stands in the words of librdkafka where TLS itself has failed: the name of OpenSSL's library, before what it or
 /// the other side (an alert) says.
@@ -127,6 +129,14 @@ pub(super) fn judge(
     Ok(())
 }
 
+/// Lets a client that reads nothing do what it wants a polling thread to do: ask for its next token, and tell of errors.
+pub(super) fn serve(client: &BaseConsumer<SourceContext>) {
+    // A poll without waiting handles one event and does not say whether there are more.
+    for _ in 0..EVENTS_BETWEEN {
+        client.poll(Duration::ZERO);
+    }
+}
+
 /// All topics of the cluster, which is waited for so long.
 ///
 /// # Errors
@@ -139,6 +149,7 @@ pub(super) fn metadata(
     let servers = || config.bootstrap_servers.clone();
     let (mut rest, mut patience) = (within, FIRST_TRY);
     loop {
+        serve(probe);
         let failure = match probe.fetch_metadata(None, patience.min(rest)) {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error.to_string(),

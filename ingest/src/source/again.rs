@@ -85,7 +85,7 @@ impl Cluster {
 
     fn begin(&self, interval: &Interval) -> Result<BaseConsumer<SourceContext>, SourceError> {
         let consumer: BaseConsumer<SourceContext> = settings::rereader(&self.config)?
-            .create_with_context(SourceContext::default())
+            .create_with_context(SourceContext::new(&self.config))
             .map_err(|reason| SourceError::Client { reason })?;
         let source = &interval.source;
         let failed = |reason| SourceError::Kafka { action: format!("beginning to read {source} again"), reason };

@@ -25,6 +25,7 @@ const EVENTS_AT_ONCE: usize = 32;
 pub(super) struct Settings {
     member: ClientConfig,
     beside: ClientConfig,
+    kafka: KafkaConfig,
 }
 
 impl Settings {
@@ -33,6 +34,7 @@ impl Settings {
         Ok(Self {
             member: settings::consumer(config, queue_bytes, partitions)?,
             beside: settings::follower(config, queue_bytes, partitions)?,
+            kafka: config.clone(),
         })
     }
 }
@@ -61,7 +63,7 @@ impl Clients {
     pub(super) fn create(settings: &Settings, wakeup: &Arc<Wakeup>) -> Result<Self, SourceError> {
         let client = |config: &ClientConfig| -> Result<_, SourceError> {
             let mut client: BaseConsumer<SourceContext> = config
-                .create_with_context(SourceContext::default())
+                .create_with_context(SourceContext::new(&settings.kafka))
                 .map_err(|reason| SourceError::Client { reason })?;
             client.set_nonempty_callback(wakeup.callback());
             Ok(Arc::new(client))

@@ -50,7 +50,7 @@ impl Cluster {
     ) -> Result<(Self, Metadata), SourceError> {
         let rules = TopicRules::new(topics, &config.dead_letter_topic)?;
         let client: BaseConsumer<SourceContext> = settings::probe(config)?
-            .create_with_context(SourceContext::default())
+            .create_with_context(SourceContext::new(config))
             .map_err(|reason| SourceError::Client { reason })?;
         let metadata = access::metadata(&client, config, within)?;
         let id = match client.client().fetch_cluster_id(within) {
@@ -62,6 +62,13 @@ impl Cluster {
             }
         };
         Ok((Self { client: Arc::new(client), config: config.clone(), rules, within, id: Arc::from(id) }, metadata))
+    }
+
+    /// The client, for one question: what it waits for a polling thread to do, it has done. A token that has ended is
+    /// replaced by this only.
+    pub(super) fn client(&self) -> &BaseConsumer<SourceContext> {
+        access::serve(&self.client);
+        &self.client
     }
 
     /// The id of the cluster; the first part of every [`tracerag_schemas::SourcePartition`] of it.
@@ -94,7 +101,7 @@ impl Cluster {
     /// When the broker does not answer or refuses.
     pub fn members(&self) -> Result<Vec<Member>, SourceError> {
         let group = self.config.group_id.as_str();
-        let list = self.client.fetch_group_list(Some(group), self.within).map_err(|reason| SourceError::Kafka {
+        let list = self.client().fetch_group_list(Some(group), self.within).map_err(|reason| SourceError::Kafka {
             action: format!("asking for the members of group {group}"),
             reason,
         })?;

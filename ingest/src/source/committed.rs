@@ -9,7 +9,7 @@ use tracerag_schemas::SourcePartition;
 
 use super::access::{Wanted, refused};
 use super::context::SourceContext;
-use super::{Cluster, KafkaSource, SourceError, settings};
+use super::{Cluster, KafkaSource, SourceError, access, settings};
 
 impl KafkaSource {
     /// The offset that the group has committed of each partition; `None` where it never has.
@@ -47,8 +47,9 @@ impl Cluster {
         sources.sort();
         // The client that asks about the cluster has no group.
         let client: BaseConsumer<SourceContext> = settings::sampler(&self.config)?
-            .create_with_context(SourceContext::default())
+            .create_with_context(SourceContext::new(&self.config))
             .map_err(|reason| SourceError::Client { reason })?;
+        access::serve(&client);
         let found = committed(self.group(), &sources, |list| client.committed_offsets(list, self.within))?;
         Ok(found.into_iter().find_map(|(source, offset)| Some((source, offset?))))
     }

@@ -25,6 +25,8 @@ pub struct KafkaConfig {
     pub dead_letter_topic: String,
     /// Names of record headers that become attributes `kafka.header.<name>` of the resources in the record.
     pub headers: Vec<String>,
+    /// The region of an Amazon MSK cluster that the client logs in to by AWS's IAM; empty: it does not.
+    pub aws_msk_iam_region: String,
     /// Any settings of librdkafka; they win over the built-in ones, except those that exactly-once rests on.
     /// Numbers and truth values may stand without quotes.
     #[serde(deserialize_with = "settings")]
@@ -58,6 +60,7 @@ impl Default for KafkaConfig {
             out_of_range: OutOfRange::Fail,
             dead_letter_topic: String::new(),
             headers: Vec::new(),
+            aws_msk_iam_region: String::new(),
             options: BTreeMap::from([("security.protocol".to_owned(), "plaintext".to_owned())]),
         }
     }
@@ -72,6 +75,7 @@ impl fmt::Debug for KafkaConfig {
             .field("out_of_range", &self.out_of_range)
             .field("dead_letter_topic", &self.dead_letter_topic)
             .field("headers", &self.headers)
+            .field("aws_msk_iam_region", &self.aws_msk_iam_region)
             .field("options", &self.options.keys().collect::<Vec<_>>())
             .finish()
     }

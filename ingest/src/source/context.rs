@@ -1,17 +1,21 @@
 //! What librdkafka tells: rebalances, errors, log lines.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
+use super::KafkaConfig;
 use super::access::{FailedLogin, is_failed_login};
+use super::msk::Msk;
 
 /// What the group decided.
 #[derive(Debug)]
@@ -36,9 +40,15 @@ pub(super) struct SourceContext {
     last_error: Mutex<Option<String>>,
     failed_login: Mutex<Option<FailedLogin>>,
     is_closing: AtomicBool,
+    msk: Msk,
 }
 
 impl SourceContext {
+    /// For a client of the configured cluster.
+    pub(super) fn new(config: &KafkaConfig) -> Self {
+        Self { msk: Msk::new(config), ..Self::default() }
+    }
+
     /// What happened since the last call.
     pub(super) fn take_events(&self) -> Vec<GroupEvent> {
         std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
@@ -65,6 +75,12 @@ impl SourceContext {
 }
 
 impl ClientContext for SourceContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.msk.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {

@@ -3,16 +3,19 @@
 //! A letter that the topic will never take (too large for it, no permission, no such topic) is counted and left to
 //! the table: to stop for it would stop its partition for ever.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::msk::Msk;
 use super::{KafkaConfig, SourceError, settings};
 use crate::dead_letter::DeadLetter;
 
@@ -78,9 +81,16 @@ fn unsent(topic: &str, count: u64, why: &'static str, reason: &dyn std::fmt::Dis
 struct Context {
     topic: String,
     deliveries: Arc<Deliveries>,
+    msk: Msk,
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.msk.token()
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", facility, "{message}");
     }
@@ -121,6 +131,7 @@ impl DeadLetterTopic {
             .create_with_context(Context {
                 topic: config.dead_letter_topic.clone(),
                 deliveries: Arc::clone(&deliveries),
+                msk: Msk::new(config),
             })
             .map_err(|reason| SourceError::Client { reason })?;
         Ok(Some(Self { topic: config.dead_letter_topic.clone(), deliveries, producer }))

@@ -69,6 +69,14 @@ pub enum SourceError {
         /// Why it is not the user's to set.
         why: &'static str,
     },
+    /// AWS's IAM is to let the client in, and something does not fit that.
+    #[error("kafka.aws_msk_iam_region is {region:?}, {detail}")]
+    MskIam {
+        /// The region.
+        region: String,
+        /// What does not fit, and what to do.
+        detail: String,
+    },
     /// The client could not be made.
     #[error("the kafka client refuses its settings: {reason}; correct [kafka]")]
     Client {

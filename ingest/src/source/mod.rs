@@ -19,6 +19,7 @@ pub mod files;
 mod following;
 pub mod kafka;
 mod keying;
+pub(crate) mod msk;
 mod offsets;
 mod partitioner;
 mod plan;

@@ -15,7 +15,7 @@ impl Cluster {
     /// # Errors
     /// When the broker does not answer or refuses.
     pub fn watermarks(&self, source: &SourcePartition) -> Result<(i64, i64), SourceError> {
-        self.client.fetch_watermarks(&source.topic, source.partition, self.within).map_err(|reason| {
+        self.client().fetch_watermarks(&source.topic, source.partition, self.within).map_err(|reason| {
             refused(&format!("reading {source}"), Wanted::topic(&source.topic), &reason)
                 .unwrap_or(SourceError::Kafka { action: format!("asking for the offsets of {source}"), reason })
         })
@@ -61,7 +61,7 @@ impl Cluster {
         for source in sources {
             list.add_partition_offset(&source.topic, source.partition, Offset::Offset(millis)).map_err(failed)?;
         }
-        let found = self.client.offsets_for_times(list, self.within).map_err(failed)?;
+        let found = self.client().offsets_for_times(list, self.within).map_err(failed)?;
         sources
             .iter()
             .map(|source| {

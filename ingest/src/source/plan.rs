@@ -59,7 +59,7 @@ impl Cluster {
     /// All topics of the cluster that it shows.
     pub(super) fn metadata(&self) -> Result<Metadata, SourceError> {
         let failed = |reason| SourceError::Kafka { action: "asking for the topics".to_owned(), reason };
-        self.client.fetch_metadata(None, self.within).map_err(failed)
+        self.client().fetch_metadata(None, self.within).map_err(failed)
     }
 
     /// Topics that are named and do not exist.

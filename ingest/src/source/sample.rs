@@ -124,7 +124,7 @@ impl Cluster {
         topics.retain(|(_, kind)| kind.signal.is_otlp());
         topics.sort_by(|a, b| (a.1.signal, a.0.name()).cmp(&(b.1.signal, b.0.name())));
         let consumer: BaseConsumer<SourceContext> = settings::sampler(&self.config)?
-            .create_with_context(SourceContext::default())
+            .create_with_context(SourceContext::new(&self.config))
             .map_err(|reason| SourceError::Client { reason })?;
         let samples: Vec<Sample> =
             topics.into_iter().map(|(topic, kind)| Sample::take(&consumer, topic, kind, deadline)).collect();

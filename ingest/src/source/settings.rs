@@ -3,7 +3,7 @@
 
 use rdkafka::ClientConfig;
 
-use super::{KafkaConfig, SourceError};
+use super::{KafkaConfig, SourceError, msk};
 
 /// The largest message that is taken (after compression by the producer), in bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -31,13 +31,14 @@ const FIXED: &[(&str, &str)] = &[
 /// The settings of consumer and producer alike.
 ///
 /// # Errors
-/// When the user's options hold a setting that is fixed.
+/// When the user's options hold a setting that is fixed, or do not fit the login by AWS's IAM.
 pub(super) fn common(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
     for (name, why) in FIXED {
         if config.options.contains_key(*name) {
             return Err(SourceError::FixedOption { name: (*name).to_owned(), why });
         }
     }
+    msk::check(config)?;
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.bootstrap_servers);
     client.set("client.id", "tracerag");
@@ -257,8 +258,12 @@ mod tests {
                "sasl.oauthbearer.client.id": "tracerag", "sasl.oauthbearer.client.secret": "s",
                "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:1/token""#,
         ];
-        for login in LOGINS {
-            let with = config(&format!(r#"{{"bootstrap_servers": "127.0.0.1:1", "options": {{{login}}}}}"#));
+        let iam = r#""security.protocol": "sasl_ssl", "sasl.mechanism": "OAUTHBEARER""#;
+        let logins = LOGINS.iter().map(|login| ("", *login)).chain([("eu-central-1", iam)]);
+        for (region, login) in logins.filter(|(region, _)| region.is_empty() || cfg!(feature = "msk")) {
+            let with = config(&format!(
+                r#"{{"bootstrap_servers": "127.0.0.1:1", "aws_msk_iam_region": "{region}", "options": {{{login}}}}}"#
+            ));
             let made = probe(&with).unwrap().create::<BaseConsumer>();
             assert!(made.is_ok(), "{login}: {}", made.err().unwrap());
         }

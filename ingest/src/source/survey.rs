@@ -83,7 +83,7 @@ impl Cluster {
     /// lists only what the client may see, and tells of others that it may not only where they are asked for by name.
     pub(super) fn hidden(&self, missing: &[String]) -> Vec<(String, SourceError)> {
         let hidden = |topic: &String| {
-            let metadata = self.client.fetch_metadata(Some(topic), self.within).ok()?;
+            let metadata = self.client().fetch_metadata(Some(topic), self.within).ok()?;
             let error = metadata.topics().iter().find(|found| found.name() == topic)?.error()?;
             let reason = KafkaError::MetadataFetch(RDKafkaErrorCode::from(error));
             let refused = refused(&format!("looking for topic {topic:?}"), Wanted::topic(topic), &reason)?;

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tracerag_schemas::SourcePartition;
 
 use super::context::{SourceContext, Wakeup};
-use super::{ResolvedTopics, SourceError, TopicRules};
+use super::{ResolvedTopics, SourceError, TopicRules, access};
 
 const TOPICS_EVERY: Duration = Duration::from_secs(5);
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
@@ -101,10 +101,7 @@ fn run(
     let mut topics_due = Instant::now() + TOPICS_EVERY;
     loop {
         shared.stop.wait(WATERMARKS_EVERY);
-        // The probe reads nothing; polling it hands out its log lines and errors.
-        for _ in 0..16 {
-            probe.poll(Duration::ZERO);
-        }
+        access::serve(probe);
         let partitions = {
             let state = shared.state();
             if state.is_stopping {

@@ -66,8 +66,9 @@ impl Cluster {
         let (cluster, told) = (self.clone(), Arc::clone(&shared));
         // How many partitions there are is not known yet; those of changes are few.
         let settings = settings::whole(&self.config, QUEUE_BYTES, from.len().max(4))?;
-        let mut client: BaseConsumer<SourceContext> =
-            settings.create_with_context(SourceContext::default()).map_err(|reason| SourceError::Client { reason })?;
+        let mut client: BaseConsumer<SourceContext> = settings
+            .create_with_context(SourceContext::new(&self.config))
+            .map_err(|reason| SourceError::Client { reason })?;
         client.set_nonempty_callback(shared.wakeup.callback());
         let client = Arc::new(client);
         let thread = std::thread::Builder::new()
@@ -150,7 +151,7 @@ impl Reader {
     /// If some of them could not be begun. Others were.
     fn look(&mut self, shared: &Shared) -> Result<(), SourceError> {
         let failed = |reason| SourceError::Kafka { action: "asking for the topics".to_owned(), reason };
-        let metadata = self.cluster.client.fetch_metadata(None, ANSWER_WITHIN).map_err(failed)?;
+        let metadata = self.cluster.client().fetch_metadata(None, ANSWER_WITHIN).map_err(failed)?;
         let mut result = Ok(());
         for (source, kind) in self.partitions(&metadata) {
             if self.readings.iter().all(|reading| reading.source != source)
@@ -177,7 +178,7 @@ impl Reader {
     fn begin(&mut self, source: SourcePartition, kind: TopicKind, shared: &Shared) -> Result<(), SourceError> {
         let failed = |reason| SourceError::Kafka { action: format!("beginning to read {source}"), reason };
         let (topic, partition) = (&*source.topic, source.partition);
-        let (low, high) = self.cluster.client.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(failed)?;
+        let (low, high) = self.cluster.client().fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(failed)?;
         let known = self.from.get(&source).copied();
         let at = known.filter(|known| (low..=high).contains(known)).unwrap_or(low);
         // Before it is assigned, so that none of its records goes to the common queue.
