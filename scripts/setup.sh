@@ -2,8 +2,9 @@
 # Set-up shared by ./demo and ./check; sourced, never run. It installs what is missing, says what it
 # installs, and says nothing where all is there. Everything it fetches lies in one folder, SETUP_CACHE.
 #
-#   setup_begin                       folders, toolchain, disk, memory, locks
-#   setup_packages build|kafka|kit …  Debian packages for that purpose
+#   setup_begin                       folders, disk, memory, locks
+#   setup_packages rust|build|kafka … packages of the system for that purpose
+#   setup_rust                        the Rust toolchain
 #   setup_components NAME ...         components of the Rust toolchain: rustfmt, clippy
 #   setup_model                       ONNX Runtime and the sentence model
 #   setup_sources                     the crates' sources
@@ -11,6 +12,9 @@
 #   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
 #   setup_kit, kit_tests              what the tests of deploy/ need (scripts/kit), and these tests
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
+
+# shellcheck source=scripts/systems.sh
+. "$SETUP_TOP/scripts/systems.sh"
 
 # Marks a target folder that the set-up made, and one that holds everything that this script builds: ./check builds
 # much more than ./demo does.
@@ -52,19 +56,33 @@ memory_mib() {
 
 available_mib() { awk '/^MemAvailable:/ {printf "%d\n", $2 / 1024}' /proc/meminfo 2>/dev/null || echo 4096; }
 
-check_toolchain() {
-  local want have_version
-  want=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$SETUP_TOP/Cargo.toml" | head -n 1)
-  if ! have cargo || ! have rustc; then
-    if [ -x "$HOME/.cargo/bin/cargo" ]; then
-      PATH="$HOME/.cargo/bin:$PATH"
-    else
-      die "no Rust toolchain on the PATH" "install Rust $want or newer with rustup and start again"
-    fi
+# The oldest Rust that builds this.
+rust_wanted() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$SETUP_TOP/Cargo.toml" | head -n 1; }
+
+# The version of the Rust on the PATH; nothing where there is none that runs.
+rust_version() { if have cargo; then rustc --version 2>/dev/null | awk '{print $2}' | sed 's/-.*//'; fi; }
+
+# Whether a Rust is there that is new enough. One of rustup's counts that is not on the PATH yet.
+rust_works() {
+  local version
+  if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
+  version=$(rust_version)
+  [ -n "$version" ] && at_least "$version" "$(rust_wanted)"
+}
+
+# Takes the Rust that is there, else one in the cache folder.
+setup_rust() {
+  local version bin
+  if rust_works; then return 0; fi
+  if ! "$SETUP_TOP/scripts/fetch-rust.sh" --check; then
+    version=$(rust_version || true)
+    say "${version:+Rust $version is too old; }Rust $(rust_wanted) or newer is needed: one is taken for tracerag alone"
   fi
-  have_version=$(rustc --version 2>/dev/null | awk '{print $2}' | sed 's/-.*//')
-  [ -n "$have_version" ] || die "rustc does not run: $(rustc --version 2>&1 | head -n 1)" "rustup toolchain install stable && rustup default stable"
-  at_least "$have_version" "$want" || die "Rust $have_version is older than $want" "rustup update stable && rustup default stable"
+  bin=$("$SETUP_TOP/scripts/fetch-rust.sh") || exit 1
+  PATH="$bin:$PATH"
+  hash -r
+  rust_works || die "the Rust in $bin does not run: $(rustc --version 2>&1 | head -n 1)" \
+    "install Rust $(rust_wanted) or newer with rustup and start again"
 }
 
 # A first build fills about 12 GiB; one that has been through needs room for what changed only.
@@ -116,7 +134,6 @@ setup_begin() {
   mkdir -p "$SETUP_CACHE" "$CARGO_TARGET_DIR" 2>/dev/null || die "cannot write to $SETUP_CACHE or $CARGO_TARGET_DIR" \
     "name folders that you can write to: XDG_CACHE_HOME=/path CARGO_TARGET_DIR=/path $SETUP_SELF"
   [ "$new" = no ] || touch "$CARGO_TARGET_DIR/$SETUP_MADE"
-  check_toolchain
   check_disk
   choose_jobs
   check_lock
@@ -172,6 +189,11 @@ missing_packages() {
       # Without the certificates nothing can be fetched; with rustup's own they are often not there.
       [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki ] || [ ! -e /etc/debian_version ] || echo ca-certificates
       ;;
+    rust)
+      if rust_works || "$SETUP_TOP/scripts/fetch-rust.sh" --check; then continue; fi
+      have python3 || echo python3
+      python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
+      ;;
     model)
       if "$SETUP_TOP/scripts/fetch-model.sh" --check; then continue; fi
       have python3 || echo python3
@@ -185,7 +207,7 @@ missing_packages() {
       "$SETUP_TOP/scripts/kafka/fetch.sh" --check || have mvn || echo maven
       ;;
     esac
-  done | sort -u
+  done | sort -u | package_names
 }
 
 setup_packages() {
@@ -194,16 +216,15 @@ setup_packages() {
   missing=${missing% }
   [ -n "$missing" ] || return 0
   if ! have apt-get; then
-    die "needed and not found, by their Debian names: $missing" "install these with the system's package manager and start again"
+    die "needed and not found on $(system_name), by their Debian names: $missing" \
+      "install these with the system's package manager and start again"
   fi
-  if [ "$(id -u)" -ne 0 ]; then
-    die "needed and not installed: $missing" "sudo apt-get install -y --no-install-recommends $missing"
-  fi
-  say "installing with apt-get: $missing"
+  as_root || die "needed and not installed: $missing" "as root: apt-get install -y --no-install-recommends $missing"
+  say "installing with ${SETUP_AS_ROOT[*]:+sudo }apt-get: $missing"
   apt_get update || die "apt-get update failed (see above)" "check the network and /etc/apt/sources.list, then start again"
   # shellcheck disable=SC2086 # a list of words
   apt_get install --no-install-recommends $missing || die "apt-get could not install: $missing (see above)" \
-    "apt-get install -y --no-install-recommends $missing"
+    "$(packages_remedy "$missing")"
   hash -r
   missing=$(missing_packages "$@" | tr '\n' ' ')
   [ -z "$missing" ] || die "installed, and still not usable: $missing" "install a newer version of these by hand and start again"
@@ -212,7 +233,9 @@ setup_packages() {
 apt_get() {
   local log
   log=$(mktemp)
-  if DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1 </dev/null; then
+  # sudo asks for a password on the terminal, not here.
+  if ${SETUP_AS_ROOT[@]+"${SETUP_AS_ROOT[@]}"} env DEBIAN_FRONTEND=noninteractive \
+    apt-get -y -qq -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1 </dev/null; then
     rm -f "$log"
     return 0
   fi
