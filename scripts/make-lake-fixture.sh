@@ -8,18 +8,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1
 program=$(realpath "$2")
-sample=$PWD/examples/sample
+telemetry=$PWD/tests/fixtures/trainticket
+changes=$PWD/examples/checkout/recording
 target=$PWD/tests/fixtures/lake-schema-$version.tar.gz
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 # A few lines are enough: every table gets rows or stays empty, as it does in any lake.
-zstd -dcq "$sample/traces.jsonl.zst" | sed -n '1,3p' > traces.jsonl
-zstd -dcq "$sample/logs.jsonl.zst" | sed -n '1,3p' > logs.jsonl
-zstd -dcq "$sample/metrics.jsonl.zst" | sed -n '1p' > metrics.jsonl
-sed -n '1,20p' "$sample/flags.jsonl" > flags.jsonl
-sed -n '1,20p' "$sample/deployments.jsonl" > deployments.jsonl
-sed -n '1,5p' "$sample/heaps.jsonl" > heaps.jsonl
+zstd -dcq "$telemetry/traces.jsonl.zst" | sed -n '1,3p' > traces.jsonl
+zstd -dcq "$telemetry/logs.jsonl.zst" | sed -n '1,3p' > logs.jsonl
+zstd -dcq "$telemetry/metrics.jsonl.zst" | sed -n '1p' > metrics.jsonl
+sed -n '1,20p' "$changes/flags.jsonl" > flags.jsonl
+sed -n '1,20p' "$changes/deployments.jsonl" > deployments.jsonl
+sed -n '1,5p' "$changes/heaps.jsonl" > heaps.jsonl
 export TRACERAG_EMBEDDING__MODEL=hashed-ngrams TRACERAG_EMBEDDING__CACHE=$work/cache
 # In two steps, so that the journal and the tables have a past.
 "$program" --lake lake replay traces.jsonl logs.jsonl metrics.jsonl

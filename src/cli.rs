@@ -35,7 +35,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the main job on an embedded broker with sample telemetry
+    /// Run the main job on an embedded broker with the recording of the checkout example
     Demo(commands::demo::DemoArgs),
     /// Run a pipeline worker on Kafka until a signal
     Run(commands::run::RunArgs),

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod check;
+mod checkout;
 mod commands;
 mod dead_letters;
 mod demo;

@@ -1,10 +1,12 @@
-//! `tracerag demo`: the main job on an embedded broker with the bundled sample telemetry.
+//! `tracerag demo`: the main job on an embedded broker with the recording of the checkout example.
 //!
 //! The broker is librdkafka's mock cluster: the real protocol on a loopback port, in memory. It keeps some
 //! megabytes a partition and then drops the oldest, so a record is published only when the pipeline has taken
 //! those before it. It is for trying out.
 
-mod sample;
+mod evidence;
+mod next;
+mod recording;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +47,7 @@ pub(crate) struct DemoArgs {
     clean: bool,
 }
 
-/// Publishes the sample, processes it, and prints what was found and what to type next.
+/// Publishes the recording, processes it, and prints what was found and what to type next.
 pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: bool) -> Result<(), Error> {
     let folder = context.config.embedding.cache_folder().join("demo");
     if !lake_is_given {
@@ -60,8 +62,8 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: boo
     }
     super::demo_key(&mut context.config)?;
     context.tenant.clone_from(&context.config.tenant.default);
-    let files = sample::unpack(&folder)?;
-    output::note("publishing the sample to an embedded broker and reading it back ...");
+    let files = recording::unpack(&folder)?;
+    output::note("publishing the recording of examples/checkout to an embedded broker and reading it back ...");
     let config = demo_config(&context.config);
     let pipeline = Pipeline::open(&config, "demo").await?;
     let runtime = Handle::current();

@@ -1,10 +1,21 @@
-//! Real telemetry to test with: the sample in this repository, and more of it where a folder is named.
+//! Real telemetry to test with: what lies in this repository, and more of it where a folder is named.
 
 use std::path::{Path, PathBuf};
 
-/// The sample telemetry of `tracerag demo`.
+/// Nine minutes of a train-ticket system: spans, logs and metrics of somebody else's instrumentation.
 pub fn sample() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trainticket")
+}
+
+/// The recording of the checkout example that `tracerag demo` carries: everything that a replay takes, changes first.
+pub fn recording() -> [PathBuf; 6] {
+    ["flags.jsonl", "deployments.jsonl", "heaps.jsonl", "metrics.jsonl.zst", "logs.jsonl.zst", "traces.jsonl.zst"]
+        .map(|name| checkout("recording").join(name))
+}
+
+/// A file or folder of the checkout example.
+pub fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/checkout").join(path)
 }
 
 /// A file or folder below the one that `TRACERAG_TEST_DATA` names. `None`, after one line, if it is not there; with
