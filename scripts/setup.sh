@@ -10,6 +10,7 @@
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
 #   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
+#   setup_checkout                    what examples/checkout needs to run
 #   setup_kit, kit_tests              what the tests of deploy/ need (scripts/kit), and these tests
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
 
@@ -302,6 +303,15 @@ setup_versitygw() {
   "$SETUP_TOP/scripts/versitygw/build.sh" --check || go_works || return 1
   TRACERAG_TEST_VERSITYGW=$("$SETUP_TOP/scripts/versitygw/build.sh") || exit 1
   export TRACERAG_TEST_VERSITYGW
+}
+
+# Sets TRACERAG_TEST_CHECKOUT, or returns 1 where Python or Go is too old for the example, or Python has no venv.
+setup_checkout() {
+  have go && at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.26 || return 1
+  python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 1
+  # Now, and not while a test waits for it. In a shell of its own, for it sets Go's environment.
+  bash -euo pipefail -c '. "$1"' - "$SETUP_TOP/examples/checkout/setup.sh" || exit 1
+  export TRACERAG_TEST_CHECKOUT=$SETUP_TOP/examples/checkout/run.sh
 }
 
 # Sets TRACERAG_TEST_KIT, or returns 1 where Helm cannot be built or promtool not be had.

@@ -1,7 +1,8 @@
 //! The README's first command, without its set-up.
 
-use crate::checkout::{recorded, truth};
+use crate::checkout::recorded;
 use crate::support::program::Tracerag;
+use crate::support::truth::Truth;
 
 /// The demo publishes its recording to an embedded broker, takes it, and ends with counts, incidents, the worked example,
 /// similar incidents and three commands. The trace that it chooses is an order that the truth calls the story's failure,
@@ -27,10 +28,11 @@ fn the_demo_tells_its_story() {
     ] {
         assert!(told.contains(expected), "the demo does not show {expected}:\n{told}");
     }
-    let overflows =
-        truth("request").into_iter().filter(|row| row["fault"] == "decimal_overflow" && row["status"] == 502);
-    let ids: Vec<String> = overflows.map(|row| row["trace_id"].as_str().unwrap().to_owned()).collect();
-    assert!(ids.iter().any(|id| told.contains(&format!("in trace {id}\n"))), "the demo chose another trace:\n{told}");
+    let requests = Truth::of_the_recording().of("request");
+    let overflows = requests.iter().filter(|row| row["fault"] == "decimal_overflow" && row["status"] == 502);
+    let mut chosen =
+        overflows.filter(|row| told.contains(&format!("in trace {}\n", row["trace_id"].as_str().unwrap())));
+    assert!(chosen.next().is_some(), "the demo chose another trace:\n{told}");
 
     let spans = recorded("traces", "resourceSpans", "scopeSpans", "spans");
     assert_eq!(tracerag.number("select count(*) from spans"), spans);

@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod checkout;
+mod checkout_live;
 mod commands;
 mod dead_letters;
 mod demo;

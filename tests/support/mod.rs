@@ -9,7 +9,8 @@
 //! | `TRACERAG_TEST_COLLECTOR` | the Collector's binary |
 //! | `TRACERAG_TEST_TELEMETRYGEN` | the load generator's binary |
 //! | `TRACERAG_TEST_VERSITYGW` | the S3 server's binary |
-//! | `TRACERAG_TEST_DATA` | a folder with more real telemetry than the sample of this repository |
+//! | `TRACERAG_TEST_CHECKOUT` | `examples/checkout/run.sh`, once what it needs is there |
+//! | `TRACERAG_TEST_DATA` | a folder with more real telemetry than this repository has |
 //! | `TRACERAG_TEST_SKIP_KAFKA` | set: tests that need a broker or an S3 server are left out without a word |
 //!
 //! A test whose part is missing says so in one line and passes, so that `cargo test` works on any machine; with
@@ -29,5 +30,6 @@ pub mod s3;
 pub mod secured;
 pub mod telemetry;
 pub mod token_endpoint;
+pub mod truth;
 
 pub use parts::{free_port, note, part, wait_for};

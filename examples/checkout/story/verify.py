@@ -51,11 +51,13 @@ def compare_all(check: Check, truth: list[dict]) -> None:
     for name, rows, keys in (
         ("requests", requests, ("trace_id", "status")),
         ("faults", [line for line in requests if line["fault"]], ("trace_id", "fault")),
-        ("payloads", [line for line in requests if line["payload"]], ("trace_id", "amount")),
         ("jobs", [line for line in truth if line["kind"] == "job"], JOB_KEYS),
         ("heaps", [line for line in truth if line["kind"] == "heap"], HEAP_KEYS),
     ):
         check.compare(name, pick(rows, *keys), pick(check.rows(name), *keys))
+    payloads = Counter((line["trace_id"], line["amount"], tuple(line["fields"])) for line in requests if line["payload"])
+    found = Counter((row["trace_id"], row["amount"], fields_of(row)) for row in check.rows("payloads"))
+    check.compare("payloads", payloads, found)
     flags = Counter((line["trace_id"], key, variant) for line in requests for key, variant in line["flags"].items())
     check.compare("flags", flags, pick(check.rows("flags"), "trace_id", "key", "variant"))
     builds = Counter(
@@ -66,6 +68,11 @@ def compare_all(check: Check, truth: list[dict]) -> None:
     found = [row for row in check.rows("builds") if row["service"] == "payments"]
     check.compare("builds", builds, pick(found, "trace_id", "service", "version", "instance"))
     check.compare("doubled", Counter(), pick(check.rows("doubled"), "what", "id"))
+
+
+def fields_of(payload: dict) -> tuple[str, ...]:
+    """The fields that a payload had: those of which something was kept, and those that were removed."""
+    return tuple(sorted([*json.loads(payload["sample"]), *payload["redactions"]]))
 
 
 def read(file: pathlib.Path) -> str:
