@@ -22,7 +22,10 @@ pub(super) async fn tell(context: &Context) -> Result<(), Error> {
         return Ok(());
     };
     let bundle = bundle::store(&session, bundle::assemble(&session, &trace_id).await?).await?;
-    output::data(&format!("\nThe newest incident, in trace {trace_id}\n{}", evidence::in_short(&bundle)))?;
+    output::data(&format!(
+        "\nThe newest incident with flag, build, heap and payload, in trace {trace_id}\n{}",
+        evidence::in_short(&bundle)
+    ))?;
     output::data("\nSimilar incidents\n")?;
     output::data(&similar(&session, &trace_id).await?)?;
     output::data(&next::commands(context, &bundle.evidence))
@@ -34,7 +37,7 @@ const COUNTS: &str = "select (select count(*) from traces) traces, (select count
      (select count(*) from dead_letters) dead_letters";
 
 const INCIDENTS: &str = "select substr(title, 1, 80) title, service_name, failure_count failures, trace_count traces, \
-     versions from incidents order by failure_count desc, title limit 5";
+     versions from incidents order by failure_count desc, title limit 8";
 
 /// The newest trace of the newest incident of which everything is known: a heap of the span that failed, the payload,
 /// the build and the flags. What has failed all along is not what somebody is called for.
