@@ -72,6 +72,20 @@ pub struct Bundle {
     pub evidence: Evidence,
     /// What changes over time.
     pub context: Context,
+    /// Who vouches for the id, where the installation signs what it hands out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// An installation's signature of a bundle's id, and through it of the evidence; `context` is not covered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// `ed25519`.
+    pub algorithm: String,
+    /// The public key in hex.
+    pub public_key: String,
+    /// The signature in hex.
+    pub value: String,
 }
 
 impl Bundle {
@@ -80,7 +94,7 @@ impl Bundle {
     /// # Errors
     /// See [`canonical`].
     pub fn new(evidence: Evidence, context: Context) -> serde_json::Result<Self> {
-        Ok(Self { bundle_id: content_id(&evidence)?, evidence, context })
+        Ok(Self { bundle_id: content_id(&evidence)?, evidence, context, signature: None })
     }
 
     /// Whether the id is that of the evidence.

@@ -5,7 +5,7 @@
 //!
 //! - **In:** nothing.
 //! - **Out:** Arrow schemas ([`Table::lake_schema`], [`Table::in_flight_schema`]), the rename map of
-//!   the semantic conventions ([`conventions`]), ids, anchors and the bundle's canonical form.
+//!   the semantic conventions ([`conventions`]), ids, anchors, the bundle's canonical form, [claims](claims).
 //!
 //! ```
 //! use tracerag_schemas::Table;
@@ -17,6 +17,7 @@
 pub mod anchor;
 pub mod attributes;
 pub mod bundle;
+pub mod claims;
 pub mod conventions;
 pub mod ids;
 pub mod in_flight;
