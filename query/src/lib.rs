@@ -1,7 +1,7 @@
 //! SQL, similar incidents and evidence bundles over one head of the lake.
 //!
 //! - **In:** a [`tracerag_index::Lake`] and a tenant.
-//! - **Out:** Arrow batches of a query ([`Session::sql`]), and [bundles](bundle).
+//! - **Out:** Arrow batches of a query ([`Session::sql`]), [bundles](bundle), and whether [claims](verify) about one hold.
 //!
 //! A [`Session`] stays on the head it was opened on, so everything it answers is one consistent
 //! picture, and it sees one tenant only: the filter is part of every scan, below whatever the query
@@ -43,6 +43,7 @@ mod snapshot;
 mod statement;
 mod tables;
 mod tree;
+pub mod verify;
 mod views;
 
 #[cfg(test)]

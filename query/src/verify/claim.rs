@@ -1,0 +1,216 @@
+//! Checks one claim.
+
+use std::collections::HashSet;
+
+use tracerag_schemas::anchor::Anchor;
+use tracerag_schemas::claims::{Claim, Quote};
+
+use super::document::Statement;
+use super::evaluate::evaluate;
+use super::facts::{Entries, Entry, Facts};
+use super::names::{Support, Vocabulary, names_nothing};
+use super::order::is_in_scope;
+use super::parse;
+use super::predicate::{Function, Predicate};
+use super::reason::Reason;
+use super::report::{ClaimReport, Count};
+use super::sense;
+use super::visible::{has_words, is_redacted, normal, pieces};
+use super::words::{has_invisible, parts};
+
+/// What a statement comes to; `None` for one that states nothing of the incident and gives nothing.
+pub(super) fn check(facts: &Facts<'_>, vocabulary: &Vocabulary, statement: &Statement) -> Option<(ClaimReport, Count)> {
+    let claim = &statement.claim;
+    let gives_nothing = claim.anchors.is_empty() && claim.quotes.is_empty() && claim.predicates.is_empty();
+    if statement.may_be_left_out && gives_nothing && !vocabulary.is_named_in(&parts(&claim.text)) {
+        return None;
+    }
+    let mut checked =
+        Checked { facts, reasons: vec![], count: Count::default(), support: Support::default(), entries: vec![] };
+    checked.reasons.extend(statement.mistakes.iter().cloned().map(Reason::Claims));
+    if has_invisible(&claim.text) {
+        checked.reasons.push(Reason::Claims(String::from("the text has characters that nobody sees; take them out")));
+    }
+    if gives_nothing {
+        checked.reasons.push(Reason::Coverage(String::from(
+            "there is no anchor, quote or predicate; say where in the bundle this stands, or leave it out",
+        )));
+        return Some(checked.report(claim));
+    }
+    let anchored = checked.anchors(claim);
+    checked.quotes(claim, &anchored);
+    let predicates = checked.predicates(claim);
+    checked.whole(claim, vocabulary, &predicates);
+    Some(checked.report(claim))
+}
+
+/// A claim on its way through the checks.
+struct Checked<'a> {
+    facts: &'a Facts<'a>,
+    reasons: Vec<Reason>,
+    count: Count,
+    support: Support,
+    /// All that is pointed to.
+    entries: Entries<'a>,
+}
+
+impl<'a> Checked<'a> {
+    fn report(self, claim: &Claim) -> (ClaimReport, Count) {
+        let mut reasons = self.reasons;
+        let mut seen = HashSet::new();
+        reasons.retain(|reason| seen.insert(reason.to_string()));
+        let (id, text) = (claim.id.clone(), claim.text.trim().to_owned());
+        (ClaimReport { id, accepted: reasons.is_empty(), reasons, text }, self.count)
+    }
+
+    /// What an anchor stands for, if that exists and is in scope.
+    fn resolve(&self, text: &str) -> Result<Entries<'a>, Reason> {
+        let anchor = text.parse::<Anchor>().map_err(|error| Reason::Existence(error.to_string()))?;
+        let entries = self.facts.resolve(&anchor).map_err(Reason::Existence)?;
+        match entries.iter().all(|entry| is_in_scope(self.facts, entry)) {
+            true => Ok(entries),
+            false => {
+                Err(Reason::Scope(format!("{text} lies more than 5 minutes outside the trace and has no ids of it")))
+            }
+        }
+    }
+
+    fn supports(&mut self, entries: &Entries<'a>) {
+        entries.iter().for_each(|entry| self.support.entry(entry));
+        self.entries.extend(entries);
+    }
+
+    /// The anchors that exist, with what they stand for.
+    fn anchors(&mut self, claim: &Claim) -> Vec<(String, Entries<'a>)> {
+        let mut anchored = Vec::new();
+        for text in &claim.anchors {
+            self.count.given += 1;
+            match self.resolve(text) {
+                Ok(entries) => {
+                    self.count.holding += 1;
+                    self.count.has_anchor = true;
+                    self.supports(&entries);
+                    anchored.push((text.clone(), entries));
+                }
+                Err(reason) => self.reasons.push(reason),
+            }
+        }
+        if claim.anchors.is_empty() {
+            self.reasons
+                .push(Reason::Coverage(String::from("there is no anchor; say where in the bundle this stands")));
+        }
+        anchored
+    }
+
+    fn quotes(&mut self, claim: &Claim, anchored: &[(String, Entries<'a>)]) {
+        for quote in &claim.quotes {
+            self.count.given += 1;
+            match self.quote(quote, anchored) {
+                Ok(entries) => {
+                    self.count.holding += 1;
+                    self.count.has_support = true;
+                    self.support.text(&quote.text);
+                    self.supports(&entries);
+                }
+                Err(reason) => self.reasons.push(reason),
+            }
+        }
+    }
+
+    /// What a quote stands in.
+    fn quote(&self, quote: &Quote, anchored: &[(String, Entries<'a>)]) -> Result<Entries<'a>, Reason> {
+        let wanted = normal(&quote.text);
+        if wanted.is_empty() {
+            return Err(Reason::Quote(String::from("a quote is empty")));
+        }
+        if is_redacted(&wanted) {
+            return Err(Reason::Redacted(format!(
+                "{wanted:?} quotes what redaction has masked; quote what stands beside it"
+            )));
+        }
+        let places = match &quote.anchor {
+            Some(anchor) => vec![(anchor.clone(), self.resolve(anchor)?)],
+            None => anchored.to_vec(),
+        };
+        for (_, entries) in &places {
+            // A short form stands for several entries, and what is said holds for each of them.
+            if !entries.is_empty() && entries.iter().all(|entry| is_quoted(entry, &wanted)) {
+                return Ok(entries.clone());
+            }
+        }
+        let names: Vec<&str> = places.iter().map(|(name, _)| name.as_str()).collect();
+        Err(Reason::Quote(match names.is_empty() {
+            true => format!("no anchor says where {wanted:?} stands"),
+            false => format!("{} does not contain {wanted:?}", names.join(", ")),
+        }))
+    }
+
+    /// The predicates that hold.
+    fn predicates(&mut self, claim: &Claim) -> Vec<Predicate> {
+        let mut holding = Vec::new();
+        for text in &claim.predicates {
+            self.count.given += 1;
+            match self.predicate(text) {
+                Ok((predicate, entries)) => {
+                    self.count.holding += 1;
+                    self.count.has_support = true;
+                    self.support.predicate(&predicate);
+                    self.supports(&entries);
+                    holding.push(predicate);
+                }
+                Err(reason) => self.reasons.push(reason),
+            }
+        }
+        holding
+    }
+
+    /// A predicate that holds, and what it is about.
+    fn predicate(&self, text: &str) -> Result<(Predicate, Entries<'a>), Reason> {
+        let predicate =
+            parse::predicate(text).map_err(|error| Reason::Predicate(format!("{text:?} cannot be read: {error}")))?;
+        evaluate(self.facts, &predicate)?;
+        let mut entries = Entries::new();
+        for anchor in predicate.anchors() {
+            entries.extend(self.resolve(&anchor.to_string())?);
+        }
+        let name = predicate.texts().next().unwrap_or_default();
+        match predicate.operator.function {
+            Function::Flag => entries.extend(self.facts.flags_of("flag", name).map(Entry::Flag)),
+            Function::Config => entries.extend(self.facts.flags_of("config", name).map(Entry::Flag)),
+            Function::Version | Function::GitSha | Function::DeployedBefore => {
+                entries.extend(self.facts.builds_of(name).map(Entry::Build));
+            }
+            _ => {}
+        }
+        Ok((predicate, entries))
+    }
+
+    /// What holds or does not of the claim as a whole.
+    fn whole(&mut self, claim: &Claim, vocabulary: &Vocabulary, predicates: &[Predicate]) {
+        if claim.quotes.is_empty() && claim.predicates.is_empty() {
+            self.reasons.push(Reason::Unsupported(String::from(
+                "an anchor alone is a pointer; add a quote or a predicate that can be checked",
+            )));
+        }
+        if self.entries.is_empty() {
+            // Nothing that is pointed to is there, which was said: words have nothing to be compared with.
+            return;
+        }
+        // Whoever names the trace or the bundle speaks of what all claims are about.
+        let bundle = self.facts.bundle;
+        self.support.text(&bundle.evidence.trace.trace_id);
+        self.support.text(&bundle.bundle_id);
+        let parts = parts(&claim.text);
+        let quoted: Vec<String> = claim.quotes.iter().map(|quote| quote.text.clone()).collect();
+        self.reasons.extend(vocabulary.missing(&parts, &self.support, &quoted));
+        self.reasons.extend(names_nothing(&parts, &self.support));
+        let holding: Vec<&Predicate> = predicates.iter().collect();
+        self.reasons.extend(sense::reasons(self.facts, &normal(&parts.plain), &holding, &self.entries));
+    }
+}
+
+/// Whether a text stands in an entry, between the masks of redaction.
+fn is_quoted(entry: &Entry<'_>, wanted: &str) -> bool {
+    let stands = |text: &String| pieces(text).into_iter().any(|piece| has_words(&normal(piece), wanted));
+    entry.texts().iter().any(stands)
+}

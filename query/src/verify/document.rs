@@ -1,0 +1,103 @@
+//! Reads a document of claims: JSON or Markdown, one meaning.
+
+use std::collections::HashSet;
+
+use tracerag_schemas::claims::{CLAIMS_SCHEMA, Claim, Claims};
+
+use super::markdown;
+use super::reason::Reason;
+
+/// Bytes of a document; larger ones are refused.
+const MAX_BYTES: usize = 1 << 20;
+/// Claims of a document; more are refused.
+const MAX_CLAIMS: usize = 10_000;
+
+/// A document of claims that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The bundle that the claims are about, where they say so.
+    pub(super) bundle_id: Option<String>,
+    pub(super) statements: Vec<Statement>,
+}
+
+/// A claim, or a sentence that may be one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub claim: Claim,
+    /// A heading or a question: no claim as long as it names nothing of the incident.
+    pub may_be_left_out: bool,
+    /// What is wrong with its form.
+    pub mistakes: Vec<String>,
+}
+
+impl Document {
+    /// Reads claims: JSON where the first character is `{`, else Markdown.
+    ///
+    /// # Errors
+    /// [`Reason::Claims`] with the line and what would be right; what cannot be read is never taken for fewer claims.
+    pub fn read(text: &str) -> Result<Self, Reason> {
+        if text.len() > MAX_BYTES {
+            return Err(Reason::Claims(format!("the document has more than {MAX_BYTES} bytes; split it")));
+        }
+        let text = text.trim_start_matches('\u{feff}');
+        let document = if text.trim_start().starts_with('{') { json(text)? } else { markdown::read(text)? };
+        if document.statements.len() > MAX_CLAIMS {
+            return Err(Reason::Claims(format!("there are more than {MAX_CLAIMS} claims; split them")));
+        }
+        Ok(document)
+    }
+}
+
+fn json(text: &str) -> Result<Document, Reason> {
+    let claims: Claims = serde_json::from_str(text)
+        .map_err(|error| Reason::Claims(format!("{error}; schemas/claims.schema.json has the form of claims")))?;
+    if claims.schema != CLAIMS_SCHEMA {
+        return Err(Reason::Claims(format!("the schema {:?} is unknown; write {CLAIMS_SCHEMA}", claims.schema)));
+    }
+    let mut ids = HashSet::new();
+    let statement = |claim: Claim| {
+        let mut mistakes = Vec::new();
+        if !ids.insert(claim.id.clone()) {
+            mistakes.push(format!("the id {:?} is that of an earlier claim; each has its own", claim.id));
+        }
+        if claim.id.trim().is_empty() || claim.text.trim().is_empty() {
+            mistakes.push(String::from("a claim has an id and a text"));
+        }
+        Statement { claim, may_be_left_out: false, mistakes }
+    };
+    Ok(Document { bundle_id: Some(claims.bundle_id), statements: claims.claims.into_iter().map(statement).collect() })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// JSON that is not what the schema says is refused as a whole, with the place or the name that is wrong.
+    #[test]
+    fn foreign_json_is_refused() {
+        for (text, wanted) in [
+            ("{", "line 1"),
+            (r#"{"schema": "tracerag.claims/2", "bundle_id": "b", "claims": []}"#, "tracerag.claims/1"),
+            (r#"{"schema": "tracerag.claims/1", "claims": []}"#, "bundle_id"),
+            (r#"{"schema": "tracerag.claims/1", "bundle_id": "b", "claims": [{"id": "c1"}]}"#, "text"),
+            (r#"{"schema": "tracerag.claims/1", "bundle_id": "b", "claims": [], "claims": []}"#, "duplicate"),
+            (r#"{"schema": "tracerag.claims/1", "bundle_id": "b", "claims": []} x"#, "trailing"),
+        ] {
+            let reason = Document::read(text).unwrap_err().to_string();
+            assert!(reason.starts_with("claims: ") && reason.contains(wanted), "{reason}");
+        }
+        let text = " ".repeat(MAX_BYTES + 1);
+        assert!(Document::read(&text).is_err());
+    }
+
+    /// Two claims of one id, and one without a text, keep their places and are told what is wrong.
+    #[test]
+    fn ids_are_unique() {
+        let claims = r#"[{"id": "c1", "text": "a"}, {"id": "c1", "text": "b"}, {"id": "c2", "text": " "}]"#;
+        let text = format!(r#"{{"schema": "tracerag.claims/1", "bundle_id": "b", "claims": {claims}}}"#);
+        let document = Document::read(&text).unwrap();
+        let mistakes: Vec<usize> = document.statements.iter().map(|statement| statement.mistakes.len()).collect();
+        assert_eq!(mistakes, [0, 1, 1]);
+    }
+}

@@ -1,0 +1,236 @@
+//! The entries of a bundle by their anchors.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use tracerag_schemas::anchor::{Anchor, Target};
+use tracerag_schemas::bundle::{
+    Build, Bundle, Failure, Flag, Heap, Linked, Log, Metric, Payload, Resource, Similar, Span,
+};
+
+/// One entry of a bundle.
+#[derive(Clone, Copy)]
+pub(super) enum Entry<'a> {
+    Span(&'a Span, Option<&'a Resource>),
+    Log(&'a Log),
+    Failure(&'a Failure),
+    Metric(&'a Metric),
+    Payload(&'a Payload),
+    /// What stands at a pointer of a payload.
+    Field(&'a Payload, &'a Value),
+    Heap(&'a Heap),
+    Build(&'a Build),
+    /// A flag or a configuration key.
+    Flag(&'a Flag),
+    Link(&'a Linked),
+    /// A line in a frame or a heap site.
+    Code(&'a str),
+    Incident(&'a Similar),
+}
+
+/// The entries that an anchor stands for: one, or all that a short form matches.
+pub(super) type Entries<'a> = Vec<Entry<'a>>;
+
+/// A value of an entry.
+pub(super) struct Named {
+    /// Member of an object that it stands under.
+    pub key: Option<String>,
+    pub value: String,
+}
+
+/// Looks up what is in a bundle.
+pub(super) struct Facts<'a> {
+    pub bundle: &'a Bundle,
+    entries: HashMap<&'a str, Entry<'a>>,
+    spans: HashMap<&'a str, &'a Span>,
+}
+
+impl<'a> Facts<'a> {
+    /// `with_context` says whether what stands outside the hash is vouched for, too.
+    pub(super) fn new(bundle: &'a Bundle, with_context: bool) -> Self {
+        let evidence = &bundle.evidence;
+        let mut entries: HashMap<&'a str, Entry<'a>> = HashMap::new();
+        let mut spans = HashMap::new();
+        for span in &evidence.spans {
+            entries.insert(&span.anchor, Entry::Span(span, evidence.resources.get(span.resource)));
+            spans.entry(span.span_id.as_str()).or_insert(span);
+        }
+        entries.extend(evidence.logs.iter().map(|log| (log.anchor.as_str(), Entry::Log(log))));
+        for failure in &evidence.failures {
+            entries.insert(&failure.anchor, Entry::Failure(failure));
+            let lines = failure.frames.iter().filter_map(|frame| frame.anchor.as_deref());
+            entries.extend(lines.map(|line| (line, Entry::Code(line))));
+        }
+        entries.extend(evidence.metrics.iter().map(|metric| (metric.anchor.as_str(), Entry::Metric(metric))));
+        entries.extend(evidence.payloads.iter().map(|payload| (payload.anchor.as_str(), Entry::Payload(payload))));
+        for heap in &evidence.heaps {
+            entries.insert(&heap.anchor, Entry::Heap(heap));
+            let lines = heap.top_sites.iter().filter_map(|site| site.anchor.as_deref());
+            entries.extend(lines.map(|line| (line, Entry::Code(line))));
+        }
+        entries.extend(evidence.builds.iter().map(|build| (build.anchor.as_str(), Entry::Build(build))));
+        entries.extend(evidence.flags.iter().map(|flag| (flag.anchor.as_str(), Entry::Flag(flag))));
+        entries.extend(evidence.linked.iter().map(|link| (link.anchor.as_str(), Entry::Link(link))));
+        if with_context {
+            let similar = &bundle.context.similar;
+            entries.extend(similar.iter().map(|incident| (incident.anchor.as_str(), Entry::Incident(incident))));
+        }
+        Self { bundle, entries, spans }
+    }
+
+    /// What an anchor stands for. The error says why that is nothing.
+    pub(super) fn resolve(&self, anchor: &Anchor) -> Result<Entries<'a>, String> {
+        let found: Entries<'a> = match &anchor.target {
+            Target::Build { service, version: None } => self.builds_of(service).map(Entry::Build).collect(),
+            Target::Flag { key, service: None } => self.flags_of("flag", key).map(Entry::Flag).collect(),
+            Target::Payload { span_id, direction, pointer: Some(pointer) } => {
+                let target = Target::Payload { span_id: span_id.clone(), direction: direction.clone(), pointer: None };
+                let whole = Anchor { target, nth: anchor.nth };
+                let Some(Entry::Payload(payload)) = self.entries.get(whole.to_string().as_str()).copied() else {
+                    return Err(format!("the bundle has no {whole}"));
+                };
+                let Some(value) = field(payload, pointer) else {
+                    return Err(format!("{whole} has nothing at {pointer}"));
+                };
+                vec![Entry::Field(payload, value)]
+            }
+            _ => self.entries.get(anchor.to_string().as_str()).copied().into_iter().collect(),
+        };
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Err(match anchor.target {
+            Target::Incident(_) => {
+                format!("the bundle has no {anchor}, or what stands under context is not vouched for")
+            }
+            _ => format!("the bundle has no {anchor}"),
+        })
+    }
+
+    /// The resource of a span.
+    pub(super) fn resource_of(&self, span_id: &str) -> Option<&'a Resource> {
+        self.bundle.evidence.resources.get(self.spans.get(span_id)?.resource)
+    }
+
+    /// Builds of a service.
+    pub(super) fn builds_of(&self, service: &str) -> impl Iterator<Item = &'a Build> {
+        self.bundle.evidence.builds.iter().filter(move |build| build.service.as_deref() == Some(service))
+    }
+
+    /// Entries of a flag, or with `config` as the kind, of a configuration key.
+    pub(super) fn flags_of(&self, kind: &str, key: &str) -> impl Iterator<Item = &'a Flag> {
+        let is_kind = move |flag: &&Flag| flag.kind.as_deref().unwrap_or("flag") == kind;
+        self.bundle.evidence.flags.iter().filter(is_kind).filter(move |flag| flag.key.as_deref() == Some(key))
+    }
+
+    /// Whether `above` is an ancestor of `below`, by parents and by links within the trace.
+    pub(super) fn is_above(&self, above: &str, below: &str) -> bool {
+        let trace_id = self.bundle.evidence.trace.trace_id.as_str();
+        let mut seen = HashSet::from([below]);
+        let mut open = vec![below];
+        while let Some(id) = open.pop() {
+            let Some(span) = self.spans.get(id) else { continue };
+            let links = span.links.iter().filter(|link| link.trace_id.as_deref() == Some(trace_id));
+            let next =
+                span.parent_span_id.as_deref().into_iter().chain(links.filter_map(|link| link.span_id.as_deref()));
+            for id in next {
+                if id == above {
+                    return true;
+                }
+                if seen.insert(id) {
+                    open.push(id);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What stands at a pointer of a payload: the sample's value, else the shape's.
+pub(super) fn field<'a>(payload: &'a Payload, pointer: &str) -> Option<&'a Value> {
+    payload.sample.pointer(pointer).or_else(|| payload.shape.pointer(pointer))
+}
+
+/// Whether redaction has taken out what stands at a pointer, or something above or below it.
+pub(super) fn is_taken_out(payload: &Payload, pointer: &str) -> bool {
+    let covers = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    payload.redactions.iter().any(|taken| {
+        let taken = format!("/{taken}");
+        covers(&taken, pointer) || covers(pointer, &taken)
+    })
+}
+
+impl Entry<'_> {
+    /// Every scalar value that may be quoted, as text.
+    pub(super) fn texts(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        each_scalar(&self.document(), &mut |_, value| texts.push(value));
+        texts
+    }
+
+    /// What the entry names: its values with the keys that they stand under, and for a span those of its resource.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let mut named = Vec::new();
+        let mut take = |key: Option<&str>, value: String| named.push(Named { key: key.map(str::to_owned), value });
+        each_scalar(&self.document(), &mut take);
+        match self {
+            Self::Span(_, Some(resource)) => each_scalar(&document(resource), &mut take),
+            // The payload that a field belongs to says which span, direction and content type it is.
+            Self::Field(payload, _) => {
+                take(None, payload.anchor.clone());
+                take(None, payload.content_type.clone().unwrap_or_default());
+            }
+            _ => {}
+        }
+        named
+    }
+
+    /// Whether the entry is one of something that failed.
+    pub(super) fn is_failing(&self) -> bool {
+        match self {
+            Self::Span(span, _) => span.status.as_deref() == Some("ERROR"),
+            Self::Log(log) => matches!(log.severity.as_deref(), Some("ERROR" | "FATAL")),
+            Self::Failure(_) | Self::Incident(_) => true,
+            _ => false,
+        }
+    }
+
+    fn document(&self) -> Value {
+        match self {
+            Self::Span(span, _) => document(span),
+            Self::Log(log) => document(log),
+            Self::Failure(failure) => document(failure),
+            Self::Metric(metric) => document(metric),
+            Self::Payload(payload) => document(payload),
+            Self::Field(_, value) => (*value).clone(),
+            Self::Heap(heap) => document(heap),
+            Self::Build(build) => document(build),
+            Self::Flag(flag) => document(flag),
+            Self::Link(link) => document(link),
+            Self::Code(anchor) => Value::from(*anchor),
+            Self::Incident(incident) => document(incident),
+        }
+    }
+}
+
+/// A type of the bundle as JSON; they all can be written.
+fn document(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// Calls `each` with every scalar and the key that it stands under.
+fn each_scalar(value: &Value, each: &mut impl FnMut(Option<&str>, String)) {
+    walk(value, None, each);
+}
+
+fn walk(value: &Value, key: Option<&str>, each: &mut impl FnMut(Option<&str>, String)) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => each(key, text.clone()),
+        Value::Bool(_) | Value::Number(_) => each(key, value.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| walk(item, key, each)),
+        Value::Object(members) => members.iter().for_each(|(key, member)| walk(member, Some(key), each)),
+    }
+}

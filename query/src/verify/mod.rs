@@ -1,0 +1,88 @@
+//! The verifier: whether claims about a bundle hold, told without a model.
+//!
+//! A pure function of the bundle and the claims; who looks the bundle up stands outside. It fails closed: what it does
+//! not know, cannot read or cannot tell is rejected, with the reason. The seven checks, by the names of their
+//! [reasons](Reason):
+//!
+//! 1. *existence*: every anchor stands in the bundle (`facts`);
+//! 2. *scope*: of the tenant, and of the trace by ids or near it in time (`order`);
+//! 3. *quote*: verbatim but for white space, whole words, nothing that redaction has masked (`visible`);
+//! 4. *predicate*: evaluated on the evidence (`parse`, `evaluate`);
+//! 5. *causality*: paths and orders lie in parents, links and times, and a text that claims one has such a predicate;
+//! 6. *coverage*: each claim has an anchor, and a quote or predicate that holds (else *unsupported*); what the text
+//!    *names* occurs in these (`names`), and it says the same as its predicates (`sense`; else *contradiction*);
+//! 7. *integrity*: the id is that of the evidence, and the lake or a signature vouches for it (`subject`; else
+//!    *unattested*).
+
+mod claim;
+mod decimal;
+mod document;
+mod evaluate;
+mod facts;
+mod markdown;
+mod names;
+mod order;
+mod parse;
+mod predicate;
+mod reason;
+mod report;
+mod sense;
+mod signature;
+mod subject;
+mod visible;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use facts::Facts;
+use names::Vocabulary;
+use report::Count;
+
+pub use document::Document;
+pub use reason::Reason;
+pub use report::{ClaimReport, Report};
+pub use signature::{SigningKey, is_public_key};
+pub use subject::Subject;
+
+/// Checks every claim of a document for a tenant.
+pub fn verify(subject: &Subject, tenant: &str, document: &Document) -> Report {
+    let bundle_id = subject.bundle_id.clone();
+    let refusal = match &subject.bundle {
+        Err(reason) => Some(reason.clone()),
+        Ok(bundle) if bundle.evidence.tenant != tenant => {
+            Some(Reason::Scope(format!("the bundle is not one of tenant {tenant}; name its own with --tenant")))
+        }
+        Ok(bundle) => document
+            .bundle_id
+            .as_ref()
+            .filter(|id| **id != bundle.bundle_id)
+            .map(|id| Reason::Integrity(format!("the claims are about {id}, and this is {}", bundle.bundle_id))),
+    };
+    let claims = match (&subject.bundle, &refusal) {
+        (Ok(bundle), None) => {
+            let (facts, vocabulary) = (Facts::new(bundle, subject.with_context), Vocabulary::of(bundle));
+            document.statements.iter().filter_map(|statement| claim::check(&facts, &vocabulary, statement)).collect()
+        }
+        (_, refusal) => refused(document, refusal.iter().cloned().collect()),
+    };
+    let mut reasons: Vec<Reason> = refusal.into_iter().collect();
+    if claims.is_empty() {
+        reasons.push(Reason::Claims(String::from("there are no claims")));
+    }
+    Report::new(bundle_id, reasons, claims)
+}
+
+/// Every claim of a document, rejected for what is wrong with the bundle.
+fn refused(document: &Document, reasons: Vec<Reason>) -> Vec<(ClaimReport, Count)> {
+    let statements = document.statements.iter().filter(|statement| !statement.may_be_left_out);
+    statements
+        .map(|statement| {
+            let claim = &statement.claim;
+            let given = claim.anchors.len() + claim.quotes.len() + claim.predicates.len();
+            let (id, text) = (claim.id.clone(), claim.text.trim().to_owned());
+            let report = ClaimReport { id, accepted: false, reasons: reasons.clone(), text };
+            (report, Count { given, ..Count::default() })
+        })
+        .collect()
+}
