@@ -49,6 +49,10 @@ enum Command {
     Similar(commands::similar::SimilarArgs),
     /// Print the evidence bundle of a trace
     Bundle(commands::bundle::BundleArgs),
+    /// Say whether claims about a bundle hold, without a model
+    Verify(commands::verify::VerifyArgs),
+    /// Print the public keys by which signatures of bundles are checked
+    Keys(commands::keys::KeysArgs),
     /// Show what the pipeline has taken and where it stands
     Status(commands::status::StatusArgs),
     /// Give the lake the schema of this release, when all workers are of this release
@@ -121,6 +125,8 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,
+            Command::Verify(args) => commands::verify::run(context, args).await,
+            Command::Keys(args) => commands::keys::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,
             Command::Check(args) => commands::check::run(context, args).await,

@@ -63,6 +63,17 @@ pub enum Error {
         /// How many are missing, doubled, different or extra.
         differences: u64,
     },
+    /// Claims that do not hold.
+    #[error(
+        "not all claims hold ({rejected} of {claims} are rejected): the report says why, docs/agents.md what to do about \
+         each reason"
+    )]
+    ClaimsRejected {
+        /// How many claims are rejected.
+        rejected: usize,
+        /// How many claims there are.
+        claims: usize,
+    },
     /// The command was used wrongly.
     #[error("{0}")]
     Usage(String),

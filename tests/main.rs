@@ -35,5 +35,6 @@ mod status;
 mod storms;
 mod support;
 mod trainticket;
+mod verify;
 mod versions;
 mod worked_example;

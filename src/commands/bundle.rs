@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use tracerag_query::bundle;
+use tracerag_schemas::bundle::Bundle;
 
 use crate::cli::Context;
 use crate::error::Error;
@@ -58,6 +59,7 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
                 true => bundle::by_id(&session, &id).await?,
                 false => bundle::store(&session, bundle::assemble(&session, &id).await?).await?,
             };
+            let bundle = signed(&context, bundle)?;
             match args.format {
                 BundleFormat::Json => {
                     let text = serde_json::to_string_pretty(&bundle).map_err(tracerag_query::QueryError::from)?;
@@ -68,6 +70,18 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
         }
         (None, None) => Err(Error::Usage(String::from("give a trace id or a bundle id"))),
     }
+}
+
+/// The bundle with a signature where there is a key. Who may not read the key gets it without one.
+fn signed(context: &Context, bundle: Bundle) -> Result<Bundle, Error> {
+    if let Err(error) = context.config.require(&["signing"]) {
+        output::note(&format!("the bundle is not signed: {error}"));
+        return Ok(bundle);
+    }
+    Ok(match context.config.signing.key()? {
+        Some(key) => key.signed(bundle),
+        None => bundle,
+    })
 }
 
 async fn pin(session: &tracerag_query::Session, bundle_id: &str, pinned: bool) -> Result<(), Error> {

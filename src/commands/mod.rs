@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod rekey;
 pub(crate) mod replay;
@@ -12,6 +13,7 @@ pub(crate) mod similar;
 pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod verify;
 
 use std::path::Path;
 

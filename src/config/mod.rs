@@ -19,6 +19,7 @@ use tracerag_ingest::redact::{PayloadConfig, RedactionConfig, Redactor};
 use tracerag_ingest::rekey::RekeyConfig;
 use tracerag_ingest::source::{KafkaConfig, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
+use tracerag_query::verify::{SigningKey, is_public_key};
 use tracerag_schemas::Table;
 
 pub use document::Unresolved;
@@ -47,6 +48,8 @@ pub struct Config {
     pub payload: PayloadConfig,
     /// Where the lake is and how often it is written.
     pub lake: LakeSection,
+    /// With what bundles are signed.
+    pub signing: SigningSection,
     /// How long rows are kept.
     pub retention: RetentionSection,
     /// The sentence model.
@@ -190,6 +193,52 @@ impl LakeSection {
             storage_options: self.storage_options.clone().into_iter().collect(),
             ..LakeOptions::new(self.uri.clone())
         }
+    }
+}
+
+/// `[signing]`. Its `Debug` form never shows the private key.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigningSection {
+    /// The private key with which `bundle` signs what it hands out, 64 hex digits; empty: it signs nothing.
+    pub key: String,
+    /// Public keys of installations whose bundles count without their lake, 64 hex digits each.
+    pub public_keys: Vec<String>,
+}
+
+impl std::fmt::Debug for SigningSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningSection")
+            .field("key", &if self.key.is_empty() { "unset" } else { "set" })
+            .field("public_keys", &self.public_keys)
+            .finish()
+    }
+}
+
+impl SigningSection {
+    /// The private key, if there is one.
+    pub(crate) fn key(&self) -> Result<Option<SigningKey>, ConfigError> {
+        if self.key.is_empty() {
+            return Ok(None);
+        }
+        let key = SigningKey::from_hex(&self.key);
+        key.map(Some).ok_or_else(|| {
+            ConfigError::Together(String::from("signing.key is not 64 hex digits; `openssl rand -hex 32` makes a key"))
+        })
+    }
+
+    /// Public keys whose signatures count: that of the private key, and those that are named. A private key in a file
+    /// that this user may not read is none.
+    pub(crate) fn trusted_keys(&self) -> Result<Vec<String>, ConfigError> {
+        if let Some(wrong) = self.public_keys.iter().find(|key| !is_public_key(key)) {
+            return Err(ConfigError::Together(format!(
+                "{wrong:?} of signing.public_keys is not 64 hex digits; `tracerag keys` prints those of an installation"
+            )));
+        }
+        let own = if self.key.starts_with("${") { None } else { self.key()? };
+        let own = own.map(|key| key.public_key());
+        let others = self.public_keys.iter().filter(|key| own.as_ref() != Some(*key)).cloned();
+        Ok(own.clone().into_iter().chain(others).collect())
     }
 }
 

@@ -1,0 +1,156 @@
+//! `tracerag verify`: whether claims about a bundle hold.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use clap::Args;
+use tracerag_query::verify::{Document, Report, Subject, verify};
+use tracerag_query::{QueryError, bundle};
+
+use super::status::StatusFormat;
+use crate::cli::Context;
+use crate::error::Error;
+use crate::output;
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The bundle that the claims are about: its id (sha256:...), or a file that `tracerag bundle` printed
+    #[arg(long, value_name = "ID|FILE")]
+    bundle: String,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    format: StatusFormat,
+    /// The claims, JSON or Markdown; `-` reads them from standard input
+    #[arg(value_name = "CLAIMS")]
+    claims: String,
+}
+
+/// Prints what comes of each claim; an error unless all hold.
+pub(crate) async fn run(context: Context, args: VerifyArgs) -> Result<(), Error> {
+    let claims = read(&args.claims)?;
+    let subject = subject(&context, &args.bundle).await?;
+    let report = match Document::read(&claims) {
+        Ok(document) => verify(&subject, &context.tenant, &document),
+        Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
+    };
+    match args.format {
+        StatusFormat::Table => output::data(&table(&report))?,
+        StatusFormat::Json => {
+            let text = serde_json::to_string_pretty(&report).map_err(QueryError::from)?;
+            output::data(&format!("{text}\n"))?;
+        }
+    }
+    match report.all_hold {
+        true => Ok(()),
+        false => Err(Error::ClaimsRejected { rejected: report.rejected(), claims: report.claims.len() }),
+    }
+}
+
+/// The bundle of an id or a file. A file counts if the lake knows its id or it is signed, so no lake is needed then.
+async fn subject(context: &Context, place: &str) -> Result<Subject, Error> {
+    if place.starts_with("sha256:") {
+        let session = super::session(context).await?;
+        return Ok(Subject::known(bundle::by_id(&session, place).await?));
+    }
+    let text = read(place)?;
+    let subject = Subject::of_file(&text, &context.config.signing.trusted_keys()?);
+    let Some(bundle_id) = subject.id_to_look_up() else { return Ok(subject) };
+    match stored(context, bundle_id).await {
+        Ok(stored) => Ok(subject.stored_as(stored)),
+        Err(Error::Query(QueryError::BundleUnknown { .. })) => Ok(subject),
+        // A signature does without the lake.
+        Err(_) if subject.counts() => Ok(subject),
+        Err(error) => {
+            output::note(&format!("the lake was not asked for the bundle: {error}"));
+            Ok(subject)
+        }
+    }
+}
+
+async fn stored(context: &Context, bundle_id: &str) -> Result<tracerag_schemas::bundle::Bundle, Error> {
+    let session = super::session(context).await?;
+    Ok(bundle::by_id(&session, bundle_id).await?)
+}
+
+fn read(place: &str) -> Result<String, Error> {
+    let (what, text) = if place == "-" {
+        let mut text = String::new();
+        ("standard input", std::io::stdin().lock().read_to_string(&mut text).map(|_| text))
+    } else {
+        (place, std::fs::read_to_string(Path::new(place)))
+    };
+    text.map_err(Error::io(format!("read {what}")))
+}
+
+fn table(report: &Report) -> String {
+    let rows = report
+        .claims
+        .iter()
+        .map(|claim| {
+            let reasons: Vec<String> = claim.reasons.iter().map(ToString::to_string).collect();
+            let verdict = if claim.accepted { "accepted" } else { "rejected" };
+            vec![shown(&claim.id), verdict.to_owned(), shown(&claim.text), shown(&reasons.join("\n"))]
+        })
+        .collect();
+    let mut text = output::table(&["claim", "verdict", "text", "why"], rows, &[]);
+    for reason in &report.reasons {
+        text.push_str(&format!("{}\n", shown(&reason.to_string())));
+    }
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    text.push_str(&format!(
+        "{} of {} claims hold; grounding precision {}, citation recall {}, coverage {}\n",
+        report.claims.len() - report.rejected(),
+        report.claims.len(),
+        percent(report.grounding_precision),
+        percent(report.citation_recall),
+        percent(report.coverage)
+    ));
+    text
+}
+
+/// Text of claims and of the evidence is data: no control characters reach a terminal.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracerag_query::verify::{ClaimReport, Reason};
+
+    use super::*;
+
+    /// A report as people see it: a row a claim, a line a reason, the figures below, and no control characters.
+    #[test]
+    fn the_table_has_a_row_a_claim() {
+        let claim = |id: &str, text: &str, reasons: Vec<Reason>| ClaimReport {
+            id: id.to_owned(),
+            accepted: reasons.is_empty(),
+            reasons,
+            text: text.to_owned(),
+        };
+        let reasons = vec![
+            Reason::Quote(String::from("log:0 has no \"over\"")),
+            Reason::Unsupported(String::from("a pointer\u{7}")),
+        ];
+        let report = Report {
+            bundle_id: None,
+            all_hold: false,
+            grounding_precision: 0.75,
+            citation_recall: 1.0,
+            coverage: 0.5,
+            reasons: vec![],
+            claims: vec![claim("c1", "payments failed", vec![]), claim("c2", "payments \u{1b}logged it", reasons)],
+        };
+        insta::assert_snapshot!(table(&report), @r#"
+    ┌───────┬──────────┬────────────────────┬────────────────────────────┐
+    │ claim ┆ verdict  ┆ text               ┆ why                        │
+    ╞═══════╪══════════╪════════════════════╪════════════════════════════╡
+    │ c1    ┆ accepted ┆ payments failed    ┆                            │
+    │ c2    ┆ rejected ┆ payments logged it ┆ quote: log:0 has no "over" │
+    │       ┆          ┆                    ┆ unsupported: a pointer     │
+    └───────┴──────────┴────────────────────┴────────────────────────────┘
+    1 of 2 claims hold; grounding precision 75.0 %, citation recall 100.0 %, coverage 50.0 %
+    "#);
+    }
+}
