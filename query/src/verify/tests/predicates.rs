@@ -148,6 +148,42 @@ fn every_function_is_tried_both_ways() {
     }
 }
 
+/// The guide for agents has a row for each function and for each reason, and each example in it can be read.
+#[test]
+fn the_guide_has_every_function_and_reason() {
+    let guide = include_str!("../../../../docs/agents.md");
+    let rows = |heading: &str| -> Vec<Vec<&str>> {
+        let (_, table) = guide.split_once(heading).unwrap();
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.split(" | ").map(|cell| cell.trim_matches([' ', '|', '`'])).collect()).collect()
+    };
+    let functions = rows("| function | is | example |\n");
+    let documented: Vec<&str> = functions.iter().map(|row| row[0]).collect();
+    assert_eq!(documented, OPERATORS.iter().map(|operator| operator.name).collect::<Vec<_>>());
+    for row in &functions {
+        let predicate = parse::predicate(row[2]).unwrap_or_else(|error| panic!("{}: {error}", row[2]));
+        assert_eq!(predicate.operator.name, row[0]);
+    }
+    let reasons = rows("| reason | means | do |\n");
+    let every: [fn(String) -> Reason; 13] = [
+        Reason::Claims,
+        Reason::Existence,
+        Reason::Scope,
+        Reason::Quote,
+        Reason::Redacted,
+        Reason::Predicate,
+        Reason::Causality,
+        Reason::Coverage,
+        Reason::Unsupported,
+        Reason::Names,
+        Reason::Contradiction,
+        Reason::Integrity,
+        Reason::Unattested,
+    ];
+    let names: Vec<String> = every.iter().map(|reason| check(&reason(String::new()).to_string()).to_owned()).collect();
+    assert_eq!(reasons.iter().map(|row| row[0]).collect::<Vec<_>>(), names);
+}
+
 /// What is no predicate is refused with its place and with what would be right.
 #[test]
 fn errors_have_a_place() {
