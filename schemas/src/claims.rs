@@ -85,9 +85,9 @@ mod tests {
         let schema: Value = serde_json::from_str(include_str!("../claims.schema.json")).unwrap();
         let (claim_schema, quote_schema) = (&schema["$defs"]["claim"], &schema["$defs"]["quote"]);
         for (schema, value) in [
-            (&schema, serde_json::to_value(&claims).unwrap()),
-            (claim_schema, serde_json::to_value(&claim).unwrap()),
-            (quote_schema, serde_json::to_value(&quote).unwrap()),
+            (&schema, serde_json::to_value(claims).unwrap()),
+            (claim_schema, serde_json::to_value(claim).unwrap()),
+            (quote_schema, serde_json::to_value(quote).unwrap()),
         ] {
             assert_eq!(names(&schema["properties"]), names(&value));
             assert_eq!(schema["additionalProperties"], false);

@@ -1,7 +1,6 @@
 //! `tracerag verify`: whether claims about a bundle hold.
 
 use std::io::Read as _;
-use std::path::Path;
 
 use clap::Args;
 use tracerag_query::verify::{Document, Report, Subject, verify};
@@ -78,7 +77,7 @@ fn read(place: &str) -> Result<String, Error> {
         let mut text = String::new();
         ("standard input", std::io::stdin().lock().read_to_string(&mut text).map(|_| text))
     } else {
-        (place, std::fs::read_to_string(Path::new(place)))
+        (place, std::fs::read_to_string(place))
     };
     text.map_err(Error::io(format!("read {what}")))
 }

@@ -46,6 +46,17 @@ enum Found {
     },
 }
 
+impl Found {
+    /// Whether redaction has masked the value, or a part of it.
+    fn is_masked(&self) -> bool {
+        match self {
+            Self::Value(Value::String(text)) => is_redacted(text),
+            Self::Value(value) => is_redacted(&value.to_string()),
+            Self::Number(_) | Self::Share { .. } => false,
+        }
+    }
+}
+
 impl<'a> Call<'a> {
     fn anchor(&self, index: usize) -> Result<&'a Anchor, Reason> {
         match self.predicate.arguments.get(index) {
@@ -172,6 +183,9 @@ impl<'a> Call<'a> {
             return Err(self.fails("it is compared with nothing"));
         };
         for found in self.found()? {
+            if found.is_masked() {
+                return Err(Reason::Redacted(format!("{} asks for what redaction has masked", self.predicate.text)));
+            }
             match compare(self.predicate.operator.answer, &found, *comparison, literal) {
                 Ok(true) => {}
                 Ok(false) => return Err(self.fails(format!("it is {}", shown(&found)))),
@@ -266,7 +280,7 @@ impl<'a> Call<'a> {
                     _ => return Err(self.fails("it has no attributes")),
                 };
                 let value = attributes.get(self.text(1)?).ok_or_else(|| self.fails("there is no such attribute"))?;
-                self.visible(value)
+                Ok(Found::Value(value.clone()))
             }
             (Function::Payload | Function::PayloadType | Function::PayloadLength, Entry::Payload(payload)) => {
                 self.payload(payload)
@@ -278,19 +292,6 @@ impl<'a> Call<'a> {
                 max.map(Found::Number).ok_or_else(|| self.fails("not every point of the metric has a greatest value"))
             }
             _ => Err(self.fails("it is not defined for such an entry")),
-        }
-    }
-
-    /// A value that redaction left as it was.
-    fn visible(&self, value: &Value) -> Result<Found, Reason> {
-        let is_masked = match value {
-            Value::String(text) => is_redacted(text),
-            Value::Array(_) | Value::Object(_) => is_redacted(&value.to_string()),
-            _ => false,
-        };
-        match is_masked {
-            true => Err(Reason::Redacted(format!("{} asks for what redaction has masked", self.predicate.text))),
-            false => Ok(Found::Value(value.clone())),
         }
     }
 
@@ -326,7 +327,7 @@ impl<'a> Call<'a> {
                     (Value::String(text), Some(Value::String(shape))) if shape == "number" => {
                         Decimal::parse(text).map(Found::Number).ok_or_else(|| self.fails("it is no number"))
                     }
-                    _ => self.visible(value),
+                    _ => Ok(Found::Value(value.clone())),
                 }
             }
         }

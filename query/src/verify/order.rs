@@ -2,10 +2,12 @@
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
+use tracerag_schemas::bundle::{Build, Flag};
+
 use super::facts::{Entry, Facts};
 
 /// By as much may the clocks of two machines differ, in ns: 100 ms.
-pub(super) const SKEW: i64 = 100_000_000;
+const SKEW: i64 = 100_000_000;
 
 /// How far from the trace an entry may lie that belongs to it by its time alone, in ns: 5 min, as far as heap summaries
 /// are taken in.
@@ -139,6 +141,11 @@ fn when<'a>(facts: &Facts<'a>, entry: &Entry<'a>) -> Result<When<'a>, String> {
             let when = point(times.next(), service, instance, None)?;
             let end = times.next_back().and_then(instant).unwrap_or(when.start);
             Ok(When { end, ..when })
+        }
+        Entry::Flag(Flag { r#match: Some(known), .. }) | Entry::Build(Build { r#match: Some(known), .. })
+            if known == "ambiguous" =>
+        {
+            Err(String::from("it is one of several candidates"))
         }
         // Changes have the clock of whoever told of them.
         Entry::Flag(flag) => point(flag.since.as_deref(), None, None, None),

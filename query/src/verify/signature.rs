@@ -51,8 +51,8 @@ pub(super) fn is_valid(signature: &Signature, bundle_id: &str, trusted: &[String
     let (Ok(key), Ok(value)) = (hex::decode(&signature.public_key), hex::decode(&signature.value)) else {
         return false;
     };
-    let is_signed = || UnparsedPublicKey::new(&ED25519, &key).verify(&message(bundle_id), &value).is_ok();
-    is_trusted && signature.algorithm == ALGORITHM && is_signed()
+    let is_signed = UnparsedPublicKey::new(&ED25519, key).verify(&message(bundle_id), &value).is_ok();
+    is_trusted && signature.algorithm == ALGORITHM && is_signed
 }
 
 fn message(bundle_id: &str) -> Vec<u8> {

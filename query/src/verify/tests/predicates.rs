@@ -64,6 +64,7 @@ const PREDICATES: &[(&str, &str)] = &[
     (r#"before(span:$root, flag:payments.decimal_mode@payments)"#, "causality"),
     (r#"before(build:payments, failure:0)"#, ""),
     (r#"before(build:checkout@2.3.0, span:$root)"#, "causality"),
+    (r#"before(flag:beta.ui, span:$root)"#, "causality"),
     (r#"overlaps(span:$root, span:$pay)"#, ""),
     (r#"overlaps(span:$stock, span:$pay)"#, ""),
     (r#"overlaps(span:$stock, span:$pay) = false"#, "causality"),
