@@ -142,8 +142,8 @@ fn the_charts_configurations_are_taken() {
 fn the_charts_workers_read_what_is_rekeyed() {
     let configs = rendered(&Tracerag::new(), "rekey");
     let [worker, rekey] = configs.as_slice() else { panic!("{} configurations", configs.len()) };
-    assert_eq!(worker.topics.names(Topic::Spans), [rekey.rekey.spans.clone()]);
-    assert_eq!(worker.topics.names(Topic::Logs), [rekey.rekey.logs.clone()]);
+    assert_eq!(worker.topics.names(Topic::Spans), std::slice::from_ref(&rekey.rekey.spans));
+    assert_eq!(worker.topics.names(Topic::Logs), std::slice::from_ref(&rekey.rekey.logs));
     assert_eq!(rekey.topics.names(Topic::Spans), ["acme_spans", "^other_spans_.*"]);
     assert_eq!(rekey.rekey.partitions.get(), 12);
 }

@@ -97,7 +97,6 @@ async fn rewrite(dataset: &Dataset, fragments: Vec<Fragment>) -> lance::Result<R
         fragments_added: output.fragments.len(),
         files_removed: files(&fragments) + fragments.iter().filter(|known| known.deletion_file.is_some()).count(),
         files_added: files(&output.fragments),
-        ..CompactionMetrics::default()
     };
     let mut row_addrs = Vec::with_capacity(output.addresses.serialized_size());
     output.addresses.serialize_into(&mut row_addrs)?;

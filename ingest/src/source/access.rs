@@ -98,7 +98,7 @@ pub(super) fn refused(action: &str, wanted: Wanted<'_>, error: &KafkaError) -> O
         _ if is_failed_login(error) => "check sasl.* under [kafka.options]".to_owned(),
         _ => return None,
     };
-    Some(SourceError::Refused { action: action.to_owned(), reason: error.clone(), remedy })
+    Some(SourceError::Refused { action: action.to_owned(), reason: Box::new(error.clone()), remedy })
 }
 
 /// Which errors end reading.

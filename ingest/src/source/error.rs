@@ -123,7 +123,7 @@ pub enum SourceError {
         /// What was to be done.
         action: String,
         /// What the broker says.
-        reason: KafkaError,
+        reason: Box<KafkaError>,
         /// The permission that is missing, or what else to look at.
         remedy: String,
     },

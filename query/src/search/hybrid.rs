@@ -142,23 +142,24 @@ pub(super) async fn vectors(
 }
 
 /// Which rows of the table are searched.
-pub(super) struct Scope {
-    filter: Option<Expr>,
+pub(super) struct Scope<'a> {
+    filter: &'a Filter,
+    expr: Option<Expr>,
     mask: Option<RowAddrMask>,
 }
 
-impl Scope {
-    pub(super) async fn of(corpus: &Corpus, cache: &SearchCache, filter: &Filter) -> Result<Self> {
-        let Some(table) = &corpus.table else { return Ok(Self { filter: filter.expr(false), mask: None }) };
+impl<'a> Scope<'a> {
+    pub(super) async fn of(corpus: &Corpus, cache: &SearchCache, filter: &'a Filter) -> Result<Self> {
+        let Some(table) = &corpus.table else { return Ok(Self { filter, expr: filter.expr(false), mask: None }) };
         let mask = filter.mask(&table.dataset).await?;
-        Ok(Self { filter: filter.expr(filter.is_whole(cache, &table.dataset).await?), mask })
+        Ok(Self { filter, expr: filter.expr(filter.is_whole(cache, &table.dataset).await?), mask })
     }
 
     /// Keeps a search to these rows, before it ranks them, and asks for their ids.
     fn bound(&self, scan: &mut Scanner) {
         scan.with_row_id().prefilter(true);
-        if let Some(filter) = &self.filter {
-            scan.filter_expr(filter.clone());
+        if let Some(expr) = &self.expr {
+            scan.filter_expr(expr.clone());
         }
         if let Some(mask) = &self.mask {
             scan.with_row_id_prefilter(mask.clone());
@@ -170,8 +171,7 @@ impl Scope {
 pub(super) async fn search(
     snapshot: &Snapshot,
     corpus: &Corpus,
-    filter: &Filter,
-    scope: &Scope,
+    scope: &Scope<'_>,
     question: &Question,
     probe: &Probe,
     vector: Option<&[f32]>,
@@ -181,7 +181,7 @@ pub(super) async fn search(
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
     let (mut near, mut by_words) = tokio::try_join!(
         nearest(corpus, scope, question, vector, k, depth),
-        matching(snapshot, corpus, filter, scope, question, &query, depth),
+        matching(snapshot, corpus, scope, question, &query, depth),
     )?;
     if let Some(vector) = vector {
         let mut distances: HashMap<u64, f64> =
@@ -286,7 +286,7 @@ impl<'a> Ranked<'a> {
 /// `texts` are wanted that differ, among so many rows at first.
 async fn nearest(
     corpus: &Corpus,
-    scope: &Scope,
+    scope: &Scope<'_>,
     question: &Question,
     vector: Option<&[f32]>,
     texts: usize,
@@ -326,8 +326,7 @@ async fn nearest(
 async fn matching(
     snapshot: &Snapshot,
     corpus: &Corpus,
-    filter: &Filter,
-    scope: &Scope,
+    scope: &Scope<'_>,
     question: &Question,
     query: &Query,
     depth: usize,
@@ -356,7 +355,7 @@ async fn matching(
     let waiting = corpus.waiting(snapshot).await?;
     let waiting: Vec<Candidate> = waiting
         .iter()
-        .filter(|incident| filter.takes(incident) && !question.own.contains(&incident.fingerprint))
+        .filter(|incident| scope.filter.takes(incident) && !question.own.contains(&incident.fingerprint))
         .map(|incident| Candidate {
             fingerprint: incident.fingerprint.clone(),
             hash: vectors::text_hash(&incident.text),

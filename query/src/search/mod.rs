@@ -200,9 +200,9 @@ async fn ask(
             hybrid::vectors(&corpus, embedding, &question),
             hybrid::Scope::of(&corpus, cache, &filter),
         )?;
-        let (corpus, filter, scope, asked) = (&corpus, &filter, &scope, &question);
+        let (corpus, scope, asked) = (&corpus, &scope, &question);
         let searches = question.probes.iter().zip(&vectors).map(|(probe, vector)| async move {
-            hybrid::search(snapshot, corpus, filter, scope, asked, probe, vector.as_deref(), k).await
+            hybrid::search(snapshot, corpus, scope, asked, probe, vector.as_deref(), k).await
         });
         searched = try_join_all(searches).await?;
     }

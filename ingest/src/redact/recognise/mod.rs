@@ -59,6 +59,16 @@ fn looked_at(_bytes: usize) {
     work::add(_bytes);
 }
 
+/// Base64 and base64url without padding.
+pub(super) fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/')
+}
+
+/// True if `word` stands in `text` with letters folded.
+pub(super) fn contains_folded(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
 /// Bytes that were looked at on this thread.
 #[cfg(test)]
 pub(super) mod work {
@@ -76,14 +86,4 @@ pub(super) mod work {
     pub(in super::super) fn take() -> usize {
         BYTES.take()
     }
-}
-
-/// Base64 and base64url without padding.
-pub(super) fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/')
-}
-
-/// True if `word` stands in `text` with letters folded.
-pub(super) fn contains_folded(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }

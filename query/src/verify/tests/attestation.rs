@@ -67,7 +67,8 @@ fn a_changed_file_is_no_bundle() {
     let key = key("1");
     let good = serde_json::to_value(key.signed(bundle())).unwrap();
     let stored = bundle();
-    let changes: [(&str, fn(&mut Value)); 6] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 6] = [
         ("a value", |document| document["evidence"]["spans"][1]["status"] = json!("OK")),
         ("a member", |document| document["evidence"]["note"] = json!("x")),
         ("the schema", |document| document["evidence"]["schema"] = json!("tracerag.bundle/2")),
