@@ -38,6 +38,8 @@ const INDEX_CACHE_BYTES: usize = 256 << 20;
 const METADATA_CACHE_BYTES: usize = 128 << 20;
 /// Opened dataset versions held at once: two weeks of days. A manifest can take a megabyte.
 const OPENED_DATASETS: usize = 128;
+/// The file format of all tables: the first that knows maps.
+const FILE_FORMAT: LanceFileVersion = LanceFileVersion::V2_2;
 /// Versions of one dataset held at once: that of the newest head, and that of the one before.
 const OPENED_VERSIONS: usize = 2;
 
@@ -372,11 +374,25 @@ impl Lake {
     }
 
     /// Creates a dataset with its first rows; if another was quicker, opens the other's.
+    ///
+    /// Lance's own creation looks once more whether there is a dataset before it commits, and would then overwrite what
+    /// another has created since its first look, rows included. A commit that is not tried again is version 1 or nothing.
     pub(crate) async fn create(&self, name: &str, rows: RecordBatch) -> Result<Arc<Dataset>> {
         let uri = self.dataset_uri(name);
         let params = self.write_params(WriteMode::Create);
-        let created = InsertBuilder::new(uri.as_str()).with_params(&params).execute(vec![rows]).boxed().await;
-        match created {
+        let create = async {
+            let first = InsertBuilder::new(uri.as_str()).with_params(&params).execute_uncommitted(vec![rows]).await?;
+            let mut commit = CommitBuilder::new(uri.as_str())
+                .with_max_retries(0)
+                .with_skip_auto_cleanup(true)
+                .with_storage_format(FILE_FORMAT)
+                .with_session(Arc::clone(&self.inner.session));
+            if let Some(params) = self.store_params() {
+                commit = commit.with_store_params(params);
+            }
+            commit.execute(first).await
+        };
+        match create.boxed().await {
             Ok(dataset) => Ok(self.remember(name, dataset)),
             Err(error) => match self.load(name, None).await {
                 Ok(dataset) => Ok(self.remember(name, dataset)),
@@ -428,7 +444,7 @@ impl Lake {
     pub fn write_params(&self, mode: WriteMode) -> WriteParams {
         WriteParams {
             mode,
-            data_storage_version: Some(LanceFileVersion::V2_2),
+            data_storage_version: Some(FILE_FORMAT),
             store_params: self.store_params(),
             session: Some(Arc::clone(&self.inner.session)),
             auto_cleanup: None,
