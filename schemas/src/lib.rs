@@ -5,7 +5,7 @@
 //!
 //! - **In:** nothing.
 //! - **Out:** Arrow schemas ([`Table::lake_schema`], [`Table::in_flight_schema`]), the rename map of
-//!   the semantic conventions ([`conventions`]), ids, anchors, the bundle's canonical form, [claims](claims).
+//!   the semantic conventions ([`conventions`]), ids, anchors, the bundle's canonical form, [`claims`].
 //!
 //! ```
 //! use tracerag_schemas::Table;
