@@ -252,7 +252,8 @@ mod tests {
         let different: ArrayRef = Arc::new((0..200).map(|n| Some(n.to_string())).collect::<StringArray>());
         assert_eq!(smallest(&different, true), DataType::Utf8);
         let event = json!([{"name": "exception", "attributes": [{"keys": "a", "values": "b"}]}]);
-        let events = lists(events_with(map_type()), &[event, json!(null)]);
+        let events = lists(events_with(list_type()), &[event, json!(null)]);
+        let events = crate::staged::convert(&events, &events_with(map_type())).unwrap();
         let DataType::List(item) = smallest(&events, false) else { panic!("no list") };
         let DataType::Struct(fields) = item.data_type() else { panic!("no struct") };
         assert_eq!(fields[0].data_type(), &words());
