@@ -30,8 +30,9 @@ system() {
   done
 }
 
-# A program of the system that does this.
+# A program of the system that does this. What is there may be a link to the real one, which must not be written to.
 program() {
+  rm -f "$work/bin/$1"
   printf '#!/bin/sh\n%s\n' "$2" >"$work/bin/$1"
   chmod +x "$work/bin/$1"
 }
