@@ -60,7 +60,7 @@ enum Command {
     /// Compare what was sent with the lake, record by record: missing, doubled, different
     Check(commands::check::CheckArgs),
     /// Print the tokens that stand for an identifier, to look somebody up
-    Token(commands::token::TokenArgs),
+    RedactionToken(commands::redaction_token::RedactionTokenArgs),
     /// Look at records that could not be read, and take them up after a fix
     DeadLetters(commands::dead_letters::DeadLettersArgs),
 }
@@ -130,7 +130,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,
             Command::Check(args) => commands::check::run(context, args).await,
-            Command::Token(args) => commands::token::run(context, args).await,
+            Command::RedactionToken(args) => commands::redaction_token::run(context, args).await,
             Command::DeadLetters(args) => commands::dead_letters::run(context, args).await,
         }
     });

@@ -6,13 +6,13 @@ pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod redaction_token;
 pub(crate) mod rekey;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod similar;
 pub(crate) mod sql;
 pub(crate) mod status;
-pub(crate) mod token;
 pub(crate) mod verify;
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `tracerag token`: the tokens that stand for an identifier under each key that is configured.
+//! `tracerag redaction-token`: the tokens that stand for an identifier under each key that is configured.
 
 use std::io::BufRead as _;
 
@@ -12,9 +12,9 @@ use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
 
-/// Options of `token`.
+/// Options of `redaction-token`.
 #[derive(Debug, Args)]
-pub(crate) struct TokenArgs {
+pub(crate) struct RedactionTokenArgs {
     /// The identifier as it was sent, such as a user's id; `-` reads it from standard input, where no history keeps it
     #[arg(value_name = "IDENTIFIER")]
     identifier: String,
@@ -24,7 +24,7 @@ pub(crate) struct TokenArgs {
 }
 
 /// Prints the token of each key, that of the current one first. It needs the keys and no lake.
-pub(crate) async fn run(context: Context, args: TokenArgs) -> Result<(), Error> {
+pub(crate) async fn run(context: Context, args: RedactionTokenArgs) -> Result<(), Error> {
     let config = context.config;
     config.require(&["redaction"])?;
     let redactor = Redactor::new(&config.redaction, &config.payload).map_err(IngestError::from)?;
