@@ -18,23 +18,45 @@ use tracerag_schemas::Table;
 
 use crate::snapshot::Snapshot;
 use crate::tables::{LakeTable, LogsTable, TracesTable, VectorsTable};
-use crate::views::VIEWS;
+use crate::views::{VIEWS, View};
 
 /// The catalog's name.
 pub(crate) const CATALOG: &str = "tracerag";
 /// The schema's name.
 pub(crate) const SCHEMA: &str = "public";
 
+/// What a session sees besides what everybody does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sees {
+    /// Bytes of dead letters as they came.
+    pub unredacted: bool,
+    /// Heap summaries, and bundles, which have them inside.
+    pub heaps: bool,
+    /// Who asked what.
+    pub audit: bool,
+}
+
+impl Sees {
+    /// Whether a stored table, and the view of its name, is there.
+    fn has(self, table: Table) -> bool {
+        match table {
+            Table::Heaps | Table::Bundles => self.heaps,
+            Table::Audit => self.audit,
+            _ => true,
+        }
+    }
+}
+
 /// Stored tables under the name by which SQL and the views know them. Where a view has the table's
 /// name, the rows behind it have a name of their own.
 fn base_tables(
     snapshot: &Snapshot,
-    unredacted: bool,
+    sees: Sees,
     embedding: Option<Arc<Embedding>>,
 ) -> BTreeMap<&'static str, Arc<dyn TableProvider>> {
-    let stored = |table| Arc::new(LakeTable::new(snapshot.clone(), table, unredacted));
+    let stored = |table| Arc::new(LakeTable::new(snapshot.clone(), table, sees.unredacted));
     let mut tables: BTreeMap<&'static str, Arc<dyn TableProvider>> = BTreeMap::new();
-    for table in Table::ALL.iter().copied() {
+    for table in Table::ALL.iter().copied().filter(|table| sees.has(*table)) {
         let name = match table {
             Table::Traces => "trace_revisions",
             Table::Flags => "flag_events",
@@ -57,6 +79,7 @@ fn base_tables(
 /// The one schema of a session. Views are planned when they are first named: most queries need none.
 pub(crate) struct LakeSchema {
     tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
+    sees: Sees,
     views: Mutex<HashMap<&'static str, Arc<dyn TableProvider>>>,
     planner: SessionState,
 }
@@ -71,22 +94,27 @@ impl LakeSchema {
     /// The schema of a snapshot. `state` gives the functions that the views use.
     pub(crate) fn new(
         snapshot: &Snapshot,
-        unredacted: bool,
+        sees: Sees,
         embedding: Option<Arc<Embedding>>,
         state: &SessionState,
     ) -> Result<Self> {
-        let tables = base_tables(snapshot, unredacted, embedding);
+        let tables = base_tables(snapshot, sees, embedding);
         let base = MemorySchemaProvider::new();
         for (name, table) in &tables {
             base.register_table((*name).to_owned(), Arc::clone(table))?;
         }
         let catalogs = catalogs(Arc::new(base))?;
         let planner = SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(catalogs).build();
-        Ok(Self { tables, views: Mutex::default(), planner })
+        Ok(Self { tables, sees, views: Mutex::default(), planner })
+    }
+
+    /// The views over tables that are there.
+    fn defined(&self) -> impl Iterator<Item = &'static View> {
+        VIEWS.iter().filter(|view| Table::by_name(view.name).is_none_or(|table| self.sees.has(table)))
     }
 
     async fn view(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(view) = VIEWS.iter().find(|view| view.name == name) else { return Ok(None) };
+        let Some(view) = self.defined().find(|view| view.name == name) else { return Ok(None) };
         if let Some(known) = self.views.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(Some(Arc::clone(known)));
         }
@@ -101,7 +129,7 @@ impl LakeSchema {
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.tables.keys().map(|name| (*name).to_owned()).collect();
-        names.extend(VIEWS.iter().map(|view| view.name.to_owned()));
+        names.extend(self.defined().map(|view| view.name.to_owned()));
         names.sort();
         names
     }
@@ -121,7 +149,7 @@ impl SchemaProvider for LakeSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.tables.contains_key(name) || VIEWS.iter().any(|view| view.name == name)
+        self.tables.contains_key(name) || self.defined().any(|view| view.name == name)
     }
 }
 

@@ -37,6 +37,32 @@ pub enum QueryError {
         /// Who wanted how much.
         detail: String,
     },
+    /// The statement is too large to be planned in sensible time and memory.
+    #[error("the statement {why}")]
+    TooLarge {
+        /// What there is too much of, and what to do.
+        why: String,
+    },
+    /// The answer has more rows than a server gives at once.
+    #[error("the answer has more than {rows} rows; aggregate, add a limit, or read it in pages (page_size)")]
+    RowLimit {
+        /// The limit.
+        rows: u64,
+    },
+    /// The answer has more bytes than a server gives at once.
+    #[error(
+        "the answer has more than {bytes} bytes; ask for fewer columns, add a limit, or read it in pages (page_size)"
+    )]
+    ByteLimit {
+        /// The limit.
+        bytes: u64,
+    },
+    /// Where the next page begins is not known any more.
+    #[error("the lake has moved on since this cursor was given out; begin again without a cursor")]
+    CursorExpired,
+    /// The server stops, or the task that computed the answer failed.
+    #[error("the answer was broken off, because the server stops or failed; ask again")]
+    Stopped,
     /// Text that is no trace id.
     #[error("{text:?} is not a trace id; write its 32 hex digits")]
     NotATraceId {
@@ -92,6 +118,14 @@ pub enum QueryError {
     BundleUnknown {
         /// The bundle.
         bundle_id: String,
+    },
+    /// No such incident, or another tenant's.
+    #[error(
+        "incident-unknown: the lake has no incident {fingerprint}; find it with: select fingerprint, title from incidents order by last_seen desc limit 20"
+    )]
+    IncidentUnknown {
+        /// The incident.
+        fingerprint: String,
     },
     /// Wrong arguments of a table function.
     #[error("{function}: {why}")]
@@ -158,7 +192,19 @@ impl QueryError {
             Self::Expired { .. } => Some("expired"),
             Self::Erased { .. } => Some("erased"),
             Self::BundleUnknown { .. } => Some("bundle-unknown"),
+            Self::IncidentUnknown { .. } => Some("incident-unknown"),
             Self::ReadOnly { .. } => Some("read-only"),
+            Self::Sql(_) => Some("wrong-query"),
+            Self::Parameters(_) => Some("wrong-parameters"),
+            Self::Argument { .. } => Some("wrong-argument"),
+            Self::NotATraceId { .. } => Some("not-a-trace-id"),
+            Self::TooLarge { .. } => Some("too-large"),
+            Self::TimeLimit { .. } => Some("time-limit"),
+            Self::MemoryLimit { .. } => Some("memory-limit"),
+            Self::RowLimit { .. } => Some("row-limit"),
+            Self::ByteLimit { .. } => Some("byte-limit"),
+            Self::CursorExpired => Some("cursor-expired"),
+            Self::Stopped => Some("stopped"),
             _ => None,
         }
     }

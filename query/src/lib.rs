@@ -26,21 +26,27 @@
 //! # }
 //! ```
 
+mod bounds;
 pub mod bundle;
 mod catalog;
+pub mod encode;
 pub mod error;
+pub mod fixes;
 mod functions;
 mod indexed;
 pub mod json;
+pub mod letters;
 mod links;
 mod lookup;
 mod measure;
+mod page;
 mod rows;
 mod script;
 pub mod search;
 pub mod session;
 mod snapshot;
 mod statement;
+pub mod status;
 mod tables;
 mod tree;
 pub mod verify;
@@ -51,6 +57,7 @@ mod tests;
 
 pub use error::{QueryError, Result};
 pub use links::LinkCache;
+pub use page::{Page, page};
 pub use script::statements;
 pub use search::{KnownFix, SearchCache, SimilarIncident, SimilarRequest};
 pub use session::{Parameters, Session, SessionOptions};

@@ -22,6 +22,7 @@ pub(crate) fn refused(error: &QueryError) {
     let reason = match error {
         QueryError::ReadOnly { .. } => "read_only",
         QueryError::Sql(_) | QueryError::Parameters(_) | QueryError::Argument { .. } => "wrong",
+        QueryError::TooLarge { .. } => "too_large",
         QueryError::TimeLimit { .. } => "time_limit",
         QueryError::MemoryLimit { .. } => "memory_limit",
         // The lake failed, or does not have what was asked for; neither is a refusal.

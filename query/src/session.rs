@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
@@ -21,8 +21,9 @@ use tokio::time::{Instant, timeout_at};
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{Head, Lake};
 
+use crate::bounds;
 use crate::bundle::Bundler;
-use crate::catalog::{CATALOG, LakeSchema, SCHEMA, catalogs};
+use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
 use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
@@ -33,6 +34,8 @@ use crate::statement;
 
 /// Batches computed before the reader asks for them.
 const BATCHES_AHEAD: usize = 2;
+/// How many times its memory a query may have in temporary files.
+const SPILLED: u64 = 16;
 
 /// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
 pub type Parameters = ParamValues;
@@ -53,6 +56,14 @@ pub struct SessionOptions {
     pub idle_gap: Option<Duration>,
     /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
     pub unredacted: bool,
+    /// Whether heap summaries are seen. Without them there are no tables `heaps`, `bundles` and `bundle_events`, and
+    /// what assembles bundles leaves the summaries out.
+    pub heaps: bool,
+    /// Whether `audit` is seen.
+    pub audit: bool,
+    /// Whether `EXPLAIN` shows how a statement is run, and `EXPLAIN ANALYZE` works: both name files and count rows of
+    /// all tenants.
+    pub plans: bool,
     /// What is kept of links from one session to the next; clones share it.
     pub links: LinkCache,
     /// What is kept of searches from one session to the next; clones share it.
@@ -71,6 +82,9 @@ impl SessionOptions {
             seal_after: Duration::from_secs(600),
             idle_gap: None,
             unredacted: false,
+            heaps: true,
+            audit: true,
+            plans: true,
             links: LinkCache::default(),
             searches: SearchCache::default(),
             embedding: None,
@@ -94,6 +108,7 @@ pub struct Session {
     bundler: Bundler,
     memory_limit: usize,
     time_limit: Duration,
+    shows_plans: bool,
 }
 
 impl std::fmt::Debug for Session {
@@ -127,13 +142,15 @@ impl Session {
             options.links,
             options.searches,
             options.embedding.clone(),
+            options.heaps,
         );
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(options.memory_limit, 1.0).build_arc()?;
+        config.options_mut().explain.logical_plan_only = !options.plans;
+        let runtime = runtime(options.memory_limit)?;
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
@@ -145,9 +162,33 @@ impl Session {
         for scalar in scalars::all() {
             context.register_udf(scalar);
         }
-        let schema = LakeSchema::new(&snapshot, options.unredacted, options.embedding, &context.state())?;
+        let sees = Sees { unredacted: options.unredacted, heaps: options.heaps, audit: options.audit };
+        let schema = LakeSchema::new(&snapshot, sees, options.embedding, &context.state())?;
         context.register_catalog_list(catalogs(Arc::new(schema))?);
-        Ok(Self { context, bundler, memory_limit: options.memory_limit, time_limit: options.time_limit })
+        Ok(Self {
+            context,
+            bundler,
+            memory_limit: options.memory_limit,
+            time_limit: options.time_limit,
+            shows_plans: options.plans,
+        })
+    }
+
+    /// The same session for one query among several: with memory of its own, and with what is planned already.
+    ///
+    /// # Errors
+    /// When the limits cannot be set up.
+    pub fn for_query(&self) -> Result<Self> {
+        let state = SessionStateBuilder::new_from_existing(self.context.state())
+            .with_runtime_env(runtime(self.memory_limit)?)
+            .build();
+        Ok(Self {
+            context: SessionContext::new_with_state(state),
+            bundler: self.bundler.clone(),
+            memory_limit: self.memory_limit,
+            time_limit: self.time_limit,
+            shows_plans: self.shows_plans,
+        })
     }
 
     /// The head that the session reads, for its tenant.
@@ -169,14 +210,20 @@ impl Session {
     /// Plans a statement without running it.
     ///
     /// # Errors
-    /// [`QueryError::ReadOnly`] for whatever is not a question, [`QueryError::Sql`] for what is wrong.
+    /// [`QueryError::ReadOnly`] for whatever is not a question, [`QueryError::Sql`] for what is wrong,
+    /// [`QueryError::TooLarge`] for what could not be planned in sensible time and memory.
     pub async fn plan(&self, query: &str) -> Result<LogicalPlan> {
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
+        bounds::check_text(query)?;
         let parsed = state.sql_to_statement(query, &dialect)?;
         statement::refuse_changes(&parsed)?;
+        bounds::check_relations(&parsed)?;
         let plan = state.statement_to_plan(parsed).await?;
         statement::verify(&plan)?;
+        if !self.shows_plans {
+            statement::refuse_plans(&plan)?;
+        }
         Ok(plan)
     }
 
@@ -272,6 +319,14 @@ impl Session {
     fn too_slow(&self) -> QueryError {
         QueryError::TimeLimit { seconds: self.time_limit.as_secs() }
     }
+}
+
+/// Memory for one query, and temporary files for what it can spill.
+fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
+    Ok(RuntimeEnvBuilder::new()
+        .with_memory_limit(memory_limit, 1.0)
+        .with_max_temp_directory_size((memory_limit as u64).saturating_mul(SPILLED))
+        .build_arc()?)
 }
 
 fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {

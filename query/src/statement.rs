@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::format::ExplainFormat;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement;
@@ -63,6 +64,21 @@ fn refuse_sql(sql: &Sql) -> Result<()> {
 pub(crate) fn verify(plan: &LogicalPlan) -> Result<()> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(plan).map_err(|error| refused(&error.strip_backtrace()))
+}
+
+/// Refuses what tells how a statement is run, for whoever must not learn of other tenants' files and rows.
+pub(crate) fn refuse_plans(plan: &LogicalPlan) -> Result<()> {
+    let is_physical = match plan {
+        LogicalPlan::Analyze(_) => true,
+        LogicalPlan::Explain(explain) => explain.explain_format == ExplainFormat::Tree,
+        _ => false,
+    };
+    match is_physical {
+        true => Err(QueryError::Sql(String::from(
+            "this form of explain tells of files and rows of all tenants; write explain without analyze and format",
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Names the statement by its first words; the rest may be long, and may hold data.

@@ -8,7 +8,7 @@ pub(crate) struct View {
 }
 
 /// Every view.
-pub(crate) const VIEWS: [View; 7] = [
+pub(crate) static VIEWS: [View; 7] = [
     // A change holds until the next change of the same key for the same service, instance and
     // environment. An evaluation tells of one moment: another may see another variant.
     View {

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use tracerag_schemas::anchor::{Anchor, Target};
 use tracerag_schemas::bundle::{Heap, Linked, Similar};
-use tracerag_schemas::time::rfc3339;
 
 use super::Bundler;
 use crate::error::Result;
@@ -28,17 +27,13 @@ pub(super) async fn similar_to(bundler: &Bundler, trace_id: &str, failures: Vec<
 }
 
 fn similar(incident: SimilarIncident) -> Similar {
-    let fix = |fix: KnownFix| {
-        json!({"fix_id": fix.fix_id, "fixed_at": fix.fixed_at.map(rfc3339), "summary": fix.summary,
-               "patch_url": fix.patch_url, "outcome": fix.outcome})
-    };
     Similar {
         anchor: Anchor::first(Target::Incident(incident.fingerprint.clone())).to_string(),
         fingerprint: incident.fingerprint,
         title: Some(incident.title),
         distance: incident.distance,
         reason: Some(incident.reason),
-        fixes: incident.fixes.into_iter().map(fix).collect(),
+        fixes: incident.fixes.iter().map(KnownFix::json).collect(),
     }
 }
 

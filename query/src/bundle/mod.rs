@@ -21,6 +21,7 @@ mod skeleton;
 mod spans;
 mod store;
 mod trace;
+pub mod view;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub struct Bundler {
     links: LinkCache,
     searches: SearchCache,
     embedding: Option<Arc<Embedding>>,
+    shows_heaps: bool,
 }
 
 impl std::fmt::Debug for Bundler {
@@ -85,9 +87,15 @@ impl Bundler {
         links: LinkCache,
         searches: SearchCache,
         embedding: Option<Arc<Embedding>>,
+        shows_heaps: bool,
     ) -> Self {
         let seal_after = i64::try_from(seal_after.as_nanos()).unwrap_or(i64::MAX);
-        Self { snapshot, seal_after, links, searches, embedding }
+        Self { snapshot, seal_after, links, searches, embedding, shows_heaps }
+    }
+
+    /// Whether who asks may see heap summaries; see [`view::without_heaps`].
+    pub(crate) fn shows_heaps(&self) -> bool {
+        self.shows_heaps
     }
 
     pub(crate) async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
@@ -261,7 +269,7 @@ fn days(trace: &TraceRow) -> Vec<Range> {
 }
 
 /// The time by this machine's clock, in ns.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

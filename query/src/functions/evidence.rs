@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::Function;
 use super::arguments::Arguments;
-use crate::bundle::Bundler;
+use crate::bundle::{Bundler, view};
 use crate::error::Result;
 
 /// Beginning of a bundle's id.
@@ -35,7 +35,10 @@ pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<Rec
             "it takes a trace id; a stored bundle is read with: select bundle from bundles where bundle_id = '{id}'"
         )));
     }
-    let bundle = bundler.assemble_with_similar(given).await?;
+    let mut bundle = bundler.assemble_with_similar(given).await?;
+    if !bundler.shows_heaps() {
+        bundle = view::without_heaps(bundle);
+    }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![bundle.bundle_id.as_str()])),
         Arc::new(Int32Array::from(vec![bundle.evidence.trace.revision])),

@@ -11,7 +11,7 @@ mod evidence;
 mod exec;
 mod node;
 pub(crate) mod scalars;
-mod similar;
+pub(crate) mod similar;
 mod tree;
 
 use std::sync::Arc;

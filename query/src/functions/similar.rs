@@ -39,9 +39,18 @@ pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<Rec
     let k = arguments.count(1)?.unwrap_or(DEFAULT_K);
     let mut request = SimilarRequest::about(arguments.text(0, "text_or_trace_id")?, k);
     if let Some(text) = arguments.optional_text(2)? {
-        options(text)?.apply(&mut request)?;
+        request = narrowed(request, text)?;
     }
     batch(&bundler.similar(&request).await?)
+}
+
+/// The request for fewer incidents, by options as JSON.
+///
+/// # Errors
+/// [`QueryError::Argument`] for options that there are not.
+pub(crate) fn narrowed(mut request: SimilarRequest, text: &str) -> Result<SimilarRequest> {
+    options(text)?.apply(&mut request)?;
+    Ok(request)
 }
 
 /// The third argument, as JSON.

@@ -19,7 +19,9 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use futures::future::try_join_all;
+use serde_json::{Value, json};
 use tracerag_index::incidents::Embedding;
+use tracerag_schemas::time::rfc3339;
 
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
@@ -130,6 +132,28 @@ pub struct KnownFix {
     pub patch_url: Option<String>,
     /// `fixed`, `mitigated` or `wrong`.
     pub outcome: Option<String>,
+}
+
+impl SimilarIncident {
+    /// As servers and commands give it; times are RFC 3339.
+    pub fn json(&self) -> Value {
+        json!({
+            "fingerprint": self.fingerprint, "title": self.title, "service_name": self.service_name,
+            "distance": self.distance, "score": self.score, "reason": self.reason,
+            "failure_count": self.failure_count, "trace_count": self.trace_count,
+            "first_seen": self.first_seen.map(rfc3339), "last_seen": self.last_seen.map(rfc3339),
+            "fix_summary": self.fix_summary, "example_trace_id": self.example_trace_id,
+            "fixes": self.fixes.iter().map(KnownFix::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl KnownFix {
+    /// As bundles and servers give it.
+    pub(crate) fn json(&self) -> Value {
+        json!({"fix_id": self.fix_id, "fixed_at": self.fixed_at.map(rfc3339), "summary": self.summary,
+               "patch_url": self.patch_url, "outcome": self.outcome})
+    }
 }
 
 /// Incidents of the snapshot's tenant that are like what is asked for, most alike first.
@@ -275,8 +299,7 @@ fn distance_or_last(distance: Option<f64>) -> f64 {
 }
 
 fn own_reason(history: &History) -> String {
-    let since =
-        history.first_seen.map_or_else(String::new, |at| format!(" since {}", tracerag_schemas::time::rfc3339(at)));
+    let since = history.first_seen.map_or_else(String::new, |at| format!(" since {}", rfc3339(at)));
     let fixes = match history.fixes.len() {
         0 => String::new(),
         1 => "; 1 known fix".to_owned(),

@@ -13,26 +13,26 @@ use tracerag_schemas::{SourcePartition, Table};
 use crate::{Session, SessionOptions, json as rows_json};
 
 /// 2026-11-23T12:00:00Z, in ns.
-pub(super) const NOON: i64 = 1_795_435_200 * SECOND;
+pub(crate) const NOON: i64 = 1_795_435_200 * SECOND;
 /// The failing trace of tenant `acme`.
-pub(super) const FAILING: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(crate) const FAILING: &str = "0af7651916cd43dd8448eb211c80319c";
 /// A good trace of the day before.
-pub(super) const GOOD: &str = "1bf7651916cd43dd8448eb211c80319c";
+pub(crate) const GOOD: &str = "1bf7651916cd43dd8448eb211c80319c";
 /// A trace of tenant `other`.
-pub(super) const FOREIGN: &str = "2cf7651916cd43dd8448eb211c80319c";
+pub(crate) const FOREIGN: &str = "2cf7651916cd43dd8448eb211c80319c";
 
-pub(super) struct TestLake {
+pub(crate) struct TestLake {
     _folder: TempDir,
     pub lake: Lake,
 }
 
 /// A time near noon, as the lake's JSON form takes it.
-pub(super) fn at(seconds: i64) -> String {
+pub(crate) fn at(seconds: i64) -> String {
     rfc3339(NOON + seconds * SECOND)
 }
 
 /// Rows from JSON objects; what they leave out is null.
-pub(super) fn batch(table: Table, rows: &[Value]) -> RecordBatch {
+pub(crate) fn batch(table: Table, rows: &[Value]) -> RecordBatch {
     let schema = table.lake_schema();
     let mut decoder = ReaderBuilder::new(Arc::clone(&schema)).build_decoder().unwrap();
     decoder.serialize(rows).unwrap();
@@ -40,14 +40,14 @@ pub(super) fn batch(table: Table, rows: &[Value]) -> RecordBatch {
 }
 
 impl TestLake {
-    pub(super) async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
         Self { _folder: folder, lake }
     }
 
     /// The whole example, in the order given by `reversed`, up to a stream time in seconds after noon.
-    pub(super) async fn example(reversed: bool, stream_time: i64) -> Self {
+    pub(crate) async fn example(reversed: bool, stream_time: i64) -> Self {
         let this = Self::empty().await;
         let mut tables = example();
         if reversed {
@@ -60,7 +60,7 @@ impl TestLake {
         this
     }
 
-    pub(super) async fn write(&self, tables: &[(Table, Vec<Value>)], stream_time: i64) {
+    pub(crate) async fn write(&self, tables: &[(Table, Vec<Value>)], stream_time: i64) {
         let source = SourcePartition::new("cluster", "otlp_spans", 0);
         let mut writer = Writer::new(self.lake.clone(), "test".to_owned()).await.unwrap();
         let resume = writer.claim(std::slice::from_ref(&source)).await.unwrap();
@@ -70,17 +70,17 @@ impl TestLake {
         writer.write(Epoch { rows, sources, closed: vec![] }).await.unwrap();
     }
 
-    pub(super) async fn session(&self, tenant: &str) -> Session {
+    pub(crate) async fn session(&self, tenant: &str) -> Session {
         Session::open(&self.lake, SessionOptions::new(tenant)).await.unwrap()
     }
 }
 
 /// The answer of a query, as JSON.
-pub(super) async fn ask(session: &Session, query: &str) -> Value {
+pub(crate) async fn ask(session: &Session, query: &str) -> Value {
     rows(session.collect(query, None).await.unwrap())
 }
 
-pub(super) fn rows(batches: Vec<RecordBatch>) -> Value {
+pub(crate) fn rows(batches: Vec<RecordBatch>) -> Value {
     let rows = batches.iter().flat_map(|batch| rows_json::rows(batch).unwrap());
     Value::Array(rows.map(Value::Object).collect())
 }
@@ -122,7 +122,7 @@ fn trace(tenant: &str, trace_id: &str, revision: i32, base: i64, own: Value) -> 
 }
 
 /// The failing checkout of tenant `acme`, a good one a day earlier, and a trace of another tenant.
-pub(super) fn example() -> Vec<(Table, Vec<Value>)> {
+pub(crate) fn example() -> Vec<(Table, Vec<Value>)> {
     let day = 86_400;
     let root = "00f067aa0ba902b7";
     let charge = "b7ad6b7169203331";

@@ -6,7 +6,7 @@ mod bundles;
 mod counted;
 mod flat;
 mod functions;
-mod lake;
+pub(crate) mod lake;
 mod lookups;
 mod schemas;
 mod sql;
