@@ -2,6 +2,7 @@
 //!
 //! - **In:** a [`tracerag_index::Lake`] and a tenant.
 //! - **Out:** Arrow batches of a query ([`Session::sql`]), [bundles](bundle), and whether [claims](verify) about one hold.
+//! - [`server`] gives all of it to others, through the gate of [`access`].
 //!
 //! A [`Session`] stays on the head it was opened on, so everything it answers is one consistent
 //! picture, and it sees one tenant only: the filter is part of every scan, below whatever the query
@@ -26,6 +27,7 @@
 //! # }
 //! ```
 
+pub mod access;
 mod bounds;
 pub mod bundle;
 mod catalog;
@@ -43,6 +45,7 @@ mod page;
 mod rows;
 mod script;
 pub mod search;
+pub mod server;
 pub mod session;
 mod snapshot;
 mod statement;

@@ -1,0 +1,222 @@
+//! Who asked what: a row in `audit` for every visit, written in batches and never changed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampNanosecondArray};
+use arrow::record_batch::RecordBatch;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracerag_index::Lake;
+use tracerag_schemas::Table;
+
+use super::caller::{Caller, Refusal};
+
+/// How long rows are gathered before they are written: each write is a version of the table.
+const GATHER: Duration = Duration::from_secs(2);
+/// Rows that are written at once.
+const BATCH: usize = 1_000;
+/// Rows that may wait to be written; beyond it nobody is answered, for nobody shall ask unseen.
+const MOST_WAITING: usize = 20_000;
+/// Pause before rows are tried again that could not be written.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Attempts at the end of the server.
+const LAST_ATTEMPTS: usize = 10;
+/// Characters of a statement that are kept.
+const ARGUMENTS: usize = 4_096;
+
+/// A row of `audit`; its time is when the visit began, in ns.
+#[derive(Debug, Clone)]
+struct Row {
+    time: i64,
+    tenant: Arc<str>,
+    principal: Arc<str>,
+    interface: &'static str,
+    operation: &'static str,
+    arguments: String,
+    rows: i64,
+    bytes: i64,
+    bundle_id: Option<String>,
+    outcome: String,
+}
+
+/// Writes rows of `audit` in the background.
+#[derive(Debug)]
+pub(super) struct Audit {
+    rows: Mutex<Option<mpsc::UnboundedSender<Row>>>,
+    waiting: Arc<AtomicUsize>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Audit {
+    /// Begins to write into a lake.
+    pub(super) fn start(lake: Lake) -> Arc<Self> {
+        let (rows, inbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = tokio::spawn(write(lake, inbox, Arc::clone(&waiting)));
+        Arc::new(Self { rows: Mutex::new(Some(rows)), waiting, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// That what comes now can be written down.
+    ///
+    /// # Errors
+    /// [`Refusal::NoAudit`] if too much waits already.
+    pub(super) fn keeps_up(&self) -> Result<(), Refusal> {
+        if self.waiting.load(Ordering::Relaxed) < MOST_WAITING { Ok(()) } else { Err(Refusal::NoAudit) }
+    }
+
+    fn note(&self, row: Row) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsent = match rows.as_ref() {
+            Some(rows) => rows.send(row).err().map(|unsent| unsent.0),
+            None => Some(row),
+        };
+        if let Some(row) = unsent {
+            tracing::error!(?row, "not written to audit, the server has stopped");
+        }
+    }
+
+    /// Writes what waits, and ends. Rows that cannot be written then stand in the log.
+    pub(super) async fn stop(&self) {
+        drop(self.rows.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer of audit failed");
+        }
+    }
+}
+
+async fn write(lake: Lake, mut inbox: mpsc::UnboundedReceiver<Row>, waiting: Arc<AtomicUsize>) {
+    let mut is_last = false;
+    while !is_last {
+        let Some(first) = inbox.recv().await else { return };
+        let mut rows = vec![first];
+        let until = Instant::now() + GATHER;
+        while rows.len() < BATCH && !is_last {
+            match timeout_at(until, inbox.recv()).await {
+                Ok(Some(row)) => rows.push(row),
+                // The server stops, and everything that it sent was received.
+                Ok(None) => is_last = true,
+                Err(_) => break,
+            }
+        }
+        metrics::gauge!("tracerag_audit_waiting_rows").set(waiting.load(Ordering::Relaxed) as f64);
+        append(&lake, &rows, &inbox).await;
+        waiting.fetch_sub(rows.len(), Ordering::Relaxed);
+    }
+}
+
+/// Tries until it is done; once the server stops, only some times.
+async fn append(lake: &Lake, rows: &[Row], inbox: &mpsc::UnboundedReceiver<Row>) {
+    let mut attempts = 0;
+    loop {
+        let error = match batch(rows) {
+            Ok(batch) => match lake.append_side(Table::Audit, batch).await {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if inbox.is_closed() {
+            attempts += 1;
+        }
+        if attempts >= LAST_ATTEMPTS {
+            tracing::error!(error, ?rows, "not written to audit");
+            return;
+        }
+        tracing::warn!(error, rows = rows.len(), "audit could not be written and will be tried again");
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+fn batch(rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    fn texts<'a>(rows: &'a [Row], text: impl Fn(&'a Row) -> Option<&'a str>) -> ArrayRef {
+        Arc::new(rows.iter().map(text).collect::<StringArray>())
+    }
+    let numbers = |number: fn(&Row) -> i64| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(number(row))).collect::<Int64Array>())
+    };
+    let times = rows.iter().map(|row| Some(row.time)).collect::<TimestampNanosecondArray>().with_timezone("UTC");
+    let columns: Vec<ArrayRef> = vec![
+        texts(rows, |row| Some(&row.tenant)),
+        Arc::new(times),
+        texts(rows, |row| Some(&row.principal)),
+        texts(rows, |row| Some(row.interface)),
+        texts(rows, |row| Some(row.operation)),
+        texts(rows, |row| Some(&row.arguments)),
+        numbers(|row| row.rows),
+        numbers(|row| row.bytes),
+        texts(rows, |row| row.bundle_id.as_deref()),
+        texts(rows, |row| Some(&row.outcome)),
+    ];
+    RecordBatch::try_new(Table::Audit.lake_schema(), columns)
+}
+
+/// Something that a caller does. It is written down when it ends, or as `cancelled` when it is dropped before.
+#[derive(Debug)]
+pub struct Visit {
+    audit: Arc<Audit>,
+    row: Option<Row>,
+}
+
+impl Visit {
+    /// `arguments` are redacted already.
+    pub(super) fn begin(
+        audit: &Arc<Audit>,
+        caller: &Caller,
+        interface: &'static str,
+        operation: &'static str,
+        arguments: String,
+    ) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let row = Row {
+            time: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            tenant: Arc::clone(&caller.tenant),
+            principal: Arc::clone(&caller.principal),
+            interface,
+            operation,
+            arguments: arguments.chars().take(ARGUMENTS).collect(),
+            rows: 0,
+            bytes: 0,
+            bundle_id: None,
+            outcome: String::new(),
+        };
+        Self { audit: Arc::clone(audit), row: Some(row) }
+    }
+
+    /// So much was given out.
+    pub fn gave(&mut self, rows: usize, bytes: usize) {
+        if let Some(row) = &mut self.row {
+            row.rows = row.rows.saturating_add(i64::try_from(rows).unwrap_or(i64::MAX));
+            row.bytes = row.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// This bundle was given out, or changed.
+    pub fn of_bundle(&mut self, bundle_id: &str) {
+        if let Some(row) = &mut self.row {
+            row.bundle_id = Some(bundle_id.to_owned());
+        }
+    }
+
+    /// Writes down how it ended: `ok`, or the short name of the error. What comes after is not told.
+    pub fn end(&mut self, outcome: &str) {
+        if let Some(mut row) = self.row.take() {
+            metrics::counter!("tracerag_visits_total", "interface" => row.interface, "outcome" => outcome.to_owned())
+                .increment(1);
+            outcome.clone_into(&mut row.outcome);
+            self.audit.note(row);
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.end("cancelled");
+    }
+}

@@ -1,0 +1,121 @@
+//! The gate through which every interface goes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracerag_index::Lake;
+
+use super::audit::{Audit, Visit};
+use super::caller::{Caller, Refusal, Scope};
+use super::limits::{Admission, Limits, Turn};
+use super::token_file::TokenFile;
+
+/// What masks personal data and secrets in a text that a client sent.
+pub type Mask = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Who those are that show no token, where none is needed.
+const ANYONE: &str = "local";
+/// What they may do: everything but what belongs to whoever runs the server.
+const ANYONE_MAY: [Scope; 5] = [Scope::Sql, Scope::Read, Scope::Similar, Scope::Heap, Scope::Write];
+
+/// How a gate lets in.
+pub struct GateOptions {
+    /// The tokens; without it everybody comes in who reaches the server, as the tenant below.
+    pub tokens_file: Option<PathBuf>,
+    /// The tenant of those without a token.
+    pub tenant: String,
+    /// What a query and a tenant may have.
+    pub limits: Limits,
+    /// What masks the texts that are written down.
+    pub mask: Mask,
+}
+
+impl std::fmt::Debug for GateOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GateOptions")
+            .field("tokens_file", &self.tokens_file)
+            .field("tenant", &self.tenant)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Turns what a client shows into a caller, gives callers their turn, and writes down what they do.
+pub struct Gate {
+    tokens: Option<TokenFile>,
+    anyone: Caller,
+    admission: Admission,
+    audit: Arc<Audit>,
+    mask: Mask,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("tokens", &self.tokens).field("admission", &self.admission).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate to a lake. It needs a Tokio runtime, on which it writes `audit`.
+    pub fn open(lake: Lake, options: GateOptions) -> Self {
+        let anyone = Caller {
+            tenant: options.tenant.into(),
+            principal: ANYONE.into(),
+            scopes: ANYONE_MAY.into_iter().collect(),
+        };
+        Self {
+            tokens: options.tokens_file.map(TokenFile::at),
+            anyone,
+            admission: Admission::new(options.limits),
+            audit: Audit::start(lake),
+            mask: options.mask,
+        }
+    }
+
+    /// Whether nobody needs a token.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none()
+    }
+
+    /// What a query and a tenant may have.
+    pub fn limits(&self) -> &Limits {
+        self.admission.limits()
+    }
+
+    /// Who it is that shows this secret, or none.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for who shows none although one is needed, or one that does not hold; for everybody while the
+    /// tokens cannot be read or `audit` not be written.
+    pub fn caller(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
+        self.audit.keeps_up()?;
+        match (&self.tokens, secret) {
+            (None, _) => Ok(self.anyone.clone()),
+            (Some(_), None) => Err(Refusal::NoToken),
+            (Some(tokens), Some(secret)) => tokens.caller(secret),
+        }
+    }
+
+    /// Begins to write down what a caller does.
+    pub fn visit(&self, caller: &Caller, interface: &'static str, operation: &'static str, arguments: &str) -> Visit {
+        Visit::begin(&self.audit, caller, interface, operation, self.masked(arguments))
+    }
+
+    /// A turn to run a query; it lasts until it is dropped.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub async fn turn(&self, caller: &Caller) -> Result<Turn, Refusal> {
+        self.admission.turn(&caller.tenant).await
+    }
+
+    /// A text without personal data and secrets.
+    pub fn masked(&self, text: &str) -> String {
+        (self.mask)(text)
+    }
+
+    /// Writes down everything that has ended. Visits that end later are lost but for the log.
+    pub async fn close(&self) {
+        self.audit.stop().await;
+    }
+}

@@ -1,0 +1,135 @@
+//! How much a query and a tenant may have, and whose turn it is.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::caller::Refusal;
+
+/// Seconds after which a tenant that has too many queries should ask again.
+const RETRY_AFTER: u64 = 2;
+
+/// What one query and one tenant may have.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes that a query may hold; what can be spilled is, beyond it.
+    pub memory: usize,
+    /// Time of a query, from planning to its last row.
+    pub time: Duration,
+    /// Rows of an answer.
+    pub rows: u64,
+    /// Bytes of an answer, as it is sent.
+    pub bytes: u64,
+    /// Queries that run at once, of all tenants: so many times `memory` is what they may hold together.
+    pub queries: usize,
+    /// Queries of a tenant that run at once.
+    pub queries_per_tenant: usize,
+    /// Queries of a tenant that wait for their turn.
+    pub waiting_per_tenant: usize,
+    /// How long a query waits for its turn.
+    pub wait: Duration,
+}
+
+impl Default for Limits {
+    /// 256 MiB, 60 s, a million rows, 1 GiB; eight queries at once, four of them of one tenant, of which 16 may wait
+    /// for up to 10 s.
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            time: Duration::from_secs(60),
+            rows: 1_000_000,
+            bytes: 1 << 30,
+            queries: 8,
+            queries_per_tenant: 4,
+            waiting_per_tenant: 16,
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The right to run one query, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _of_tenant: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+/// Gives turns.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Limits,
+    all: Arc<Semaphore>,
+    lanes: Mutex<HashMap<Arc<str>, Arc<Lane>>>,
+}
+
+/// The queries of one tenant.
+#[derive(Debug)]
+struct Lane {
+    running: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A place in a lane's queue, until it is dropped.
+struct Place<'a>(&'a Lane);
+
+impl<'a> Place<'a> {
+    fn take(lane: &'a Lane, most: usize) -> Option<Self> {
+        let place = Self(lane);
+        // The place is counted before it is looked at, and given back if it was one too many.
+        (lane.waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Admission {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { all: Arc::new(Semaphore::new(limits.queries.max(1))), lanes: Mutex::default(), limits }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A turn for a query of a tenant, at once or after those before it.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if too many wait, or it waited too long.
+    pub(super) async fn turn(&self, tenant: &Arc<str>) -> Result<Turn, Refusal> {
+        let lane = self.lane(tenant);
+        if let Some(turn) = self.at_once(&lane) {
+            return Ok(turn);
+        }
+        let busy = || Refusal::Busy { retry_after: RETRY_AFTER };
+        let _place = Place::take(&lane, self.limits.waiting_per_tenant).ok_or_else(busy)?;
+        let turn = async {
+            let of_tenant = Arc::clone(&lane.running).acquire_owned().await.ok()?;
+            let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            Some(Turn { _of_tenant: of_tenant, _of_all: of_all })
+        };
+        timeout(self.limits.wait, turn).await.ok().flatten().ok_or_else(busy)
+    }
+
+    fn at_once(&self, lane: &Lane) -> Option<Turn> {
+        let of_tenant = Arc::clone(&lane.running).try_acquire_owned().ok()?;
+        let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Turn { _of_tenant: of_tenant, _of_all: of_all })
+    }
+
+    fn lane(&self, tenant: &Arc<str>) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(Arc::clone(tenant)).or_insert_with(|| {
+            let running = Arc::new(Semaphore::new(self.limits.queries_per_tenant.max(1)));
+            Arc::new(Lane { running, waiting: AtomicUsize::new(0) })
+        });
+        Arc::clone(lane)
+    }
+}

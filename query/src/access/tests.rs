@@ -1,0 +1,144 @@
+//! The gate: who comes in, whose turn it is, and what is written down.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tracerag_index::{Lake, LakeOptions};
+
+use super::limits::Admission;
+use super::*;
+use crate::tests::lake::ask;
+use crate::{Session, SessionOptions};
+
+fn scopes(names: &[&str]) -> Scopes {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+/// A secret that was made is found by its file, as the caller it was made for; any other text is not, and neither is
+/// one whose time has passed or that was revoked. The file holds no secret and is its owner's alone.
+#[test]
+fn a_token_holds_until_it_ends() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/tokens.json");
+    let minted = MintedToken::new("acme", scopes(&["sql", "heap"]), "ci", Some(60));
+    let ended = MintedToken::new("acme", scopes(&["sql"]), "", Some(0));
+    let file = TokenFile::at(&path);
+    assert_eq!(file.tokens().unwrap(), []);
+    file.change(|tokens| tokens.extend([minted.token.clone(), ended.token.clone()])).unwrap();
+
+    let caller = file.caller(&minted.secret).unwrap();
+    assert_eq!((caller.tenant.as_ref(), caller.scopes.clone()), ("acme", scopes(&["sql", "heap"])));
+    assert_eq!(caller.principal.as_ref(), format!("{} (ci)", minted.token.id));
+    assert_eq!(caller.require(Scope::Write), Err(Refusal::Scope { scope: "write" }));
+    for other in [ended.secret.as_str(), "", &minted.secret[1..], &minted.token.sha256, &minted.token.id] {
+        assert_eq!(file.caller(other), Err(Refusal::UnknownToken), "{other}");
+    }
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(&minted.secret) && !text.contains(minted.secret.trim_start_matches("tracerag_")));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    file.change(|tokens| tokens.retain(|token| token.id != minted.token.id)).unwrap();
+    assert_eq!(TokenFile::at(&path).caller(&minted.secret), Err(Refusal::UnknownToken));
+}
+
+/// A file that is damaged lets nobody in, whoever it let in before.
+#[test]
+fn a_damaged_file_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.json");
+    let minted = MintedToken::new("acme", scopes(&["sql"]), "", None);
+    TokenFile::at(&path).change(|tokens| tokens.push(minted.token.clone())).unwrap();
+    std::fs::write(&path, "{\"tokens\": [{\"id\": 1}]}").unwrap();
+    let file = TokenFile::at(&path);
+    assert_eq!(file.caller(&minted.secret), Err(Refusal::NoTokens));
+    let error = file.change(Vec::clear).unwrap_err().to_string();
+    assert!(error.contains("line 1") && error.contains("tracerag token create"), "{error}");
+}
+
+/// A name that is no scope is refused with those that there are.
+#[test]
+fn scopes_are_named() {
+    assert_eq!("admin".parse::<Scope>(), Ok(Scope::Admin));
+    let error = "root".parse::<Scope>().unwrap_err();
+    assert!(error.contains("similar, heap, write"), "{error}");
+}
+
+/// Two queries of a tenant run and one waits; the next is refused at once, one of another tenant is not. When a turn
+/// ends, who waits has it.
+#[tokio::test]
+async fn turns_are_given_by_tenant() {
+    let limits = Limits { queries: 3, queries_per_tenant: 2, waiting_per_tenant: 1, ..Limits::default() };
+    let admission = Arc::new(Admission::new(limits));
+    let (acme, other): (Arc<str>, Arc<str>) = ("acme".into(), "other".into());
+    let first = admission.turn(&acme).await.unwrap();
+    let _second = admission.turn(&acme).await.unwrap();
+    let waits = tokio::spawn({
+        let (admission, acme) = (Arc::clone(&admission), Arc::clone(&acme));
+        async move { admission.turn(&acme).await }
+    });
+    // On this runtime of one thread the task has run up to its waiting when this one goes on.
+    tokio::task::yield_now().await;
+    assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
+    let _theirs = admission.turn(&other).await.unwrap();
+    drop(first);
+    waits.await.unwrap().unwrap();
+}
+
+/// Who waits longer than a query may is refused, and leaves its place to the next.
+#[tokio::test]
+async fn waiting_ends() {
+    let limits =
+        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, wait: Duration::from_millis(1), ..Limits::default() };
+    let admission = Admission::new(limits);
+    let acme: Arc<str> = "acme".into();
+    let turn = admission.turn(&acme).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
+    }
+    drop(turn);
+    admission.turn(&acme).await.unwrap();
+}
+
+/// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate
+/// is closed each is a row of its tenant, with its text masked.
+#[tokio::test]
+async fn every_visit_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
+    let options = GateOptions {
+        tokens_file: None,
+        tenant: "acme".to_owned(),
+        limits: Limits::default(),
+        mask: Arc::new(|text| text.replace("secret", "<secret>")),
+    };
+    let gate = Gate::open(lake.clone(), options);
+    assert!(gate.is_open());
+    let caller = gate.caller(None).unwrap();
+    let mut ended = gate.visit(&caller, "http", "sql", "select 'secret'");
+    ended.gave(2, 30);
+    ended.gave(1, 12);
+    ended.of_bundle("sha256:1");
+    ended.end("ok");
+    drop(ended);
+    drop(gate.visit(&caller, "http", "similar", ""));
+    let other = Caller { tenant: "other".into(), ..caller.clone() };
+    gate.visit(&other, "http", "sql", "").end("scope-missing");
+    gate.close().await;
+
+    let session = Session::open(&lake, SessionOptions::new("acme")).await.unwrap();
+    let query = "select principal, interface, operation, arguments, \"rows\", bytes, bundle_id, outcome from audit
+                 order by operation desc";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([
+            {"principal": "local", "interface": "http", "operation": "sql", "arguments": "select '<secret>'", "rows": 3,
+             "bytes": 42, "bundle_id": "sha256:1", "outcome": "ok"},
+            {"principal": "local", "interface": "http", "operation": "similar", "arguments": "", "rows": 0, "bytes": 0,
+             "bundle_id": null, "outcome": "cancelled"},
+        ])
+    );
+}

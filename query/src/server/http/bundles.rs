@@ -1,0 +1,134 @@
+//! `GET /v1/bundles/{trace id or bundle id}`, and pinning.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::time::Instant;
+use tracerag_schemas::bundle::Bundle;
+
+use super::parameters::Query;
+use super::problem::Problem;
+use super::{App, INTERFACE, noted};
+use crate::access::{Caller, Scope, Visit};
+use crate::bundle::{self, markdown, view};
+use crate::error::QueryError;
+use crate::session::Session;
+
+/// Tokens of a Markdown view where the request names no number.
+const MARKDOWN_TOKENS: usize = 8_000;
+/// Seconds that a request may wait for a trace to close.
+const MOST_WAIT: u64 = 30;
+/// How often it is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How a bundle is given.
+enum Form {
+    Json,
+    Markdown,
+}
+
+impl Form {
+    fn of(format: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+        let accepts = || headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        match format {
+            Some("json") => Ok(Self::Json),
+            Some("markdown") => Ok(Self::Markdown),
+            Some(other) => Err(Problem::wrong_request(format!("{other:?} is no format; there are json and markdown"))),
+            None if accepts().contains("text/markdown") => Ok(Self::Markdown),
+            None => Ok(Self::Json),
+        }
+    }
+}
+
+/// The bundle of a trace, stored, or one that was handed out before.
+pub(super) async fn bundle(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut query = Query::of(&uri);
+    let format = query.text("format");
+    let max_tokens = query.number::<usize>("max_tokens")?;
+    let wait = query.number::<u64>("wait")?.unwrap_or_default().min(MOST_WAIT);
+    query.end()?;
+    let form = Form::of(format.as_deref(), &headers)?;
+    let mut visit = app.gate().visit(&caller, INTERFACE, "bundle", &id);
+    let mut bundle = handed_out(&app, &caller, &mut visit, &id, Duration::from_secs(wait)).await?;
+    if !caller.may(Scope::Heap) {
+        bundle = view::without_heaps(bundle);
+    }
+    visit.of_bundle(&bundle.bundle_id);
+    match form {
+        Form::Json => {
+            let document = noted(&mut visit, view::json(&bundle, max_tokens).map_err(Problem::from))?;
+            Ok(super::json(visit, StatusCode::OK, 1, &document))
+        }
+        Form::Markdown => {
+            let text = markdown::view(&bundle, max_tokens.unwrap_or(MARKDOWN_TOKENS));
+            visit.gave(1, text.len());
+            visit.end("ok");
+            Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], Body::from(text)).into_response())
+        }
+    }
+}
+
+/// Looks again, on newer heads, while the trace is open and there is time.
+async fn handed_out(
+    app: &App,
+    caller: &Caller,
+    visit: &mut Visit,
+    id: &str,
+    wait: Duration,
+) -> Result<Bundle, Problem> {
+    let until = Instant::now() + wait;
+    loop {
+        let given = id.to_owned();
+        let may_come = Instant::now() + LOOK_EVERY < until && !app.is_stopping();
+        let work = move |session: Session| async move {
+            match hand_out(&session, &given).await {
+                Err(QueryError::TraceOpen { .. } | QueryError::TraceUnknown { wait_seconds: Some(_), .. })
+                    if may_come =>
+                {
+                    Ok(None)
+                }
+                handed_out => handed_out.map(Some),
+            }
+        };
+        if let Some(bundle) = app.ask(caller, Scope::Read, visit, work).await? {
+            return Ok(bundle);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn hand_out(session: &Session, id: &str) -> crate::Result<Bundle> {
+    match id.starts_with("sha256:") {
+        true => bundle::by_id(session, id).await,
+        false => bundle::store(session, bundle::assemble(session, id).await?).await,
+    }
+}
+
+/// Keeps a bundle beyond its retention.
+pub(super) async fn pin(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    set_pinned(&app, &caller, id, true).await
+}
+
+/// Lets a bundle go with its retention.
+pub(super) async fn unpin(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    set_pinned(&app, &caller, id, false).await
+}
+
+async fn set_pinned(app: &App, caller: &Caller, id: String, pinned: bool) -> Result<Response, Problem> {
+    let mut visit = app.gate().visit(caller, INTERFACE, if pinned { "pin" } else { "unpin" }, &id);
+    visit.of_bundle(&id);
+    let given = id.clone();
+    let work = move |session: Session| async move { bundle::pin(&session, &given, pinned).await };
+    app.ask(caller, Scope::Write, &mut visit, work).await?;
+    Ok(super::json(visit, StatusCode::OK, 0, &json!({"bundle_id": id, "pinned": pinned})))
+}

@@ -1,0 +1,80 @@
+//! `GET /v1/incidents`.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use datafusion::common::{ParamValues, ScalarValue};
+use serde_json::json;
+
+use super::cursor::Cursor;
+use super::parameters::Query;
+use super::problem::Problem;
+use super::{App, INTERFACE, noted};
+use crate::access::{Caller, Scope, Visit};
+use crate::json::rows;
+use crate::page::page;
+
+/// Incidents in an answer where the request names no number.
+const DEFAULT_LIMIT: usize = 50;
+/// Incidents in an answer at most.
+const MOST: usize = 1_000;
+
+/// Incidents, the one that was seen last first.
+pub(super) async fn incidents(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
+    let mut visit = app.gate().visit(&caller, INTERFACE, "incidents", uri.query().unwrap_or_default());
+    let read = read(&app, &caller, &mut visit, &uri).await;
+    let (incidents, next) = noted(&mut visit, read)?;
+    let answer = json!({"incidents": incidents, "next_cursor": next.map(|cursor| cursor.to_string())});
+    Ok(super::json(visit, StatusCode::OK, incidents.len(), &answer))
+}
+
+type Incident = serde_json::Map<String, serde_json::Value>;
+
+async fn read(
+    app: &App,
+    caller: &Caller,
+    visit: &mut Visit,
+    uri: &Uri,
+) -> Result<(Vec<Incident>, Option<Cursor>), Problem> {
+    let mut asked = Query::of(uri);
+    let limit = asked.number::<usize>("limit")?.unwrap_or(DEFAULT_LIMIT).clamp(1, MOST);
+    let cursor = asked.text("cursor");
+    let mut terms = Vec::new();
+    let mut values = Vec::new();
+    let mut question = String::new();
+    for (name, column) in [("service", "service_name ="), ("error_type", "exception_type ="), ("since", "last_seen >=")]
+    {
+        if let Some(value) = asked.text(name) {
+            values.push(ScalarValue::from(value.as_str()));
+            terms.push(format!("{column} ${}", values.len()));
+            question.push_str(&format!("{name}={value}\n"));
+        }
+    }
+    asked.end()?;
+    let chosen = if terms.is_empty() { String::new() } else { format!("where {}", terms.join(" and ")) };
+    let query = format!(
+        "select fingerprint, title, service_name, exception_type, first_seen, last_seen, failure_count, trace_count, \
+         versions, example_trace_ids from incidents {chosen} order by last_seen desc, fingerprint"
+    );
+    let question = Cursor::question(&[&question]);
+    let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
+    let parameters = (!values.is_empty()).then(|| ParamValues::from(values));
+    let offset = cursor.map_or(0, |cursor| cursor.offset);
+    let lake = app.clone();
+    let reader = caller.clone();
+    let work = move |newest: crate::Session| async move {
+        let session = match cursor {
+            Some(cursor) => lake.sessions().open_at(&reader, cursor.position).await?,
+            None => newest,
+        };
+        let page = page(&session, &query, parameters, offset, limit).await?;
+        let mut incidents = Vec::new();
+        for batch in &page.batches {
+            incidents.extend(rows(batch)?);
+        }
+        Ok((incidents, page.has_more, session.snapshot().head().position))
+    };
+    let (incidents, has_more, position) = app.ask(caller, Scope::Read, visit, work).await?;
+    let next = has_more.then(|| Cursor::new(position, offset + incidents.len(), question));
+    Ok((incidents, next))
+}

@@ -1,0 +1,92 @@
+//! From which web pages requests may come. A browser sends along where its page is from; other clients send nothing.
+//!
+//! A page of anywhere can make a browser ask a server on its user's machine. Where no token is needed that would be
+//! enough to read everything, and a name that is made to point to this machine would even count as the same origin; so
+//! such a server answers only to the names of this machine.
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::Response;
+use url::{Host, Url};
+
+use super::App;
+use super::problem::Problem;
+
+/// Where pages may be from.
+#[derive(Debug)]
+pub(in crate::server) struct Origins {
+    allowed: Vec<String>,
+    /// Whether only names of this machine are answered to.
+    is_local: bool,
+}
+
+impl Origins {
+    /// These origins besides the server's own.
+    pub(in crate::server) fn new(allowed: Vec<String>, is_local: bool) -> Self {
+        Self { allowed, is_local }
+    }
+
+    /// That a request may be answered that is sent to this host, by a page of this origin if by any.
+    fn permit(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Problem> {
+        if self.is_local && !host.is_some_and(is_this_machine) {
+            return Err(Problem::forbidden(
+                "host-unknown",
+                "without tokens this server answers to localhost and 127.0.0.1 only; use one of them, or configure tokens",
+            ));
+        }
+        let Some(origin) = origin else { return Ok(()) };
+        let is_own = host.is_some() && origin.split_once("://").map(|(_, rest)| rest) == host;
+        match is_own || self.allowed.iter().any(|allowed| allowed.trim_end_matches('/') == origin) {
+            true => Ok(()),
+            false => Err(Problem::forbidden(
+                "origin-unknown",
+                "pages of this origin may not ask; whoever runs the server can add it to serve.allowed_origins",
+            )),
+        }
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let parsed = Url::parse(&format!("http://{host}/"));
+    match parsed.as_ref().ok().and_then(Url::host) {
+        Some(Host::Domain(name)) => name.trim_end_matches('.') == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Lets requests on that may be answered.
+pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("\u{0}"));
+    app.inner.origins.permit(text(header::HOST), text(header::ORIGIN))?;
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients without a page come in by any name where tokens are needed, and by names of this machine where not;
+    /// pages only from here and from where they are permitted.
+    #[test]
+    fn pages_of_elsewhere_are_refused() {
+        let permits = |is_local, host, origin| {
+            let origins = Origins::new(vec![String::from("https://wiki.example.com/")], is_local);
+            origins.permit(Some(host), origin).is_ok()
+        };
+        for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "LOCALHOST"] {
+            assert!(permits(true, host, None), "{host}");
+        }
+        for host in ["evil.example.com", "127.0.0.1.example.com:8080", "10.0.0.1:8080", "\u{0}", ""] {
+            assert!(!permits(true, host, None), "{host}");
+        }
+        assert!(permits(false, "tracerag.example.com", None));
+        assert!(permits(false, "tracerag.example.com", Some("https://tracerag.example.com")));
+        assert!(permits(false, "tracerag.example.com", Some("https://wiki.example.com")));
+        for origin in ["https://evil.example.com", "null", "", "https://wiki.example.com.evil.com", "\u{0}"] {
+            assert!(!permits(false, "tracerag.example.com", Some(origin)), "{origin}");
+        }
+    }
+}

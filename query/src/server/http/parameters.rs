@@ -1,0 +1,77 @@
+//! The parameters of a request's address, and values in JSON.
+
+use std::str::FromStr;
+
+use axum::http::Uri;
+use datafusion::common::{ParamValues, ScalarValue};
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::problem::Problem;
+
+/// The parameters behind the question mark. Each is taken out once; one that is left over is unknown.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of(uri: &Uri) -> Self {
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        Self(pairs.into_owned().collect())
+    }
+
+    /// A text, if it is given.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let index = self.0.iter().position(|(given, _)| given == name)?;
+        Some(self.0.swap_remove(index).1)
+    }
+
+    /// A number, if it is given.
+    pub(super) fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let number =
+            text.parse().map_err(|_| Problem::wrong_request(format!("{name} is a whole number, not {text:?}")))?;
+        Ok(Some(number))
+    }
+
+    /// That nothing is left over.
+    pub(super) fn end(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::wrong_request(format!(
+                "there is no parameter {name:?} here, or it is given twice; /openapi.json lists what there is"
+            ))),
+        }
+    }
+}
+
+/// Values for `$1`, `$2` .. of a list, or for `$name` of an object.
+pub(super) fn bound(params: &Value) -> Result<Option<ParamValues>, Problem> {
+    match params {
+        Value::Null => Ok(None),
+        Value::Array(values) => {
+            let values = values.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
+            Ok(Some(ParamValues::from(values)))
+        }
+        Value::Object(values) => {
+            let values = values.iter().map(|(name, value)| Ok((name.clone(), scalar(value)?)));
+            Ok(Some(ParamValues::from(values.collect::<Result<Vec<_>, Problem>>()?)))
+        }
+        _ => Err(Problem::wrong_request("params is a list for $1, $2 .. or an object for $name".to_owned())),
+    }
+}
+
+fn scalar(value: &Value) -> Result<ScalarValue, Problem> {
+    match value {
+        Value::Null => Ok(ScalarValue::Null),
+        Value::Bool(value) => Ok(ScalarValue::from(*value)),
+        Value::String(value) => Ok(ScalarValue::from(value.as_str())),
+        Value::Number(value) => match (value.as_i64(), value.as_u64(), value.as_f64()) {
+            (Some(value), ..) => Ok(ScalarValue::from(value)),
+            (_, Some(value), _) => Ok(ScalarValue::from(value)),
+            (.., Some(value)) => Ok(ScalarValue::from(value)),
+            _ => Err(Problem::wrong_request(format!("{value} is no number that SQL has"))),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            Err(Problem::wrong_request("a value of params is a text, a number, true, false or null".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `POST /v1/similar`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::{App, INTERFACE, body};
+use crate::access::{Caller, Scope};
+use crate::functions::similar::narrowed;
+use crate::search::{SimilarIncident, SimilarRequest};
+
+/// Incidents in an answer where the request names no number.
+const DEFAULT_K: usize = 10;
+
+#[derive(Deserialize)]
+struct Ask {
+    text: Option<String>,
+    trace_id: Option<String>,
+    k: Option<usize>,
+    /// Which incidents; as the options of `similar_incidents` in SQL.
+    #[serde(flatten)]
+    options: Map<String, Value>,
+}
+
+/// Incidents like a text or a trace, most alike first.
+pub(super) async fn similar(
+    State(app): State<App>,
+    caller: Caller,
+    request: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let ask: Ask = body(request)?;
+    if ask.text.is_some() == ask.trace_id.is_some() {
+        return Err(Problem::wrong_request("give either text or trace_id".to_owned()));
+    }
+    let asked = ask.text.clone().or(ask.trace_id.clone()).unwrap_or_default();
+    let request = SimilarRequest {
+        text: ask.text,
+        trace_id: ask.trace_id,
+        k: ask.k.unwrap_or(DEFAULT_K),
+        ..SimilarRequest::default()
+    };
+    let request = narrowed(request, &Value::Object(ask.options).to_string())?;
+    let mut visit = app.gate().visit(&caller, INTERFACE, "similar", &asked);
+    let work = move |session: crate::Session| async move { session.similar(&request).await };
+    let found = app.ask(&caller, Scope::Similar, &mut visit, work).await?;
+    let incidents: Vec<Value> = found.iter().map(SimilarIncident::json).collect();
+    Ok(super::json(visit, StatusCode::OK, incidents.len(), &json!({"incidents": incidents})))
+}

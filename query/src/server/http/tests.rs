@@ -1,0 +1,543 @@
+//! The interface on the example lake, asked as clients ask it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, Request};
+use serde_json::json;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::access::{GateOptions, Limits, MintedToken, TokenFile};
+use crate::session::SessionOptions;
+use crate::tests::lake::{FAILING, FOREIGN, TestLake, ask as ask_lake};
+
+const ALL: [Scope; 6] = Scope::ALL;
+
+/// The interface to a lake, and tokens for it.
+struct Interface {
+    lake: TestLake,
+    app: App,
+    router: Router,
+    _stop: watch::Sender<bool>,
+    cut: watch::Sender<bool>,
+    folder: tempfile::TempDir,
+}
+
+/// What came back.
+struct Answer {
+    status: u16,
+    headers: axum::http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+impl Interface {
+    async fn with(limits: Limits) -> Self {
+        Self::to(TestLake::example(false, 10_000).await, limits)
+    }
+
+    fn to(lake: TestLake, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = GateOptions {
+            tokens_file: Some(folder.path().join("tokens.json")),
+            tenant: "acme".to_owned(),
+            limits: limits.clone(),
+            mask: Arc::new(|text| text.replace("jane@example.org", "<email>")),
+        };
+        let template =
+            SessionOptions { memory_limit: limits.memory, time_limit: limits.time, ..SessionOptions::new("nobody") };
+        let (stop, stopping) = watch::channel(false);
+        let (cut, is_cut) = watch::channel(false);
+        let app = App::new(
+            Gate::open(lake.lake.clone(), gate),
+            Sessions::new(lake.lake.clone(), template),
+            Engine::start().unwrap(),
+            Origins::new(vec![], false),
+            stopping,
+            is_cut,
+        );
+        Self { lake, router: router(app.clone()), app, _stop: stop, cut, folder }
+    }
+
+    /// A token that is let in: what was read of the file before holds for a moment.
+    async fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
+        let minted = MintedToken::new(tenant, scopes.iter().copied().collect(), "test", None);
+        TokenFile::at(self.folder.path().join("tokens.json")).change(|tokens| tokens.push(minted.token)).unwrap();
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        while self.app.gate().caller(Some(&minted.secret)).is_err() {
+            assert!(tokio::time::Instant::now() < until, "a new token is not let in");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        minted.secret
+    }
+
+    async fn send(&self, method: Method, path: &str, token: &str, accept: &str, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "tracerag.example.com");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if !accept.is_empty() {
+            request = request.header("accept", accept);
+        }
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await;
+        let text = bytes.map_or_else(|_| String::from("broken off"), |bytes| String::from_utf8_lossy(&bytes).into());
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(Method::GET, path, token, "", Body::empty()).await
+    }
+
+    async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, token, "", Body::from(body.to_string())).await
+    }
+
+    async fn sql(&self, token: &str, query: &str) -> Answer {
+        self.post("/v1/sql", token, &json!({"query": query})).await
+    }
+}
+
+/// The document names every request that is answered and no other, each name in it leads somewhere, and what cannot
+/// be answered is a problem.
+#[tokio::test]
+async fn the_description_is_true() {
+    let interface = Interface::with(Limits::default()).await;
+    let answer = interface.get("/openapi.json", "").await;
+    let described = answer.json();
+    let routes: BTreeSet<(String, String)> =
+        ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let paths = described["paths"].as_object().unwrap();
+    let named = paths
+        .iter()
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
+    assert_eq!(named.collect::<BTreeSet<_>>(), routes);
+    assert!(ROUTES.iter().all(|(method, path)| handler(method, path).is_some()));
+    for reference in answer.text.split("\"$ref\": \"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(described.pointer(reference).is_some(), "{reference}");
+    }
+    let token = interface.token("acme", &ALL).await;
+    for (method, path, status) in
+        [(Method::GET, "/v1/nothing", 404), (Method::GET, "/v1/sql", 405), (Method::DELETE, "/v1/status", 405)]
+    {
+        let answer = interface.send(method, path, &token, "", Body::empty()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));
+        assert!(answer.json()["detail"].as_str().unwrap().contains("/openapi.json"), "{}", answer.text);
+    }
+}
+
+/// Rows come as JSON, CSV and Arrow, by `format` and by `Accept`, with parameters by place and by name; each answer
+/// says of which position it is.
+#[tokio::test]
+async fn sql_in_every_form() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let query = "select name, duration_ns from spans where trace_id = $1 order by start_time";
+    let answer = interface.post("/v1/sql", &token, &json!({"query": query, "params": [FAILING]})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()[1], json!({"name": "charge", "duration_ns": 2_000_000_000_i64}));
+    assert!(answer.header("tracerag-position").unwrap().parse::<u64>().unwrap() > 0);
+    let named = json!({"query": "select count(*) as n from spans where name = $name and duration_ns > $least",
+                       "params": {"name": "charge", "least": 1}, "format": "csv"});
+    let answer = interface.post("/v1/sql", &token, &named).await;
+    assert_eq!((answer.text.as_str(), answer.header("content-type")), ("n\n1\n", Some("text/csv; charset=utf-8")));
+    let body = || Body::from(json!({"query": "select 1 as n"}).to_string());
+    let answer = interface.send(Method::POST, "/v1/sql", &token, "text/csv", body()).await;
+    assert_eq!(answer.text, "n\n1\n");
+    let accept = "application/vnd.apache.arrow.stream";
+    let answer = interface.send(Method::POST, "/v1/sql", &token, accept, body()).await;
+    assert_eq!(answer.header("content-type"), Some(accept));
+
+    for (body, code) in [
+        (json!({"query": "select 1", "format": "xml"}), "wrong-request"),
+        (json!({"query": "select 1", "limit": 1}), "wrong-request"),
+        (json!({"query": "select name from spans where name = $1", "params": [[1]]}), "wrong-request"),
+        (json!({"query": "select name from spans where name = $1"}), "wrong-parameters"),
+        (json!({"query": "select no_such from spans"}), "wrong-query"),
+        (json!({"query": "select cast('x' as int) from spans"}), "query-failed"),
+        (json!({"query": "drop table spans"}), "read-only"),
+    ] {
+        let answer = interface.post("/v1/sql", &token, &body).await;
+        assert_eq!(answer.json()["code"], code, "{body}: {}", answer.text);
+        assert_eq!(answer.json()["status"], answer.status, "{}", answer.text);
+        assert!((400..500).contains(&answer.status), "{}", answer.text);
+    }
+}
+
+/// Pages of one row each, until no cursor comes: together they are all rows once, though the lake is written between
+/// them and the order leaves ties. A cursor of another query, and a query without an order, are refused.
+#[tokio::test]
+async fn pages_meet() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Sql, Scope::Read]).await;
+    let query = "select kind, name, trace_id from spans order by kind";
+    let mut names = vec![];
+    let mut cursor = Value::Null;
+    loop {
+        let page = json!({"query": query, "page_size": 1, "cursor": cursor});
+        let answer = interface.post("/v1/sql", &token, &page).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        names.extend(answer.json().as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()));
+        let Some(next) = answer.header("tracerag-next-cursor") else { break };
+        cursor = json!(next);
+        if names.len() == 1 {
+            interface.lake.write(&crate::tests::lake::example(), crate::tests::lake::NOON).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["POST /checkout", "POST /checkout", "charge", "retry"]);
+    let other = json!({"query": "select 1 order by 1", "page_size": 1, "cursor": cursor});
+    assert_eq!(interface.post("/v1/sql", &token, &other).await.json()["code"], "wrong-request");
+    let (_, rest) = cursor.as_str().unwrap().split_once('-').unwrap();
+    let gone = json!({"query": query, "page_size": 1, "cursor": format!("fff-{rest}")});
+    let answer = interface.post("/v1/sql", &token, &gone).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (410, &json!("cursor-expired")));
+    let unordered = json!({"query": "select name from spans", "page_size": 1});
+    let answer = interface.post("/v1/sql", &token, &unordered).await;
+    assert!(answer.json()["detail"].as_str().unwrap().contains("order by"), "{}", answer.text);
+}
+
+/// A bundle by its trace, as JSON and as Markdown, within a room, and again by its id; pinned and unpinned. Without
+/// the scope `heap` it is a view, and SQL shows no heaps and no stored bundles either.
+#[tokio::test]
+async fn bundles_are_handed_out() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &ALL).await;
+    let answer = interface.get(&format!("/v1/bundles/{FAILING}"), &token).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let bundle = answer.json();
+    let id = bundle["bundle_id"].as_str().unwrap().to_owned();
+    assert_eq!(tracerag_schemas::bundle::content_id(&bundle["evidence"]).unwrap(), id);
+    assert_eq!(interface.get(&format!("/v1/bundles/{id}"), &token).await.json()["evidence"], bundle["evidence"]);
+    let path = format!("/v1/bundles/{FAILING}");
+    let markdown = interface.send(Method::GET, &path, &token, "text/markdown", Body::empty()).await;
+    assert!(markdown.text.contains("decimal overflow") && !markdown.text.starts_with('{'), "{}", markdown.text);
+    let markdown = interface.get(&format!("{path}?format=markdown&max_tokens=100"), &token).await;
+    assert!(markdown.text.contains("## Left out"), "{}", markdown.text);
+    let small = interface.get(&format!("{path}?max_tokens=500"), &token).await.json();
+    assert!(small["view"]["left_out"].is_object(), "{small:#}");
+    for (query, part) in [("max_tokens=x", "max_tokens"), ("sections=logs", "sections"), ("format=xml", "xml")] {
+        let answer = interface.get(&format!("{path}?{query}"), &token).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{}", answer.text);
+    }
+
+    for (method, pinned) in [(Method::POST, true), (Method::DELETE, false)] {
+        let answer = interface.send(method, &format!("/v1/bundles/{id}/pin"), &token, "", Body::empty()).await;
+        assert_eq!(answer.json(), json!({"bundle_id": id, "pinned": pinned}));
+        let rows = interface.sql(&token, "select pinned from bundles").await.json();
+        assert_eq!(rows, json!([{"pinned": pinned}]));
+    }
+
+    let without = interface.token("acme", &[Scope::Read, Scope::Sql]).await;
+    let view = interface.get(&path, &without).await;
+    assert_eq!(view.json()["bundle_id"], json!(id));
+    assert_eq!(view.json()["view"]["withheld"], json!(["heaps"]));
+    assert!(!view.text.contains("decimal.Big"), "{}", view.text);
+    for table in ["heaps", "bundles", "bundle_events"] {
+        let answer = interface.sql(&without, &format!("select * from {table}")).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("wrong-query")), "{table}");
+    }
+    let answer = interface.sql(&without, &format!("select bundle from evidence_bundle('{FAILING}')")).await;
+    assert!(answer.text.contains("decimal overflow") && !answer.text.contains("decimal.Big"), "{}", answer.text);
+}
+
+/// What there is no bundle of is told apart: an unknown trace from a wrong id, and each with what to do next.
+#[tokio::test]
+async fn absent_traces_are_told_apart() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &ALL).await;
+    let unknown = "ffffffffffffffffffffffffffffffff";
+    for (path, status, code) in [
+        (format!("/v1/bundles/{unknown}"), 404, "trace-unknown"),
+        (format!("/v1/traces/{unknown}"), 404, "trace-unknown"),
+        (format!("/v1/bundles/sha256:{}", "0".repeat(64)), 404, "bundle-unknown"),
+        ("/v1/bundles/xyz".to_owned(), 400, "not-a-trace-id"),
+        ("/v1/traces/xyz".to_owned(), 400, "not-a-trace-id"),
+    ] {
+        let answer = interface.get(&path, &token).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{path}: {}", answer.text);
+        assert_eq!(answer.json()["type"], format!("urn:tracerag:problem:{code}"));
+    }
+    // Logs came of this trace, and no span yet.
+    let answer = interface.get("/v1/bundles/4ef7651916cd43dd8448eb211c80319c", &token).await;
+    assert!([404, 409].contains(&answer.status), "{}", answer.text);
+}
+
+/// A trace with its spans in tree order; incidents, in pages; similar ones, with the fix that was recorded through the
+/// interface, whose text is masked; the status, with partitions for administrators only.
+#[tokio::test]
+async fn everything_else_is_answered() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Read, Scope::Similar, Scope::Write]).await;
+    let trace = interface.get(&format!("/v1/traces/{FAILING}"), &token).await.json();
+    assert_eq!((&trace["trace"]["revision"], &trace["omitted_spans"]), (&json!(2), &json!(0)), "{trace:#}");
+    assert_eq!((&trace["spans"][1]["name"], &trace["spans"][1]["depth"]), (&json!("charge"), &json!(1)));
+
+    let incidents = interface.get("/v1/incidents?service=payments&limit=1", &token).await.json();
+    assert_eq!(incidents["incidents"][0]["fingerprint"], "abcd", "{incidents:#}");
+    assert_eq!(incidents["next_cursor"], Value::Null);
+    let none = interface.get("/v1/incidents?since=2030-01-01T00:00:00Z", &token).await.json();
+    assert_eq!(none["incidents"], json!([]));
+    assert_eq!(interface.get("/v1/incidents?since=soon", &token).await.status, 400);
+
+    let fix = json!({"fingerprint": "abcd", "summary": "round first, says jane@example.org", "outcome": "mitigated"});
+    let recorded = interface.post("/v1/fixes", &token, &fix).await;
+    assert_eq!(recorded.status, 201, "{}", recorded.text);
+    let similar = interface.post("/v1/similar", &token, &json!({"text": "decimal overflow", "k": 3})).await.json();
+    let known = &similar["incidents"][0]["fixes"][0];
+    assert_eq!(known["summary"], "round first, says <email>", "{similar:#}");
+    assert_eq!(known["fix_id"], recorded.json()["fix_id"]);
+    for (body, status) in [
+        (json!({"fingerprint": "none", "summary": "x"}), 404),
+        (json!({"fingerprint": "abcd", "summary": " "}), 400),
+        (json!({"fingerprint": "abcd", "summary": "x", "bundle_id": "sha256:0"}), 404),
+        (json!({"fingerprint": "abcd", "summary": "x", "outcome": "perhaps"}), 400),
+    ] {
+        let answer = interface.post("/v1/fixes", &token, &body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
+    for body in [json!({}), json!({"text": "x", "trace_id": FAILING}), json!({"text": "x", "colour": "red"})] {
+        assert_eq!(interface.post("/v1/similar", &token, &body).await.status, 400, "{body}");
+    }
+
+    let status = interface.get("/v1/status", &token).await.json();
+    assert_eq!((&status["tables"]["spans"], &status["partitions"]), (&json!(4), &Value::Null), "{status:#}");
+    let admin = interface.token("acme", &ALL).await;
+    let status = interface.get("/v1/status", &admin).await.json();
+    assert_eq!(status["partitions"][0]["topic"], "otlp_spans", "{status:#}");
+}
+
+/// No way of asking shows anything of another tenant: rows, names, counts, plans, errors and settings are as if it
+/// were not there, and its traces and bundles as if they never were.
+#[tokio::test]
+async fn nothing_of_others_shows() {
+    let interface = Interface::with(Limits::default()).await;
+    let theirs = interface.token("other", &ALL).await;
+    let foreign = interface.get(&format!("/v1/bundles/{FOREIGN}"), &theirs).await.json();
+    let bundle_id = foreign["bundle_id"].as_str().unwrap().to_owned();
+    // Everything but administration, which sees the plans.
+    let token = interface.token("acme", &ALL[..5]).await;
+    let mut answers = vec![];
+    for path in [
+        format!("/v1/bundles/{FOREIGN}"),
+        format!("/v1/bundles/{bundle_id}"),
+        format!("/v1/traces/{FOREIGN}"),
+        "/v1/incidents".to_owned(),
+        "/v1/status".to_owned(),
+    ] {
+        answers.push(interface.get(&path, &token).await);
+    }
+    for (index, status) in [404, 404, 404, 200, 200].into_iter().enumerate() {
+        assert_eq!(answers[index].status, status, "{}", answers[index].text);
+    }
+    let pin = format!("/v1/bundles/{bundle_id}/pin");
+    assert_eq!(interface.post(&pin, &token, &json!({})).await.status, 404);
+    answers.push(interface.post("/v1/similar", &token, &json!({"text": "secret"})).await);
+    answers.push(interface.post("/v1/similar", &token, &json!({"trace_id": FOREIGN})).await);
+    for query in [
+        "select * from spans",
+        "select * from traces union all select * from trace_revisions",
+        "select * from logs where body like '%'",
+        "with s as (select * from spans) select * from (select * from s) where tenant_id <> 'acme'",
+        "select cast(name as int) from spans where name <> 'charge'",
+        "select name from spans where cast(name as int) = 1",
+        "select * from spans where 1 / (case when tenant_id = 'other' then 0 else 1 end) = 1",
+        "select * from bundles",
+        "select * from information_schema.tables",
+        "select * from information_schema.columns",
+        "select * from information_schema.df_settings",
+        "explain select * from spans where name = 'x'",
+        "explain verbose select * from spans where name = 'x'",
+        "explain format tree select * from spans",
+        "explain analyze select count(*) from spans",
+        "show all",
+        "show tables",
+        "select * from dead_letters",
+    ] {
+        answers.push(interface.sql(&token, query).await);
+    }
+    let lake = interface.lake.lake.uri().to_owned();
+    for answer in &answers {
+        // An error repeats the id that was asked for.
+        let text = match answer.status {
+            404 => answer.text.replace(FOREIGN, "").replace(&bundle_id, ""),
+            _ => answer.text.clone(),
+        };
+        for other in ["secret", FOREIGN, "\"other\"", &bundle_id, &lake, "LanceRead"] {
+            assert!(!text.contains(other), "{other} in {}", answer.text);
+        }
+    }
+    let analyze = interface.sql(&token, "explain analyze select count(*) from spans").await;
+    assert_eq!(analyze.json()["code"], "wrong-query", "{}", analyze.text);
+}
+
+/// Without a token, with an unknown one, and without the scope nobody gets an answer; the document needs none.
+#[tokio::test]
+async fn tokens_and_scopes_are_required() {
+    let interface = Interface::with(Limits::default()).await;
+    let answer = interface.get("/v1/status", "").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("token-missing")));
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"tracerag\""));
+    assert_eq!(interface.get("/v1/status", "tracerag_00").await.json()["code"], "token-unknown");
+    assert_eq!(interface.get("/openapi.json", "").await.status, 200);
+    let requests = [
+        (Method::POST, "/v1/sql", Scope::Sql, json!({"query": "select 1"})),
+        (Method::POST, "/v1/sql", Scope::Sql, json!({"query": "select 1 order by 1", "page_size": 1})),
+        (Method::POST, "/v1/similar", Scope::Similar, json!({"text": "x"})),
+        (Method::GET, "/v1/bundles/x", Scope::Read, Value::Null),
+        (Method::POST, "/v1/bundles/x/pin", Scope::Write, Value::Null),
+        (Method::DELETE, "/v1/bundles/x/pin", Scope::Write, Value::Null),
+        (Method::GET, "/v1/traces/x", Scope::Read, Value::Null),
+        (Method::GET, "/v1/incidents", Scope::Read, Value::Null),
+        (Method::GET, "/v1/status", Scope::Read, Value::Null),
+        (Method::POST, "/v1/fixes", Scope::Write, json!({"fingerprint": "abcd", "summary": "x"})),
+    ];
+    for (method, path, scope, body) in requests {
+        let others: Vec<Scope> = ALL.into_iter().filter(|other| *other != scope).collect();
+        let token = interface.token("acme", &others).await;
+        let answer = interface.send(method, path, &token, "", Body::from(body.to_string())).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (403, &json!("scope-missing")), "{path}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(scope.name()), "{}", answer.text);
+    }
+}
+
+/// Every answer, and every refusal of somebody who is known, is a row of its tenant once the server has stopped; only
+/// administrators see them.
+#[tokio::test]
+async fn answers_are_written_down() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    assert_eq!(interface.sql(&token, "select 'jane@example.org' as who").await.status, 200);
+    assert_eq!(interface.sql(&token, "select no_such").await.status, 400);
+    assert_eq!(interface.get("/v1/status", &token).await.status, 403);
+    assert_eq!(interface.sql(&token, "select * from audit").await.status, 400);
+    interface.app.gate().close().await;
+    let session = interface.lake.session("acme").await;
+    let query = "select operation, arguments, \"rows\", outcome from audit order by time";
+    assert_eq!(
+        ask_lake(&session, query).await,
+        json!([
+            {"operation": "sql", "arguments": "select '<email>' as who", "rows": 1, "outcome": "ok"},
+            {"operation": "sql", "arguments": "select no_such", "rows": 0, "outcome": "wrong-query"},
+            {"operation": "status", "arguments": "", "rows": 0, "outcome": "scope-missing"},
+            {"operation": "sql", "arguments": "select * from audit", "rows": 0, "outcome": "wrong-query"},
+        ])
+    );
+}
+
+/// Hostile queries end at a limit, each with the limit's name, and a good one is answered right after each.
+#[tokio::test]
+async fn hostile_queries_end_at_their_limits() {
+    let limits =
+        Limits { time: Duration::from_secs(2), memory: 32 << 20, rows: 1_000, bytes: 1 << 20, ..Limits::default() };
+    let interface = Interface::with(limits).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let everything =
+        ["a", "b", "c", "d", "e", "f"].map(|name| format!("generate_series(1, 1000) as {name}")).join(", ");
+    let list = (0..1_000_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let doubling = (1..40).map(|n| format!("c{n} as (select * from c{m} union all select * from c{m})", m = n - 1));
+    let doubling = doubling.collect::<Vec<_>>().join(", ");
+    let hostile = [
+        (format!("select count(*) from {everything}"), "time-limit|memory-limit"),
+        (format!("select * from {everything}"), "time-limit|memory-limit|row-limit"),
+        ("select value from generate_series(1, 100000)".to_owned(), "row-limit|broken off"),
+        ("select array_agg(a.value) from generate_series(1, 100000000) as a".to_owned(), "memory-limit|time-limit"),
+        (format!("select 1 where 1 in ({list})"), "body-too-large|too-large"),
+        (format!("select 1{}", " + 1".repeat(100_000)), "too-large"),
+        (format!("select {}1{}", "(".repeat(10_000), ")".repeat(10_000)), "wrong-query|too-large"),
+        (format!("with c0 as (select 1 as x), {doubling} select count(*) from c39"), "too-large"),
+        ("select regexp_like('aaaaaaaaab', '((a{0,1000}){0,1000}){0,1000}$')".to_owned(), "query-failed|wrong-query"),
+    ];
+    for (query, codes) in hostile {
+        let answer = interface.sql(&token, &query).await;
+        let shown: String = query.chars().take(80).collect();
+        let code = match answer.status {
+            200 => answer.text.clone(),
+            _ => answer.json()["code"].as_str().unwrap().to_owned(),
+        };
+        assert!(codes.split('|').any(|expected| expected == code), "{shown}: {code}");
+        let good = interface.sql(&token, "select count(*) as n from spans").await;
+        assert_eq!(good.json(), json!([{"n": 4}]), "after {shown}");
+    }
+}
+
+/// When as many queries of a tenant run and wait as may, the next is told to come again; other tenants are answered.
+#[tokio::test]
+async fn a_tenant_has_its_turns() {
+    let limits = Limits { queries_per_tenant: 1, waiting_per_tenant: 0, ..Limits::default() };
+    let interface = Interface::with(limits).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let theirs = interface.token("other", &[Scope::Sql]).await;
+    let caller = interface.app.gate().caller(Some(&token)).unwrap();
+    let turn = interface.app.gate().turn(&caller).await.unwrap();
+    let answer = interface.sql(&token, "select 1").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (429, &json!("busy")));
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    assert_eq!(interface.sql(&theirs, "select 1").await.status, 200);
+    drop(turn);
+    assert_eq!(interface.sql(&token, "select 1").await.status, 200);
+}
+
+/// A client that reads no further ends its query: its turn is free, and `audit` says `cancelled`. A server that stops
+/// breaks off what is under way.
+#[tokio::test]
+async fn queries_end_with_their_readers() {
+    let limits =
+        Limits { queries_per_tenant: 1, waiting_per_tenant: 0, rows: u64::MAX, bytes: u64::MAX, ..Limits::default() };
+    let interface = Interface::with(limits).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let endless =
+        json!({"query": "select a.value from generate_series(1, 100000) as a, generate_series(1, 100000) as b"});
+    let begun = || {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/v1/sql")
+            .header("host", "tracerag.example.com")
+            .header("authorization", format!("Bearer {token}"));
+        interface.router.clone().oneshot(request.body(Body::from(endless.to_string())).unwrap())
+    };
+    let response = begun().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(interface.sql(&token, "select 1").await.status, 429);
+    drop(response);
+    assert_eq!(interface.sql(&token, "select 1").await.status, 200);
+
+    let response = begun().await.unwrap();
+    interface.cut.send(true).unwrap();
+    assert!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_err());
+    interface.app.gate().close().await;
+    let session = interface.lake.session("acme").await;
+    let outcomes = ask_lake(&session, "select outcome from audit where \"rows\" > 1 order by time").await;
+    assert_eq!(outcomes, json!([{"outcome": "cancelled"}, {"outcome": "stopped"}]));
+}
+
+/// An epoch that is written while the server runs is seen by the queries that follow.
+#[tokio::test]
+async fn new_epochs_are_seen() {
+    let interface = Interface::to(TestLake::empty().await, Limits::default());
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let count = format!("select count(*) as n from spans where trace_id = '{FAILING}'");
+    assert_eq!(interface.sql(&token, &count).await.json(), json!([{"n": 0}]));
+    interface.lake.write(&crate::tests::lake::example(), crate::tests::lake::NOON).await;
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    while interface.sql(&token, &count).await.json() != json!([{"n": 2}]) {
+        assert!(tokio::time::Instant::now() < until, "the new epoch is not seen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,55 @@
+//! `GET /v1/traces/{id}`.
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use datafusion::common::{ParamValues, ScalarValue};
+use serde_json::{Map, Value, json};
+
+use super::parameters::Query;
+use super::problem::Problem;
+use super::{App, INTERFACE};
+use crate::access::{Caller, Scope};
+use crate::error::Result as QueryResult;
+use crate::json::rows;
+use crate::session::Session;
+
+/// Spans of an answer.
+const MOST_SPANS: usize = 5_000;
+
+/// The newest revision of a trace, and its spans in tree order.
+pub(super) async fn trace(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::of(&uri).end()?;
+    let mut visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
+    let work = move |session: Session| async move { read(&session, &id).await };
+    let (trace, spans, omitted) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    let count = spans.len();
+    let answer = json!({"trace": trace, "spans": spans, "omitted_spans": omitted});
+    Ok(super::json(visit, StatusCode::OK, count, &answer))
+}
+
+/// The trace's row (null for one of which only spans are left), its first spans, and how many more there are.
+async fn read(session: &Session, id: &str) -> QueryResult<(Value, Vec<Map<String, Value>>, usize)> {
+    let of_trace = || Some(ParamValues::from(vec![ScalarValue::from(id.trim().to_ascii_lowercase().as_str())]));
+    // Why there is no such trace is what the tree says.
+    let mut spans = Vec::new();
+    let mut count = 0;
+    for batch in session.collect("select * from trace_tree($1)", of_trace()).await? {
+        count += batch.num_rows();
+        let room = MOST_SPANS - spans.len();
+        spans.extend(rows(&batch.slice(0, batch.num_rows().min(room)))?);
+    }
+    let mut trace = Value::Null;
+    for batch in session.collect("select * from traces where trace_id = $1", of_trace()).await? {
+        if let Some(row) = rows(&batch)?.into_iter().next() {
+            trace = Value::Object(row);
+        }
+    }
+    let omitted = count - spans.len();
+    Ok((trace, spans, omitted))
+}

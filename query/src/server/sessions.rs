@@ -1,0 +1,152 @@
+//! Sessions for callers, on the newest head: kept by tenant as long as the head is the newest, so that a query does
+//! not pay for what an earlier one has planned and looked up.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracerag_index::{Head, Lake};
+
+use crate::access::{Caller, Scope};
+use crate::error::{QueryError, Result};
+use crate::links::LinkCache;
+use crate::search::SearchCache;
+use crate::session::{Session, SessionOptions};
+
+/// How old the knowledge of the newest head may be.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a head is kept for the pages that follow; its versions outlive it by the longest query at least.
+const KEPT_FOR: Duration = Duration::from_secs(300);
+/// Heads that are kept at most.
+const KEPT: usize = 256;
+/// Sessions that are kept at most.
+const SESSIONS: usize = 256;
+
+/// Who sees the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kind {
+    tenant: Arc<str>,
+    heaps: bool,
+    admin: bool,
+}
+
+/// What is kept of a kind.
+struct Held {
+    /// On the head of this number.
+    sequence: u64,
+    session: Arc<Session>,
+    links: LinkCache,
+    searches: SearchCache,
+}
+
+/// Opens sessions.
+pub(crate) struct Sessions {
+    lake: Lake,
+    template: SessionOptions,
+    newest: tokio::sync::Mutex<Option<(Instant, Arc<Head>)>>,
+    /// Heads that were the newest, with when they ceased to be looked for, the newest last.
+    heads: Mutex<VecDeque<(Instant, Arc<Head>)>>,
+    held: Mutex<HashMap<Kind, Held>>,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("lake", &self.lake).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Sessions as in the template, but for tenant and what is seen.
+    pub(crate) fn new(lake: Lake, template: SessionOptions) -> Self {
+        Self { lake, template, newest: tokio::sync::Mutex::default(), heads: Mutex::default(), held: Mutex::default() }
+    }
+
+    /// That the newest head can be read.
+    pub(crate) async fn look(&self) -> Result<()> {
+        self.newest().await.map(drop)
+    }
+
+    /// A session of its own for one query of a caller, on the newest head.
+    pub(crate) async fn open(&self, caller: &Caller) -> Result<Session> {
+        let head = self.newest().await?;
+        self.on(caller, &head)
+    }
+
+    /// The same on a head of an earlier query, by the head's position.
+    ///
+    /// # Errors
+    /// [`QueryError::CursorExpired`] if it is not kept any more.
+    pub(crate) async fn open_at(&self, caller: &Caller, position: u64) -> Result<Session> {
+        // Whoever asks for a head keeps up with the newest, too.
+        self.newest().await?;
+        let head = {
+            let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+            heads.iter().rev().find(|(_, head)| head.position == position).map(|(_, head)| Arc::clone(head))
+        };
+        self.on(caller, &head.ok_or(QueryError::CursorExpired)?)
+    }
+
+    /// The newest head, as it was at most a moment ago. Of several that look one does.
+    async fn newest(&self) -> Result<Arc<Head>> {
+        let mut newest = self.newest.lock().await;
+        if let Some((at, head)) = &*newest
+            && at.elapsed() < LOOK_EVERY
+        {
+            return Ok(Arc::clone(head));
+        }
+        let found = self.lake.newest_head().await?;
+        let head = match &*newest {
+            Some((_, known)) if known.sequence == found.sequence => Arc::clone(known),
+            _ => Arc::new(found),
+        };
+        self.keep(&head);
+        *newest = Some((Instant::now(), Arc::clone(&head)));
+        Ok(head)
+    }
+
+    fn keep(&self, head: &Arc<Head>) {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match heads.back_mut() {
+            Some((at, newest)) if newest.sequence == head.sequence => *at = now,
+            _ => heads.push_back((now, Arc::clone(head))),
+        }
+        while heads.len() > KEPT || heads.front().is_some_and(|(at, _)| now.duration_since(*at) > KEPT_FOR) {
+            heads.pop_front();
+        }
+    }
+
+    fn on(&self, caller: &Caller, head: &Arc<Head>) -> Result<Session> {
+        let admin = caller.may(Scope::Admin);
+        let kind = Kind { tenant: Arc::clone(&caller.tenant), heaps: caller.may(Scope::Heap), admin };
+        let (known, links, searches) = {
+            let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            match held.get(&kind) {
+                Some(held) if held.sequence == head.sequence => return held.session.for_query(),
+                Some(held) => (Some(held.sequence), held.links.clone(), held.searches.clone()),
+                None => (None, LinkCache::default(), SearchCache::default()),
+            }
+        };
+        let options = SessionOptions {
+            tenant: kind.tenant.to_string(),
+            heaps: kind.heaps,
+            audit: admin,
+            unredacted: admin,
+            plans: admin,
+            links: links.clone(),
+            searches: searches.clone(),
+            ..self.template.clone()
+        };
+        let session = Arc::new(Session::at(&self.lake, Arc::clone(head), options)?);
+        let query = session.for_query()?;
+        // A page of an older head does not take the place of the newest.
+        if known.is_none_or(|known| known < head.sequence) {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.len() >= SESSIONS && !held.contains_key(&kind) {
+                held.clear();
+            }
+            held.insert(kind, Held { sequence: head.sequence, session, links, searches });
+        }
+        Ok(query)
+    }
+}
