@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::commands;
 use crate::config::{Config, Overrides};
 use crate::error::Error;
+use crate::server::Server;
 
 /// Turns the telemetry that you already have into evidence that can be queried, compared and cited.
 #[derive(Debug, Parser)]
@@ -31,6 +32,9 @@ pub(crate) struct Global {
     /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
+    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, status
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
+    server: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,6 +47,8 @@ enum Command {
     Rekey(commands::rekey::RekeyArgs),
     /// Run the same stages from files, without a broker
     Replay(commands::replay::ReplayArgs),
+    /// Answer others over HTTP, until a signal
+    Serve(commands::serve::ServeArgs),
     /// Ask the lake with SQL
     Sql(commands::sql::SqlArgs),
     /// Find similar incidents
@@ -59,10 +65,19 @@ enum Command {
     Migrate(commands::migrate::MigrateArgs),
     /// Compare what was sent with the lake, record by record: missing, doubled, different
     Check(commands::check::CheckArgs),
+    /// Make, list and revoke the tokens of those who may ask a server
+    Token(commands::token::TokenArgs),
     /// Print the tokens that stand for an identifier, to look somebody up
     RedactionToken(commands::redaction_token::RedactionTokenArgs),
     /// Look at records that could not be read, and take them up after a fix
     DeadLetters(commands::dead_letters::DeadLettersArgs),
+}
+
+impl Command {
+    /// Whether a server can be asked the same.
+    fn asks(&self) -> bool {
+        matches!(self, Self::Sql(_) | Self::Similar(_) | Self::Bundle(_) | Self::Status(_))
+    }
 }
 
 /// Formats of `sql`.
@@ -84,6 +99,8 @@ pub(crate) struct Context {
     pub config: Config,
     /// The tenant that is read.
     pub tenant: String,
+    /// The server to ask instead of the lake.
+    pub server: Option<Server>,
 }
 
 /// Parses the command line, runs the command and says how it ended: 0 done, 1 failed, 2 wrong use.
@@ -91,7 +108,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let is_worker = match &cli.command {
         Command::Run(args) => !args.plan,
-        Command::Rekey(_) => true,
+        Command::Rekey(_) | Command::Serve(_) => true,
         _ => false,
     };
     crate::telemetry::init_logs(is_worker);
@@ -111,7 +128,16 @@ fn run(cli: Cli) -> Result<(), Error> {
         tenant: cli.global.tenant.clone(),
     };
     let config = Config::load(&overrides)?;
-    let context = Context { tenant: config.tenant.default.clone(), config };
+    let server = match &cli.global.server {
+        Some(url) if cli.command.asks() => Some(Server::at(url)?),
+        Some(_) => {
+            return Err(Error::Usage(String::from(
+                "--server is for sql, similar, bundle and status; run this command where the lake can be reached",
+            )));
+        }
+        None => None,
+    };
+    let context = Context { tenant: config.tenant.default.clone(), config, server };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -122,6 +148,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Run(args) => commands::run::run(context, args).await,
             Command::Rekey(args) => commands::rekey::run(context, args).await,
             Command::Replay(args) => commands::replay::run(context, args).await,
+            Command::Serve(args) => commands::serve::run(context, args).await,
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,
@@ -130,6 +157,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,
             Command::Check(args) => commands::check::run(context, args).await,
+            Command::Token(args) => commands::token::run(context, args).await,
             Command::RedactionToken(args) => commands::redaction_token::run(context, args).await,
             Command::DeadLetters(args) => commands::dead_letters::run(context, args).await,
         }

@@ -27,6 +27,25 @@ pub enum Error {
     /// A batch could not be put together.
     #[error("cannot arrange rows for the lake: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// A server did not start.
+    #[error(transparent)]
+    Serve(#[from] tracerag_query::server::ServeError),
+    /// The tokens could not be read or written.
+    #[error(transparent)]
+    Tokens(#[from] tracerag_query::access::TokenFileError),
+    /// A server refused what it was asked.
+    #[error("{0}")]
+    Refused(String),
+    /// A server was not reached, or broke off.
+    #[error(
+        "the server at {url} does not answer as one: {detail}; see whether it runs and whether the address is right"
+    )]
+    NoServer {
+        /// Its address.
+        url: String,
+        /// What happened.
+        detail: String,
+    },
     /// The operating system refused something.
     #[error("cannot {what}: {source}")]
     Io {

@@ -22,6 +22,7 @@ mod keying;
 mod output;
 mod patience;
 mod pipeline;
+mod server;
 mod source;
 mod telemetry;
 mod upkeep;

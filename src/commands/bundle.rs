@@ -1,12 +1,14 @@
 //! `tracerag bundle`: the evidence of one trace, stored and printed.
 
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
 use tracerag_query::bundle;
 use tracerag_schemas::bundle::Bundle;
 
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
+use crate::server::Server;
 
 /// Tokens of a Markdown view, about four bytes each: what most agents accept as one result.
 const MARKDOWN_TOKENS: usize = 8_000;
@@ -50,6 +52,9 @@ pub(crate) enum BundleFormat {
 
 /// Prints the bundle of a trace, and stores what it hands out.
 pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error> {
+    if let Some(server) = &context.server {
+        return ask(server, args).await;
+    }
     let session = super::session(&context).await?;
     match (args.action, args.id) {
         (Some(Action::Pin { bundle_id }), _) => pin(&session, &bundle_id, true).await,
@@ -68,7 +73,7 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
                 BundleFormat::Markdown => output::data(&bundle::markdown::view(&bundle, MARKDOWN_TOKENS)),
             }
         }
-        (None, None) => Err(Error::Usage(String::from("give a trace id or a bundle id"))),
+        (None, None) => Err(no_id()),
     }
 }
 
@@ -84,8 +89,42 @@ fn signed(context: &Context, bundle: Bundle) -> Result<Bundle, Error> {
     })
 }
 
+/// Asks a server for the same.
+async fn ask(server: &Server, args: BundleArgs) -> Result<(), Error> {
+    let (method, bundle_id) = match (args.action, args.id) {
+        (Some(Action::Pin { bundle_id }), _) => (Method::POST, bundle_id),
+        (Some(Action::Unpin { bundle_id }), _) => (Method::DELETE, bundle_id),
+        (None, Some(id)) => {
+            let path = ["v1", "bundles", id.as_str()];
+            return match args.format {
+                BundleFormat::Json => {
+                    let answer = server.ask(Method::GET, &path, "application/json").await?;
+                    output::data(&format!("{:#}\n", server.json(answer).await?))
+                }
+                BundleFormat::Markdown => {
+                    let answer = server.ask(Method::GET, &path, "text/markdown").await?;
+                    server.each(answer, output::bytes).await
+                }
+            };
+        }
+        (None, None) => return Err(no_id()),
+    };
+    let pinned = method == Method::POST;
+    server.ask(method, &["v1", "bundles", &bundle_id, "pin"], "application/json").await?;
+    tell_pinned(&bundle_id, pinned);
+    Ok(())
+}
+
+fn no_id() -> Error {
+    Error::Usage(String::from("give a trace id or a bundle id"))
+}
+
 async fn pin(session: &tracerag_query::Session, bundle_id: &str, pinned: bool) -> Result<(), Error> {
     bundle::pin(session, bundle_id, pinned).await?;
-    output::note(&format!("{bundle_id} is {}", if pinned { "pinned" } else { "no longer pinned" }));
+    tell_pinned(bundle_id, pinned);
     Ok(())
+}
+
+fn tell_pinned(bundle_id: &str, pinned: bool) {
+    output::note(&format!("{bundle_id} is {}", if pinned { "pinned" } else { "no longer pinned" }));
 }

@@ -10,9 +10,11 @@ pub(crate) mod redaction_token;
 pub(crate) mod rekey;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod similar;
 pub(crate) mod sql;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod verify;
 
 use std::path::Path;
@@ -33,15 +35,19 @@ async fn session(context: &Context) -> Result<Session, Error> {
 async fn open_session(context: &Context, unredacted: bool) -> Result<Session, Error> {
     context.config.require(&["lake", "embedding"])?;
     let lake = Lake::open_to_ask(context.config.lake.options()).await?;
-    let options = SessionOptions {
-        memory_limit: context.config.memory_limit.0.0,
-        seal_after: context.config.window.seal_after.0,
-        embedding: Some(context.config.embedding.model()),
-        idle_gap: Some(context.config.window.idle_gap.0),
-        unredacted,
-        ..SessionOptions::new(&context.tenant)
-    };
+    let options = SessionOptions { unredacted, ..session_options(&context.config, &context.tenant) };
     Ok(Session::open(&lake, options).await?)
+}
+
+/// How sessions of a configuration are made.
+fn session_options(config: &Config, tenant: &str) -> SessionOptions {
+    SessionOptions {
+        memory_limit: config.memory_limit.0.0,
+        seal_after: config.window.seal_after.0,
+        embedding: Some(config.embedding.model()),
+        idle_gap: Some(config.window.idle_gap.0),
+        ..SessionOptions::new(tenant)
+    }
 }
 
 /// The key with which `demo`, `replay` and `check` make tokens where none is configured: made once, in the cache folder.

@@ -1,11 +1,13 @@
 //! `tracerag similar`: incidents like a text or like a trace.
 
 use clap::Args;
-use tracerag_query::SimilarRequest;
+use serde_json::{Value, json};
+use tracerag_query::{SimilarIncident, SimilarRequest};
 
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
+use crate::server::Server;
 
 /// Options of `similar`.
 #[derive(Debug, Args)]
@@ -25,32 +27,47 @@ pub(crate) struct SimilarArgs {
 
 /// Prints the incidents, nearest first.
 pub(crate) async fn run(context: Context, args: SimilarArgs) -> Result<(), Error> {
-    let session = super::session(&context).await?;
-    let request = SimilarRequest {
-        text: args.text,
-        trace_id: args.trace,
-        k: args.k as usize,
-        service: args.service,
-        ..SimilarRequest::default()
+    let found = match &context.server {
+        Some(server) => ask(server, &args).await?,
+        None => {
+            let session = super::session(&context).await?;
+            let request = SimilarRequest {
+                text: args.text,
+                trace_id: args.trace,
+                k: args.k as usize,
+                service: args.service,
+                ..SimilarRequest::default()
+            };
+            session.similar(&request).await?.iter().map(SimilarIncident::json).collect()
+        }
     };
-    let found = session.similar(&request).await?;
     if found.is_empty() {
         output::note("no incident is similar; `tracerag sql \"select title, failure_count from incidents\"` lists all");
         return Ok(());
     }
-    let rows = found
-        .iter()
-        .map(|incident| {
-            vec![
-                incident.fingerprint.chars().take(12).collect(),
-                incident.title.clone(),
-                incident.distance.map_or_else(String::new, |distance| format!("{distance:.3}")),
-                output::thousands(incident.failure_count),
-                incident.reason.clone(),
-                incident.fix_summary.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
     let header = ["fingerprint", "title", "distance", "failures", "reason", "known fix"];
-    output::data(&output::table(&header, rows, &[2, 3]))
+    output::data(&output::table(&header, found.iter().map(row).collect(), &[2, 3]))
+}
+
+/// Asks a server.
+async fn ask(server: &Server, args: &SimilarArgs) -> Result<Vec<Value>, Error> {
+    let request = json!({"text": args.text, "trace_id": args.trace, "k": args.k, "service": args.service});
+    let answer = server.post(&["v1", "similar"], &request).await?;
+    let mut answer = server.json(answer).await?;
+    match answer.get_mut("incidents").map(Value::take) {
+        Some(Value::Array(incidents)) => Ok(incidents),
+        _ => Ok(vec![]),
+    }
+}
+
+fn row(incident: &Value) -> Vec<String> {
+    let text = |name: &str| incident[name].as_str().unwrap_or_default();
+    vec![
+        text("fingerprint").chars().take(12).collect(),
+        text("title").to_owned(),
+        incident["distance"].as_f64().map_or_else(String::new, |distance| format!("{distance:.3}")),
+        output::thousands(incident["failure_count"].as_i64().unwrap_or_default()),
+        text("reason").to_owned(),
+        text("fix_summary").to_owned(),
+    ]
 }

@@ -2,19 +2,21 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamReader;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use clap::Args;
 use futures::TryStreamExt;
-use serde_json::Value;
-use tracerag_query::{json, statements};
+use serde_json::json;
+use tracerag_query::encode::{Encoder, Encoding};
+use tracerag_query::statements;
 
 use crate::cli::{Context, Format};
 use crate::error::Error;
 use crate::output;
+use crate::server::Server;
 
 /// Options of `sql`.
 #[derive(Debug, Args)]
@@ -47,6 +49,12 @@ pub(crate) async fn run(context: Context, args: SqlArgs) -> Result<(), Error> {
             statements.len()
         )));
     }
+    if let Some(server) = &context.server {
+        for statement in &statements {
+            ask(server, statement, args.format).await?;
+        }
+        return Ok(());
+    }
     let session = super::session(&context).await?;
     let mut plans = Vec::with_capacity(statements.len());
     for statement in &statements {
@@ -76,75 +84,53 @@ fn read_query(args: &SqlArgs) -> Result<String, Error> {
     }
 }
 
+/// Asks a server, and prints its answer as it comes.
+async fn ask(server: &Server, statement: &str, format: Format) -> Result<(), Error> {
+    let wanted = match format {
+        Format::Json => "json",
+        Format::Csv => "csv",
+        Format::Table | Format::Arrow => "arrow",
+    };
+    let answer = server.post(&["v1", "sql"], &json!({"query": statement, "format": wanted})).await?;
+    if format != Format::Table {
+        return server.each(answer, output::bytes).await;
+    }
+    let mut stream = Vec::new();
+    server
+        .each(answer, |bytes| {
+            stream.extend_from_slice(bytes);
+            Ok(())
+        })
+        .await?;
+    let reader = StreamReader::try_new(stream.as_slice(), None)?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    table(&schema, &batches)
+}
+
 fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format) -> Result<(), Error> {
     match format {
-        Format::Table => {
-            let table = pretty_format_batches_with_schema(SchemaRef::clone(schema), batches)?;
-            output::data(&format!("{table}\n"))
-        }
-        Format::Json => output::data(&json_rows(batches)?),
+        Format::Table => table(schema, batches),
+        Format::Json => encoded(Encoding::Json, schema, batches),
         Format::Csv => csv(schema, batches),
-        Format::Arrow => arrow_stream(schema, batches),
+        Format::Arrow => encoded(Encoding::Arrow, schema, batches),
     }
 }
 
-/// One array, a row a line.
-fn json_rows(batches: &[RecordBatch]) -> Result<String, Error> {
-    let mut text = String::from("[");
-    for batch in batches {
-        for row in json::rows(batch)? {
-            text.push_str(if text.len() > 1 { ",\n " } else { "" });
-            text.push_str(&Value::Object(row).to_string());
-        }
-    }
-    text.push_str("]\n");
-    Ok(text)
+fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
+    let table = pretty_format_batches_with_schema(SchemaRef::clone(schema), batches)?;
+    output::data(&format!("{table}\n"))
 }
 
-/// CSV has no nested values: a column of lists, maps, structs or bytes is its JSON form as text.
+/// Prints rows as comma-separated values.
 pub(super) fn csv(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
-    let mut buffer = Vec::new();
-    let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(&mut buffer);
-    if batches.is_empty() {
-        writer.write(&flat(&RecordBatch::new_empty(SchemaRef::clone(schema)))?)?;
-    }
+    encoded(Encoding::Csv, schema, batches)
+}
+
+fn encoded(encoding: Encoding, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
+    let mut encoder = Encoder::new(encoding, schema)?;
     for batch in batches {
-        writer.write(&flat(batch)?)?;
+        output::bytes(&encoder.batch(batch)?)?;
     }
-    drop(writer);
-    output::bytes(&buffer)
-}
-
-fn flat(batch: &RecordBatch) -> Result<RecordBatch, Error> {
-    let mut fields = Vec::with_capacity(batch.num_columns());
-    let mut columns = Vec::with_capacity(batch.num_columns());
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let is_flat = !field.data_type().is_nested()
-            && !field.data_type().is_binary()
-            && field.data_type() != &DataType::FixedSizeBinary(16);
-        let flat: ArrayRef = if is_flat { ArrayRef::clone(column) } else { Arc::new(json_texts(column)?) };
-        fields.push(Field::new(field.name(), flat.data_type().clone(), true));
-        columns.push(flat);
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-fn json_texts(column: &ArrayRef) -> Result<StringArray, Error> {
-    let texts = (0..column.len()).map(|row| match json::value(column, row)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        value => Ok(Some(value.to_string())),
-    });
-    texts.collect()
-}
-
-fn arrow_stream(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
-    let mut buffer = Vec::new();
-    let mut writer = arrow::ipc::writer::StreamWriter::try_new(&mut buffer, schema)?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    writer.finish()?;
-    drop(writer);
-    output::bytes(&buffer)
+    output::bytes(&encoder.end()?)
 }

@@ -1,21 +1,20 @@
 //! `tracerag status`: what the pipeline has taken and where it stands.
+//!
+//! One document has it all; the table is made of the document, wherever that comes from.
 
 mod broker;
-mod services;
 mod worker;
 
-use arrow::array::RecordBatch;
-use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
-use futures::TryStreamExt;
-use serde_json::{Map, Value, json};
-use tracerag_index::{Head, Lake};
-use tracerag_query::{Session, json as rows_json};
-use tracerag_schemas::{Table, time};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tracerag_query::status::{SERVICE_KEYS, of_installation, of_tenant};
 
 use crate::cli::Context;
+use crate::config::Config;
 use crate::error::Error;
 use crate::output::{self, thousands};
+use crate::server::Server;
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -34,193 +33,144 @@ pub(crate) enum StatusFormat {
     Json,
 }
 
-/// Everything that is shown.
-struct Status<'a> {
-    lake: &'a Lake,
-    head: &'a Head,
-    broker: broker::Broker,
-    /// Where a worker of this configuration answers; empty: nowhere.
-    listen: &'a str,
-    open_traces: Option<u64>,
-    /// Or in words why they could not be counted.
-    services: Result<Option<services::Services>, String>,
-    dead_letters: Vec<RecordBatch>,
-}
-
 /// Prints positions, lag, open traces, tables, dead letters and what each service says of itself.
 pub(crate) async fn run(context: Context, args: StatusArgs) -> Result<(), Error> {
-    let lake = Lake::open_to_ask(context.config.lake.options()).await?;
-    let head = lake.newest_head().await?;
-    let session = super::session(&context).await?;
-    let listen = context.config.metrics.listen.as_str();
-    let (broker, open_traces) = tokio::join!(broker::ask(&context.config, &head), worker::open_traces(listen));
-    // A lake with more than can be counted in a minute has a status all the same.
-    let services = services::of(&session, &head).await.map_err(|error| error.to_string());
-    let dead_letters = rows(&session, &dead_letters()).await?;
-    let status = Status { lake: &lake, head: &head, broker, listen, open_traces, services, dead_letters };
+    let (of, status) = match &context.server {
+        Some(server) => (format!("server {}", server.url()), of_server(server).await?),
+        None => (format!("lake {}", context.config.lake.uri), of_lake(&context).await?),
+    };
     match args.format {
-        StatusFormat::Table => output::data(&status.text()?),
-        StatusFormat::Json => output::data(&format!("{:#}\n", status.json()?)),
+        StatusFormat::Table => output::data(&text(&of, &context.config, &status)),
+        StatusFormat::Json => output::data(&format!("{status:#}\n")),
     }
 }
 
-/// Those that wait: what was replayed stands elsewhere.
-fn dead_letters() -> String {
-    let letters = super::dead_letters::LETTERS;
-    format!(
-        "select reason, topic, count(*) letters, max(stamp) newest from ({letters}) as known \
-         where replayed_at is null group by 1, 2 order by 3 desc"
-    )
+async fn of_server(server: &Server) -> Result<Value, Error> {
+    let answer = server.ask(Method::GET, &["v1", "status"], "application/json").await?;
+    server.json(answer).await
 }
 
-async fn rows(session: &Session, query: &str) -> Result<Vec<RecordBatch>, Error> {
-    let stream = session.sql(query, None).await?;
-    Ok(stream.try_collect().await.map_err(tracerag_query::QueryError::from)?)
+/// The lake's status, with what brokers and a running worker add to it; null is what they do not say.
+async fn of_lake(context: &Context) -> Result<Value, Error> {
+    let session = super::session(context).await?;
+    let head = session.snapshot().head();
+    let listen = context.config.metrics.listen.as_str();
+    let (broker, open_traces) = tokio::join!(broker::ask(&context.config, head), worker::open_traces(listen));
+    let mut status = of_tenant(&session).await?;
+    status.extend(of_installation(head));
+    if let Some(partitions) = status.get_mut("partitions").and_then(Value::as_array_mut) {
+        for ((partition, state), end) in partitions.iter_mut().zip(&head.sources).zip(&broker.ends) {
+            partition["lag"] = json!(lag(state.next, *end));
+        }
+    }
+    status.insert("waiting_for_topics".to_owned(), json!(broker.waiting_for.as_ref().ok()));
+    status.insert("broker_error".to_owned(), json!(broker.waiting_for.as_ref().err()));
+    status.insert("open_traces".to_owned(), json!(open_traces));
+    Ok(Value::Object(status))
 }
 
 fn lag(next: Option<i64>, end: Option<i64>) -> Option<i64> {
     Some((end? - next.unwrap_or(0)).max(0))
 }
 
-/// Records that were read and would be read again after a restart, because an open trace has one of them.
-fn held(next: Option<i64>, low_watermark: Option<i64>) -> Option<i64> {
-    Some(next? - low_watermark?)
-}
-
-impl Status<'_> {
-    fn text(&self) -> Result<String, Error> {
-        let mut text = format!("lake {}  position {}\n", self.lake.uri(), self.head.position);
-        text.push_str(&self.schema());
-        match &self.broker.waiting_for {
-            Ok(topics) if topics.is_empty() => {}
-            Ok(topics) => text.push_str(&format!("waiting for topics: {}\n", topics.join(", "))),
-            Err(reason) => text.push_str(&format!("lag and missing topics are not known: {reason}\n")),
-        }
-        text.push_str(&match (self.open_traces, self.listen) {
+/// The document as tables; `of` says what it is of.
+fn text(of: &str, config: &Config, status: &Value) -> String {
+    let mut text = format!("{of}  position {}\n{}", status["position"], schema(status));
+    if let Some(tenant) = status["tenant"].as_str() {
+        text.push_str(&format!("tenant {tenant}\n"));
+    }
+    // A server does not ask Kafka, and knows no worker.
+    if let Some(reason) = status["broker_error"].as_str() {
+        text.push_str(&format!("lag and missing topics are not known: {reason}\n"));
+    }
+    let waiting: Vec<&str> = entries(&status["waiting_for_topics"]).iter().filter_map(Value::as_str).collect();
+    if !waiting.is_empty() {
+        text.push_str(&format!("waiting for topics: {}\n", waiting.join(", ")));
+    }
+    if let Some(open) = status.get("open_traces") {
+        let listen = config.metrics.listen.as_str();
+        text.push_str(&match (open.as_u64(), listen) {
             (Some(open), listen) => format!("open traces: {} (worker at {listen})\n", thousands(open)),
             (None, "") => String::from("open traces: not known, metrics.listen is empty\n"),
             (None, listen) => format!("open traces: not known, no worker answers at {listen}\n"),
         });
+    }
+    if status["partitions"].is_array() {
         text.push_str("\nPartitions\n");
-        text.push_str(&self.partitions());
-        text.push_str("\nTables\n");
-        text.push_str(&self.tables());
-        match &self.services {
-            Ok(Some(services)) => text.push_str(&format!(
-                "\nServices, by the telemetry since {}: whether builds (of spans) and flags (of traces) are stated, \
-                 inferred from changes, or missing\n{}",
-                services.since,
-                service_table(&services.services)
-            )),
-            Ok(None) => text.push_str("\nServices: none, the lake has no telemetry\n"),
-            Err(reason) => text.push_str(&format!("\nServices are not known: {reason}\n")),
-        }
-        text.push_str(&format!("\nDead letters\n{}\n", pretty_format_batches(&self.dead_letters)?));
-        Ok(text)
+        text.push_str(&partitions(entries(&status["partitions"])));
     }
+    text.push_str("\nTables\n");
+    text.push_str(&tables(&status["tables"]));
+    text.push_str(&match (status["services_error"].as_str(), status["services_since"].as_str()) {
+        (Some(reason), _) => format!("\nServices are not known: {reason}\n"),
+        (None, Some(since)) => format!(
+            "\nServices, by the telemetry since {since}: whether builds (of spans) and flags (of traces) are stated, \
+             inferred from changes, or missing\n{}",
+            services(entries(&status["services"]))
+        ),
+        (None, None) => String::from("\nServices: none, the lake has no telemetry\n"),
+    });
+    text.push_str(&format!("\nDead letters\n{}", letters(entries(&status["dead_letters"]))));
+    text
+}
 
-    fn schema(&self) -> String {
-        let (version, newest) = (self.head.schema_version, self.lake.schemas().version());
-        match version < newest {
-            true => format!(
-                "schema version {version}; this release knows {newest}, `tracerag migrate` moves the lake when all \
-                 workers are of this release\n"
-            ),
-            false => format!("schema version {version}, that of this release\n"),
-        }
-    }
+fn entries(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
 
-    fn partitions(&self) -> String {
-        let number = |value: Option<i64>| value.map_or_else(|| String::from("-"), thousands);
-        let rows = self
-            .head
-            .sources
-            .iter()
-            .zip(&self.broker.ends)
-            .map(|(state, end)| {
-                vec![
-                    state.source.topic.to_string(),
-                    state.source.partition.to_string(),
-                    number(state.next),
-                    number(lag(state.next, *end)),
-                    number(held(state.next, state.low_watermark)),
-                    state.stream_time.filter(|time| *time > 0).map_or_else(|| String::from("-"), time::rfc3339),
-                ]
-            })
-            .collect();
-        output::table(
-            &["topic", "partition", "next offset", "lag", "read again after a restart", "stream time"],
-            rows,
-            &[1, 2, 3, 4],
-        )
-    }
-
-    fn tables(&self) -> String {
-        let rows = Table::ALL
-            .iter()
-            .filter(|table| !table.is_side())
-            .map(|table| {
-                let (days, rows) =
-                    self.head.of(*table).fold((0, 0), |(days, rows), (_, dataset)| (days + 1, rows + dataset.rows));
-                vec![table.name().to_owned(), thousands(rows), thousands(days)]
-            })
-            .collect();
-        output::table(&["table", "rows written (all tenants)", "datasets"], rows, &[1, 2])
-    }
-
-    fn json(&self) -> Result<Value, Error> {
-        let partitions: Vec<Value> = self
-            .head
-            .sources
-            .iter()
-            .zip(&self.broker.ends)
-            .map(|(state, end)| {
-                json!({
-                    "topic": state.source.topic.as_ref(), "partition": state.source.partition,
-                    "next_offset": state.next, "lag": lag(state.next, *end), "low_watermark": state.low_watermark,
-                    "stream_time": state.stream_time.filter(|time| *time > 0).map(time::rfc3339),
-                })
-            })
-            .collect();
-        let tables: Map<String, Value> = Table::ALL
-            .iter()
-            .filter(|table| !table.is_side())
-            .map(|table| {
-                (table.name().to_owned(), json!(self.head.of(*table).map(|(_, dataset)| dataset.rows).sum::<u64>()))
-            })
-            .collect();
-        let mut dead_letters = Vec::new();
-        for batch in &self.dead_letters {
-            dead_letters.extend(rows_json::rows(batch)?);
-        }
-        let services = self.services.as_ref().ok();
-        let counted = services.and_then(Option::as_ref);
-        // What is not known is null; that there are no services is an empty list.
-        let rows = services.map(|_| counted.map(|services| services.services.as_slice()).unwrap_or_default());
-        Ok(json!({
-            "position": self.head.position,
-            "schema_version": self.head.schema_version,
-            "newest_schema_version": self.lake.schemas().version(),
-            "waiting_for_topics": self.broker.waiting_for.as_ref().ok(),
-            "broker_error": self.broker.waiting_for.as_ref().err(),
-            "open_traces": self.open_traces,
-            "partitions": partitions,
-            "tables": tables,
-            "services_since": counted.map(|services| &services.since),
-            "services": rows,
-            "dead_letters": dead_letters,
-        }))
+fn schema(status: &Value) -> String {
+    let (version, newest) = (&status["schema_version"], &status["newest_schema_version"]);
+    match version.as_u64() < newest.as_u64() {
+        true => format!(
+            "schema version {version}; this release knows {newest}, `tracerag migrate` moves the lake when all workers \
+             are of this release\n"
+        ),
+        false => format!("schema version {version}, that of this release\n"),
     }
 }
 
-fn service_table(services: &[Map<String, Value>]) -> String {
-    let header = services::KEYS.map(|key| key.replace('_', " "));
-    let cell = |row: &Map<String, Value>, key: &str| match row.get(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.as_i64().map_or_else(|| number.to_string(), thousands),
-        _ => String::from("-"),
+fn partitions(partitions: &[Value]) -> String {
+    let row = |partition: &Value| {
+        // What was read and would be read again after a restart, because an open trace has one of it.
+        let held = partition["next_offset"].as_i64().zip(partition["low_watermark"].as_i64());
+        vec![
+            cell(&partition["topic"]),
+            cell(&partition["partition"]),
+            cell(&partition["next_offset"]),
+            cell(&partition["lag"]),
+            held.map_or_else(|| String::from("-"), |(next, low)| thousands(next - low)),
+            cell(&partition["stream_time"]),
+        ]
     };
-    let rows = services.iter().map(|row| Vec::from(services::KEYS.map(|key| cell(row, key)))).collect();
-    let right: Vec<usize> = (1..services::KEYS.len()).collect();
+    output::table(
+        &["topic", "partition", "next offset", "lag", "read again after a restart", "stream time"],
+        partitions.iter().map(row).collect(),
+        &[1, 2, 3, 4],
+    )
+}
+
+fn tables(tables: &Value) -> String {
+    let tables = tables.as_object().into_iter().flatten();
+    output::table(&["table", "rows written"], tables.map(|(name, rows)| vec![name.clone(), cell(rows)]).collect(), &[1])
+}
+
+fn services(services: &[Value]) -> String {
+    let header = SERVICE_KEYS.map(|key| key.replace('_', " "));
+    let rows = services.iter().map(|row| Vec::from(SERVICE_KEYS.map(|key| cell(&row[key])))).collect();
+    let right: Vec<usize> = (1..SERVICE_KEYS.len()).collect();
     output::table(&header.each_ref().map(String::as_str), rows, &right)
+}
+
+fn letters(letters: &[Value]) -> String {
+    let keys = ["reason", "topic", "letters", "newest"];
+    let rows = letters.iter().map(|row| Vec::from(keys.map(|key| cell(&row[key])))).collect();
+    output::table(&keys, rows, &[2])
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), thousands),
+        _ => String::from("-"),
+    }
 }

@@ -159,6 +159,16 @@ impl Config {
         if !letters.is_empty() && (*letters == self.rekey.spans || *letters == self.rekey.logs) {
             return refuse(format!("{letters:?} is kafka.dead_letter_topic and cannot be named under [rekey], too"));
         }
+        let serve = &self.serve;
+        if serve.tls_certificate.is_empty() != serve.tls_key.is_empty() {
+            return refuse(String::from("serve.tls_certificate and serve.tls_key go together; set both or none"));
+        }
+        if serve.query_memory.0 < MIB || serve.query_memory.0 > self.memory_limit.0.0 {
+            return refuse(format!(
+                "serve.query_memory is from 1MiB to memory_limit ({} MiB); change one of them",
+                self.memory_limit.0.0 / MIB
+            ));
+        }
         if self.granted_bytes() > self.memory_limit.0.0 {
             return refuse(format!(
                 "memory_limit ({} MiB) is less than what is granted: window.memory {} MiB, twice lake.flush_bytes {} \

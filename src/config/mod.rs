@@ -367,7 +367,7 @@ impl Default for MetricsSection {
     }
 }
 
-/// `[serve]`: read by `serve`, accepted by every command.
+/// `[serve]`: read by `serve` and `token`, accepted by every command.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeSection {
@@ -381,6 +381,26 @@ pub struct ServeSection {
     pub tokens_file: String,
     /// How clients reach this server.
     pub public_url: String,
+    /// Certificate of the server, in PEM; empty: no TLS.
+    pub tls_certificate: String,
+    /// Its key.
+    pub tls_key: String,
+    /// Whether a proxy in front speaks TLS.
+    pub behind_tls: bool,
+    /// Origins of web pages that may ask, besides the server's own.
+    pub allowed_origins: Vec<String>,
+    /// What a query may hold.
+    pub query_memory: Bytes,
+    /// How long a query may take.
+    pub query_time: Span,
+    /// Rows of an answer.
+    pub query_rows: u64,
+    /// Bytes of an answer.
+    pub query_bytes: Bytes,
+    /// Queries of a tenant at once.
+    pub queries_per_tenant: usize,
+    /// Queries of a tenant that wait.
+    pub waiting_per_tenant: usize,
 }
 
 impl Default for ServeSection {
@@ -391,6 +411,16 @@ impl Default for ServeSection {
             postgres: String::from("127.0.0.1:5433"),
             tokens_file: String::new(),
             public_url: String::new(),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            behind_tls: false,
+            allowed_origins: vec![],
+            query_memory: Bytes(256 << 20),
+            query_time: Span::seconds(60),
+            query_rows: 1_000_000,
+            query_bytes: Bytes(1 << 30),
+            queries_per_tenant: 4,
+            waiting_per_tenant: 16,
         }
     }
 }

@@ -1,0 +1,113 @@
+//! `tracerag serve`: answers others until a signal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tracerag_index::Lake;
+use tracerag_ingest::IngestError;
+use tracerag_ingest::redact::{RedactionCounts, Redactor};
+use tracerag_query::access::{GateOptions, Limits, Mask};
+use tracerag_query::server::{Server, ServerOptions, TlsFiles};
+
+use crate::cli::Context;
+use crate::config::Config;
+use crate::error::Error;
+use crate::telemetry::Readiness;
+
+/// How soon a signal is noticed.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
+/// How often it is looked whether the newest head can be read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long such a look may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Options of `serve`: all are in the section `[serve]` of the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {}
+
+/// Serves the lake until SIGINT or SIGTERM.
+pub(crate) async fn run(context: Context, _: ServeArgs) -> Result<(), Error> {
+    let config = context.config;
+    config.require(&["lake", "embedding", "serve", "tenant", "metrics", "redaction.deny_patterns"])?;
+    let (readiness, stop) = super::run::attend(&config).await?;
+    let server = start(&config).await?;
+    while !stop.load(Ordering::Relaxed) {
+        tell(&server, &readiness).await;
+        let again = Instant::now() + LOOK_EVERY;
+        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(STOP_WITHIN).await;
+        }
+    }
+    server.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts to answer, and says where.
+pub(super) async fn start(config: &Config) -> Result<Server, Error> {
+    let lake = Lake::open_to_ask(config.lake.options()).await?;
+    let server = Server::start(lake, options(config)?).await?;
+    let scheme = if config.serve.tls_certificate.is_empty() { "http" } else { "https" };
+    let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
+    tracing::info!(address = %server.address(), scheme, to, "answering");
+    Ok(server)
+}
+
+/// Tells `/readyz` whether the newest head can be read.
+async fn tell(server: &Server, readiness: &Readiness) {
+    let fault = match tokio::time::timeout(LOOK_WITHIN, server.look()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("the newest head cannot be read: {error}\n")),
+        Err(_) => Some(String::from("the newest head is not read within 5 s\n")),
+    };
+    if let Some(reason) = &fault {
+        tracing::warn!(reason = reason.trim_end(), "not ready");
+    }
+    readiness.set_assigned(true);
+    readiness.landed_with(LOOK_EVERY + LOOK_WITHIN);
+    readiness.set_fault(fault);
+}
+
+fn options(config: &Config) -> Result<ServerOptions, Error> {
+    let serve = &config.serve;
+    let limits = Limits {
+        memory: serve.query_memory.0,
+        time: serve.query_time.0,
+        rows: serve.query_rows,
+        bytes: serve.query_bytes.0 as u64,
+        queries: config.memory_limit.0.0 / serve.query_memory.0,
+        queries_per_tenant: serve.queries_per_tenant,
+        waiting_per_tenant: serve.waiting_per_tenant,
+        ..Limits::default()
+    };
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    let tls = file(&serve.tls_certificate).zip(file(&serve.tls_key));
+    let mut origins = serve.allowed_origins.clone();
+    origins.extend(Some(&serve.public_url).filter(|url| !url.is_empty()).cloned());
+    Ok(ServerOptions {
+        http: serve.http.clone(),
+        tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        is_behind_tls: serve.behind_tls,
+        gate: GateOptions {
+            tokens_file: file(&serve.tokens_file),
+            tenant: config.tenant.default.clone(),
+            limits,
+            mask: mask(config)?,
+        },
+        session: super::session_options(config, &config.tenant.default),
+        origins,
+    })
+}
+
+/// What masks the texts that clients send, by the rules that hold for telemetry. It makes no tokens of identifiers, so
+/// any key will do, and a server needs none of its own.
+fn mask(config: &Config) -> Result<Mask, Error> {
+    let mut redaction = config.redaction.clone();
+    redaction.key = hex::encode(rand::random::<[u8; 32]>());
+    redaction.previous_keys.clear();
+    let redactor = Redactor::new(&redaction, &config.payload).map_err(IngestError::from)?;
+    Ok(Arc::new(move |text: &str| redactor.redact_text(text, &mut RedactionCounts::default()).into_owned()))
+}
