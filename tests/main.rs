@@ -30,6 +30,7 @@ mod layers;
 mod licences;
 mod metrics_documented;
 mod s3;
+mod serve;
 mod snapshots;
 mod status;
 mod storms;

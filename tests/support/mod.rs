@@ -19,6 +19,7 @@
 #![allow(dead_code)]
 
 pub mod broker;
+pub mod client;
 pub mod collector;
 pub mod damage;
 pub mod kafka;

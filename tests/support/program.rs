@@ -100,6 +100,13 @@ impl Tracerag {
         Ran::from(self.command(arguments).envs(variables.iter().cloned()).output().expect("the program starts"))
     }
 
+    /// Runs a command that names no lake, with more variables in its environment.
+    pub fn run_elsewhere(&self, variables: &[(String, String)], arguments: &[&str]) -> Ran {
+        let mut command = Command::new(Self::binary());
+        command.current_dir(self.folder.path()).env_remove("TRACERAG_CONFIG").envs(variables.iter().cloned());
+        Ran::from(command.args(arguments).output().expect("the program starts"))
+    }
+
     /// Runs a command that reads its standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = self.command(arguments);

@@ -43,6 +43,14 @@ impl Certificates {
         Certificates { folder: folder.join("certificates") }
     }
 
+    /// Authorities in a folder, and a certificate of the trusted one for a server on this machine.
+    pub fn of_a_server(folder: &Path) -> (Certificates, Certificate) {
+        let certificates = Certificates::in_folder(folder);
+        certificates.begin();
+        let server = certificates.sign(Authority::Trusted, "server", true);
+        (certificates, server)
+    }
+
     /// The certificate of an authority.
     pub fn authority(&self, authority: Authority) -> PathBuf {
         self.folder.join(format!("{}.pem", authority.name()))
