@@ -67,7 +67,7 @@ pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<Stri
         return Err(QueryError::IncidentUnknown { fingerprint: fix.fingerprint });
     }
     if let Some(bundle_id) = &fix.bundle_id {
-        crate::bundle::by_id(session, bundle_id).await?;
+        crate::bundle::by_id(session, bundle_id).boxed().await?;
     }
     let fix_id = hex::encode(rand::random::<[u8; 16]>());
     let snapshot = session.snapshot();

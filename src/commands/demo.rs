@@ -45,6 +45,9 @@ pub(crate) struct DemoArgs {
     /// Remove what an earlier demo wrote, and stop
     #[arg(long)]
     clean: bool,
+    /// Go on as `tracerag serve` on the demo's lake, until a signal
+    #[arg(long, conflicts_with = "clean")]
+    serve: bool,
 }
 
 /// Publishes the recording, processes it, and prints what was found and what to type next.
@@ -81,7 +84,12 @@ pub(crate) async fn run(mut context: Context, args: DemoArgs, lake_is_given: boo
         Some(reason) => output::note(&format!("texts are not embedded yet: {reason}")),
         None => output::note(&format!("embedded: {embedded} texts of failures")),
     }
-    story::tell(&context).await
+    story::tell(&context).await?;
+    if args.serve {
+        let said = |address: &str| output::note(&format!("serving at {address}; stop with Ctrl-C"));
+        super::serve::serve(&context.config, said).await?;
+    }
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<(), Error> {

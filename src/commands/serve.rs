@@ -30,10 +30,20 @@ pub(crate) struct ServeArgs {}
 
 /// Serves the lake until SIGINT or SIGTERM.
 pub(crate) async fn run(context: Context, _: ServeArgs) -> Result<(), Error> {
-    let config = context.config;
+    serve(&context.config, |_| ()).await
+}
+
+/// The same; `answering` is told the address.
+pub(super) async fn serve(config: &Config, answering: impl FnOnce(&str)) -> Result<(), Error> {
     config.require(&["lake", "embedding", "serve", "tenant", "metrics", "redaction.deny_patterns"])?;
-    let (readiness, stop) = super::run::attend(&config).await?;
-    let server = start(&config).await?;
+    let (readiness, stop) = super::run::attend(config).await?;
+    let lake = Lake::open_to_ask(config.lake.options()).await?;
+    let server = Server::start(lake, options(config)?).await?;
+    let scheme = if config.serve.tls_certificate.is_empty() { "http" } else { "https" };
+    let address = format!("{scheme}://{}", server.address());
+    let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
+    tracing::info!(address, to, "answering");
+    answering(&address);
     while !stop.load(Ordering::Relaxed) {
         tell(&server, &readiness).await;
         let again = Instant::now() + LOOK_EVERY;
@@ -44,16 +54,6 @@ pub(crate) async fn run(context: Context, _: ServeArgs) -> Result<(), Error> {
     server.stop().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Starts to answer, and says where.
-pub(super) async fn start(config: &Config) -> Result<Server, Error> {
-    let lake = Lake::open_to_ask(config.lake.options()).await?;
-    let server = Server::start(lake, options(config)?).await?;
-    let scheme = if config.serve.tls_certificate.is_empty() { "http" } else { "https" };
-    let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
-    tracing::info!(address = %server.address(), scheme, to, "answering");
-    Ok(server)
 }
 
 /// Tells `/readyz` whether the newest head can be read.

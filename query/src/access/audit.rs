@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -116,7 +117,7 @@ async fn append(lake: &Lake, rows: &[Row], inbox: &mpsc::UnboundedReceiver<Row>)
     let mut attempts = 0;
     loop {
         let error = match batch(rows) {
-            Ok(batch) => match lake.append_side(Table::Audit, batch).await {
+            Ok(batch) => match lake.append_side(Table::Audit, batch).boxed().await {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
             },

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use tracerag_index::{Head, Lake};
 
 use crate::access::{Caller, Scope};
@@ -94,7 +95,8 @@ impl Sessions {
         {
             return Ok(Arc::clone(head));
         }
-        let found = self.lake.newest_head().await?;
+        // Futures of reads are deep; boxed, those that wait for them are not.
+        let found = self.lake.newest_head().boxed().await?;
         let head = match &*newest {
             Some((_, known)) if known.sequence == found.sequence => Arc::clone(known),
             _ => Arc::new(found),

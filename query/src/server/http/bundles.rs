@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use serde_json::json;
 use tokio::time::Instant;
 use tracerag_schemas::bundle::Bundle;
@@ -91,7 +92,7 @@ async fn handed_out(
         let given = id.to_owned();
         let may_come = Instant::now() + LOOK_EVERY < until && !app.is_stopping();
         let work = move |session: Session| async move {
-            match hand_out(&session, &given).await {
+            match hand_out(&session, &given).boxed().await {
                 Err(QueryError::TraceOpen { .. } | QueryError::TraceUnknown { wait_seconds: Some(_), .. })
                     if may_come =>
                 {
@@ -128,7 +129,7 @@ async fn set_pinned(app: &App, caller: &Caller, id: String, pinned: bool) -> Res
     let mut visit = app.gate().visit(caller, INTERFACE, if pinned { "pin" } else { "unpin" }, &id);
     visit.of_bundle(&id);
     let given = id.clone();
-    let work = move |session: Session| async move { bundle::pin(&session, &given, pinned).await };
+    let work = move |session: Session| async move { bundle::pin(&session, &given, pinned).boxed().await };
     app.ask(caller, Scope::Write, &mut visit, work).await?;
     Ok(super::json(visit, StatusCode::OK, 0, &json!({"bundle_id": id, "pinned": pinned})))
 }

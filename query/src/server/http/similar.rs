@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
+use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -46,7 +47,7 @@ pub(super) async fn similar(
     };
     let request = narrowed(request, &Value::Object(ask.options).to_string())?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "similar", &asked);
-    let work = move |session: crate::Session| async move { session.similar(&request).await };
+    let work = move |session: crate::Session| async move { session.similar(&request).boxed().await };
     let found = app.ask(&caller, Scope::Similar, &mut visit, work).await?;
     let incidents: Vec<Value> = found.iter().map(SimilarIncident::json).collect();
     Ok(super::json(visit, StatusCode::OK, incidents.len(), &json!({"incidents": incidents})))
