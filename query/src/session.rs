@@ -25,7 +25,7 @@ use crate::bounds;
 use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
 use crate::error::{QueryError, Result};
-use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
+use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
 use crate::links::LinkCache;
 use crate::measure;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
@@ -159,7 +159,8 @@ impl Session {
             .with_query_planner(Arc::new(Planner { bundler: bundler.clone() }))
             .build();
         let context = SessionContext::new_with_state(state);
-        for scalar in scalars::all() {
+        let bounded = lengths::bounded(&context.state(), options.memory_limit);
+        for scalar in scalars::all().into_iter().chain(bounded) {
             context.register_udf(scalar);
         }
         let sees = Sees { unredacted: options.unredacted, heaps: options.heaps, audit: options.audit };

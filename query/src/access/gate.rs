@@ -88,12 +88,15 @@ impl Gate {
     /// A [`Refusal`] for who shows none although one is needed, or one that does not hold; for everybody while the
     /// tokens cannot be read or `audit` not be written.
     pub fn caller(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
-        self.audit.keeps_up()?;
-        match (&self.tokens, secret) {
+        let caller = self.audit.keeps_up().and_then(|()| match (&self.tokens, secret) {
             (None, _) => Ok(self.anyone.clone()),
             (Some(_), None) => Err(Refusal::NoToken),
             (Some(tokens), Some(secret)) => tokens.caller(secret),
+        });
+        if let Err(refusal) = &caller {
+            metrics::counter!("tracerag_refused_callers_total", "reason" => refusal.code()).increment(1);
         }
+        caller
     }
 
     /// Begins to write down what a caller does.

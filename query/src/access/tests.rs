@@ -27,7 +27,7 @@ fn a_token_holds_until_it_ends() {
     let minted = MintedToken::new("acme", scopes(&["sql", "heap"]), "ci", Some(60));
     let ended = MintedToken::new("acme", scopes(&["sql"]), "", Some(0));
     let file = TokenFile::at(&path);
-    assert_eq!(file.tokens().unwrap(), []);
+    assert!(file.tokens().unwrap().is_empty());
     file.change(|tokens| tokens.extend([minted.token.clone(), ended.token.clone()])).unwrap();
 
     let caller = file.caller(&minted.secret).unwrap();

@@ -9,6 +9,7 @@
 mod arguments;
 mod evidence;
 mod exec;
+pub(crate) mod lengths;
 mod node;
 pub(crate) mod scalars;
 pub(crate) mod similar;

@@ -154,10 +154,11 @@ impl App {
             caller.require(scope)?;
             let turn = self.gate().turn(caller).await?;
             let session = self.sessions().open(caller).await?;
+            let limit = self.gate().limits().time;
             let work = async move {
-                let done = work(session).await;
+                let done = tokio::time::timeout(limit, work(session)).await;
                 drop(turn);
-                done
+                done.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
             };
             self.inner.engine.run(work).await.map_err(Problem::from)
         };

@@ -458,6 +458,7 @@ async fn hostile_queries_end_at_their_limits() {
         (format!("select * from {everything}"), "time-limit|memory-limit|row-limit"),
         ("select value from generate_series(1, 100000)".to_owned(), "row-limit|broken off"),
         ("select array_agg(a.value) from generate_series(1, 100000000) as a".to_owned(), "memory-limit|time-limit"),
+        ("select repeat('x', 1000000000) as x".to_owned(), "memory-limit"),
         (format!("select 1 where 1 in ({list})"), "body-too-large|too-large"),
         (format!("select 1{}", " + 1".repeat(100_000)), "too-large"),
         (format!("select {}1{}", "(".repeat(10_000), ")".repeat(10_000)), "wrong-query|too-large"),
