@@ -1,8 +1,6 @@
 //! The threads that queries run on, apart from those that answer: a query that computes for long keeps nobody from
 //! being answered, and a deep plan has the stack it needs.
 
-use std::future::Future;
-
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 

@@ -16,7 +16,6 @@ mod traces;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
@@ -203,7 +202,7 @@ impl FromRequestParts<App> for Caller {
             let (scheme, secret) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
         });
-        Ok(app.gate().caller(secret)?)
+        app.gate().caller(secret).map_err(Problem::from)
     }
 }
 
