@@ -59,7 +59,8 @@ fn is_this_machine(host: &str) -> bool {
 
 /// Lets requests on that may be answered.
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
-    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("\u{0}"));
+    let headers = request.headers();
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("\u{0}"));
     app.inner.origins.permit(text(header::HOST), text(header::ORIGIN))?;
     Ok(next.run(request).await)
 }
