@@ -3,8 +3,9 @@
 //! The lake's files keep repeated texts in a dictionary for each page. A writer that is given plain texts has to find
 //! them by hashing each one, the attributes of the resource of every span included. Many are dictionaries in flight
 //! already ([`crate::in_flight::DICTIONARIES`]); others become so here, where a sample says that it pays. A staged
-//! column has the type of its lake column, only that any text in it, at any depth, may be a `Dictionary<Int32, Utf8>`.
-//! The files do not tell the two apart, and read back as the lake's type.
+//! column has the type of its lake column, only that any text in it, at any depth, may be a `Dictionary<Int32, Utf8>`,
+//! and any whole number within a list a dictionary, too. The files do not tell the two apart, and read back as the
+//! lake's type.
 
 mod choose;
 
@@ -16,7 +17,7 @@ use arrow::array::{
     StringArray, StructArray, make_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::take;
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, FieldRef, Int32Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use rustc_hash::FxHashMap;
@@ -77,7 +78,9 @@ pub fn repack(rows: &RecordBatch, form: &SchemaRef) -> Result<RecordBatch, Arrow
 /// Whether a column of this type may be staged for a lake's column.
 pub fn is_form_of(found: &DataType, lake: &DataType) -> bool {
     match (found, lake) {
-        (DataType::Dictionary(key, value), DataType::Utf8) => **key == DataType::Int32 && **value == DataType::Utf8,
+        (DataType::Dictionary(key, value), lake) => {
+            **key == DataType::Int32 && **value == *lake && (*lake == DataType::Utf8 || lake.is_integer())
+        }
         (DataType::List(found), DataType::List(lake)) | (DataType::Map(found, false), DataType::Map(lake, false)) => {
             is_form_of(found.data_type(), lake.data_type())
         }
@@ -93,7 +96,11 @@ pub fn is_form_of(found: &DataType, lake: &DataType) -> bool {
 }
 
 fn words() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+    dictionary(DataType::Utf8)
+}
+
+fn dictionary(values: DataType) -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(values))
 }
 
 /// Gives an in-flight or staged array a lake's type, or one that it may be staged in.
@@ -112,6 +119,7 @@ pub fn convert(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowErr
             take(&convert(dictionary.values(), wanted)?, dictionary.keys(), None)
         }
         (DataType::Utf8, DataType::Dictionary(..)) => Ok(Arc::new(dictionary_of(array.as_string())?)),
+        (found, DataType::Dictionary(..)) if found.is_integer() => cast(array, wanted),
         (DataType::FixedSizeBinary(_), DataType::Utf8) => Ok(Arc::new(hex(array.as_fixed_size_binary()))),
         (DataType::FixedSizeBinary(_), DataType::Dictionary(..)) => {
             Ok(Arc::new(dictionary_of_ids(array.as_fixed_size_binary())?))

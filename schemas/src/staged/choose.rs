@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, StringArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, FieldRef, Int32Type};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int32Type, Int64Type};
 use rustc_hash::FxHashSet;
 
-use super::{trimmed, words};
+use super::{dictionary, trimmed, words};
 use crate::attributes::with_type;
 
 /// Texts that are looked at to judge a column, spread over all of it.
@@ -80,6 +81,7 @@ pub(super) fn smallest(column: &ArrayRef, is_nested: bool) -> DataType {
             let has_levels = is_nested || texts.null_count() > 0;
             if texts_repeat(texts, 1) || (has_levels && is_one_text(texts)) { words() } else { DataType::Utf8 }
         }
+        number if is_nested && number.is_integer() && is_one_number(column) => dictionary(number.clone()),
         DataType::List(_) | DataType::Map(..) if longest_row(column) > ROW_LEVELS => column.data_type().clone(),
         DataType::List(item) => {
             let (_, values) = trimmed(column.as_list());
@@ -107,6 +109,16 @@ pub(super) fn takes(form: &DataType, column: &ArrayRef) -> bool {
 fn is_one_text(texts: &StringArray) -> bool {
     let mut texts = texts.iter().flatten();
     texts.next().is_some_and(|first| texts.all(|text| text == first))
+}
+
+/// Whether all numbers that are there are the same, and there are enough to say so of the rows to come. Nearly all counts
+/// of what was dropped from an event are 0, and a page of zeros takes four bytes for each row without events.
+fn is_one_number(numbers: &ArrayRef) -> bool {
+    let Ok(numbers) = cast(numbers, &DataType::Int64) else { return false };
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let mut there = numbers.iter().flatten();
+    let first = there.next();
+    numbers.len() - numbers.null_count() >= FEWEST && there.all(|number| Some(number) == first)
 }
 
 /// Whether there are at most half as many different texts as there are, once for each page of a batch, judged by a
@@ -164,7 +176,7 @@ fn longest_row(column: &ArrayRef) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use arrow::array::Int32Array;
+    use arrow::array::{Int32Array, Int64Array};
     use arrow::datatypes::Field;
     use arrow::json::ReaderBuilder;
     use serde_json::{Value, json};
@@ -258,5 +270,19 @@ mod tests {
         let DataType::Struct(fields) = item.data_type() else { panic!("no struct") };
         assert_eq!(fields[0].data_type(), &words());
         assert!(takes(&smallest(&events, false), &events));
+    }
+    /// A number that is the same in all elements of lists is a dictionary of one; with another number, too few to judge
+    /// by, or outside of lists it is plain. Guarantees that a count that is always 0 takes no room for each row.
+    #[test]
+    fn one_number_in_lists_is_a_dictionary() {
+        let zeros = |rows: usize| -> ArrayRef { Arc::new(Int64Array::from(vec![0; rows])) };
+        let counts = dictionary(DataType::Int64);
+        assert_eq!(smallest(&zeros(FEWEST), true), counts);
+        assert_eq!(smallest(&zeros(FEWEST), false), DataType::Int64);
+        assert_eq!(smallest(&zeros(FEWEST - 1), true), DataType::Int64);
+        let others: ArrayRef = Arc::new(Int64Array::from_iter((0..200).map(|n| (n % 3 > 0).then_some(n % 2))));
+        assert_eq!(smallest(&others, true), DataType::Int64);
+        let packed = crate::staged::convert(&others, &counts).unwrap();
+        assert_eq!(&cast(&packed, &DataType::Int64).unwrap(), &others);
     }
 }
