@@ -10,6 +10,7 @@
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
 #   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
+#   setup_clients                     database drivers and agents' clients for the tests of a server (scripts/clients)
 #   setup_checkout                    what examples/checkout needs to run
 #   setup_kit, kit_tests              what the tests of deploy/ need (scripts/kit), and these tests
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
@@ -157,6 +158,8 @@ c_headers_work() { printf '#include <stdlib.h>\n' | "${CC:-cc}" -E - >/dev/null 
 
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
 
+python_makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
 # A Python that reads YAML. The one on the PATH may be another than Debian's, and not see Debian's packages.
 kit_python() {
   local python
@@ -206,6 +209,17 @@ missing_packages() {
       major=$(java_major 2>/dev/null || true)
       [ "${major:-0}" -ge 17 ] || echo default-jre-headless
       "$SETUP_TOP/scripts/kafka/fetch.sh" --check || have mvn || echo maven
+      ;;
+    clients)
+      have psql || echo postgresql-client
+      have node || echo nodejs
+      # The tests' Java is run from its source.
+      have javac || echo default-jdk-headless
+      if "$SETUP_TOP/scripts/clients/build.sh" --check; then continue; fi
+      have mvn || echo maven
+      have npm || echo npm
+      have python3 || echo python3
+      python_makes_environments || echo python3-venv
       ;;
     esac
   done | sort -u | package_names
@@ -305,10 +319,22 @@ setup_versitygw() {
   export TRACERAG_TEST_VERSITYGW
 }
 
+python_at_least_3_11() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+node_works() { have node && at_least "$(node --version 2>/dev/null | sed 's/^v//')" 18; }
+
+# Sets TRACERAG_TEST_CLIENTS, or returns 1 where Python or Node.js is too old for the clients.
+setup_clients() {
+  node_works || return 1
+  "$SETUP_TOP/scripts/clients/build.sh" --check || python_at_least_3_11 || return 1
+  TRACERAG_TEST_CLIENTS=$("$SETUP_TOP/scripts/clients/build.sh") || exit 1
+  export TRACERAG_TEST_CLIENTS
+}
+
 # Sets TRACERAG_TEST_CHECKOUT, or returns 1 where Python or Go is too old for the example, or Python has no venv.
 setup_checkout() {
   have go && at_least "$(go env GOVERSION 2>/dev/null | sed 's/^go//')" 1.26 || return 1
-  python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 1
+  { python_at_least_3_11 && python_makes_environments; } || return 1
   # Now, and not while a test waits for it. In a shell of its own, for it sets Go's environment.
   bash -euo pipefail -c '. "$1"' - "$SETUP_TOP/examples/checkout/setup.sh" || exit 1
   export TRACERAG_TEST_CHECKOUT=$SETUP_TOP/examples/checkout/run.sh

@@ -24,6 +24,7 @@ package_names() {
     case $system:$name in
     # Its default is Java 11; Kafka needs 17.
     "ubuntu 22.04:default-jre-headless") echo openjdk-17-jre-headless ;;
+    "ubuntu 22.04:default-jdk-headless") echo openjdk-17-jdk-headless ;;
     *) printf '%s\n' "$name" ;;
     esac
   done

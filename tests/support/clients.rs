@@ -1,0 +1,70 @@
+//! Clients that others wrote: they drive a running server, each by a small program below `tests/clients`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::part;
+use super::program::Ran;
+
+/// Seconds that one client's program may take. It is killed then (status 124 or 137), so that a server that never
+/// answers fails its test.
+const LIMIT: &str = "300";
+
+/// The clients that `scripts/clients/build.sh` installed.
+pub struct Clients {
+    folder: PathBuf,
+}
+
+impl Clients {
+    /// `None` if they are not there, see [`part`].
+    pub fn find() -> Option<Clients> {
+        Some(Clients { folder: part("TRACERAG_TEST_CLIENTS", "the folder of clients")? })
+    }
+
+    /// Runs a Python program of `tests/clients` with `arguments`.
+    pub fn python(&self, program: &str, arguments: &[&str]) -> Ran {
+        let mut command = limited(self.folder.join("python/bin/python"));
+        // The sources may be read-only, and stay as they are.
+        command.env("PYTHONDONTWRITEBYTECODE", "1").arg(source(program)).args(arguments);
+        run(command)
+    }
+
+    /// Runs a Java program of one file of `tests/clients` with `arguments`; it sees the JDBC drivers.
+    pub fn java(&self, program: &str, arguments: &[&str]) -> Ran {
+        let mut command = limited("java");
+        // Arrow reaches into Java's own buffers.
+        command.arg("--add-opens=java.base/java.nio=ALL-UNNAMED");
+        command.arg("-cp").arg(self.folder.join("jars/*")).arg(source(program)).args(arguments);
+        run(command)
+    }
+
+    /// Runs a JavaScript program (`.mjs`) of `tests/clients` with `arguments`. `NODE_MODULES` tells it where the packages
+    /// are, for modules are looked for beside the program only.
+    pub fn node(&self, program: &str, arguments: &[&str]) -> Ran {
+        let mut command = limited("node");
+        command.env("NODE_MODULES", self.folder.join("node_modules")).arg(source(program)).args(arguments);
+        run(command)
+    }
+
+    /// Runs `psql`, which is the system's own, without a file of settings, and never asking for a password.
+    pub fn psql(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = limited("psql");
+        command.args(["--no-psqlrc", "--no-password"]).envs(variables.iter().copied()).args(arguments);
+        run(command)
+    }
+}
+
+fn source(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(program)
+}
+
+/// A command that runs `program` for no longer than [`LIMIT`].
+fn limited(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", LIMIT]).arg(program.as_ref()).stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> Ran {
+    Ran::from(command.output().expect("timeout, of every Linux, starts"))
+}
