@@ -1,6 +1,5 @@
 //! `tracerag serve`, run and asked as its users do.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -8,73 +7,11 @@ use serde_json::{Value, json};
 
 use crate::kafka_worker::get;
 use crate::support::client::{Answer, Client};
-use crate::support::process::Process;
 use crate::support::program::Tracerag;
 use crate::support::secured::{Authority, Certificates};
+use crate::support::served::{ALL, LIMIT, Served};
 use crate::support::{free_port, wait_for};
 use crate::worked_example::{self, TRACE};
-
-/// More than any start or answer takes.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// A server on a lake, with tokens.
-struct Served {
-    tracerag: Tracerag,
-    config: PathBuf,
-    port: u16,
-    metrics: u16,
-    server: Process,
-}
-
-impl Served {
-    /// Starts a server with more lines in its section.
-    fn start(tracerag: Tracerag, more: &str) -> Served {
-        let (port, metrics) = (free_port(), free_port());
-        let text = format!(
-            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"127.0.0.1:{port}\"\n\
-             tokens_file = \"{}\"\n{more}\n",
-            tracerag.path("tokens.json").display()
-        );
-        let config = tracerag.write("serve.toml", text);
-        let server = tracerag.background(&config, &["serve"], "serve.log");
-        let served = Served { tracerag, config, port, metrics, server };
-        wait_for("the server is ready", LIMIT, || {
-            assert!(served.server.alive(), "{}", served.server.log_tail());
-            get(served.metrics, "/readyz").filter(|(status, _)| *status == 200)
-        });
-        served
-    }
-
-    /// A command with the server's configuration.
-    fn done(&self, arguments: &[&str]) -> String {
-        self.tracerag.done(&[&["--config", self.config.to_str().unwrap()][..], arguments].concat())
-    }
-
-    /// A token that the server knows.
-    fn token(&self, tenant: &str, scopes: &str) -> String {
-        let made = self.done(&["token", "create", "--tenant", tenant, "--scopes", scopes, "--expires", "90d"]);
-        let token = made.trim().to_owned();
-        let client = self.client(&token);
-        wait_for("a new token is known", LIMIT, || {
-            let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
-            (asked.status != 401).then_some(())
-        });
-        token
-    }
-
-    fn client(&self, token: &str) -> Client {
-        Client::of(self.port, Some(token))
-    }
-
-    /// Runs a command against the server.
-    fn remote(&self, token: &str, arguments: &[&str]) -> crate::support::program::Ran {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let token = [("TRACERAG_TOKEN".to_owned(), token.to_owned())];
-        self.tracerag.run_elsewhere(&token, &[&["--server", &url][..], arguments].concat())
-    }
-}
-
-const ALL: &str = "sql,read,similar,heap,write,admin";
 
 /// A server with two tokens is asked for everything that it has. Guarantees that each answer is that of the command on
 /// the lake itself and as `/openapi.json` describes it, that a signal ends the server, and that every access is in

@@ -95,6 +95,13 @@ fn lines(values: &[Value]) -> String {
 
 pub fn replayed() -> Tracerag {
     let tracerag = Tracerag::new();
+    let files = files().map(|(name, text)| tracerag.write(name, text));
+    tracerag.replay(&files.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>());
+    tracerag
+}
+
+/// The files of the example, by name and with what is in them.
+pub fn files() -> [(&'static str, String); 6] {
     let flags = [
         json!({"time": "2026-11-16T11:00:00Z", "feature_flag.key": "payments.decimal_mode", "feature_flag.result.variant": "lenient", "deployment.environment.name": "production", "service.name": "payments"}),
         json!({"time": "2026-11-16T12:00:01.234Z", "feature_flag.key": "payments.decimal_mode", "feature_flag.result.variant": "strict", "feature_flag.result.value": "strict", "deployment.environment.name": "production", "service.name": "payments"}),
@@ -108,16 +115,14 @@ pub fn replayed() -> Tracerag {
         "service.instance.id": "payments-b-1", "top_types": [{"type": "decimal.Big", "bytes": 3_840_000, "count": 12_000}],
         "top_sites": [{"function": "shop/payments/rounding.Round", "file": "payments/rounding.go", "line": 117, "bytes": 3_840_000, "count": 12_000}],
         "retained_paths": [["root", "ledger", "decimal.Big"]], "total_bytes": 9_000_000, "snapshot_uri": "s3://heaps/1", "snapshot_sha256": "00", "truncated": false});
-    let files = [
-        tracerag.write("traces.jsonl", lines(&[spans()])),
-        tracerag.write("logs.jsonl", lines(&[logs()])),
-        tracerag.write("metrics.jsonl", lines(&[metrics()])),
-        tracerag.write("flags.jsonl", lines(&flags)),
-        tracerag.write("deployments.jsonl", lines(&deployments)),
-        tracerag.write("heaps.jsonl", lines(&[heap])),
-    ];
-    tracerag.replay(&files.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>());
-    tracerag
+    [
+        ("traces.jsonl", lines(&[spans()])),
+        ("logs.jsonl", lines(&[logs()])),
+        ("metrics.jsonl", lines(&[metrics()])),
+        ("flags.jsonl", lines(&flags)),
+        ("deployments.jsonl", lines(&deployments)),
+        ("heaps.jsonl", lines(&[heap])),
+    ]
 }
 
 fn entry<'a>(evidence: &'a Value, section: &str, field: &str, value: &str) -> &'a Value {

@@ -21,6 +21,8 @@ use crate::error::{QueryError, Result};
 const BYTES: usize = 1 << 20;
 /// Operators and keywords of a statement: each may make it one step deeper.
 const OPERATORS: usize = 2_000;
+/// Values of its lists, and of its parameters: each is written out in every step of planning, which looks at no clock.
+pub(crate) const VALUES: usize = 100_000;
 /// Tables that a statement reads, once its common table expressions are written out.
 const RELATIONS: u64 = 256;
 
@@ -37,6 +39,12 @@ pub(crate) fn check_text(text: &str) -> Result<()> {
     }
     // What is no SQL is told better by the parser.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return Ok(()) };
+    let values = tokens.iter().filter(|token| **token == Token::Comma).count();
+    if values > VALUES {
+        return Err(too_large(format!(
+            "lists {values} values, and {VALUES} are the most; ask for ranges of them, or in several statements"
+        )));
+    }
     let operators = tokens.iter().filter(|token| deepens(token)).count();
     if operators > OPERATORS {
         return Err(too_large(format!(
@@ -176,7 +184,8 @@ mod tests {
         .unwrap();
     }
 
-    /// Chains that the parser reads in a loop are refused before it, whichever operator they are of.
+    /// Chains that the parser reads in a loop are refused before it, whichever operator they are of, and so are texts
+    /// and lists that are too long.
     #[test]
     fn deep_statements_are_refused() {
         for part in [" + 1", " or true", "::int", " is null", " union all select 1", "[1]"] {
@@ -184,6 +193,7 @@ mod tests {
             assert!(is_too_large(&text), "{part}");
         }
         assert!(is_too_large(&format!("select '{}'", "x".repeat(BYTES))));
+        assert!(is_too_large(&format!("select 1 where 1 in (1{})", ",1".repeat(VALUES + 1))));
     }
 
     /// Expressions that double with each line, written as a list or nested, and a long list of tables.

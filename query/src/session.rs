@@ -1,5 +1,6 @@
 //! One session: one tenant, one head of the lake, read only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -340,8 +341,9 @@ fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {
 
 fn bind(plan: LogicalPlan, parameters: Option<Parameters>) -> Result<LogicalPlan> {
     let names = plan.get_parameter_names()?;
-    let given: Vec<String> = match &parameters {
-        None => vec![],
+    // Clients choose how many there are: looked up one by one in a list, they would take for ever.
+    let given: BTreeSet<String> = match &parameters {
+        None => BTreeSet::new(),
         Some(ParamValues::List(values)) => (1..=values.len()).map(|number| format!("${number}")).collect(),
         Some(ParamValues::Map(values)) => values.keys().map(|name| format!("${name}")).collect(),
     };

@@ -31,7 +31,9 @@ pub mod process;
 pub mod program;
 pub mod s3;
 pub mod secured;
+pub mod served;
 pub mod telemetry;
+pub mod tenants;
 pub mod token_endpoint;
 pub mod truth;
 

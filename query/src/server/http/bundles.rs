@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -11,22 +11,28 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracerag_schemas::bundle::Bundle;
 
-use super::parameters::Query;
+use super::accept::preferred;
+use super::parameters::{Id, Query};
 use super::problem::Problem;
 use super::{App, INTERFACE, noted};
 use crate::access::{Caller, Scope, Visit};
 use crate::bundle::{self, markdown, view};
+use crate::encode::Encoding;
 use crate::error::QueryError;
 use crate::session::Session;
 
 /// Tokens of a Markdown view where the request names no number.
 const MARKDOWN_TOKENS: usize = 8_000;
-/// Seconds that a request may wait for a trace to close.
-const MOST_WAIT: u64 = 30;
+/// How long a request may wait for a trace to close.
+const MOST_WAIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The media type of Markdown.
+const MARKDOWN: &str = "text/markdown; charset=utf-8";
+
 /// How a bundle is given.
+#[derive(Clone, Copy)]
 enum Form {
     Json,
     Markdown,
@@ -34,13 +40,14 @@ enum Form {
 
 impl Form {
     fn of(format: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
-        let accepts = || headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         match format {
             Some("json") => Ok(Self::Json),
             Some("markdown") => Ok(Self::Markdown),
             Some(other) => Err(Problem::wrong_request(format!("{other:?} is no format; there are json and markdown"))),
-            None if accepts().contains("text/markdown") => Ok(Self::Markdown),
-            None => Ok(Self::Json),
+            None => {
+                let offered = [(Self::Json, Encoding::Json.media_type()), (Self::Markdown, MARKDOWN)];
+                Ok(preferred(headers, &offered).unwrap_or(Self::Json))
+            }
         }
     }
 }
@@ -49,18 +56,19 @@ impl Form {
 pub(super) async fn bundle(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut query = Query::of(&uri);
     let format = query.text("format");
-    let max_tokens = query.number::<usize>("max_tokens")?;
-    let wait = query.number::<u64>("wait")?.unwrap_or_default().min(MOST_WAIT);
+    let max_tokens = query.number("max_tokens")?;
+    let wait =
+        query.number("wait")?.map_or(Duration::ZERO, |seconds| MOST_WAIT.min(Duration::from_secs(seconds as u64)));
     query.end()?;
     let form = Form::of(format.as_deref(), &headers)?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "bundle", &id);
-    let mut bundle = handed_out(&app, &caller, &mut visit, &id, Duration::from_secs(wait)).await?;
+    let mut bundle = handed_out(&app, &caller, &mut visit, &id, wait).await?;
     if !caller.may(Scope::Heap) {
         bundle = view::without_heaps(bundle);
     }
@@ -74,7 +82,7 @@ pub(super) async fn bundle(
             let text = markdown::view(&bundle, max_tokens.unwrap_or(MARKDOWN_TOKENS));
             visit.gave(1, text.len());
             visit.end("ok");
-            Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], Body::from(text)).into_response())
+            Ok(([(header::CONTENT_TYPE, MARKDOWN)], Body::from(text)).into_response())
         }
     }
 }
@@ -116,12 +124,12 @@ async fn hand_out(session: &Session, id: &str) -> crate::Result<Bundle> {
 }
 
 /// Keeps a bundle beyond its retention.
-pub(super) async fn pin(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn pin(State(app): State<App>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     set_pinned(&app, &caller, id, true).await
 }
 
 /// Lets a bundle go with its retention.
-pub(super) async fn unpin(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn unpin(State(app): State<App>, caller: Caller, Id(id): Id) -> Result<Response, Problem> {
     set_pinned(&app, &caller, id, false).await
 }
 

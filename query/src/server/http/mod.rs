@@ -1,5 +1,6 @@
 //! The HTTP interface: JSON in and out, rows as JSON, CSV or an Arrow stream, errors as RFC 9457 has them.
 
+mod accept;
 mod answer;
 mod bundles;
 mod cursor;
@@ -138,8 +139,24 @@ impl App {
 
     /// Does what a caller asks for, as one visit: requires the scope, waits for a turn, opens a session on the newest
     /// head, and runs the work on the threads for queries.
-    async fn ask<T, W>(
+    fn ask<T, W>(
         &self,
+        caller: &Caller,
+        scope: Scope,
+        visit: &mut Visit,
+        work: impl FnOnce(Session) -> W + Send + 'static,
+    ) -> impl Future<Output = Result<T, Problem>>
+    where
+        T: Send + 'static,
+        W: Future<Output = QueryResult<T>> + Send + 'static,
+    {
+        self.ask_at(None, caller, scope, visit, work)
+    }
+
+    /// The same on the head of a position, where one is given.
+    async fn ask_at<T, W>(
+        &self,
+        position: Option<u64>,
         caller: &Caller,
         scope: Scope,
         visit: &mut Visit,
@@ -152,7 +169,10 @@ impl App {
         let asked = async {
             caller.require(scope)?;
             let turn = self.gate().turn(caller).await?;
-            let session = self.sessions().open(caller).await?;
+            let session = match position {
+                Some(position) => self.sessions().open_at(caller, position).await?,
+                None => self.sessions().open(caller).await?,
+            };
             let limit = self.gate().limits().time;
             let work = async move {
                 let done = tokio::time::timeout(limit, work(session)).await;
@@ -181,15 +201,19 @@ fn json(mut visit: Visit, status: StatusCode, rows: usize, body: &Value) -> Resp
     (status, [(header::CONTENT_TYPE, Encoding::Json.media_type())], Body::from(text)).into_response()
 }
 
-/// A request's body as JSON.
+/// A request's body as a JSON object.
 fn body<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
     let bytes = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::body_too_large(MOST_BYTES),
         _ => Problem::wrong_request("the body did not arrive whole; send it again".to_owned()),
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::wrong_request(format!("the body is not the JSON that /openapi.json describes: {error}"))
-    })
+    let wrong =
+        |why: &str| Problem::wrong_request(format!("the body is not the JSON that /openapi.json describes: {why}"));
+    // Left to itself, serde takes a list for the members in their order, too.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong("it is no object"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))
 }
 
 /// Who asks, by the bearer token of the request.

@@ -1,13 +1,33 @@
 //! The parameters of a request's address, and values in JSON.
 
-use std::str::FromStr;
+use std::num::IntErrorKind;
 
+use axum::extract::{FromRequestParts, Path};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::App;
 use super::problem::Problem;
+use crate::bounds;
+
+/// The id in the path of a request.
+pub(super) struct Id(pub(super) String);
+
+impl FromRequestParts<App> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match Path::<String>::from_request_parts(parts, app).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(_) => {
+                Err(Problem::wrong_request("the id in the path is no text; write it as it was given out".to_owned()))
+            }
+        }
+    }
+}
 
 /// The parameters behind the question mark. Each is taken out once; one that is left over is unknown.
 pub(super) struct Query(Vec<(String, String)>);
@@ -24,12 +44,14 @@ impl Query {
         Some(self.0.swap_remove(index).1)
     }
 
-    /// A number, if it is given.
-    pub(super) fn number<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+    /// A number, if it is given; the largest that there is for a larger one.
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<usize>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let number =
-            text.parse().map_err(|_| Problem::wrong_request(format!("{name} is a whole number, not {text:?}")))?;
-        Ok(Some(number))
+        match text.parse::<usize>() {
+            Ok(number) => Ok(Some(number)),
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(Some(usize::MAX)),
+            Err(_) => Err(Problem::wrong_request(format!("{name} is a whole number, not {text:?}"))),
+        }
     }
 
     /// That nothing is left over.
@@ -45,6 +67,15 @@ impl Query {
 
 /// Values for `$1`, `$2` .. of a list, or for `$name` of an object.
 pub(super) fn bound(params: &Value) -> Result<Option<ParamValues>, Problem> {
+    let given = match params {
+        Value::Array(values) => values.len(),
+        Value::Object(values) => values.len(),
+        _ => 0,
+    };
+    if given > bounds::VALUES {
+        let most = bounds::VALUES;
+        return Err(Problem::wrong_request(format!("params has {given} values, and {most} are the most")));
+    }
     match params {
         Value::Null => Ok(None),
         Value::Array(values) => {

@@ -17,6 +17,8 @@ use crate::search::{SimilarIncident, SimilarRequest};
 
 /// Incidents in an answer where the request names no number.
 const DEFAULT_K: usize = 10;
+/// Incidents in an answer at most.
+const MOST: usize = 1_000;
 
 #[derive(Deserialize)]
 struct Ask {
@@ -38,13 +40,12 @@ pub(super) async fn similar(
     if ask.text.is_some() == ask.trace_id.is_some() {
         return Err(Problem::wrong_request("give either text or trace_id".to_owned()));
     }
+    let k = ask.k.unwrap_or(DEFAULT_K);
+    if !(1..=MOST).contains(&k) {
+        return Err(Problem::wrong_request(format!("k is from 1 to {MOST}")));
+    }
     let asked = ask.text.clone().or(ask.trace_id.clone()).unwrap_or_default();
-    let request = SimilarRequest {
-        text: ask.text,
-        trace_id: ask.trace_id,
-        k: ask.k.unwrap_or(DEFAULT_K),
-        ..SimilarRequest::default()
-    };
+    let request = SimilarRequest { text: ask.text, trace_id: ask.trace_id, k, ..SimilarRequest::default() };
     let request = narrowed(request, &Value::Object(ask.options).to_string())?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "similar", &asked);
     let work = move |session: crate::Session| async move { session.similar(&request).boxed().await };

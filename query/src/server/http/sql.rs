@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::accept::preferred;
 use super::answer::Answer;
 use super::cursor::Cursor;
 use super::parameters::bound;
@@ -17,7 +18,7 @@ use crate::access::{Caller, Scope, Visit};
 use crate::encode::{Encoder, Encoding};
 use crate::error::QueryError;
 use crate::page::page;
-use crate::session::Parameters;
+use crate::session::{Parameters, Session};
 
 /// Names the next page.
 static NEXT_CURSOR: HeaderName = HeaderName::from_static("tracerag-next-cursor");
@@ -60,10 +61,8 @@ fn encoding(format: Option<&str>, headers: &HeaderMap) -> Result<Encoding, Probl
         return Encoding::by_name(format)
             .ok_or_else(|| Problem::wrong_request(format!("{format:?} is no format; there are json, csv, arrow")));
     }
-    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let media_type = |encoding: Encoding| encoding.media_type().split(';').next().unwrap_or_default();
-    let named = [Encoding::Csv, Encoding::Arrow].into_iter().find(|encoding| accepted.contains(media_type(*encoding)));
-    Ok(named.unwrap_or(Encoding::Json))
+    let offered = [Encoding::Json, Encoding::Csv, Encoding::Arrow].map(|encoding| (encoding, encoding.media_type()));
+    Ok(preferred(headers, &offered).unwrap_or(Encoding::Json))
 }
 
 /// All rows. What goes wrong before the first of them is a problem like any other.
@@ -99,27 +98,20 @@ async fn paged(
     parameters: Option<Parameters>,
     encoding: Encoding,
 ) -> Result<Response, Problem> {
-    caller.require(Scope::Sql)?;
     let size = ask.page_size.unwrap_or(MOST_ROWS);
     if !(1..=MOST_ROWS).contains(&size) {
         return Err(Problem::wrong_request(format!("page_size is from 1 to {MOST_ROWS}")));
     }
     let question = Cursor::question(&[&ask.query, &ask.params.to_string()]);
     let cursor = ask.cursor.as_deref().map(|cursor| Cursor::of(cursor, question)).transpose()?;
-    let turn = app.gate().turn(caller).await?;
-    let session = match cursor {
-        Some(cursor) => app.sessions().open_at(caller, cursor.position).await?,
-        None => app.sessions().open(caller).await?,
-    };
-    let position = session.snapshot().head().position;
     let offset = cursor.map_or(0, |cursor| cursor.offset);
     let query = ask.query;
-    let read = app.inner.engine.run(async move {
-        let page = page(&session, &query, parameters, offset, size).await;
-        drop(turn);
-        page
-    });
-    let page = read.await?;
+    let work = move |session: Session| async move {
+        let page = page(&session, &query, parameters, offset, size).await?;
+        Ok((page, session.snapshot().head().position))
+    };
+    let position = cursor.map(|cursor| cursor.position);
+    let (page, position) = app.ask_at(position, caller, Scope::Sql, visit, work).await?;
     let mut encoder = Encoder::new(encoding, &page.schema)?;
     let mut bytes = Vec::new();
     let mut rows = 0;

@@ -1,12 +1,12 @@
 //! `GET /v1/traces/{id}`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::{Map, Value, json};
 
-use super::parameters::Query;
+use super::parameters::{Id, Query};
 use super::problem::Problem;
 use super::{App, INTERFACE};
 use crate::access::{Caller, Scope};
@@ -18,12 +18,7 @@ use crate::session::Session;
 const MOST_SPANS: usize = 5_000;
 
 /// The newest revision of a trace, and its spans in tree order.
-pub(super) async fn trace(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Problem> {
+pub(super) async fn trace(State(app): State<App>, caller: Caller, Id(id): Id, uri: Uri) -> Result<Response, Problem> {
     Query::of(&uri).end()?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
     let work = move |session: Session| async move { read(&session, &id).await };

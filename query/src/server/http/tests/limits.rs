@@ -39,6 +39,18 @@ async fn hostile_queries_end_at_their_limits() {
     }
 }
 
+/// A page is bounded like a whole answer, though it is short: what has to be read for it is not.
+#[tokio::test]
+async fn pages_end_at_their_limits() {
+    let limits = Limits { time: Duration::from_secs(2), ..Limits::default() };
+    let interface = Interface::with(limits).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let endless =
+        "select b.value from generate_series(1, 1000) as a, generate_series(1, 9000000000000) as b order by 1";
+    let answer = interface.post("/v1/sql", &token, &json!({"query": endless, "page_size": 1})).await;
+    assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("time-limit")), "{}", answer.text);
+}
+
 /// When as many queries of a tenant run and wait as may, the next is told to come again; other tenants are answered.
 #[tokio::test]
 async fn a_tenant_has_its_turns() {

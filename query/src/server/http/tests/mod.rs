@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod limits;
+mod malformed;
 mod walls;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,75 @@
+//! A server on a lake, as its users run it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::client::Client;
+use super::process::Process;
+use super::program::{Ran, Tracerag};
+use super::{free_port, wait_for};
+use crate::kafka_worker::get;
+
+/// Every scope.
+pub const ALL: &str = "sql,read,similar,heap,write,admin";
+/// More than any start or answer takes.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// A server on a lake, with tokens.
+pub struct Served {
+    pub tracerag: Tracerag,
+    pub config: PathBuf,
+    pub port: u16,
+    pub metrics: u16,
+    pub server: Process,
+}
+
+impl Served {
+    /// Starts a server with more lines in its section.
+    pub fn start(tracerag: Tracerag, more: &str) -> Served {
+        let (port, metrics) = (free_port(), free_port());
+        let text = format!(
+            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"127.0.0.1:{port}\"\n\
+             tokens_file = \"{}\"\n{more}\n",
+            tracerag.path("tokens.json").display()
+        );
+        let config = tracerag.write("serve.toml", text);
+        let server = tracerag.background(&config, &["serve"], "serve.log");
+        let served = Served { tracerag, config, port, metrics, server };
+        wait_for("the server is ready", LIMIT, || {
+            assert!(served.server.alive(), "{}", served.server.log_tail());
+            get(served.metrics, "/readyz").filter(|(status, _)| *status == 200)
+        });
+        served
+    }
+
+    /// A command with the server's configuration.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        self.tracerag.done(&[&["--config", self.config.to_str().unwrap()][..], arguments].concat())
+    }
+
+    /// A token that the server knows.
+    pub fn token(&self, tenant: &str, scopes: &str) -> String {
+        let made = self.done(&["token", "create", "--tenant", tenant, "--scopes", scopes, "--expires", "90d"]);
+        let token = made.trim().to_owned();
+        let client = self.client(&token);
+        wait_for("a new token is known", LIMIT, || {
+            let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
+            (asked.status != 401).then_some(())
+        });
+        token
+    }
+
+    pub fn client(&self, token: &str) -> Client {
+        Client::of(self.port, Some(token))
+    }
+
+    /// Runs a command against the server.
+    pub fn remote(&self, token: &str, arguments: &[&str]) -> Ran {
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let token = [("TRACERAG_TOKEN".to_owned(), token.to_owned())];
+        self.tracerag.run_elsewhere(&token, &[&["--server", &url][..], arguments].concat())
+    }
+}
