@@ -14,6 +14,7 @@ mod example_config;
 mod extremes;
 mod fail_points;
 mod hostile;
+mod http_clients;
 mod isolation;
 mod kafka_away;
 mod kafka_changes;

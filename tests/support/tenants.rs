@@ -168,7 +168,7 @@ pub fn keeps_apart(tracerag: &Tracerag, names: &[Names; 2], clients: &[Box<dyn I
     for (own, other, client, stranger) in
         [(&names[0], &names[1], &clients[0], &clients[1]), (&names[1], &names[0], &clients[1], &clients[0])]
     {
-        let (client, stranger) = (client.as_ref(), stranger.as_ref());
+        let (client, stranger) = (&**client, &**stranger);
         let mut seen = String::new();
         for statement in &broad {
             stranger.sql(statement, &[]);

@@ -37,7 +37,7 @@ impl Range {
         let (kind, subtype) = media_type.split_once('/')?;
         let mut parameters = parts.filter_map(|parameter| parameter.split_once('='));
         let quality = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-        let quality = quality.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0));
+        let quality = quality.map_or(1.0, |(_, value)| value.trim().parse::<f32>().unwrap_or(0.0));
         Some(Self { kind: kind.to_owned(), subtype: subtype.to_owned(), quality })
     }
 
