@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::Client;
 use crate::support::served::{LIMIT, Served};
 use crate::support::wait_for;
 use crate::worked_example;
@@ -50,7 +49,7 @@ fn a_hostile_tenant_hurts_no_neighbour() {
 fn who_goes_away_ends_the_query() {
     let served = Served::start(
         worked_example::replayed(),
-        "query_time = \"1h\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1",
+        "query_time = \"600s\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1",
     );
     let token = served.token("default", "sql");
     let client = served.client(&token);

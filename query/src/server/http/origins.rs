@@ -5,13 +5,18 @@
 //! such a server answers only to the names of this machine.
 
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use url::{Host, Url};
 
 use super::App;
 use super::problem::Problem;
+
+/// What a page may read of an answer besides its body.
+const EXPOSED: &str = "tracerag-position, tracerag-next-cursor, retry-after";
+/// What a page may send.
+const METHODS: &str = "GET, POST, DELETE";
 
 /// Where pages may be from.
 #[derive(Debug)]
@@ -57,12 +62,29 @@ fn is_this_machine(host: &str) -> bool {
     }
 }
 
-/// Lets requests on that may be answered.
+/// Lets requests on that may be answered. A browser keeps an answer from its page, and does not even send a request that
+/// no form could, unless it is told that the page may (CORS). Pages show their token themselves: there are no cookies,
+/// so whichever headers a page wants to send, it may.
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("\u{0}"));
     app.inner.origins.permit(text(header::HOST), text(header::ORIGIN))?;
-    Ok(next.run(request).await)
+    let Some(origin) = headers.get(header::ORIGIN).cloned() else { return Ok(next.run(request).await) };
+    let asks_before =
+        request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = match asks_before {
+        true => (StatusCode::NO_CONTENT, [(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS)]).into_response(),
+        false => next.run(request).await,
+    };
+    let answer = response.headers_mut();
+    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    answer.append(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(wanted) = wanted.filter(|_| asks_before) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

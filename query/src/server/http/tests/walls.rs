@@ -119,3 +119,38 @@ async fn answers_are_written_down() {
         ])
     );
 }
+
+/// A page that may ask can read the answers, and its browser is told so before it sends a token; a page of elsewhere is
+/// refused and told nothing.
+#[tokio::test]
+async fn pages_that_may_ask_may_read() {
+    let interface = Interface::with(Limits::default()).await;
+    let ask = async |method: Method, path: &str, origin: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "tracerag.example.com")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type");
+        interface.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let own = "https://tracerag.example.com";
+    let before = ask(Method::OPTIONS, "/v1/sql", own).await;
+    assert_eq!(before.status(), 204);
+    for (name, value) in [
+        ("access-control-allow-origin", own),
+        ("access-control-allow-methods", "GET, POST, DELETE"),
+        ("access-control-allow-headers", "authorization,content-type"),
+    ] {
+        assert_eq!(before.headers()[name], value);
+    }
+    let refused = ask(Method::POST, "/v1/sql", own).await;
+    assert_eq!(refused.status(), 401);
+    assert_eq!(refused.headers()["access-control-allow-origin"], own);
+    for method in [Method::OPTIONS, Method::POST] {
+        let answer = ask(method, "/v1/sql", "https://evil.example.com").await;
+        assert_eq!(answer.status(), 403);
+        assert!(!answer.headers().contains_key("access-control-allow-origin"), "{:?}", answer.headers());
+    }
+}
