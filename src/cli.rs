@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
-    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, status
+    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, status, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
 }
@@ -47,8 +47,10 @@ enum Command {
     Rekey(commands::rekey::RekeyArgs),
     /// Run the same stages from files, without a broker
     Replay(commands::replay::ReplayArgs),
-    /// Answer others over HTTP, until a signal
+    /// Answer others over HTTP and MCP, until a signal
     Serve(commands::serve::ServeArgs),
+    /// Answer an agent that starts this program, by MCP over standard input and output
+    Mcp(commands::mcp::McpArgs),
     /// Ask the lake with SQL
     Sql(commands::sql::SqlArgs),
     /// Find similar incidents
@@ -76,7 +78,7 @@ enum Command {
 impl Command {
     /// Whether a server can be asked the same.
     fn asks(&self) -> bool {
-        matches!(self, Self::Sql(_) | Self::Similar(_) | Self::Bundle(_) | Self::Status(_))
+        matches!(self, Self::Sql(_) | Self::Similar(_) | Self::Bundle(_) | Self::Status(_) | Self::Mcp(_))
     }
 }
 
@@ -132,7 +134,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, bundle and status; run this command where the lake can be reached",
+                "--server is for sql, similar, bundle, status and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,
@@ -149,6 +151,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Rekey(args) => commands::rekey::run(context, args).await,
             Command::Replay(args) => commands::replay::run(context, args).await,
             Command::Serve(args) => commands::serve::run(context, args).await,
+            Command::Mcp(args) => commands::mcp::run(context, args).await,
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,

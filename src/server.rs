@@ -1,7 +1,7 @@
 //! The client of `--server`: asks a running server what a command would ask the lake.
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -89,6 +89,28 @@ impl Server {
         Ok(())
     }
 
+    /// Hands a message of MCP on; the answer is one of MCP, too, whatever its status, or empty.
+    ///
+    /// # Errors
+    /// As [`Server::post`].
+    pub(crate) async fn relay(&self, message: String, headers: &[(&'static str, String)]) -> Result<String, Error> {
+        let mut request = self
+            .request(Method::POST, &["mcp"])
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json, text/event-stream");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let response = request.body(message).send().await.map_err(|error| self.failed(&error))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| self.failed(&error))?;
+        let is_message = serde_json::from_str(&text).is_ok_and(|answer: Value| answer.get("jsonrpc").is_some());
+        match is_message || (status.is_success() && text.is_empty()) {
+            true => Ok(text),
+            false => Err(self.refused(status, &text)),
+        }
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -108,10 +130,15 @@ impl Server {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let problem: Option<Value> = serde_json::from_str(&text).ok();
+        Err(self.refused(status, &text))
+    }
+
+    /// What an answer says that did not go well.
+    fn refused(&self, status: StatusCode, text: &str) -> Error {
+        let problem: Option<Value> = serde_json::from_str(text).ok();
         match problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str) {
-            Some(detail) => Err(Error::Refused(detail.to_owned())),
-            None => Err(Error::NoServer { url: self.url().to_owned(), detail: format!("it answers {status}") }),
+            Some(detail) => Error::Refused(detail.to_owned()),
+            None => Error::NoServer { url: self.url().to_owned(), detail: format!("it answers {status}") },
         }
     }
 

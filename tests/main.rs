@@ -31,6 +31,7 @@ mod kafka_worker;
 mod kafka_workers;
 mod layers;
 mod licences;
+mod mcp;
 mod metrics_documented;
 mod openapi;
 mod s3;

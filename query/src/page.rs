@@ -51,6 +51,14 @@ pub async fn page(
     Ok(Page { schema, batches, has_more })
 }
 
+/// Whether a statement says an order, so that there can be pages of it.
+///
+/// # Errors
+/// As [`Session::plan`].
+pub async fn has_order(session: &Session, query: &str) -> Result<bool> {
+    Ok(in_total_order(session.plan(query).await?).is_ok())
+}
+
 /// The plan with its outermost order made total.
 fn in_total_order(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut is_ordered = false;

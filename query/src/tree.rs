@@ -1,6 +1,6 @@
 //! The tree of a trace's spans: order, depth, self time and critical path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A span as far as the tree goes; times in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,29 @@ pub(crate) struct Place {
     pub self_time_ns: i64,
     /// Whether the trace would have ended sooner had the span been quicker.
     pub on_critical_path: bool,
+}
+
+/// The ids of spans that failed, and of those above them. A span is told by its id, its parent's, and whether it failed.
+pub(crate) fn failing_path<'a>(spans: impl Iterator<Item = (&'a str, Option<&'a str>, bool)>) -> HashSet<&'a str> {
+    let mut parents = HashMap::new();
+    let mut failed = Vec::new();
+    for (id, parent, has_failed) in spans {
+        parents.insert(id, parent);
+        if has_failed {
+            failed.push(id);
+        }
+    }
+    let mut path = HashSet::new();
+    for id in failed {
+        let mut above = Some(id);
+        while let Some(id) = above {
+            if !parents.contains_key(id) || !path.insert(id) {
+                break;
+            }
+            above = parents.get(id).copied().flatten();
+        }
+    }
+    path
 }
 
 /// Places in tree order: parents before children, siblings by start, then id.

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod keys;
+pub(crate) mod mcp;
 pub(crate) mod migrate;
 pub(crate) mod redaction_token;
 pub(crate) mod rekey;

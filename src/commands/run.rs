@@ -166,7 +166,7 @@ pub(super) async fn attend(config: &Config) -> Result<(Arc<Readiness>, Arc<Atomi
     Ok((readiness, stop))
 }
 
-fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
+pub(super) fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("listen for SIGINT"))?;

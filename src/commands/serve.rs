@@ -10,7 +10,7 @@ use tracerag_index::Lake;
 use tracerag_ingest::IngestError;
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
 use tracerag_query::access::{GateOptions, Limits, Mask};
-use tracerag_query::server::{Server, ServerOptions, TlsFiles};
+use tracerag_query::server::{ProtectedResource, Server, ServerOptions, TlsFiles};
 
 use crate::cli::Context;
 use crate::config::Config;
@@ -71,7 +71,8 @@ async fn tell(server: &Server, readiness: &Readiness) {
     readiness.set_fault(fault);
 }
 
-fn options(config: &Config) -> Result<ServerOptions, Error> {
+/// How a server of this configuration is run.
+pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
     let serve = &config.serve;
     let limits = Limits {
         memory: serve.query_memory.0,
@@ -99,6 +100,8 @@ fn options(config: &Config) -> Result<ServerOptions, Error> {
         },
         session: super::session_options(config, &config.tenant.default),
         origins,
+        oauth: (!serve.oauth_issuer.is_empty())
+            .then(|| ProtectedResource { issuer: serve.oauth_issuer.clone(), public_url: serve.public_url.clone() }),
     })
 }
 

@@ -163,6 +163,11 @@ impl Config {
         if serve.tls_certificate.is_empty() != serve.tls_key.is_empty() {
             return refuse(String::from("serve.tls_certificate and serve.tls_key go together; set both or none"));
         }
+        if !serve.oauth_issuer.is_empty() && serve.public_url.is_empty() {
+            return refuse(String::from(
+                "serve.oauth_issuer needs serve.public_url: who gives a token has to know what it is for; set both",
+            ));
+        }
         if serve.query_memory.0 < MIB || serve.query_memory.0 > self.memory_limit.0.0 {
             return refuse(format!(
                 "serve.query_memory is from 1MiB to memory_limit ({} MiB); change one of them",

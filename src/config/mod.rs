@@ -381,6 +381,8 @@ pub struct ServeSection {
     pub tokens_file: String,
     /// How clients reach this server.
     pub public_url: String,
+    /// Who gives agents their tokens, for those that log in by OAuth; empty: nobody is named.
+    pub oauth_issuer: String,
     /// Certificate of the server, in PEM; empty: no TLS.
     pub tls_certificate: String,
     /// Its key.
@@ -411,6 +413,7 @@ impl Default for ServeSection {
             postgres: String::from("127.0.0.1:5433"),
             tokens_file: String::new(),
             public_url: String::new(),
+            oauth_issuer: String::new(),
             tls_certificate: String::new(),
             tls_key: String::new(),
             behind_tls: false,

@@ -3,11 +3,13 @@
 //! Text of the evidence is data: control characters and those that change the direction of writing
 //! are taken out, and nothing is said to the reader besides facts with their anchors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
 use serde_json::Value;
 use tracerag_schemas::bundle::{Bundle, Log, Span};
+
+use crate::tree;
 
 /// Bytes that a token stands for: English text and identifiers take about four.
 const BYTES_A_TOKEN: usize = 4;
@@ -129,7 +131,7 @@ fn failing_path(page: &mut Page, bundle: &Bundle) {
     let spans = &bundle.evidence.spans;
     let depths = depths(spans);
     let failing = failing(spans);
-    let lines = spans.iter().filter(|span| failing.contains_key(span.span_id.as_str())).map(|span| line(span, &depths));
+    let lines = spans.iter().filter(|span| failing.contains(span.span_id.as_str())).map(|span| line(span, &depths));
     page.section("Failing path", lines);
 }
 
@@ -137,7 +139,7 @@ fn other_spans(page: &mut Page, bundle: &Bundle) {
     let spans = &bundle.evidence.spans;
     let depths = depths(spans);
     let failing = failing(spans);
-    let others = spans.iter().filter(|span| !failing.contains_key(span.span_id.as_str()));
+    let others = spans.iter().filter(|span| !failing.contains(span.span_id.as_str()));
     // What the trace waited for says more than what ran beside it.
     let (critical, beside): (Vec<_>, Vec<_>) = others.partition(|span| span.on_critical_path);
     page.section("Other spans", critical.into_iter().chain(beside).map(|span| line(span, &depths)));
@@ -164,20 +166,12 @@ fn line(span: &Span, depths: &HashMap<&str, usize>) -> String {
 }
 
 /// Failing spans and all spans above them.
-fn failing(spans: &[Span]) -> HashMap<&str, ()> {
-    let parents: HashMap<&str, Option<&str>> =
-        spans.iter().map(|span| (span.span_id.as_str(), span.parent_span_id.as_deref())).collect();
-    let mut failing = HashMap::new();
-    for span in spans.iter().filter(|span| span.status.as_deref() == Some("ERROR")) {
-        let mut above = Some(span.span_id.as_str());
-        while let Some(id) = above {
-            if !parents.contains_key(id) || failing.insert(id, ()).is_some() {
-                break;
-            }
-            above = parents.get(id).copied().flatten();
-        }
-    }
-    failing
+pub(crate) fn failing(spans: &[Span]) -> HashSet<&str> {
+    tree::failing_path(
+        spans.iter().map(|span| {
+            (span.span_id.as_str(), span.parent_span_id.as_deref(), span.status.as_deref() == Some("ERROR"))
+        }),
+    )
 }
 
 /// Spans stand parents first, so one pass gives every depth.

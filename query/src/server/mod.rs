@@ -1,4 +1,4 @@
-//! `tracerag serve`: the lake for others, over HTTP.
+//! `tracerag serve`: the lake for others, over HTTP and MCP.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
@@ -8,6 +8,7 @@
 
 mod engine;
 mod http;
+mod mcp;
 mod sessions;
 mod tls;
 
@@ -21,11 +22,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracerag_index::Lake;
 
-use crate::access::{Gate, GateOptions};
+use crate::access::{Gate, GateOptions, Limits};
 use crate::error::Result;
 use crate::session::SessionOptions;
 use engine::Engine;
 use http::{App, Origins};
+pub use mcp::{ProtectedResource, serve_stdio};
 use sessions::Sessions;
 
 /// How long answers that are under way may take when the server stops.
@@ -57,6 +59,8 @@ pub struct ServerOptions {
     pub session: SessionOptions,
     /// Where pages may be from that ask in a browser, besides this server: `https://wiki.example.com`.
     pub origins: Vec<String>,
+    /// Who gives the tokens, for agents that can log in by OAuth.
+    pub oauth: Option<ProtectedResource>,
 }
 
 /// Why a server did not start.
@@ -89,6 +93,9 @@ pub enum ServeError {
     /// The threads for queries did not start.
     #[error("cannot start the threads for queries: {0}")]
     Threads(std::io::Error),
+    /// What comes on standard input is not what an MCP client sends.
+    #[error("standard input does not speak MCP: {0}; this command is for agents to start, docs/agents.md says how")]
+    Client(String),
 }
 
 /// A server that answers.
@@ -115,8 +122,7 @@ impl Server {
             return Err(ServeError::InClear { address: address.to_string() });
         }
         let tls = options.tls.as_ref().map(tls::Acceptor::new).transpose()?;
-        let limits = options.gate.limits.clone();
-        let template = SessionOptions { memory_limit: limits.memory, time_limit: limits.time, ..options.session };
+        let template = template(options.session, &options.gate.limits);
         let (stop, mut stopped) = watch::channel(false);
         let (cut, is_cut) = watch::channel(false);
         let app = App::new(
@@ -127,7 +133,7 @@ impl Server {
             stopped.clone(),
             is_cut,
         );
-        let router = http::router(app.clone());
+        let router = http::router(app.clone(), mcp::routes(app.clone(), options.oauth));
         let until = async move {
             // A sender that is gone has stopped, too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -175,6 +181,11 @@ impl Server {
         }
         self.app.gate().close().await;
     }
+}
+
+/// How sessions are made: each within the limits of a query.
+fn template(session: SessionOptions, limits: &Limits) -> SessionOptions {
+    SessionOptions { memory_limit: limits.memory, time_limit: limits.time, ..session }
 }
 
 /// Listens on an address; where nobody needs a token, on this machine only.

@@ -6,6 +6,7 @@ use tracerag_schemas::version::BUNDLE_SCHEMA;
 
 use super::reason::Reason;
 use super::signature::is_valid;
+use crate::bundle::view::without_heaps;
 
 /// A bundle that claims are verified against, or why there is none that counts.
 #[derive(Debug)]
@@ -39,6 +40,12 @@ impl Subject {
             ))),
         };
         Self { bundle_id, bundle: bundle.and_then(attested), with_context: false }
+    }
+
+    /// Without heap summaries, for who may not see them: there are none to claim anything of.
+    #[must_use]
+    pub fn without_heaps(self) -> Self {
+        Self { bundle: self.bundle.map(without_heaps), ..self }
     }
 
     /// The bundle's id; none where the file is no intact bundle of a known schema.

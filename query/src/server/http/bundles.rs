@@ -88,7 +88,7 @@ pub(super) async fn bundle(
 }
 
 /// Looks again, on newer heads, while the trace is open and there is time.
-async fn handed_out(
+pub(in crate::server) async fn handed_out(
     app: &App,
     caller: &Caller,
     visit: &mut Visit,

@@ -15,7 +15,7 @@ mod status;
 mod traces;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
@@ -37,11 +37,16 @@ use crate::access::{Caller, Gate, Scope, Visit};
 use crate::encode::Encoding;
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
+pub(super) use bundles::handed_out;
+pub(super) use cursor::Cursor;
+pub(super) use fixes::record_masked;
 pub(super) use origins::Origins;
-use problem::Problem;
+pub(super) use parameters::bound;
+pub(super) use problem::Problem;
+pub(super) use similar::Ask as SimilarAsk;
 
 /// Bytes of a request's body.
-const MOST_BYTES: usize = 2 << 20;
+pub(super) const MOST_BYTES: usize = 2 << 20;
 /// What `audit` calls this interface.
 const INTERFACE: &str = "http";
 /// The description of this interface, for programs.
@@ -80,11 +85,12 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
     })
 }
 
-/// The whole interface.
-pub(super) fn router(app: App) -> Router {
+/// The whole interface, with what others answer behind the same checks.
+pub(super) fn router(app: App, others: Router<App>) -> Router {
     let routes = ROUTES.iter().filter_map(|(method, path)| Some((*path, handler(method, path)?)));
     routes
         .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+        .merge(others)
         .fallback(|| std::future::ready(Problem::not_found()))
         .method_not_allowed_fallback(|| std::future::ready(Problem::wrong_method()))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
@@ -154,7 +160,7 @@ impl App {
     }
 
     /// The same on the head of a position, where one is given.
-    async fn ask_at<T, W>(
+    pub(super) async fn ask_at<T, W>(
         &self,
         position: Option<u64>,
         caller: &Caller,
@@ -186,7 +192,7 @@ impl App {
 }
 
 /// Writes down why a visit failed, if it did.
-fn noted<T>(visit: &mut Visit, result: Result<T, Problem>) -> Result<T, Problem> {
+pub(super) fn noted<T>(visit: &mut Visit, result: Result<T, Problem>) -> Result<T, Problem> {
     if let Err(problem) = &result {
         visit.end(problem.code());
     }

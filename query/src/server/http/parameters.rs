@@ -66,7 +66,7 @@ impl Query {
 }
 
 /// Values for `$1`, `$2` .. of a list, or for `$name` of an object.
-pub(super) fn bound(params: &Value) -> Result<Option<ParamValues>, Problem> {
+pub(in crate::server) fn bound(params: &Value) -> Result<Option<ParamValues>, Problem> {
     let given = match params {
         Value::Array(values) => values.len(),
         Value::Object(values) => values.len(),

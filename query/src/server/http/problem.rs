@@ -24,11 +24,16 @@ impl Problem {
     }
 
     /// The short name, as `audit` has it.
-    pub(super) fn code(&self) -> &'static str {
+    pub(in crate::server) fn code(&self) -> &'static str {
         self.code
     }
 
-    pub(super) fn wrong_request(detail: String) -> Self {
+    /// What is wrong, and what to do.
+    pub(in crate::server) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(in crate::server) fn wrong_request(detail: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "wrong-request", detail)
     }
 

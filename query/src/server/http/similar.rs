@@ -20,14 +20,30 @@ const DEFAULT_K: usize = 10;
 /// Incidents in an answer at most.
 const MOST: usize = 1_000;
 
+/// What is asked for.
 #[derive(Deserialize)]
-struct Ask {
+pub(in crate::server) struct Ask {
     text: Option<String>,
     trace_id: Option<String>,
     k: Option<usize>,
     /// Which incidents; as the options of `similar_incidents` in SQL.
     #[serde(flatten)]
     options: Map<String, Value>,
+}
+
+impl Ask {
+    /// The request for it.
+    pub(in crate::server) fn request(self) -> Result<SimilarRequest, Problem> {
+        if self.text.is_some() == self.trace_id.is_some() {
+            return Err(Problem::wrong_request("give either text or trace_id".to_owned()));
+        }
+        let k = self.k.unwrap_or(DEFAULT_K);
+        if !(1..=MOST).contains(&k) {
+            return Err(Problem::wrong_request(format!("k is from 1 to {MOST}")));
+        }
+        let request = SimilarRequest { text: self.text, trace_id: self.trace_id, k, ..SimilarRequest::default() };
+        Ok(narrowed(request, &Value::Object(self.options).to_string())?)
+    }
 }
 
 /// Incidents like a text or a trace, most alike first.
@@ -37,16 +53,8 @@ pub(super) async fn similar(
     request: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let ask: Ask = body(request)?;
-    if ask.text.is_some() == ask.trace_id.is_some() {
-        return Err(Problem::wrong_request("give either text or trace_id".to_owned()));
-    }
-    let k = ask.k.unwrap_or(DEFAULT_K);
-    if !(1..=MOST).contains(&k) {
-        return Err(Problem::wrong_request(format!("k is from 1 to {MOST}")));
-    }
     let asked = ask.text.clone().or(ask.trace_id.clone()).unwrap_or_default();
-    let request = SimilarRequest { text: ask.text, trace_id: ask.trace_id, k, ..SimilarRequest::default() };
-    let request = narrowed(request, &Value::Object(ask.options).to_string())?;
+    let request = ask.request()?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "similar", &asked);
     let work = move |session: crate::Session| async move { session.similar(&request).boxed().await };
     let found = app.ask(&caller, Scope::Similar, &mut visit, work).await?;

@@ -16,14 +16,15 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::access::{GateOptions, Limits, MintedToken, TokenFile};
+use crate::server::mcp::{self, ProtectedResource};
 use crate::session::SessionOptions;
 use crate::tests::lake::{FAILING, FOREIGN, TestLake, ask as ask_lake};
 
 const ALL: [Scope; 6] = Scope::ALL;
 
 /// The interface to a lake, and tokens for it.
-struct Interface {
-    lake: TestLake,
+pub(in crate::server) struct Interface {
+    pub(in crate::server) lake: TestLake,
     app: App,
     router: Router,
     _stop: watch::Sender<bool>,
@@ -32,24 +33,24 @@ struct Interface {
 }
 
 /// What came back.
-struct Answer {
-    status: u16,
+pub(in crate::server) struct Answer {
+    pub(in crate::server) status: u16,
     headers: axum::http::HeaderMap,
-    text: String,
+    pub(in crate::server) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(in crate::server) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::server) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 impl Interface {
-    async fn with(limits: Limits) -> Self {
+    pub(in crate::server) async fn with(limits: Limits) -> Self {
         Self::to(TestLake::example(false, 10_000).await, limits)
     }
 
@@ -73,11 +74,16 @@ impl Interface {
             stopping,
             is_cut,
         );
-        Self { lake, router: router(app.clone()), app, _stop: stop, cut, folder }
+        let oauth = ProtectedResource {
+            issuer: String::from("https://login.example.com"),
+            public_url: String::from("https://tracerag.example.com/"),
+        };
+        let router = router(app.clone(), mcp::routes(app.clone(), Some(oauth)));
+        Self { lake, router, app, _stop: stop, cut, folder }
     }
 
     /// A token that is let in: what was read of the file before holds for a moment.
-    async fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
+    pub(in crate::server) async fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
         let minted = MintedToken::new(tenant, scopes.iter().copied().collect(), "test", None);
         TokenFile::at(self.folder.path().join("tokens.json")).change(|tokens| tokens.push(minted.token)).unwrap();
         let until = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -89,7 +95,19 @@ impl Interface {
     }
 
     async fn send(&self, method: Method, path: &str, token: &str, accept: &str, body: Body) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "tracerag.example.com");
+        let request = Request::builder().method(method).uri(path);
+        self.answer(request, token, accept, body).await
+    }
+
+    /// The answer to a request that may have headers already.
+    pub(in crate::server) async fn answer(
+        &self,
+        request: axum::http::request::Builder,
+        token: &str,
+        accept: &str,
+        body: Body,
+    ) -> Answer {
+        let mut request = request.header("host", "tracerag.example.com");
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -103,7 +121,7 @@ impl Interface {
         Answer { status: parts.status.as_u16(), headers: parts.headers, text }
     }
 
-    async fn get(&self, path: &str, token: &str) -> Answer {
+    pub(in crate::server) async fn get(&self, path: &str, token: &str) -> Answer {
         self.send(Method::GET, path, token, "", Body::empty()).await
     }
 
