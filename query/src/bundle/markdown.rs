@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
-use serde_json::Value;
-use tracerag_schemas::bundle::{Bundle, Log, Span};
+use tracerag_schemas::bundle::{Bundle, Span};
 
-use crate::tree;
+use super::reading::{body, clusters, count, depths, duration, failing, opt};
+use crate::untrusted::{line as clean, short};
 
 /// Bytes that a token stands for: English text and identifiers take about four.
 const BYTES_A_TOKEN: usize = 4;
@@ -165,25 +165,6 @@ fn line(span: &Span, depths: &HashMap<&str, usize>) -> String {
     line
 }
 
-/// Failing spans and all spans above them.
-pub(crate) fn failing(spans: &[Span]) -> HashSet<&str> {
-    tree::failing_path(
-        spans.iter().map(|span| {
-            (span.span_id.as_str(), span.parent_span_id.as_deref(), span.status.as_deref() == Some("ERROR"))
-        }),
-    )
-}
-
-/// Spans stand parents first, so one pass gives every depth.
-fn depths(spans: &[Span]) -> HashMap<&str, usize> {
-    let mut depths: HashMap<&str, usize> = HashMap::with_capacity(spans.len());
-    for span in spans {
-        let depth = span.parent_span_id.as_deref().and_then(|parent| depths.get(parent)).map_or(0, |depth| depth + 1);
-        depths.insert(span.span_id.as_str(), depth);
-    }
-    depths
-}
-
 fn flags(page: &mut Page, bundle: &Bundle) {
     let lines = bundle.evidence.flags.iter().map(|flag| {
         let value = flag.variant.as_deref().or(flag.value.as_deref()).unwrap_or("-");
@@ -207,26 +188,7 @@ fn builds(page: &mut Page, bundle: &Bundle) {
 
 /// Records that say the same thing stand once, with their number; the most severe first.
 fn logs(page: &mut Page, bundle: &Bundle) {
-    let mut clusters: Vec<(&Log, usize)> = Vec::new();
-    let mut known: HashMap<(&Option<String>, &Option<String>, String), usize> = HashMap::new();
-    for log in &bundle.evidence.logs {
-        let key = (&log.service, &log.severity, without_digits(&body(log)));
-        match known.get(&key) {
-            Some(cluster) => clusters[*cluster].1 += 1,
-            None => {
-                known.insert(key, clusters.len());
-                clusters.push((log, 1));
-            }
-        }
-    }
-    let rank = |log: &Log| match log.severity.as_deref() {
-        Some("FATAL") => 0,
-        Some("ERROR") => 1,
-        Some("WARN") => 2,
-        _ => 3,
-    };
-    clusters.sort_by_key(|(log, _)| rank(log));
-    let lines = clusters.into_iter().map(|(log, count)| {
+    let lines = clusters(&bundle.evidence.logs).into_iter().map(|(log, count)| {
         let mut line = format!(
             "- [{}] {} {} {}: {}",
             log.anchor,
@@ -241,25 +203,6 @@ fn logs(page: &mut Page, bundle: &Bundle) {
         line
     });
     page.section("Logs", lines);
-}
-
-fn body(log: &Log) -> String {
-    match &log.body {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn without_digits(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    for c in text.chars() {
-        if !c.is_ascii_digit() {
-            masked.push(c);
-        } else if !masked.ends_with('#') {
-            masked.push('#');
-        }
-    }
-    masked
 }
 
 fn heaps(page: &mut Page, bundle: &Bundle) {
@@ -340,36 +283,4 @@ fn similar(page: &mut Page, bundle: &Bundle) {
         )
     });
     page.section("Similar incidents", lines);
-}
-
-fn opt(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or("-")
-}
-
-fn count(number: Option<i64>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn duration(ns: Option<i64>) -> String {
-    match ns {
-        None => "-".to_owned(),
-        Some(ns) if ns >= 1_000_000_000 => format!("{:.2} s", ns as f64 / 1e9),
-        Some(ns) => format!("{:.2} ms", ns as f64 / 1e6),
-    }
-}
-
-/// At most `most` characters, on one line.
-fn short(text: &str, most: usize) -> String {
-    let text = clean(text);
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
-
-/// One line without control characters and without those that change the direction of writing.
-fn clean(text: &str) -> String {
-    let hidden = |c: &char| !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    text.chars().filter(hidden).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -16,6 +16,7 @@ pub mod markdown;
 mod metrics;
 mod origin;
 mod payloads;
+pub(crate) mod reading;
 mod redaction;
 mod skeleton;
 mod spans;

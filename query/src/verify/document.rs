@@ -46,6 +46,11 @@ impl Document {
         }
         Ok(document)
     }
+
+    /// The claims as they were read, in their order.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.statements.iter().map(|statement| &statement.claim)
+    }
 }
 
 fn json(text: &str) -> Result<Document, Reason> {

@@ -58,6 +58,14 @@ impl Subject {
         self.bundle.is_ok()
     }
 
+    /// The bundle, if it is intact and vouched for.
+    ///
+    /// # Errors
+    /// The reason for which claims about it would be rejected.
+    pub fn bundle(&self) -> Result<&Bundle, &Reason> {
+        self.bundle.as_ref()
+    }
+
     /// The id under which the lake may have the bundle; none where the file is no intact bundle.
     pub fn id_to_look_up(&self) -> Option<&str> {
         match self.bundle {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::clean;
-use super::tokens::tokens;
 use crate::server::http::{Cursor, Problem};
+use crate::tokens;
 
 /// Tokens of an answer where the call names no number.
 const DEFAULT_TOKENS: u64 = 8_000;
@@ -119,12 +119,12 @@ pub(super) fn page(found: Found, place: Place) -> Answer {
         position: found.position,
         place,
     };
-    let mut used = tokens(&Value::Object(page.head.clone()).to_string()) + ENVELOPE;
+    let mut used = tokens::count(&Value::Object(page.head.clone()).to_string()) + ENVELOPE;
     for (section, value) in found.entries {
         let value = clean::value(value);
         let is_begun = page.taken.last().is_some_and(|(last, _)| *last == section);
         let around = if is_begun { 1 } else { section.len() + 4 };
-        let cost = tokens(&value.to_string()) + around;
+        let cost = tokens::count(&value.to_string()) + around;
         if used + cost <= place.tokens {
             used += cost;
             page.take(section, value);
@@ -139,7 +139,7 @@ pub(super) fn page(found: Found, place: Place) -> Answer {
     // Pieces that are counted one by one may have a token less than the whole.
     loop {
         let document = page.document();
-        if page.taken.len() <= 1 || tokens(&document.to_string()) <= place.tokens {
+        if page.taken.len() <= 1 || tokens::count(&document.to_string()) <= place.tokens {
             return Answer { document, rows: page.taken.len() };
         }
         page.give_back();
@@ -213,11 +213,11 @@ impl Page {
 
 /// A value of `room` tokens at most: with shorter texts and lists, which say what they lack.
 fn shortened(value: Value, room: usize) -> Value {
-    if tokens(&value.to_string()) <= room {
+    if tokens::count(&value.to_string()) <= room {
         return value;
     }
     let mut shorter = SHORTER.iter().map(|(characters, items)| cut(&value, *characters, *items));
-    shorter.find(|shorter| tokens(&shorter.to_string()) <= room).unwrap_or_else(|| json!(TOO_LARGE))
+    shorter.find(|shorter| tokens::count(&shorter.to_string()) <= room).unwrap_or_else(|| json!(TOO_LARGE))
 }
 
 fn cut(value: &Value, characters: usize, items: usize) -> Value {
@@ -284,7 +284,7 @@ mod tests {
                 let before = rest.len();
                 let answer = page(found(rest), place);
                 let document = answer.document;
-                assert!(tokens(&document.to_string()) as u64 <= budget, "{document}");
+                assert!(tokens::count(&document.to_string()) as u64 <= budget, "{document}");
                 assert_eq!(document["data"]["bundle_id"], "sha256:00");
                 let shown =
                     ["failures", "logs"].map(|name| document["data"][name].as_array().cloned().unwrap_or_default());
@@ -313,7 +313,7 @@ mod tests {
             let given = Found { head: given.head.clone(), entries: given.entries.clone(), ..found(vec![]) };
             let document = page(given, place(budget, None)).document;
             let text = document.to_string();
-            assert!(tokens(&text) as u64 <= budget, "{text}");
+            assert!(tokens::count(&text) as u64 <= budget, "{text}");
             assert!(text.contains("more characters]") && text.contains("more]"), "{text}");
             assert_eq!(document["left_out"], json!({"logs": 1}));
             assert!(document["next_cursor"].is_string());

@@ -13,7 +13,6 @@ mod prompt;
 mod refusal;
 mod resources;
 mod stdio;
-mod tokens;
 mod tools;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(super) fn text(problem: &Problem) -> String {
 
 /// A result of a tool that failed.
 pub(super) fn result(problem: &Problem) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(super::clean::text(&text(problem)))])
+    CallToolResult::error(vec![ContentBlock::text(crate::untrusted::clean(&text(problem)))])
 }
 
 /// What to call instead; the details of most errors say it already, in terms of SQL or of the command line.

@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::tokens::tokens;
 use crate::access::{Limits, Scope};
 use crate::server::http::tests::{Answer, Interface};
 use crate::tests::lake::{FAILING, FOREIGN};
+use crate::tokens;
 
 const ACCEPT: &str = "application/json, text/event-stream";
 
@@ -64,7 +64,7 @@ async fn every_tool_answers() {
     loop {
         let page = json!({"bundle_id": bundle_id, "max_tokens": 700, "cursor": cursor});
         let page = ask("get_evidence_bundle", page).await;
-        assert!(tokens(&page.to_string()) <= 700, "{page}");
+        assert!(tokens::count(&page.to_string()) <= 700, "{page}");
         assert_eq!(page["data"]["bundle_id"], bundle_id);
         seen += page["data"].as_object().unwrap().values().filter_map(Value::as_array).map(Vec::len).sum::<usize>();
         cursor = page["next_cursor"].clone();
@@ -134,7 +134,7 @@ async fn rows_are_paged() {
     loop {
         let page = json!({"query": ordered, "cursor": cursor, "max_tokens": 2_000});
         let page = told(&interface, &token, "run_sql", page).await;
-        assert!(tokens(&page.to_string()) <= 2_000);
+        assert!(tokens::count(&page.to_string()) <= 2_000);
         seen.extend(page["data"]["rows"].as_array().unwrap().iter().map(|row| row[0].as_u64().unwrap()));
         cursor = page["next_cursor"].clone();
         if cursor.is_null() {

@@ -8,7 +8,7 @@ use tracerag_schemas::bundle::{Bundle, Log, Span};
 
 use super::{Call, cut, parsed};
 use crate::access::Scope;
-use crate::bundle::{markdown, view};
+use crate::bundle::{reading, view};
 use crate::error::QueryError;
 use crate::server::http::{Problem, handed_out};
 use crate::server::mcp::answer::{Answer, Found};
@@ -91,7 +91,7 @@ type Entries = Vec<(&'static str, Value)>;
 /// Every entry, in the order of [`SECTIONS`].
 fn entries(bundle: &Bundle) -> serde_json::Result<Entries> {
     let evidence = &bundle.evidence;
-    let failing = markdown::failing(&evidence.spans);
+    let failing = reading::failing(&evidence.spans);
     let is_failing = |span: &&Span| failing.contains(span.span_id.as_str());
     let (path, others): (Vec<_>, Vec<_>) = evidence.spans.iter().partition(is_failing);
     let (critical, beside): (Vec<_>, Vec<_>) = others.into_iter().partition(|span| span.on_critical_path);

@@ -156,8 +156,8 @@ fn known(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::tokens::tokens;
     use super::*;
+    use crate::tokens;
 
     /// Ten tools at most, each with what agents go by, each of which can be called; all definitions together have at
     /// most 4,000 tokens, for they stand in every conversation.
@@ -177,7 +177,7 @@ mod tests {
                 assert_eq!(takes, is_reader, "{} {property}", tool.name);
             }
         }
-        let count = tokens(&serde_json::to_string(tools).unwrap());
+        let count = tokens::count(&serde_json::to_string(tools).unwrap());
         assert!(count <= 4_000, "{count} tokens");
     }
 }
