@@ -59,6 +59,12 @@ enum Command {
     Bundle(commands::bundle::BundleArgs),
     /// Say whether claims about a bundle hold, without a model
     Verify(commands::verify::VerifyArgs),
+    /// Print the context for a model that is to explain a failure: evidence, code, task, within a number of tokens
+    Prompt(commands::prompt::PromptArgs),
+    /// Say whether a patch keeps to what the evidence points to
+    GuardPatch(commands::guard_patch::GuardPatchArgs),
+    /// Print the description of a pull request whose claims hold
+    PrBody(commands::pr_body::PrBodyArgs),
     /// Print the public keys by which signatures of bundles are checked
     Keys(commands::keys::KeysArgs),
     /// Show what the pipeline has taken and where it stands
@@ -156,6 +162,9 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Similar(args) => commands::similar::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,
             Command::Verify(args) => commands::verify::run(context, args).await,
+            Command::Prompt(args) => commands::prompt::run(context, args).await,
+            Command::GuardPatch(args) => commands::guard_patch::run(context, args).await,
+            Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,

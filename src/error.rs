@@ -93,6 +93,30 @@ pub enum Error {
         /// How many claims there are.
         claims: usize,
     },
+    /// A bundle that does not count.
+    #[error("the bundle does not count: {0}")]
+    BundleRefused(String),
+    /// A file that is not what an option takes.
+    #[error("{option} {file} is not read: {why}")]
+    WrongFile {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        file: String,
+        /// What is wrong, and what makes one.
+        why: String,
+    },
+    /// The repository of a service cannot be read.
+    #[error(transparent)]
+    Repository(#[from] crate::repository::RepositoryError),
+    /// A patch that does not keep to the evidence.
+    #[error(
+        "the patch does not keep to the evidence: the report says why; `--allow PATH=REASON` lets it change a file by name"
+    )]
+    PatchRefused,
+    /// A prompt without room.
+    #[error("--max-tokens: {0}")]
+    TooFewTokens(#[from] tracerag_query::prompt::TooFewTokens),
     /// The command was used wrongly.
     #[error("{0}")]
     Usage(String),
@@ -139,7 +163,7 @@ impl From<SourceError> for Error {
 impl Error {
     /// Wrong use ends with status 2, everything else with 1.
     pub fn is_wrong_use(&self) -> bool {
-        matches!(self, Error::Config(_) | Error::Usage(_))
+        matches!(self, Error::Config(_) | Error::Usage(_) | Error::TooFewTokens(_))
     }
 
     /// Whether another worker has taken what this one was about to write; see [`tracerag_index::Error::is_lost_claim`].

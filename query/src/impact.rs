@@ -46,7 +46,8 @@ pub async fn of_failures(session: &Session, fingerprints: &[String], identifiers
         }
         Ok(rows)
     };
-    let counts = "count(*) as failures, count(distinct trace_id) as traces, min(time) as first_seen, max(time) as last_seen";
+    let counts =
+        "count(*) as failures, count(distinct trace_id) as traces, min(time) as first_seen, max(time) as last_seen";
     let totals = rows(format!("select {counts} from failures where {these}")).await?;
     let total = |name: &str| totals.first().and_then(|row| row.get(name)).cloned().unwrap_or_default();
     let of_traces = format!("trace_id in (select trace_id from failures where {these})");

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
-use tracerag_query::bundle;
+use tracerag_query::{Session, bundle};
 use tracerag_schemas::bundle::Bundle;
 
 use crate::cli::Context;
@@ -60,10 +60,7 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
         (Some(Action::Pin { bundle_id }), _) => pin(&session, &bundle_id, true).await,
         (Some(Action::Unpin { bundle_id }), _) => pin(&session, &bundle_id, false).await,
         (None, Some(id)) => {
-            let bundle = match id.starts_with("sha256:") {
-                true => bundle::by_id(&session, &id).await?,
-                false => bundle::store(&session, bundle::assemble(&session, &id).await?).await?,
-            };
+            let bundle = handed_out(&session, &id).await?;
             let bundle = signed(&context, bundle)?;
             match args.format {
                 BundleFormat::Json => {
@@ -75,6 +72,14 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
         }
         (None, None) => Err(no_id()),
     }
+}
+
+/// The stored bundle of an id, or the one of a trace, which is stored now.
+pub(super) async fn handed_out(session: &Session, id: &str) -> Result<Bundle, Error> {
+    Ok(match id.starts_with("sha256:") {
+        true => bundle::by_id(session, id).await?,
+        false => bundle::store(session, bundle::assemble(session, id).await?).await?,
+    })
 }
 
 /// The bundle with a signature where there is a key. Who may not read the key gets it without one.
@@ -119,7 +124,7 @@ fn no_id() -> Error {
     Error::Usage(String::from("give a trace id or a bundle id"))
 }
 
-async fn pin(session: &tracerag_query::Session, bundle_id: &str, pinned: bool) -> Result<(), Error> {
+async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<(), Error> {
     bundle::pin(session, bundle_id, pinned).await?;
     tell_pinned(bundle_id, pinned);
     Ok(())

@@ -4,9 +4,12 @@ pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod guard_patch;
 pub(crate) mod keys;
 pub(crate) mod mcp;
 pub(crate) mod migrate;
+pub(crate) mod pr_body;
+pub(crate) mod prompt;
 pub(crate) mod redaction_token;
 pub(crate) mod rekey;
 pub(crate) mod replay;
@@ -26,6 +29,7 @@ use tracerag_query::{Session, SessionOptions};
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
+use crate::repository::Prefix;
 
 /// A session on the newest head of a lake that exists.
 async fn session(context: &Context) -> Result<Session, Error> {
@@ -49,6 +53,20 @@ fn session_options(config: &Config, tenant: &str) -> SessionOptions {
         idle_gap: Some(config.window.idle_gap.0),
         ..SessionOptions::new(tenant)
     }
+}
+
+/// `NAME=VALUE` of an option, both given.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.trim().is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(String::from("write NAME=VALUE, both not empty")),
+    }
+}
+
+/// How names in stacks begin, and what stands for that in the repository: `FROM=TO`, where `TO` may be empty.
+fn prefix(text: &str) -> Result<Prefix, String> {
+    let (from, to) = text.split_once('=').ok_or("write FROM=TO, as in /app/=payments/")?;
+    Ok(Prefix { from: from.to_owned(), to: to.to_owned() })
 }
 
 /// The key with which `demo`, `replay` and `check` make tokens where none is configured: made once, in the cache folder.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use clap::Args;
 use tracerag_query::verify::{Document, Report, Subject, verify};
 use tracerag_query::{QueryError, bundle};
+use tracerag_schemas::bundle::Bundle;
 
 use super::status::StatusFormat;
 use crate::cli::Context;
@@ -47,7 +48,7 @@ pub(crate) async fn run(context: Context, args: VerifyArgs) -> Result<(), Error>
 }
 
 /// The bundle of an id or a file. A file counts if the lake knows its id or it is signed, so no lake is needed then.
-async fn subject(context: &Context, place: &str) -> Result<Subject, Error> {
+pub(super) async fn subject(context: &Context, place: &str) -> Result<Subject, Error> {
     if place.starts_with("sha256:") {
         let session = super::session(context).await?;
         return Ok(Subject::known(bundle::by_id(&session, place).await?));
@@ -67,22 +68,41 @@ async fn subject(context: &Context, place: &str) -> Result<Subject, Error> {
     }
 }
 
-async fn stored(context: &Context, bundle_id: &str) -> Result<tracerag_schemas::bundle::Bundle, Error> {
+/// The bundle of an id or a file, if it counts for the tenant.
+pub(super) async fn vouched(context: &Context, place: &str) -> Result<Bundle, Error> {
+    let subject = subject(context, place).await?;
+    let bundle = subject.bundle().map_err(|reason| Error::BundleRefused(reason.to_string()))?;
+    if bundle.evidence.tenant != context.tenant {
+        let tenant = &context.tenant;
+        return Err(Error::BundleRefused(format!("it is not one of tenant {tenant}; name its own with --tenant")));
+    }
+    Ok(bundle.clone())
+}
+
+async fn stored(context: &Context, bundle_id: &str) -> Result<Bundle, Error> {
     let session = super::session(context).await?;
     Ok(bundle::by_id(&session, bundle_id).await?)
 }
 
-fn read(place: &str) -> Result<String, Error> {
-    let (what, text) = if place == "-" {
-        let mut text = String::new();
-        ("standard input", std::io::stdin().lock().read_to_string(&mut text).map(|_| text))
-    } else {
-        (place, std::fs::read_to_string(place))
-    };
-    text.map_err(Error::io(format!("read {what}")))
+/// A file in UTF-8, or standard input.
+pub(super) fn read(place: &str) -> Result<String, Error> {
+    let text = String::from_utf8(read_bytes(place)?);
+    text.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        .map_err(Error::io(format!("read {place}")))
 }
 
-fn table(report: &Report) -> String {
+/// A file, or standard input.
+pub(super) fn read_bytes(place: &str) -> Result<Vec<u8>, Error> {
+    let (what, bytes) = if place == "-" {
+        let mut bytes = Vec::new();
+        ("standard input", std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes))
+    } else {
+        (place, std::fs::read(place))
+    };
+    bytes.map_err(Error::io(format!("read {what}")))
+}
+
+pub(super) fn table(report: &Report) -> String {
     let rows = report
         .claims
         .iter()
