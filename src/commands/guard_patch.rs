@@ -47,11 +47,8 @@ pub(crate) async fn run(context: Context, args: GuardPatchArgs) -> Result<(), Er
     let bundle = super::verify::vouched(&context, &args.bundle).await?;
     let diff = super::verify::read_bytes(&args.diff)?;
     let repository = Repository::open(&args.repo)?;
-    let rules = Rules {
-        allowed: args.allow.into_iter().collect(),
-        most_files: args.max_files,
-        most_lines: args.max_lines,
-    };
+    let rules =
+        Rules { allowed: args.allow.into_iter().collect(), most_files: args.max_files, most_lines: args.max_lines };
     let report = guard(&bundle, &diff, &repository, &args.prefix, &rules)?;
     match args.format {
         StatusFormat::Table => output::data(&table(&report))?,

@@ -1,6 +1,6 @@
 //! `tracerag pr-body`: the description of a pull request that rests on a bundle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use clap::Args;
 use tracerag_query::verify::{Document, Report, Subject, verify};
@@ -85,8 +85,11 @@ pub(crate) async fn run(context: Context, args: PrBodyArgs) -> Result<(), Error>
 
 /// The claims that the report is about, without headings and questions that state nothing.
 fn verified<'a>(document: &'a Document, report: &Report) -> Vec<&'a Claim> {
-    let by_id: HashMap<&str, &Claim> = document.claims().map(|claim| (claim.id.as_str(), claim)).collect();
-    report.claims.iter().filter_map(|claim| by_id.get(claim.id.as_str()).copied()).collect()
+    let mut reported = report.claims.iter().peekable();
+    let mut is_next = |claim: &Claim| {
+        reported.next_if(|reported| reported.id == claim.id && reported.text == claim.text.trim()).is_some()
+    };
+    document.claims().filter(|claim| is_next(claim)).collect()
 }
 
 /// A report that holds, about this bundle.
@@ -113,7 +116,9 @@ fn canary(file: &str) -> Result<Canary, Error> {
 fn dashboard(given: Option<&str>, config: &Config, bundle: &Bundle) -> Result<Option<String>, Error> {
     let parse = |text: &str| {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        url.ok_or_else(|| Error::Usage(format!("{text:?} is no address of HTTP; write e.g. https://example.com/traces")))
+        url.ok_or_else(|| {
+            Error::Usage(format!("{text:?} is no address of HTTP; write e.g. https://example.com/traces"))
+        })
     };
     let url = match (given, config.serve.public_url.as_str()) {
         (Some(given), _) => parse(given)?,

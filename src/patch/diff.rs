@@ -71,7 +71,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<FileDiff>, DiffError> {
         let begins = reader.at;
         let file = reader.file()?;
         if !paths.insert(file.path.clone()) {
-            return Err(DiffError { line: begins + 1, why: String::from("the same file a second time; write it once") });
+            return Err(DiffError {
+                line: begins + 1,
+                why: String::from("the same file a second time; write it once"),
+            });
         }
         if files.len() == MAX_FILES {
             return Err(DiffError { line: begins + 1, why: format!("more than {MAX_FILES} files") });
@@ -137,7 +140,9 @@ impl<'a> Reader<'a> {
         let new = self.side(new, "b/")?;
         let (path, change) = match (old, new) {
             (Some(old), Some(new)) if old == new => (new, Change::Modified),
-            (Some(_), Some(_)) => return self.wrong("the file has another name; write it as one taken away and one added"),
+            (Some(_), Some(_)) => {
+                return self.wrong("the file has another name; write it as one taken away and one added");
+            }
             (None, Some(new)) => (new, Change::Added),
             (Some(old), None) => (old, Change::Deleted),
             (None, None) => return self.wrong("neither side names a file"),
@@ -227,7 +232,9 @@ impl<'a> Reader<'a> {
 
     /// A path that means one file within the repository, and the same to every program.
     fn path(&self, path: &str) -> Result<String, DiffError> {
-        let odd = |c: char| c.is_control() || matches!(c, '\\' | '"' | ':' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+        let odd = |c: char| {
+            c.is_control() || matches!(c, '\\' | '"' | ':' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        };
         if path.contains(odd) {
             return self.wrong("the path has a character that no source file needs");
         }
@@ -363,7 +370,8 @@ mod tests {
              diff --git a/old b/old\ndeleted file mode 100644\nindex 5626abf..0000000\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
         );
         let files = parse(&text).unwrap();
-        let told: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.change, file.added, file.deleted)).collect();
+        let told: Vec<_> =
+            files.iter().map(|file| (file.path.as_str(), file.change, file.added, file.deleted)).collect();
         assert_eq!(
             told,
             [

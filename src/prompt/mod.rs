@@ -145,7 +145,10 @@ fn of_commit(
             note(format!("{} has no line {}", line(&path), cited.line));
             continue;
         };
-        match pieces.iter_mut().find(|piece| piece.path == path && (piece.first, piece.last) == (found.first, found.last)) {
+        match pieces
+            .iter_mut()
+            .find(|piece| piece.path == path && (piece.first, piece.last) == (found.first, found.last))
+        {
             Some(piece) => {
                 piece.anchors.push(cited.anchor.clone());
                 piece.cited.push(cited.line);

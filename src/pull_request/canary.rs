@@ -31,7 +31,8 @@ impl Canary {
     /// The verdict and the plain figures, and the whole folded away.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!("**{}**\n", self.verdict);
-        let figures = self.members.iter().filter(|(name, value)| *name != "verdict" && !value.is_object() && !value.is_array());
+        let figures =
+            self.members.iter().filter(|(name, value)| *name != "verdict" && !value.is_object() && !value.is_array());
         let mut lines = String::new();
         for (name, value) in figures {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

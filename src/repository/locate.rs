@@ -36,7 +36,10 @@ pub(crate) enum How {
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    One { path: String, how: How },
+    One {
+        path: String,
+        how: How,
+    },
     /// Several fit equally well.
     Several(Vec<String>),
     Nowhere,
@@ -122,7 +125,8 @@ impl<'a> Locator<'a> {
         let package = function.and_then(package_of_go).map(|package| format!("{package}/{}", name_of(file)));
         let mut candidates = std::iter::once(file.to_owned()).chain(package);
         let in_module = |path: String| {
-            let within = |(module, folder): (&String, &String)| Some((module.len(), join(folder, below(&path, module)?)));
+            let within =
+                |(module, folder): (&String, &String)| Some((module.len(), join(folder, below(&path, module)?)));
             let longest = self.modules.iter().filter_map(within).max()?;
             Some(longest.1).filter(|path| self.has(path))
         };
