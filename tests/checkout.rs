@@ -29,7 +29,7 @@ pub fn recorded(signal: &str, resources: &str, scopes: &str, records: &str) -> i
 }
 
 /// A lake of the recording, with further variables in the program's environment.
-fn replayed(variables: &[(&str, &str)]) -> Tracerag {
+pub fn replayed(variables: &[(&str, &str)]) -> Tracerag {
     let tracerag = Tracerag::new();
     let files = telemetry::recording();
     let files = files.iter().map(|file| file.to_str().unwrap());

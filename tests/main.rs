@@ -34,6 +34,8 @@ mod licences;
 mod mcp;
 mod metrics_documented;
 mod openapi;
+mod prompt;
+mod pull_request;
 mod s3;
 mod serve;
 mod snapshots;

@@ -8,7 +8,7 @@ use crate::support::program::Tracerag;
 use crate::worked_example::{TRACE, replayed};
 
 /// Claims about the worked example that are true, of several kinds.
-fn claims(bundle_id: &str) -> Value {
+pub fn claims(bundle_id: &str) -> Value {
     json!({"schema": "tracerag.claims/1", "bundle_id": bundle_id, "claims": [
         {"id": "mode", "text": "payments failed in strict mode",
          "anchors": ["span:c3c3c3c3c3c3c3c3", "flag:payments.decimal_mode@payments"],

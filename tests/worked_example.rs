@@ -80,10 +80,14 @@ fn metrics() -> Value {
     ]}]}]})
 }
 
-fn deployment(kind: &str, version: &str, sha: &str, at: &str) -> Value {
-    json!({"context": {"specversion": "0.5.0", "id": format!("d-{version}"), "source": "/ci", "type": format!("dev.cdevents.service.{kind}.0.3.0"), "timestamp": at},
+fn deployment(kind: &str, version: &str, sha: &str, at: &str, locks: &Value) -> Value {
+    let mut event = json!({"context": {"specversion": "0.5.0", "id": format!("d-{version}"), "source": "/ci", "type": format!("dev.cdevents.service.{kind}.0.3.0"), "timestamp": at},
            "subject": {"id": "payments", "source": "/ci", "content": {"environment": {"id": "production"}, "artifactId": format!("pkg:oci/payments@sha256%3A{}?tag={version}", "ab".repeat(32))}},
-           "customData": {"vcs.ref.head.revision": sha, "service.version": version, "build_number": "512"}, "customDataContentType": "application/json"})
+           "customData": {"vcs.ref.head.revision": sha, "service.version": version, "build_number": "512"}, "customDataContentType": "application/json"});
+    if !locks.is_null() {
+        event["customData"]["lockfile_digests"] = locks.clone();
+    }
+    event
 }
 
 fn lines(values: &[Value]) -> String {
@@ -93,7 +97,13 @@ fn lines(values: &[Value]) -> String {
     })
 }
 
+/// The example as it happened.
 pub fn replayed() -> Tracerag {
+    replayed_with("a1b2c3da1b2c3da1b2c3da1b2c3da1b2c3da1b2c", &Value::Null)
+}
+
+/// The same with another commit of the build that failed, and with the digests of its lock files, by their names.
+pub fn replayed_with(sha: &str, locks: &Value) -> Tracerag {
     let tracerag = Tracerag::new();
     let files = files().map(|(name, text)| tracerag.write(name, text));
     tracerag.replay(&files.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>());
@@ -108,8 +118,14 @@ pub fn files() -> [(&'static str, String); 6] {
         json!({"time": "2026-11-16T11:30:00Z", "config.key": "payments.pool.size", "config.value": "20", "service.name": "payments"}),
     ];
     let deployments = [
-        deployment("deployed", "1.8.2", "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "2026-11-10T08:00:00Z"),
-        deployment("upgraded", "1.9.0", "a1b2c3da1b2c3da1b2c3da1b2c3da1b2c3da1b2c", "2026-11-16T11:55:00Z"),
+        deployment(
+            "deployed",
+            "1.8.2",
+            "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+            "2026-11-10T08:00:00Z",
+            &Value::Null,
+        ),
+        deployment("upgraded", "1.9.0", sha, "2026-11-16T11:55:00Z", locks),
     ];
     let heap = json!({"format": "pprof", "captured_at": "2026-11-16T12:00:05.750Z", "trace_id": TRACE, "span_id": SERVER, "service.name": "payments",
         "service.instance.id": "payments-b-1", "top_types": [{"type": "decimal.Big", "bytes": 3_840_000, "count": 12_000}],

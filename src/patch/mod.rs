@@ -18,7 +18,8 @@ use crate::repository::{Commit, How, Kind, Locator, Place, Prefix, Repository, R
 use diff::{Change, FileDiff};
 use tests_of::is_test_of;
 
-pub(crate) use report::{Allowed, FileRow, LimitRow, LockRow, Report, Verdict};
+use report::{Allowed, FileRow, LimitRow};
+pub(crate) use report::{Report, Verdict};
 
 /// What a patch may do beyond its files.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::patch::{FileRow, LimitRow, LockRow, Report as GuardReport};
+use crate::patch::Report as GuardReport;
 use crate::repository::tests::bundle;
 
 fn claim(text: &str) -> Claim {
@@ -47,28 +47,15 @@ fn impact() -> Impact {
 }
 
 fn guarded() -> GuardReport {
-    GuardReport {
-        bundle_id: String::new(),
-        holds: true,
-        files: vec![FileRow {
-            path: String::from("payments/rounding.go"),
-            change: String::from("modified"),
-            added: 2,
-            deleted: 1,
-            verdict: Verdict::AllowedByName,
-            why: String::from("it has the *same* bug"),
-        }],
-        lock_files: vec![LockRow {
-            build: String::from("build:payments@1.9.0"),
-            file: String::from("go.sum"),
-            holds: true,
-            why: String::from("payments/go.sum"),
-        }],
-        limits: vec![LimitRow { name: String::from("files changed"), value: 1, most: 10, holds: true }],
-        allowed: vec![],
-        unclear: vec![],
-        reasons: vec![],
-    }
+    serde_json::from_value(json!({
+        "bundle_id": "sha256:00", "holds": true,
+        "files": [{"path": "payments/rounding.go", "change": "modified", "added": 2, "deleted": 1,
+                   "verdict": "allowed_by_name", "why": "it has the *same* bug"}],
+        "lock_files": [{"build": "build:payments@1.9.0", "file": "go.sum", "holds": true, "why": "payments/go.sum"}],
+        "limits": [{"name": "files changed", "value": 1, "most": 10, "holds": true}],
+        "allowed": [], "unclear": [], "reasons": [],
+    }))
+    .unwrap()
 }
 
 /// Everything that was given stands in the description, each in its section: the pinned bundle, claims with their

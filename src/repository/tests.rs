@@ -12,7 +12,7 @@ use tracerag_schemas::bundle::{Bundle, Context};
 use super::*;
 pub(crate) use support::TestRepository;
 
-/// A file with a function from line 3 to 7.
+/// A file with a function from line 3 to 8.
 pub(crate) const ROUNDING: &str =
     "package payments\n\nfunc Round(x int) int {\n\tif x > 9 {\n\t\tpanic(\"overflow\")\n\t}\n\treturn x\n}\n";
 

@@ -29,6 +29,7 @@ pub mod load;
 mod parts;
 pub mod process;
 pub mod program;
+pub mod repository;
 pub mod s3;
 pub mod secured;
 pub mod served;
