@@ -149,6 +149,24 @@ fn every_function_is_tried_both_ways() {
     }
 }
 
+/// Each predicate that a prompt shows to a model can be read, with a number and a name in the place of what stands for
+/// them. Guarantees that no prompt teaches what the verifier refuses.
+#[test]
+fn the_predicates_of_prompts_can_be_read() {
+    let (_, text) = include_str!("../../prompt/form.md").rsplit_once("```").unwrap();
+    let shown: Vec<String> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains('('))
+        .map(|code| code.replace(":N", ":0").replace("LINE", "7").replace("ANCHOR", "log:0"))
+        .collect();
+    assert!(shown.len() > 20, "{shown:?}");
+    for code in shown {
+        parse::predicate(&code).unwrap_or_else(|error| panic!("{code}: {error}"));
+    }
+}
+
 /// The guide for agents has a row for each function and for each reason, and each example in it can be read.
 #[test]
 fn the_guide_has_every_function_and_reason() {
