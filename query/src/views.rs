@@ -37,12 +37,12 @@ pub(crate) static VIEWS: [View; 7] = [
                     from build_events
                 ) where removed is not true",
     },
-    // Rules of people come last: a merged fingerprint counts for its target. This view and those below have no
-    // origin, and as time of ingestion the nearest that they have to one.
+    // Rules of people come last: a merged fingerprint counts for its target. Rows from before schema 2 know no echoes.
+    // This view and those below have no origin, and as time of ingestion the nearest that they have to one.
     View {
         name: "incidents",
         query: "select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
-                  i.last_seen, i.failure_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
+                  i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
                   arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
                   arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
                 from (
@@ -52,7 +52,8 @@ pub(crate) static VIEWS: [View; 7] = [
                   first_value(exception_type order by own desc, ingested_at, first_seen) as exception_type,
                   first_value(text order by own desc, ingested_at, first_seen) as text,
                   min(first_seen) as first_seen, max(last_seen) as last_seen,
-                  sum(failure_count) as failure_count, sum(trace_count) as trace_count,
+                  sum(failure_count) as failure_count, coalesce(sum(echo_count), 0) as echo_count,
+                  sum(trace_count) as trace_count,
                   array_sort(array_distinct(flatten(array_agg(versions) filter (where versions is not null)))) as versions,
                   array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
                     filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids,
@@ -60,7 +61,7 @@ pub(crate) static VIEWS: [View; 7] = [
                 from (
                   select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
                     c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
-                    c.trace_count, c.versions, c.example_trace_ids, c.ingested_at
+                    c.echo_count, c.trace_count, c.versions, c.example_trace_ids, c.ingested_at
                   from incident_counts c left join (
                     select fingerprint, target from (
                       select fingerprint, target, action,

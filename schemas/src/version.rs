@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use crate::tables::Table;
 
 /// Version of the lake's tables and journal. A release reads and writes this one and the one before.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The first version there was, which is that of a lake that does not say one.
 pub const FIRST_SCHEMA_VERSION: u32 = 1;
@@ -18,7 +18,18 @@ pub const BUNDLE_SCHEMA: &str = "tracerag.bundle/1";
 
 /// Columns that came after the first schema: the version that brought them, their table, their name. Whoever adds a
 /// column to a table names it here and counts [`SCHEMA_VERSION`] up, once a release.
-const ADDED: &[(u32, Table, &str)] = &[];
+const ADDED: &[(u32, Table, &str)] = &[
+    (2, Table::Failures, "frame_columns"),
+    (2, Table::Failures, "causes"),
+    (2, Table::Failures, "stacktrace_minified"),
+    (2, Table::Failures, "stacktrace_truncated"),
+    (2, Table::Failures, "origin_id"),
+    (2, Table::Failures, "origin_span_id"),
+    (2, Table::Failures, "interruption"),
+    (2, Table::Failures, "gave_up_span_id"),
+    (2, Table::Failures, "fingerprint_all_frames"),
+    (2, Table::IncidentCounts, "echo_count"),
+];
 
 /// What a release knows of the columns of a lake: those of its own schema, and which of them came with it.
 ///
@@ -122,6 +133,18 @@ mod tests {
         assert!(places.is_sorted(), "{places:?}");
         assert!(third.newest(Table::Fixes).field_with_name("mood").is_ok());
         assert!(third.newest(Table::Logs).field_with_name("mood").is_err());
+    }
+
+    /// Each column that came later is one of its table's, may be null, as migrated rows have it, and is absent in the
+    /// version before.
+    #[test]
+    fn later_columns_are_columns() {
+        let schemas = Schemas::default();
+        for (version, table, column) in ADDED {
+            assert!(schemas.newest(*table).field_with_name(column).unwrap().is_nullable(), "{column}");
+            assert!(schemas.at(*version, *table).field_with_name(column).is_ok(), "{column}");
+            assert!(schemas.at(version - 1, *table).field_with_name(column).is_err(), "{column}");
+        }
     }
 
     /// The first release reads no version before the first.

@@ -342,7 +342,7 @@ pub(crate) fn example() -> Vec<(Table, Vec<Value>)> {
             9,
             "abcd",
             3,
-            json!({"title": "a later title", "versions": ["1.8.2", "1.9.0"], "example_trace_ids": [GOOD]}),
+            json!({"title": "a later title", "echo_count": 4, "versions": ["1.8.2", "1.9.0"], "example_trace_ids": [GOOD]}),
         ),
     ];
     let dead =

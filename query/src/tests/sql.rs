@@ -112,17 +112,19 @@ async fn validity_ends_with_the_next_change() {
     assert_eq!(builds, json!([{"version": "1.8.2", "valid_to": at(-600)}, {"version": "1.9.0", "valid_to": null}]));
 }
 
-/// An incident's counts are summed; its title is that of its first failure.
+/// An incident's counts are summed, those of rows from before there was one as nothing; its title is that of its first
+/// failure.
 #[tokio::test]
 async fn incidents_sum_their_counts() {
     let lake = TestLake::example(false, 100).await;
     let session = lake.session("acme").await;
-    let query =
-        "select fingerprint, title, failure_count, trace_count, first_seen, last_seen, versions, example_trace_ids
+    let query = "select fingerprint, title, failure_count, echo_count, trace_count, first_seen, last_seen, versions,
+                   example_trace_ids
                  from incidents";
     assert_eq!(
         ask(&session, query).await,
-        json!([{"fingerprint": "abcd", "title": "OverflowError: decimal overflow", "failure_count": 5, "trace_count": 2,
+        json!([{"fingerprint": "abcd", "title": "OverflowError: decimal overflow",
+                "failure_count": 5, "echo_count": 4, "trace_count": 2,
                 "first_seen": at(3), "last_seen": at(9), "versions": ["1.8.2", "1.9.0"],
                 "example_trace_ids": [FAILING, GOOD]}])
     );

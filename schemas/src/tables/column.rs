@@ -48,6 +48,10 @@ pub(super) fn texts(name: &str) -> Field {
     list(name, DataType::Utf8)
 }
 
+pub(super) fn ints(name: &str) -> Field {
+    list(name, DataType::Int64)
+}
+
 pub(super) fn structs(name: &str, fields: Vec<Field>) -> Field {
     list(name, DataType::Struct(Fields::from(fields)))
 }

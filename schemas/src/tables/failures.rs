@@ -2,7 +2,11 @@ use arrow::datatypes::Field;
 
 use super::column::*;
 
-/// `flags` maps a flag's key to the variant (or value) in effect for the failing service.
+/// `flags` maps a flag's key to the variant (or value) in effect for the failing service. `frame_columns` has a column
+/// for each of `frames`, whose struct cannot grow. `causes` are those behind the exception, the nearest first.
+/// `origin_id` names the failure of the trace that this one is an echo of, and is null of an origin; `origin_span_id`
+/// the span that owns the failure. `interruption` is `timeout` or `cancellation`, `gave_up_span_id` the span whose
+/// patience ended. `fingerprint_all_frames` is the fingerprint over all frames, not those of the application alone.
 pub(super) fn columns() -> Vec<Field> {
     data_table(vec![
         text("failure_id"),
@@ -26,7 +30,20 @@ pub(super) fn columns() -> Vec<Field> {
         text("grouped_by"),
         text("build_git_sha"),
         map("flags"),
+        ints("frame_columns"),
+        structs("causes", cause_fields()),
+        boolean("stacktrace_minified"),
+        boolean("stacktrace_truncated"),
+        text("origin_id"),
+        text("origin_span_id"),
+        text("interruption"),
+        text("gave_up_span_id"),
+        text("fingerprint_all_frames"),
     ])
+}
+
+fn cause_fields() -> Vec<Field> {
+    vec![text("exception_type"), text("message")]
 }
 
 fn frame_fields() -> Vec<Field> {

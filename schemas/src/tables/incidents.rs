@@ -4,7 +4,7 @@ use super::column::*;
 
 /// One row an epoch, fingerprint and environment: what to add to the incident's counts. A trace that fails
 /// alike in two environments is a trace of both.
-/// `text` is what is embedded, that of the first failure in journal order.
+/// `failure_count` counts origins, `echo_count` failures that only pass one on. `text` is what is embedded, that of the first failure in journal order.
 pub(super) fn count_columns() -> Vec<Field> {
     data_table(vec![
         text("fingerprint"),
@@ -21,5 +21,6 @@ pub(super) fn count_columns() -> Vec<Field> {
         int("trace_count"),
         texts("versions"),
         texts("example_trace_ids"),
+        int("echo_count"),
     ])
 }
