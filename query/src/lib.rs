@@ -54,7 +54,6 @@ mod statement;
 pub mod status;
 mod tables;
 pub mod tokens;
-mod tree;
 pub mod untrusted;
 pub mod verify;
 mod views;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use tracerag_schemas::bundle::{Log, Span};
 
-use crate::tree;
+use tracerag_index::tree;
 
 /// Failing spans and all spans above them.
 pub(crate) fn failing(spans: &[Span]) -> HashSet<&str> {

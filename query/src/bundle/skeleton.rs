@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::{StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
+use tracerag_index::tree::{TreeSpan, places};
 use tracerag_schemas::bundle::Edge;
 
 use super::footprint::Footprint;
 use super::origin::{Origin, Origins};
 use crate::error::Result;
 use crate::rows::{Columns, number, text};
-use crate::tree::{TreeSpan, places};
 
 /// Spans in one bundle.
 pub(super) const MAX_SPANS: usize = 10_000;

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use tracerag_index::tree::{TreeSpan, places};
 use tracerag_schemas::Table;
 
 use super::arguments::Arguments;
@@ -14,7 +15,6 @@ use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, text};
 use crate::snapshot::Snapshot;
-use crate::tree::{TreeSpan, places};
 
 /// Columns of `spans` that the tree shows as they are.
 const COLUMNS: [&str; 13] = [

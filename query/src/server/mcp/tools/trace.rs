@@ -11,7 +11,7 @@ use crate::json::rows;
 use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
 use crate::session::Session;
-use crate::tree::failing_path;
+use tracerag_index::tree::failing_path;
 
 /// Columns of the trace that say how it went.
 const TRACE: &str = "select trace_id, revision, root_service_name, root_name, services, start_time, duration_ns, status, \

@@ -4,16 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 /// A span as far as the tree goes; times in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TreeSpan<'a> {
+pub struct TreeSpan<'a> {
+    /// The span's id.
     pub span_id: &'a str,
+    /// That of its parent, if it has one.
     pub parent_span_id: Option<&'a str>,
+    /// When it began.
     pub start: i64,
+    /// When it ended.
     pub end: i64,
 }
 
 /// Where a span stands in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Index into the spans given.
     pub span: usize,
     /// Steps from the top.
@@ -25,7 +29,7 @@ pub(crate) struct Place {
 }
 
 /// The ids of spans that failed, and of those above them. A span is told by its id, its parent's, and whether it failed.
-pub(crate) fn failing_path<'a>(spans: impl Iterator<Item = (&'a str, Option<&'a str>, bool)>) -> HashSet<&'a str> {
+pub fn failing_path<'a>(spans: impl Iterator<Item = (&'a str, Option<&'a str>, bool)>) -> HashSet<&'a str> {
     let mut parents = HashMap::new();
     let mut failed = Vec::new();
     for (id, parent, has_failed) in spans {
@@ -52,7 +56,8 @@ pub(crate) fn failing_path<'a>(spans: impl Iterator<Item = (&'a str, Option<&'a 
 /// A span whose parent is not among the spans stands at the top, and so does one span of a cycle of
 /// parents. The critical path starts at `root`, or, where there is none, at all top spans as if one
 /// span covered them.
-pub(crate) fn places(spans: &[TreeSpan<'_>], root: Option<&str>) -> Vec<Place> {
+#[must_use]
+pub fn places(spans: &[TreeSpan<'_>], root: Option<&str>) -> Vec<Place> {
     let tree = Tree::new(spans);
     let order = tree.order();
     let mut critical = vec![false; spans.len()];
