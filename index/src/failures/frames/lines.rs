@@ -11,9 +11,15 @@ type Header<'t> = (&'t str, Option<&'t str>);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'t> {
     /// A call.
-    Frame { language: Language, function: Option<&'t str>, file: Option<&'t str>, line: Option<i64> },
+    Frame {
+        language: Language,
+        function: Option<&'t str>,
+        file: Option<&'t str>,
+        line: Option<i64>,
+        column: Option<i64>,
+    },
     /// The file of the call in the line before (Rust).
-    FileOfFrame { file: &'t str, line: Option<i64> },
+    FileOfFrame { file: &'t str, line: Option<i64>, column: Option<i64> },
     /// A call in Ruby's form, the first of an exception with its message and type.
     Ruby { function: Option<&'t str>, file: &'t str, line: Option<i64>, header: Option<Header<'t>> },
     /// `Traceback (most recent call last):`
@@ -73,16 +79,21 @@ fn number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|number| *number >= 0 && *number < i64::from(u32::MAX))
 }
 
-/// `text:12` and `text:12:5` to text and line.
-fn position(text: &str) -> (&str, Option<i64>) {
+/// `text:12` and `text:12:5` to text, line and column.
+fn position(text: &str) -> (&str, Option<i64>, Option<i64>) {
     let Some((head, last)) = text.rsplit_once(':') else {
-        return (text, None);
+        return (text, None, None);
     };
-    let Some(last) = number(last) else { return (text, None) };
+    let Some(last) = number(last) else { return (text, None, None) };
     match head.rsplit_once(':').and_then(|(file, line)| Some((file, number(line)?))) {
-        Some((file, line)) => (file, Some(line)),
-        None => (head, Some(last)),
+        Some((file, line)) => (file, Some(line), Some(last)),
+        None => (head, Some(last), None),
     }
+}
+
+/// A call of which only the function is told.
+fn without_place<'t>(language: Language, function: Option<&'t str>) -> Line<'t> {
+    Line::Frame { language, function, file: None, line: None, column: None }
 }
 
 /// `File "/app/x.py", line 12, in f`
@@ -92,13 +103,19 @@ fn python(text: &str) -> Option<Line<'_>> {
         Some((line, function)) => (line, Some(function)),
         None => (rest, None),
     };
-    Some(Line::Frame { language: Language::Python, function, file: Some(file), line: number(line.trim()) })
+    Some(Line::Frame {
+        language: Language::Python,
+        function,
+        file: Some(file),
+        line: number(line.trim()),
+        column: None,
+    })
 }
 
 /// A line `\t/app/x.go:12 +0x1d` below the line of the function.
 fn go<'t>(raw: &'t str, text: &'t str, previous: &'t str) -> Option<Line<'t>> {
     let location = text.split(" +0x").next()?;
-    let (file, line) = position(location);
+    let (file, line, _) = position(location);
     if raw.starts_with([' ', '\t']) && file.ends_with(".go") && line.is_some() && !location.starts_with("at ") {
         let call = previous.trim();
         let call = call.strip_prefix("created by ").unwrap_or(call);
@@ -113,6 +130,7 @@ fn go<'t>(raw: &'t str, text: &'t str, previous: &'t str) -> Option<Line<'t>> {
             function: Some(function),
             file: Some(file),
             line,
+            column: None,
         });
     }
     None
@@ -149,6 +167,7 @@ fn at(text: &str) -> Option<Line<'_>> {
             function: Some(without_arguments(call)),
             file: Some(file),
             line: number(line),
+            column: None,
         });
     }
     let body = body.strip_prefix("async ").unwrap_or(body);
@@ -158,14 +177,14 @@ fn at(text: &str) -> Option<Line<'_>> {
         _ => body,
     };
     let Some(inside_end) = body.strip_suffix(')') else {
-        let (file, line) = position(body);
+        let (file, line, column) = position(body);
         if line.is_none() || file.contains(' ') {
             return None;
         }
         return Some(if file.ends_with(".rs") {
-            Line::FileOfFrame { file, line }
+            Line::FileOfFrame { file, line, column }
         } else {
-            Line::Frame { language: Language::JavaScript, function: None, file: Some(file), line }
+            Line::Frame { language: Language::JavaScript, function: None, file: Some(file), line, column }
         });
     };
     let open = without_arguments(body).len();
@@ -174,21 +193,23 @@ fn at(text: &str) -> Option<Line<'_>> {
     if body[..open].ends_with(' ') {
         let function = function.strip_prefix("new ").unwrap_or(function);
         let function = function.split(" [as ").next().unwrap_or(function);
-        let (file, line) = position(inside);
-        return Some(Line::Frame { language: Language::JavaScript, function: Some(function), file: Some(file), line });
+        let (file, line, column) = position(inside);
+        let language = Language::JavaScript;
+        return Some(Line::Frame { language, function: Some(function), file: Some(file), line, column });
     }
     if matches!(inside, "Native Method" | "Unknown Source" | "<generated>" | "<Unknown>") {
-        return Some(Line::Frame { language: Language::Java, function: Some(function), file: None, line: None });
+        return Some(without_place(Language::Java, Some(function)));
     }
-    let (file, line) = position(inside);
+    let (file, line, _) = position(inside);
     let is_file = !file.contains([' ', ','])
         && (line.is_some()
+            || file == "SourceFile"
             || [".java", ".kt", ".scala", ".groovy", ".clj", ".php"].iter().any(|end| file.ends_with(end)));
     if is_file {
         let language = if file.ends_with(".php") { Language::Php } else { Language::Java };
-        return Some(Line::Frame { language, function: Some(function), file: Some(file), line });
+        return Some(Line::Frame { language, function: Some(function), file: Some(file), line, column: None });
     }
-    Some(Line::Frame { language: Language::DotNet, function: Some(function), file: None, line: None })
+    Some(without_place(Language::DotNet, Some(function)))
 }
 
 /// `#0 /app/x.php(12): Shop\Cart->add(Object(Item), 3)`
@@ -196,15 +217,15 @@ fn php(text: &str) -> Option<Line<'_>> {
     let (index, rest) = text.strip_prefix('#')?.split_once(' ')?;
     number(index)?;
     if rest == "{main}" {
-        return Some(Line::Frame { language: Language::Php, function: Some("{main}"), file: None, line: None });
+        return Some(without_place(Language::Php, Some("{main}")));
     }
     let (location, call) = rest.split_once(": ")?;
     let function = Some(call.split('(').next().unwrap_or(call));
     if location == "[internal function]" {
-        return Some(Line::Frame { language: Language::Php, function, file: None, line: None });
+        return Some(without_place(Language::Php, function));
     }
     let (file, line) = location.strip_suffix(')')?.rsplit_once('(')?;
-    Some(Line::Frame { language: Language::Php, function, file: Some(file), line: number(line) })
+    Some(Line::Frame { language: Language::Php, function, file: Some(file), line: number(line), column: None })
 }
 
 /// `12: shop::cart::add`, with an address in between in long traces.
@@ -218,12 +239,7 @@ fn rust(text: &str) -> Option<Line<'_>> {
     };
     let plain = name.contains("::")
         || matches!(name, "main" | "_start" | "start_thread" | "__libc_start_main" | "rust_begin_unwind" | "clone");
-    (plain && !name.contains(": ")).then_some(Line::Frame {
-        language: Language::Rust,
-        function: Some(name),
-        file: None,
-        line: None,
-    })
+    (plain && !name.contains(": ")).then(|| without_place(Language::Rust, Some(name)))
 }
 
 /// ``/app/x.rb:12:in `add': message (Shop::CartError)``
@@ -238,6 +254,29 @@ fn ruby(text: &str) -> Option<Line<'_>> {
         Some((exception_type, Some(message)))
     });
     Some(Line::Ruby { function: Some(function), file, line, header })
+}
+
+/// A cause in the list that Rust's error reports write below `Caused by:`: `0: connection refused`, or the text alone
+/// where there is one.
+pub(super) fn listed_cause(raw: &str) -> Option<&str> {
+    let text = crate::failures::mask::clip(raw, MAX_LINE).trim();
+    let is_listed = raw.starts_with([' ', '\t']) && !text.is_empty();
+    let numbered = text.split_once(": ").filter(|(index, _)| number(index).is_some()).map(|(_, message)| message);
+    is_listed.then(|| numbered.unwrap_or(text))
+}
+
+/// Whether a line begins as a call does.
+pub(super) fn begins_call(raw: &str) -> bool {
+    let text = raw.trim_start();
+    text.starts_with("at ") || text.starts_with("File \"")
+}
+
+/// Whether a line says that something was left out here. Calls that a cause shares with what it caused are not left
+/// out (`... 12 more`), nor are those of a recursion.
+pub(super) fn says_left_out(raw: &str) -> bool {
+    let text = raw.trim();
+    let marks = ["frames elided", "[truncated", "<truncated", "(truncated"];
+    matches!(text, "..." | "\u{2026}") || (text.len() <= 200 && marks.iter().any(|mark| text.contains(mark)))
 }
 
 /// `Type: message`, with what runtimes put before it.

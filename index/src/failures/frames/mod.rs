@@ -7,6 +7,7 @@
 
 mod in_app;
 mod lines;
+mod minified;
 mod normal;
 
 pub use in_app::InAppRules;
@@ -56,6 +57,8 @@ pub struct Frame {
     pub file: Option<String>,
     /// The line in it, from 1.
     pub line: Option<i64>,
+    /// The column in the line, where the language prints one, from 1.
+    pub column: Option<i64>,
     /// Whether it belongs to the application and not to its runtime or to a library.
     pub in_app: bool,
 }
@@ -78,6 +81,8 @@ pub struct StackTrace {
     pub language: Option<Language>,
     /// The chain, the recorded exception first, its causes behind it.
     pub sections: Vec<Section>,
+    /// Whether the text, or what is kept of it, is not the whole trace.
+    pub truncated: bool,
 }
 
 impl StackTrace {
@@ -88,7 +93,17 @@ impl StackTrace {
         for line in super::mask::clip(text, MAX_TEXT).lines() {
             reader.line(line);
         }
+        reader.truncated |= text.len() > MAX_TEXT;
         reader.finish()
+    }
+
+    /// Whether names and places are those of minified or obfuscated code: of a frame of the application, or of any
+    /// where none is.
+    #[must_use]
+    pub fn is_minified(&self) -> bool {
+        let Some(language) = self.language else { return false };
+        let own_only = self.in_app_count() > 0;
+        self.frames().any(|frame| (frame.in_app || !own_only) && minified::is_minified(frame, language))
     }
 
     /// All frames, section by section.
@@ -122,6 +137,13 @@ struct Reader<'a> {
     waits_for_file: bool,
     /// Java lists exceptions that were suppressed on the way; they are not causes.
     suppressed: bool,
+    /// The first line that is not blank.
+    opening: Option<&'a str>,
+    /// The lines that follow `Caused by:` are causes (Rust).
+    causes_follow: bool,
+    /// The last line that is not blank began as a call and was none, or ended a Python trace too early.
+    cut_short: bool,
+    truncated: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -134,23 +156,32 @@ impl<'a> Reader<'a> {
             previous: "",
             waits_for_file: false,
             suppressed: false,
+            opening: None,
+            causes_follow: false,
+            cut_short: false,
+            truncated: false,
         }
     }
 
     fn line<'t: 'a>(&mut self, raw: &'t str) {
+        if self.takes_listed_cause(raw) {
+            return;
+        }
         let read = lines::read(raw, self.previous, self.language);
         let waited = std::mem::take(&mut self.waits_for_file);
+        self.watch_end(raw, &read);
         match read {
-            Line::Frame { language, function, file, line } => {
+            Line::Frame { language, function, file, line, column } => {
                 if !self.suppressed {
-                    self.frame(language, function, file, line);
+                    self.frame(language, function, file, (line, column));
                     self.waits_for_file = language == Language::Rust;
                 }
             }
-            Line::FileOfFrame { file, line } => {
+            Line::FileOfFrame { file, line, column } => {
                 if waited && let Some(frame) = self.sections[self.current].frames.last_mut() {
                     frame.file = Some(super::mask::clip(file, MAX_FILE).to_owned());
                     frame.line = line;
+                    frame.column = column;
                 }
             }
             Line::Ruby { function, file, line, header } => {
@@ -158,7 +189,7 @@ impl<'a> Reader<'a> {
                     self.open();
                     self.name(exception_type, message);
                 }
-                self.frame(Language::Ruby, function, Some(file), line);
+                self.frame(Language::Ruby, function, Some(file), (line, None));
             }
             Line::TracebackStarts => {
                 self.language.get_or_insert(Language::Python);
@@ -190,6 +221,43 @@ impl<'a> Reader<'a> {
         self.previous = raw;
     }
 
+    /// Takes `Caused by:` alone in its line, and the lines below it, as Rust's error reports write them.
+    fn takes_listed_cause<'t: 'a>(&mut self, raw: &'t str) -> bool {
+        if self.causes_follow {
+            if let Some(message) = lines::listed_cause(raw) {
+                self.open();
+                self.sections[self.current].message = Some(super::mask::clip(message, MAX_HEADER).to_owned());
+                return true;
+            }
+            // The backtrace behind the list is that of the error itself.
+            self.causes_follow = false;
+            self.current = 0;
+        }
+        if raw.trim() == "Caused by:" {
+            self.causes_follow = true;
+            if self.sections[0] == Section::default() {
+                self.sections[0].message = self.opening.map(|line| super::mask::clip(line, MAX_HEADER).to_owned());
+            }
+            return true;
+        }
+        if self.opening.is_none() && !raw.trim().is_empty() {
+            self.opening = Some(raw.trim());
+        }
+        false
+    }
+
+    /// Looks for signs that lines are missing.
+    fn watch_end(&mut self, raw: &str, read: &Line<'_>) {
+        if raw.trim().is_empty() {
+            return;
+        }
+        let is_other = matches!(read, Line::Other);
+        let in_python = self.language == Some(Language::Python) && raw.starts_with(' ') && !raw.contains('|');
+        let is_unfinished = is_other && lines::begins_call(raw) && !raw.trim_end().ends_with('>');
+        self.cut_short = is_unfinished || in_python;
+        self.truncated |= is_other && lines::says_left_out(raw);
+    }
+
     fn open(&mut self) {
         let last_is_blank = self.sections.last().is_some_and(|section| *section == Section::default());
         if !last_is_blank && self.sections.len() < MAX_SECTIONS {
@@ -214,10 +282,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn frame(&mut self, language: Language, function: Option<&str>, file: Option<&str>, line: Option<i64>) {
+    fn frame(
+        &mut self,
+        language: Language,
+        function: Option<&str>,
+        file: Option<&str>,
+        (line, column): (Option<i64>, Option<i64>),
+    ) {
         let language = *self.language.get_or_insert(language);
         let section = &mut self.sections[self.current];
         if section.frames.len() >= MAX_READ {
+            self.truncated = true;
             return;
         }
         let function =
@@ -228,18 +303,23 @@ impl<'a> Reader<'a> {
             function: function.map(str::to_owned),
             file: file.map(str::to_owned),
             line,
+            column,
             in_app,
         });
     }
 
     fn finish(mut self) -> StackTrace {
+        let is_python = self.language == Some(Language::Python);
+        // A Python trace ends with the exception's name.
+        let is_named = self.sections.last().is_some_and(|section| section.exception_type.is_some());
+        let mut truncated = self.truncated || (self.cut_short && !(is_python && is_named));
         if self.language == Some(Language::Rust) {
             // The file of a Rust frame comes a line later and takes part in the decision.
             for frame in self.sections.iter_mut().flat_map(|section| &mut section.frames) {
                 frame.in_app = self.rules.is_in_app(Language::Rust, frame.function.as_deref(), frame.file.as_deref());
             }
         }
-        if self.language == Some(Language::Python) {
+        if is_python {
             for section in &mut self.sections {
                 section.frames.reverse();
             }
@@ -250,11 +330,12 @@ impl<'a> Reader<'a> {
         self.sections.retain(|section| *section != Section::default());
         let mut left = MAX_FRAMES;
         for section in &mut self.sections {
+            truncated |= section.frames.len() > left;
             section.frames.truncate(left);
             left -= section.frames.len();
         }
         let any = self.sections.iter().any(|section| !section.frames.is_empty());
-        StackTrace { language: self.language.filter(|_| any), sections: self.sections }
+        StackTrace { language: self.language.filter(|_| any), sections: self.sections, truncated: truncated && any }
     }
 }
 

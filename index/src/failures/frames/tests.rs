@@ -3,6 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
+mod states;
+
 fn parse(text: &str) -> StackTrace {
     StackTrace::parse(text, &InAppRules::default())
 }
@@ -307,7 +309,13 @@ fn keys_survive_a_new_build() {
     for (language, function, file, other_function, other_file) in same {
         let key = |function: &str, file: &str| {
             frame_key(
-                &Frame { function: Some(function.to_owned()), file: Some(file.to_owned()), line: None, in_app: true },
+                &Frame {
+                    function: Some(function.to_owned()),
+                    file: Some(file.to_owned()),
+                    line: None,
+                    column: None,
+                    in_app: true,
+                },
                 language,
             )
         };

@@ -13,6 +13,8 @@
 //! through unchanged.
 
 mod addresses;
+#[cfg(test)]
+mod cases;
 mod classes;
 mod times;
 mod words;
