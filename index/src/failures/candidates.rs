@@ -2,6 +2,7 @@
 
 use tracerag_schemas::values::SEVERITY_ERROR;
 
+use super::codes;
 use super::columns::{LogSigns, SpanSigns, text, value};
 
 /// The name of the event that records an exception.
@@ -16,11 +17,12 @@ pub(super) struct FailedSpan {
     pub events: Vec<usize>,
     /// The exception stands in the span's own attributes.
     pub own_attributes: bool,
-    /// Status ERROR, or a server's answer of 500 and above: many frameworks answer so and set no status.
+    /// Status ERROR, or an answer that counts as a failure: many frameworks answer so and set no status.
     pub by_status: bool,
 }
 
-/// Spans with status ERROR, with an exception event or exception attributes, and servers' 5xx, by row.
+/// Spans with status ERROR, with an exception event or exception attributes, and those whose answer is a failure
+/// without a status, by row.
 pub(super) fn spans(spans: &SpanSigns<'_>) -> Vec<FailedSpan> {
     let mut own_attributes = Vec::new();
     spans.attributes.rows_with_prefix(PREFIX, |row| own_attributes.push(row));
@@ -31,11 +33,7 @@ pub(super) fn spans(spans: &SpanSigns<'_>) -> Vec<FailedSpan> {
         let events: Vec<usize> =
             spans.events.of(row).filter(|&event| is_exception(text(spans.events.name, event))).collect();
         let status = text(spans.status_code, row);
-        let answered = || {
-            value(spans.http_status, row).is_some_and(|code| (500..600).contains(&code))
-                && text(spans.kind, row) == Some("SERVER")
-        };
-        let by_status = status == Some("ERROR") || (status != Some("OK") && answered());
+        let by_status = status == Some("ERROR") || (status != Some("OK") && codes::failed(spans, row));
         if own || by_status || !events.is_empty() {
             found.push(FailedSpan { row, own_attributes: own && events.is_empty(), events, by_status });
         }
@@ -43,7 +41,8 @@ pub(super) fn spans(spans: &SpanSigns<'_>) -> Vec<FailedSpan> {
     found
 }
 
-fn is_exception(name: Option<&str>) -> bool {
+/// Whether an event or a record of this name tells of an exception.
+pub(super) fn is_exception(name: Option<&str>) -> bool {
     name.is_some_and(|name| name == EXCEPTION || name.ends_with(".exception"))
 }
 

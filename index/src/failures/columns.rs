@@ -136,20 +136,47 @@ impl<'a> Events<'a> {
     }
 }
 
+/// The links of spans.
+pub(super) struct Links<'a> {
+    offsets: &'a [i32],
+    trace_id: &'a StringArray,
+    span_id: &'a StringArray,
+}
+
+impl<'a> Links<'a> {
+    fn new(list: &'a ListArray) -> Option<Self> {
+        let fields = list.values().as_struct_opt()?;
+        Some(Links {
+            offsets: list.value_offsets(),
+            trace_id: fields.column_by_name("trace_id")?.as_string_opt()?,
+            span_id: fields.column_by_name("span_id")?.as_string_opt()?,
+        })
+    }
+
+    /// The ids of the spans of one trace that a span links to.
+    pub(super) fn within(&self, row: usize, trace_id: &str) -> impl Iterator<Item = &'a str> {
+        let links = offset(self.offsets, row)..offset(self.offsets, row + 1);
+        links
+            .filter(move |link| text(self.trace_id, *link) == Some(trace_id))
+            .filter_map(move |link| text(self.span_id, link))
+    }
+}
+
 /// The columns of `spans` that tell whether something failed.
 pub(super) struct SpanSigns<'a> {
     pub rows: usize,
     pub kind: &'a StringArray,
     pub status_code: &'a StringArray,
     pub http_status: &'a Int32Array,
+    pub rpc_status: &'a StringArray,
     pub attributes: Attributes<'a>,
     pub events: Events<'a>,
 }
 
 impl<'a> SpanSigns<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 5] =
-        ["kind", "status_code", "http_response_status_code", "attributes", "events"];
+    pub(super) const COLUMNS: [&'static str; 6] =
+        ["kind", "status_code", "http_response_status_code", "rpc_status_code", "attributes", "events"];
 
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "spans" };
@@ -159,6 +186,7 @@ impl<'a> SpanSigns<'a> {
             kind: source.text("kind")?,
             status_code: source.text("status_code")?,
             http_status: source.primitive("http_response_status_code")?,
+            rpc_status: source.text("rpc_status_code")?,
             attributes: source.map("attributes")?,
             events: Events::new(events).ok_or(FailureError::Column { table: "spans", column: "events" })?,
         })
@@ -178,17 +206,18 @@ pub(super) struct Spans<'a> {
     pub service_name: &'a StringArray,
     pub service_version: &'a StringArray,
     pub environment: &'a StringArray,
+    pub start_time: &'a Times,
     pub end_time: &'a Times,
     pub status_message: &'a StringArray,
     pub error_type: &'a StringArray,
-    pub rpc_status: &'a StringArray,
+    pub links: Links<'a>,
     pub build_git_sha: &'a StringArray,
     pub origin: Origin<'a>,
 }
 
 impl<'a> Spans<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 23] = [
+    pub(super) const COLUMNS: [&'static str; 25] = [
         "tenant_id",
         "trace_id",
         "span_id",
@@ -199,6 +228,7 @@ impl<'a> Spans<'a> {
         "service_name",
         "service_version",
         "deployment_environment_name",
+        "start_time",
         "end_time",
         "status_code",
         "status_message",
@@ -207,6 +237,7 @@ impl<'a> Spans<'a> {
         "rpc_status_code",
         "attributes",
         "events",
+        "links",
         "build_git_sha",
         "kafka_topic",
         "kafka_partition",
@@ -228,10 +259,12 @@ impl<'a> Spans<'a> {
             service_name: source.text("service_name")?,
             service_version: source.text("service_version")?,
             environment: source.text("deployment_environment_name")?,
+            start_time: source.primitive("start_time")?,
             end_time: source.primitive("end_time")?,
             status_message: source.text("status_message")?,
             error_type: source.text("error_type")?,
-            rpc_status: source.text("rpc_status_code")?,
+            links: Links::new(source.find("links", |array| array.as_list_opt::<i32>())?)
+                .ok_or(FailureError::Column { table: "spans", column: "links" })?,
             build_git_sha: source.text("build_git_sha")?,
             origin: Origin::new(source)?,
         })

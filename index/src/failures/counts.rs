@@ -21,6 +21,7 @@ struct Delta<'f, 'a> {
     /// The first one: title, text and message are its.
     first: &'f Failure<'a>,
     failure_count: i64,
+    echo_count: i64,
     traces: FxHashSet<&'a str>,
     examples: Vec<&'a str>,
     versions: BTreeSet<&'a str>,
@@ -34,6 +35,7 @@ impl<'f, 'a> Delta<'f, 'a> {
         Delta {
             first,
             failure_count: 0,
+            echo_count: 0,
             traces: FxHashSet::default(),
             examples: Vec::new(),
             versions: BTreeSet::new(),
@@ -44,7 +46,10 @@ impl<'f, 'a> Delta<'f, 'a> {
     }
 
     fn add(&mut self, failure: &Failure<'a>, ingested_at: Option<i64>) {
-        self.failure_count += 1;
+        match failure.origin_id {
+            None => self.failure_count += 1,
+            Some(_) => self.echo_count += 1,
+        }
         if let Some(trace_id) = failure.trace_id
             && self.traces.insert(trace_id)
             && self.examples.len() < MAX_EXAMPLES
@@ -91,6 +96,7 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
         ("first_seen", times(deltas.iter().map(|delta| delta.first_seen))),
         ("last_seen", times(deltas.iter().map(|delta| delta.last_seen))),
         ("failure_count", counts(&|delta| delta.failure_count)),
+        ("echo_count", counts(&|delta| delta.echo_count)),
         ("trace_count", counts(&|delta| i64::try_from(delta.traces.len()).unwrap_or(i64::MAX))),
         ("versions", lists(deltas.iter().map(|delta| delta.versions.iter().copied().collect()))),
         ("example_trace_ids", lists(deltas.iter().map(|delta| delta.examples.clone()))),

@@ -100,7 +100,7 @@ pub(super) fn of_span<'a>(
         text(spans.error_type, row)
             .map(Cow::Borrowed)
             .or(http)
-            .or_else(|| text(spans.rpc_status, row).map(Cow::Borrowed))
+            .or_else(|| text(spans.signs.rpc_status, row).map(Cow::Borrowed))
     };
     let draft = |kind, time| Draft {
         row: Row::Span(row),
@@ -146,6 +146,7 @@ pub(super) fn of_span<'a>(
 fn fill<'a>(draft: &mut Draft<'a>, read: ExceptionAttributes<'a>, rules: &FailureRules) {
     draft.stacktrace = read.stacktrace.map(|stack| clip(stack, rules.max_stacktrace_bytes));
     draft.stack = draft.stacktrace.map(|stack| StackTrace::parse(stack, &rules.in_app)).unwrap_or_default();
+    draft.stack.truncated |= !draft.stack.is_empty() && read.stacktrace.map(str::len) > draft.stacktrace.map(str::len);
     let first = draft.stack.sections.first();
     draft.exception_type = read
         .exception_type

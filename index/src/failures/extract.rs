@@ -10,7 +10,7 @@ use super::columns::{Logs, Spans, Traces, text, value};
 use super::drafts::{self, Draft, Row};
 use super::identity::{Identities, Identity};
 use super::topology::{TraceKey, Tree, trees};
-use super::{Extracted, FailureError, FailureRules, candidates, counts, dedupe, rows};
+use super::{Extracted, FailureError, FailureRules, candidates, counts, dedupe, origins, rows};
 
 /// Resource attributes that name a commit.
 const COMMITS: &[&str] = &["vcs.ref.head.revision", "vcs.repository.ref.revision", "git_sha"];
@@ -28,6 +28,12 @@ pub(super) struct Failure<'a> {
     pub span_name: Option<&'a str>,
     pub span_path: Option<String>,
     pub identity: Rc<Identity>,
+    /// The failure of which this is an echo.
+    pub origin_id: Option<String>,
+    /// The span that owns it.
+    pub origin_span_id: Option<&'a str>,
+    /// The span whose patience ended.
+    pub gave_up_span_id: Option<&'a str>,
     /// Keys and variants of the flags in effect.
     pub flags: Vec<(&'a str, &'a str)>,
 }
@@ -119,16 +125,30 @@ impl<'a> Batches<'a> {
         let mut failures = Vec::new();
         for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
             let mut seen = dedupe::Seen::new();
+            let mut found = Vec::new();
             let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
             for draft in dedupe::distinct(parts.drafts, tree, is_ok) {
                 let failure = self.complete(&mut identities, draft, Some((*key, tree)), parts.row);
                 if seen.first(&failure.identity.fingerprint.id, &failure.draft) {
-                    failures.push(failure);
+                    found.push(failure);
                 }
             }
+            self.own(&mut found, key.1, tree);
+            failures.append(&mut found);
         }
         failures.extend(alone.into_iter().map(|draft| self.complete(&mut identities, draft, None, None)));
         failures
+    }
+
+    /// Says of the failures of one trace whose they are.
+    fn own(&self, failures: &mut [Failure<'a>], trace_id: &str, tree: &Tree<'a>) {
+        let owners = origins::owners(failures, trace_id, tree, &self.spans);
+        let ids: Vec<String> = failures.iter().map(|failure| failure.id.clone()).collect();
+        for (failure, owner) in failures.iter_mut().zip(owners) {
+            failure.origin_id = owner.origin.and_then(|origin| ids.get(origin).cloned());
+            failure.origin_span_id = owner.span_id;
+            failure.gave_up_span_id = owner.gave_up;
+        }
     }
 
     fn span_key(&self, row: usize) -> Option<TraceKey<'a>> {
@@ -183,6 +203,9 @@ impl<'a> Batches<'a> {
             git_sha: sha.or(span_sha).or(build_sha),
             span_name,
             span_path: draft.span.and_then(|span| trace.map(|(_, tree)| tree.path(spans, span))),
+            origin_id: None,
+            origin_span_id: None,
+            gave_up_span_id: None,
             flags: trace_row.map(|row| self.traces.flags(row, draft.service)).unwrap_or_default(),
             identity,
             draft,

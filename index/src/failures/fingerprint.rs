@@ -7,13 +7,16 @@
 //! 3. exception type and masked message, with the span path where the message is short;
 //! 4. span path, error type and masked message; a log message of several words stands for itself.
 //!
+//! A second hash takes all frames in place of those of the application ([`Fingerprint::all_frames`]): a release that
+//! moves code into a library, or rules about what belongs to the application, change the first and not the second.
+//!
 //! The service is always part of it, so failures of two services never share a fingerprint. The span
 //! path here begins at the service's own first span: who called, and whether the caller's spans have
 //! arrived, does not matter. In doubt two groups are better than one wrong one.
 
 use sha2::{Digest, Sha256};
 
-use super::frames::{Language, StackTrace, frame_key};
+use super::frames::{Frame, Language, StackTrace, frame_key};
 use super::mask::clip;
 
 /// The version of the rules below together with those of masking and frames.
@@ -88,6 +91,8 @@ pub struct Evidence<'a> {
 pub struct Fingerprint {
     /// 32 hexadecimal digits.
     pub id: String,
+    /// The same over all frames of the stack, also of libraries; `id` where there is no stack, or one is stated.
+    pub all_frames: String,
     /// What grouped, in words.
     pub grouped_by: String,
 }
@@ -95,33 +100,34 @@ pub struct Fingerprint {
 /// The fingerprint of a failure.
 #[must_use]
 pub fn fingerprint(evidence: &Evidence<'_>) -> Fingerprint {
+    let (id, grouped_by) = grouped(evidence);
+    let all_frames = over_all_frames(evidence).unwrap_or_else(|| id.clone());
+    Fingerprint { id, all_frames, grouped_by }
+}
+
+/// The fingerprint, and what it was made of.
+fn grouped(evidence: &Evidence<'_>) -> (String, String) {
     let Evidence { service, masked, local_path, .. } = *evidence;
     if let Some((name, value)) = evidence.stated {
-        return Fingerprint {
-            id: digest(service, "stated", &[value]),
-            grouped_by: format!("fingerprint stated in {name}"),
-        };
+        return (digest(service, "stated", &[value]), format!("fingerprint stated in {name}"));
     }
     if let Some(exception_type) = evidence.exception_type {
-        let keys = stack_keys(evidence.stack);
+        let keys = stack_keys(evidence.stack, |frame| frame.in_app);
         let count = keys.iter().filter(|key| key.contains('@')).count().min(MAX_KEYS);
         if count > 0 {
             let mut parts: Vec<&str> = vec![exception_type];
             parts.extend(keys.iter().map(String::as_str));
             let frames = if count == 1 { "1 in-app frame".to_owned() } else { format!("{count} in-app frames") };
             if !needs_message(exception_type, evidence.stack) {
-                return Fingerprint {
-                    id: digest(service, "frames", &parts),
-                    grouped_by: format!("exception type and {frames}"),
-                };
+                return (digest(service, "frames", &parts), format!("exception type and {frames}"));
             }
             parts.push(masked);
             let grouped_by = format!("exception type, {frames} and masked message");
-            return Fingerprint { id: digest(service, "frames and message", &parts), grouped_by };
+            return (digest(service, "frames and message", &parts), grouped_by);
         }
         if telling_words(masked) >= TELLING_WORDS {
             let id = digest(service, "message", &[exception_type, masked]);
-            return Fingerprint { id, grouped_by: "exception type and masked message".to_owned() };
+            return (id, "exception type and masked message".to_owned());
         }
         let id = digest(service, "message and path", &[exception_type, masked, local_path]);
         let grouped_by = match (masked.is_empty(), local_path.is_empty()) {
@@ -130,10 +136,10 @@ pub fn fingerprint(evidence: &Evidence<'_>) -> Fingerprint {
             (false, true) => "exception type and masked message",
             (false, false) => "exception type, masked message and span path",
         };
-        return Fingerprint { id, grouped_by: grouped_by.to_owned() };
+        return (id, grouped_by.to_owned());
     }
     if evidence.is_log && (local_path.is_empty() || telling_words(masked) >= TELLING_WORDS) {
-        return Fingerprint { id: digest(service, "log", &[masked]), grouped_by: "masked log message".to_owned() };
+        return (digest(service, "log", &[masked]), "masked log message".to_owned());
     }
     let error_type = evidence.error_type.unwrap_or_default();
     let mut named = vec!["span path"];
@@ -143,7 +149,22 @@ pub fn fingerprint(evidence: &Evidence<'_>) -> Fingerprint {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => named.concat(),
     };
-    Fingerprint { id: digest(service, "path", &[local_path, error_type, masked]), grouped_by }
+    (digest(service, "path", &[local_path, error_type, masked]), grouped_by)
+}
+
+/// The hash over exception type and all frames, with the message where type and place say little.
+fn over_all_frames(evidence: &Evidence<'_>) -> Option<String> {
+    let exception_type = evidence.exception_type.filter(|_| evidence.stated.is_none())?;
+    let keys = stack_keys(evidence.stack, |_| true);
+    if !keys.iter().any(|key| key.contains('@')) {
+        return None;
+    }
+    let mut parts: Vec<&str> = vec![exception_type];
+    parts.extend(keys.iter().map(String::as_str));
+    if needs_message(exception_type, evidence.stack) {
+        parts.push(evidence.masked);
+    }
+    Some(digest(evidence.service, "all frames", &parts))
 }
 
 /// Types that say little, and all of Go: its stack is that of the call that recorded the error, not of
@@ -160,17 +181,18 @@ pub fn short_type(exception_type: &str) -> &str {
     exception_type.rsplit(['.', ':', '\\', '/', '$']).next().unwrap_or(exception_type)
 }
 
-/// The types of the causes, and the keys of the in-app frames; a recursion counts once.
-fn stack_keys(stack: &StackTrace) -> Vec<String> {
+/// The types of the causes, and the keys of the frames that take part; a recursion counts once.
+fn stack_keys(stack: &StackTrace, takes_part: impl Fn(&Frame) -> bool) -> Vec<String> {
     let Some(language) = stack.language else {
         return Vec::new();
     };
     let mut keys: Vec<String> = Vec::new();
     for (index, section) in stack.sections.iter().enumerate() {
-        if index > 0 {
+        // A cause that a Rust error lists has neither type nor frames; what it says is in the message.
+        if index > 0 && (section.exception_type.is_some() || !section.frames.is_empty()) {
             keys.push(format!("cause {}", section.exception_type.as_deref().unwrap_or_default()));
         }
-        for frame in section.frames.iter().filter(|frame| frame.in_app) {
+        for frame in section.frames.iter().filter(|frame| takes_part(frame)) {
             let key = frame_key(frame, language);
             if keys.last() != Some(&key) {
                 keys.push(key);
@@ -299,9 +321,25 @@ mod tests {
     fn frames_group_over_lines_and_messages() {
         let first = of("pay", Some("PaymentFailed"), "order 7", STACK, "");
         let other = STACK.replace(":12:5", ":19:9").replace("node_modules/x/y", "node_modules/x/z");
-        assert_eq!(first, of("pay", Some("PaymentFailed"), "order 8", &other, ""));
+        assert_eq!(first.id, of("pay", Some("PaymentFailed"), "order 8", &other, "").id);
         assert_eq!(first.grouped_by, "exception type and 2 in-app frames");
         assert_eq!(first.id.len(), 32);
+    }
+
+    /// What belongs to the application changes the first hash and not the second, which tells other libraries apart;
+    /// without a stack both are one.
+    #[test]
+    fn the_second_hash_takes_all_frames() {
+        let first = of("pay", Some("PaymentFailed"), "x", STACK, "");
+        let moved = STACK.replace("/app/src/index.js", "/app/node_modules/pay/src/index.js");
+        let moved = of("pay", Some("PaymentFailed"), "x", &moved, "");
+        assert_ne!(first.id, moved.id);
+        assert_eq!(first.all_frames, moved.all_frames);
+        let other = of("pay", Some("PaymentFailed"), "x", &STACK.replace("at f (", "at g ("), "");
+        assert_eq!(first.id, other.id);
+        assert_ne!(first.all_frames, other.all_frames);
+        let bare = of("pay", Some("PaymentFailed"), "cannot read the price list", "", "");
+        assert_eq!(bare.id, bare.all_frames);
     }
 
     /// A type that programs raise with any text groups with its message only, frames or not.

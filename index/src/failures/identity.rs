@@ -6,14 +6,18 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use super::causes;
 use super::drafts::{Draft, Kind};
 use super::fingerprint::{Evidence, Fingerprint, fingerprint, text_for_embedding, title};
+use super::interruption::{self, Interruption};
 use super::mask::{clip, mask};
 
 /// What follows from what a failure says.
 pub(super) struct Identity {
     pub masked: String,
     pub fingerprint: Fingerprint,
+    /// Whether somebody stopped waiting.
+    pub interruption: Option<Interruption>,
     /// The head of its incident.
     pub title: String,
     /// What is embedded.
@@ -38,6 +42,7 @@ impl Identity {
         Identity {
             title: title(exception_type, &masked, &place),
             text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
+            interruption: interruption::of(draft, &causes::of(draft)),
             masked,
             fingerprint,
         }

@@ -6,10 +6,12 @@
 //!
 //! Columns are scanned for what failed (`candidates`), and only those rows cost more: they are read
 //! into drafts (`drafts`), merged where one error is told several times (`dedupe`, over the span trees of
-//! `topology`), and given a fingerprint ([`fingerprint`]) from their type, stack ([`frames`]) and masked message
-//! ([`mask`]).
+//! `topology`), given a fingerprint ([`fingerprint`]) from their type, stack ([`frames`]) and masked message
+//! ([`mask`]), and told apart as origins and their echoes (`origins`).
 
 mod candidates;
+mod causes;
+mod codes;
 mod columns;
 mod counts;
 mod dedupe;
@@ -18,8 +20,11 @@ mod extract;
 pub mod fingerprint;
 pub mod frames;
 mod identity;
+mod interruption;
 pub mod mask;
+mod origins;
 mod rows;
+mod slow;
 mod suspects;
 mod topology;
 

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanBuilder, Int32Array, Int64Array, Int64Builder, ListArray, MapBuilder, MapFieldNames,
-    RecordBatch, StringArray, StringBuilder, StructArray, TimestampNanosecondArray, new_null_array,
+    Array, ArrayRef, BooleanArray, BooleanBuilder, Int32Array, Int64Array, Int64Builder, ListArray, ListBuilder,
+    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampNanosecondArray,
+    new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef, Fields};
 use tracerag_schemas::Table;
 
-use super::FailureError;
 use super::columns::{Origin, text, value};
 use super::drafts::Row;
 use super::extract::{Batches, Failure};
 use super::fingerprint::FINGERPRINT_VERSION;
+use super::frames::StackTrace;
+use super::interruption::Interruption;
+use super::{FailureError, causes};
 
 /// Values that are a time each.
 pub(super) fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
@@ -84,6 +87,18 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
         ("grouped_by", texts(failures.iter().map(|failure| Some(&failure.identity.fingerprint.grouped_by)))),
         ("build_git_sha", texts(failures.iter().map(|failure| failure.git_sha))),
         ("flags", flags(failures)?),
+        ("frame_columns", frame_columns(failures)),
+        ("causes", causes(failures)?),
+        ("stacktrace_minified", truths(failures, StackTrace::is_minified)),
+        ("stacktrace_truncated", truths(failures, |stack| stack.truncated)),
+        ("origin_id", texts(failures.iter().map(|failure| failure.origin_id.as_deref()))),
+        ("origin_span_id", texts(failures.iter().map(|failure| failure.origin_span_id))),
+        ("interruption", texts(failures.iter().map(|failure| failure.identity.interruption.map(Interruption::name)))),
+        ("gave_up_span_id", texts(failures.iter().map(|failure| failure.gave_up_span_id))),
+        (
+            "fingerprint_all_frames",
+            texts(failures.iter().map(|failure| Some(&failure.identity.fingerprint.all_frames))),
+        ),
         (
             "kafka_topic",
             text_column(&|failure| {
@@ -120,16 +135,43 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
     assemble(Table::Failures, failures.len(), columns)
 }
 
-/// The type that a list column of `failures` holds.
-fn frames(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
-    const MISSING: FailureError = FailureError::Column { table: "failures", column: "frames" };
+/// The item of a list column of structs, and the fields of these.
+fn item_of(column: &'static str) -> Result<(FieldRef, Fields), FailureError> {
+    const TABLE: &str = "failures";
     let schema = Table::Failures.lake_schema();
-    let DataType::List(item) = schema.field_with_name("frames")?.data_type() else {
-        return Err(MISSING);
-    };
-    let DataType::Struct(fields) = item.data_type() else {
-        return Err(MISSING);
-    };
+    if let DataType::List(item) = schema.field_with_name(column)?.data_type()
+        && let DataType::Struct(fields) = item.data_type()
+    {
+        return Ok((Arc::clone(item), fields.clone()));
+    }
+    Err(FailureError::Column { table: TABLE, column })
+}
+
+/// A list column of structs from the values of their fields by name; `lengths` has how many each row has, none of which
+/// is null.
+fn list_of(
+    column: &'static str,
+    by_name: &[(&str, ArrayRef)],
+    lengths: impl Iterator<Item = usize> + Clone,
+) -> Result<ArrayRef, FailureError> {
+    let (item, fields) = item_of(column)?;
+    let rows = by_name.first().map_or(0, |(_, values)| values.len());
+    let columns = fields
+        .iter()
+        .map(|field| {
+            by_name
+                .iter()
+                .find(|(name, _)| name == field.name())
+                .map_or_else(|| new_null_array(field.data_type(), rows), |(_, array)| Arc::clone(array))
+        })
+        .collect();
+    let values = StructArray::try_new(fields, columns, None)?;
+    let nulls: NullBuffer = lengths.clone().map(|length| length > 0).collect();
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(item, offsets, Arc::new(values), Some(nulls))?))
+}
+
+fn frames(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
     let (mut function, mut file) = (StringBuilder::new(), StringBuilder::new());
     let (mut line, mut in_app) = (Int64Builder::new(), BooleanBuilder::new());
     for frame in failures.iter().flat_map(|failure| failure.draft.stack.frames()) {
@@ -144,25 +186,43 @@ fn frames(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
         ("line", Arc::new(line.finish())),
         ("in_app", Arc::new(in_app.finish())),
     ];
-    let rows = by_name[0].1.len();
-    let columns = fields
-        .iter()
-        .map(|field| {
-            by_name
-                .iter()
-                .find(|(name, _)| name == field.name())
-                .map_or_else(|| new_null_array(field.data_type(), rows), |(_, array)| Arc::clone(array))
-        })
-        .collect();
-    let values = StructArray::try_new(fields.clone(), columns, None)?;
-    let lengths = failures.iter().map(|failure| failure.draft.stack.frames().count());
-    let nulls: NullBuffer = failures.iter().map(|failure| !failure.draft.stack.is_empty()).collect();
-    Ok(Arc::new(ListArray::try_new(
-        Arc::clone(item),
-        OffsetBuffer::from_lengths(lengths),
-        Arc::new(values),
-        Some(nulls),
-    )?))
+    list_of("frames", &by_name, failures.iter().map(|failure| failure.draft.stack.frames().count()))
+}
+
+/// The columns of the frames; null where no frame has one.
+fn frame_columns(failures: &[Failure<'_>]) -> ArrayRef {
+    let mut list = ListBuilder::new(Int64Builder::new());
+    for failure in failures {
+        let stack = &failure.draft.stack;
+        let any = stack.frames().any(|frame| frame.column.is_some());
+        if any {
+            stack.frames().for_each(|frame| list.values().append_option(frame.column));
+        }
+        list.append(any);
+    }
+    Arc::new(list.finish())
+}
+
+fn causes(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
+    let (mut exception_type, mut message) = (StringBuilder::new(), StringBuilder::new());
+    let mut lengths = Vec::with_capacity(failures.len());
+    for failure in failures {
+        let causes = causes::of(&failure.draft);
+        lengths.push(causes.len());
+        for cause in causes {
+            exception_type.append_option(cause.exception_type);
+            message.append_option(cause.message);
+        }
+    }
+    let by_name: [(&str, ArrayRef); 2] =
+        [("exception_type", Arc::new(exception_type.finish())), ("message", Arc::new(message.finish()))];
+    list_of("causes", &by_name, lengths.into_iter())
+}
+
+/// What holds of a stack trace; null where there is none.
+fn truths(failures: &[Failure<'_>], holds: impl Fn(&StackTrace) -> bool) -> ArrayRef {
+    let of = |failure: &Failure<'_>| Some(&failure.draft.stack).filter(|stack| !stack.is_empty()).map(&holds);
+    Arc::new(failures.iter().map(of).collect::<BooleanArray>())
 }
 
 fn flags(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {

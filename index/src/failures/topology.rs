@@ -11,7 +11,7 @@ const MAX_NAMES: usize = 32;
 const HEAD_NAMES: usize = 4;
 const MAX_NAME: usize = 200;
 /// Steps up a tree before two spans count as unrelated.
-const MAX_STEPS: usize = 512;
+pub(super) const MAX_STEPS: usize = 512;
 
 /// Tenant and trace id.
 pub(super) type TraceKey<'a> = (&'a str, &'a str);

@@ -14,6 +14,8 @@ use super::*;
 
 mod forms;
 mod grouping;
+mod origins;
+mod waiting;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
