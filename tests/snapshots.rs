@@ -56,7 +56,7 @@ fn sql() {
         ),
         (
             "failures",
-            "select service_name, kind, exception_type, message, message_masked, frames, span_path, grouped_by, flags from failures order by service_name, kind, span_id",
+            "select service_name, kind, exception_type, message, message_masked, frames, span_path, grouped_by, flags, causes, origin_id is null as is_origin, interruption from failures order by service_name, kind, span_id",
         ),
         (
             "flags",
@@ -72,7 +72,7 @@ fn sql() {
         ),
         (
             "incidents",
-            "select title, service_name, exception_type, failure_count, trace_count, versions from incidents order by title",
+            "select title, service_name, exception_type, failure_count, echo_count, trace_count, versions from incidents order by title",
         ),
         ("payloads", "select direction, content_type, shape, sample, redactions from payloads"),
     ] {

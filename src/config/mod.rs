@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tracerag_index::failures::{FailureRules, InAppRules};
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{LakeOptions, Retention};
 use tracerag_ingest::otlp::DecoderConfig;
@@ -50,6 +51,8 @@ pub struct Config {
     pub lake: LakeSection,
     /// With what bundles are signed.
     pub signing: SigningSection,
+    /// How failures are grouped.
+    pub failures: FailuresSection,
     /// How long rows are kept.
     pub retention: RetentionSection,
     /// The sentence model.
@@ -239,6 +242,38 @@ impl SigningSection {
         let own = own.map(|key| key.public_key());
         let others = self.public_keys.iter().filter(|key| own.as_ref() != Some(*key)).cloned();
         Ok(own.clone().into_iter().chain(others).collect())
+    }
+}
+
+/// `[failures]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailuresSection {
+    /// Beginnings of functions, or parts of files, that belong to the application although a built-in rule says
+    /// otherwise.
+    pub in_app: Vec<String>,
+    /// The same for what does not belong to it.
+    pub not_in_app: Vec<String>,
+    /// Attributes that state a fingerprint; the first that is there wins.
+    pub fingerprint_attributes: Vec<String>,
+}
+
+impl Default for FailuresSection {
+    fn default() -> Self {
+        let FailureRules { in_app: InAppRules { in_app, not_in_app }, fingerprint_attributes, .. } =
+            FailureRules::default();
+        Self { in_app, not_in_app, fingerprint_attributes }
+    }
+}
+
+impl FailuresSection {
+    /// What the pipeline goes by.
+    pub(crate) fn rules(&self) -> FailureRules {
+        FailureRules {
+            in_app: InAppRules { in_app: self.in_app.clone(), not_in_app: self.not_in_app.clone() },
+            fingerprint_attributes: self.fingerprint_attributes.clone(),
+            ..FailureRules::default()
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Draft {
     pub waiting: Vec<(Table, RecordBatch)>,
     pub sources: Vec<SourceProgress>,
     pub stamp: RedactionStamp,
+    pub failures: Arc<FailureRules>,
 }
 
 impl Draft {
@@ -40,7 +41,7 @@ impl Draft {
                 stored.revise(&mut self.flushed)?;
             }
             let counts = self.flushed.counts;
-            Ok((assemble(self.flushed, self.waiting, self.sources, &self.stamp)?, counts))
+            Ok((assemble(self.flushed, self.waiting, self.sources, &self.stamp, &self.failures)?, counts))
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -54,9 +55,10 @@ fn assemble(
     waiting: Vec<(Table, RecordBatch)>,
     sources: Vec<SourceProgress>,
     stamp: &RedactionStamp,
+    rules: &FailureRules,
 ) -> Result<Epoch, Error> {
     let found = failures::suspects(&flushed.spans, &flushed.logs)
-        .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, &FailureRules::default()))
+        .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, rules))
         .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let spans = staged::stage(&flushed.spans, &Table::Spans.lake_schema())?;
     let logs = staged::stage(&flushed.logs, &Table::Logs.lake_schema())?;

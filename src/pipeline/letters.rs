@@ -11,6 +11,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use tracerag_enrich::{Counts, Flushed, ResumeState};
 use tracerag_index::letters::{self, Record};
@@ -197,6 +198,7 @@ impl Pipeline {
                 waiting: std::mem::take(&mut waiting),
                 sources: sources.clone(),
                 stamp: self.stamp.clone(),
+                failures: Arc::clone(&self.failure_rules),
             };
             let stored = Stored::of(&self.lake, &draft.flushed, horizon).await?;
             let (mut part, seen) = draft.finish(stored).await?;

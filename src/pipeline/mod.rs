@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use tracerag_enrich::{Window, WindowConfig};
+use tracerag_index::failures::FailureRules;
 use tracerag_index::{Head, Lake, Resume, SourceProgress, Writer};
 use tracerag_ingest::redact::{POLICY_VERSION, Redactor};
 use tracerag_ingest::source::Gap;
@@ -66,6 +67,7 @@ pub(crate) struct Pipeline {
     /// Present where faults of the lake are waited for, and no error.
     patience: Option<Patience>,
     stamp: RedactionStamp,
+    failure_rules: Arc<FailureRules>,
     pace: Pace,
     flush_bytes: usize,
     flushed_at: Instant,
@@ -135,6 +137,7 @@ impl Pipeline {
             in_flight: None,
             patience: None,
             stamp,
+            failure_rules: Arc::new(config.failures.rules()),
             pace: Pace::new(config.lake.flush_interval.0),
             flush_bytes: config.lake.flush_bytes.0,
             flushed_at: Instant::now(),
@@ -380,7 +383,13 @@ impl Pipeline {
             }
         }
         let Some(writer) = self.writer.take() else { return Err(Self::no_writer()) };
-        let draft = Draft { flushed, waiting: self.waiting.take(), sources, stamp: self.stamp.clone() };
+        let draft = Draft {
+            flushed,
+            waiting: self.waiting.take(),
+            sources,
+            stamp: self.stamp.clone(),
+            failures: Arc::clone(&self.failure_rules),
+        };
         self.in_flight = Some(Flight::start(writer, draft, self.late_horizon, self.patience.clone()));
         Ok(())
     }
