@@ -347,10 +347,10 @@ fn bind(plan: LogicalPlan, parameters: Option<Parameters>) -> Result<LogicalPlan
         Some(ParamValues::List(values)) => (1..=values.len()).map(|number| format!("${number}")).collect(),
         Some(ParamValues::Map(values)) => values.keys().map(|name| format!("${name}")).collect(),
     };
-    if let Some(missing) = names.iter().filter(|name| !given.contains(name)).min() {
+    if let Some(missing) = names.iter().filter(|name| !given.contains(name.as_str())).min() {
         return Err(QueryError::Parameters(format!("parameter {missing} has no value")));
     }
-    if let Some(unused) = given.iter().find(|name| !names.contains(*name)) {
+    if let Some(unused) = given.iter().find(|name| !names.contains(name.as_str())) {
         return Err(QueryError::Parameters(format!("the query has no parameter {unused}")));
     }
     match parameters {

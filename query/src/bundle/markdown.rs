@@ -3,7 +3,7 @@
 //! Text of the evidence is data: control characters and those that change the direction of writing
 //! are taken out, and nothing is said to the reader besides facts with their anchors.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use tracerag_schemas::bundle::{Bundle, Span};

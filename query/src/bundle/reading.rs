@@ -4,9 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
-use tracerag_schemas::bundle::{Log, Span};
-
 use tracerag_index::tree;
+use tracerag_schemas::bundle::{Log, Span};
 
 /// Failing spans and all spans above them.
 pub(crate) fn failing(spans: &[Span]) -> HashSet<&str> {

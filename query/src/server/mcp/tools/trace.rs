@@ -3,6 +3,7 @@
 use datafusion::common::{ParamValues, ScalarValue};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tracerag_index::tree::failing_path;
 
 use super::{Call, cut, parsed};
 use crate::access::Scope;
@@ -11,7 +12,6 @@ use crate::json::rows;
 use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
 use crate::session::Session;
-use tracerag_index::tree::failing_path;
 
 /// Columns of the trace that say how it went.
 const TRACE: &str = "select trace_id, revision, root_service_name, root_name, services, start_time, duration_ns, status, \
