@@ -1,7 +1,18 @@
 //! Tenants of one server, and what they may not learn of each other, over every interface.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::record_batch::RecordBatch;
+use arrow_flight::FlightInfo;
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::CommandGetTables;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use futures::TryStreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::kafka_worker::get;
 use crate::support::client::{Answer, Client};
@@ -55,6 +66,84 @@ impl Interface for Http {
         let answer = self.ask(request);
         format!("{} {}", answer.status, answer.text)
     }
+}
+
+/// A client of the Flight SQL interface. A request is a pattern of table names.
+struct Flight {
+    client: FlightSqlServiceClient<Channel>,
+    runtime: Runtime,
+}
+
+impl Flight {
+    fn of(port: u16, token: &str) -> Flight {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+        let mut client = FlightSqlServiceClient::new(runtime.block_on(endpoint.connect()).unwrap());
+        client.set_token(token.to_owned());
+        Flight { client, runtime }
+    }
+
+    /// The rows behind the ticket that this gives, or the error, as text.
+    fn text<F>(&self, asked: impl FnOnce(FlightSqlServiceClient<Channel>) -> F) -> String
+    where
+        F: Future<Output = Result<FlightInfo, FlightError>>,
+    {
+        let mut client = self.client.clone();
+        let answered = self.runtime.block_on(async {
+            let info = asked(client.clone()).await?;
+            let ticket = info.endpoint[0].ticket.clone().unwrap();
+            client.do_get(ticket).await?.try_collect::<Vec<RecordBatch>>().await
+        });
+        match answered {
+            Ok(batches) => {
+                let rows = batches.iter().flat_map(|batch| tracerag_query::json::rows(batch).unwrap());
+                Value::from_iter(rows).to_string()
+            }
+            Err(FlightError::Tonic(status)) => format!("{:?} {}", status.code(), status.message()),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+impl Interface for Flight {
+    fn sql(&self, statement: &str, values: &[&str]) -> String {
+        self.text(|mut client| async move {
+            if values.is_empty() {
+                return client.execute(statement.to_owned(), None).await;
+            }
+            let mut prepared = client.prepare(statement.to_owned(), None).await?;
+            let columns = values
+                .iter()
+                .enumerate()
+                .map(|(place, value)| (place.to_string(), Arc::new(StringArray::from(vec![*value])) as ArrayRef));
+            prepared.set_parameters(RecordBatch::try_from_iter(columns)?)?;
+            prepared.execute().await
+        })
+    }
+
+    fn requests(&self) -> Vec<&'static str> {
+        vec!["%", "{word}%"]
+    }
+
+    fn request(&self, request: &str) -> String {
+        let wanted = CommandGetTables {
+            table_name_filter_pattern: Some(request.to_owned()),
+            include_schema: true,
+            ..CommandGetTables::default()
+        };
+        self.text(|mut client| async move { client.get_tables(wanted).await })
+    }
+}
+
+/// See [`tenants::keeps_apart`].
+#[test]
+fn flight_sql_keeps_tenants_apart() {
+    let (tracerag, names) = tenants::two();
+    let served = Served::start(tracerag, "");
+    let clients = names.each_ref().map(|names| -> Box<dyn Interface> {
+        Box::new(Flight::of(served.flight_sql, &served.token(names.word, SCOPES)))
+    });
+    tenants::keeps_apart(&served.tracerag, &names, &clients);
 }
 
 /// See [`tenants::keeps_apart`]. Beyond it: a fix for the other's incident is refused like one for an incident that there

@@ -13,6 +13,7 @@ mod deployment;
 mod example_config;
 mod extremes;
 mod fail_points;
+mod flight;
 mod hostile;
 mod http_clients;
 mod isolation;

@@ -339,7 +339,11 @@ fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {
     QueryError::MemoryLimit { bytes, detail }.into()
 }
 
-fn bind(plan: LogicalPlan, parameters: Option<Parameters>) -> Result<LogicalPlan> {
+/// The plan with its parameters' values in their places.
+///
+/// # Errors
+/// [`QueryError::Parameters`] for a parameter without a value, and a value without a parameter.
+pub(crate) fn bind(plan: LogicalPlan, parameters: Option<Parameters>) -> Result<LogicalPlan> {
     let names = plan.get_parameter_names()?;
     // Clients choose how many there are: looked up one by one in a list, they would take for ever.
     let given: BTreeSet<String> = match &parameters {

@@ -42,7 +42,8 @@ pub(super) async fn serve(config: &Config, answering: impl FnOnce(&str)) -> Resu
     let scheme = if config.serve.tls_certificate.is_empty() { "http" } else { "https" };
     let address = format!("{scheme}://{}", server.address());
     let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
-    tracing::info!(address, to, "answering");
+    let flight_sql = server.flight_sql_address().map(tracing::field::display);
+    tracing::info!(address, flight_sql, to, "answering");
     answering(&address);
     while !stop.load(Ordering::Relaxed) {
         tell(&server, &readiness).await;
@@ -90,6 +91,7 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
     origins.extend(Some(&serve.public_url).filter(|url| !url.is_empty()).cloned());
     Ok(ServerOptions {
         http: serve.http.clone(),
+        flight_sql: serve.flight_sql.clone(),
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         is_behind_tls: serve.behind_tls,
         gate: GateOptions {

@@ -408,7 +408,7 @@ impl Default for MetricsSection {
 pub struct ServeSection {
     /// API, MCP and page.
     pub http: String,
-    /// Flight SQL.
+    /// Flight SQL; empty: nowhere.
     pub flight_sql: String,
     /// Postgres wire.
     pub postgres: String,

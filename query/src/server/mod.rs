@@ -1,4 +1,4 @@
-//! `tracerag serve`: the lake for others, over HTTP and MCP.
+//! `tracerag serve`: the lake for others, over HTTP, MCP and Arrow Flight SQL.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
@@ -7,6 +7,7 @@
 //! and limits hold alike for all of them.
 
 mod engine;
+mod flight;
 mod http;
 mod mcp;
 mod sessions;
@@ -17,9 +18,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
+use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tracerag_index::Lake;
 
 use crate::access::{Gate, GateOptions, Limits};
@@ -49,7 +51,9 @@ pub struct TlsFiles {
 pub struct ServerOptions {
     /// Address of HTTP, as `127.0.0.1:8080`.
     pub http: String,
-    /// With it HTTP is HTTPS.
+    /// Address of Flight SQL; empty: it is not served.
+    pub flight_sql: String,
+    /// With it every address speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Whether clients reach the server over TLS all the same, through a proxy that speaks it.
     pub is_behind_tls: bool,
@@ -67,8 +71,10 @@ pub struct ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is no address, or is taken.
-    #[error("cannot listen on {address}: {source}; change serve.http")]
+    #[error("cannot listen on {address}: {source}; change serve.{key}")]
     Listen {
+        /// The key of the section that names the address.
+        key: &'static str,
         /// The address.
         address: String,
         /// Why.
@@ -103,9 +109,11 @@ pub enum ServeError {
 pub struct Server {
     app: App,
     address: SocketAddr,
+    flight_sql: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     cut: watch::Sender<bool>,
-    http: JoinHandle<std::io::Result<()>>,
+    /// What answers; each ends when the server stops.
+    interfaces: JoinSet<()>,
 }
 
 impl Server {
@@ -115,15 +123,16 @@ impl Server {
     /// See [`ServeError`].
     pub async fn start(lake: Lake, options: ServerOptions) -> std::result::Result<Self, ServeError> {
         let is_open = options.gate.tokens_file.is_none();
-        let listener = listen(&options.http, is_open).await?;
-        let listen_error = |source| ServeError::Listen { address: options.http.clone(), source };
-        let address = listener.local_addr().map_err(listen_error)?;
-        if !address.ip().is_loopback() && options.tls.is_none() && !options.is_behind_tls {
-            return Err(ServeError::InClear { address: address.to_string() });
-        }
-        let tls = options.tls.as_ref().map(tls::Acceptor::new).transpose()?;
+        let is_secret = options.tls.is_some() || options.is_behind_tls;
+        let (listener, address) = listen("http", &options.http, is_open, is_secret).await?;
+        let flight_sql = match options.flight_sql.as_str() {
+            "" => None,
+            address => Some(listen("flight_sql", address, is_open, is_secret).await?),
+        };
+        let tls = |protocol| options.tls.as_ref().map(|files| tls::Acceptor::new(files, protocol)).transpose();
+        let (http_tls, flight_tls) = (tls("http/1.1")?, tls("h2")?);
         let template = template(options.session, &options.gate.limits);
-        let (stop, mut stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let (cut, is_cut) = watch::channel(false);
         let app = App::new(
             Gate::open(lake.clone(), options.gate),
@@ -133,27 +142,53 @@ impl Server {
             stopped.clone(),
             is_cut,
         );
-        let router = http::router(app.clone(), mcp::routes(app.clone(), options.oauth));
-        let until = async move {
-            // A sender that is gone has stopped, too.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
+        let until = || {
+            let mut stopped = stopped.clone();
+            async move {
+                // A sender that is gone has stopped, too.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            }
         };
-        let http = match tls {
+        let mut interfaces = JoinSet::new();
+        let router = http::router(app.clone(), mcp::routes(app.clone(), options.oauth));
+        let http_until = until();
+        match http_tls {
             None => {
                 let listener = listener.tap_io(|stream| without_delay(stream));
-                tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(until).into_future())
+                let http = axum::serve(listener, router).with_graceful_shutdown(http_until).into_future();
+                interfaces.spawn(http.map(|ended| told("http", ended)));
             }
             Some(tls) => {
                 let listener = tls::TlsListener::new(listener, tls);
-                tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(until).into_future())
+                let http = axum::serve(listener, router).with_graceful_shutdown(http_until).into_future();
+                interfaces.spawn(http.map(|ended| told("http", ended)));
             }
-        };
-        Ok(Self { app, address, stop, cut, http })
+        }
+        let flight_address = flight_sql.as_ref().map(|(_, address)| *address);
+        match (flight_sql, flight_tls) {
+            (None, _) => {}
+            (Some((listener, _)), None) => {
+                let listener = listener.tap_io(|stream| without_delay(stream));
+                let flight = flight::serve(app.clone(), listener, until());
+                interfaces.spawn(flight.map(|ended| told("flight_sql", ended)));
+            }
+            (Some((listener, _)), Some(tls)) => {
+                let listener = tls::TlsListener::new(listener, tls);
+                let flight = flight::serve(app.clone(), listener, until());
+                interfaces.spawn(flight.map(|ended| told("flight_sql", ended)));
+            }
+        }
+        Ok(Self { app, address, flight_sql: flight_address, stop, cut, interfaces })
     }
 
-    /// Where it answers.
+    /// Where it answers HTTP.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers Flight SQL, if it does.
+    pub fn flight_sql_address(&self) -> Option<SocketAddr> {
+        self.flight_sql
     }
 
     /// Whether everybody comes in who reaches it.
@@ -173,9 +208,9 @@ impl Server {
     /// to its end.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        if tokio::time::timeout(GRACE, &mut self.http).await.is_err() {
+        if tokio::time::timeout(GRACE, all(&mut self.interfaces)).await.is_err() {
             let _ = self.cut.send(true);
-            if tokio::time::timeout(CLOSE_WITHIN, &mut self.http).await.is_err() {
+            if tokio::time::timeout(CLOSE_WITHIN, all(&mut self.interfaces)).await.is_err() {
                 tracing::warn!("connections were still open");
             }
         }
@@ -188,14 +223,32 @@ fn template(session: SessionOptions, limits: &Limits) -> SessionOptions {
     SessionOptions { memory_limit: limits.memory, time_limit: limits.time, ..session }
 }
 
-/// Listens on an address; where nobody needs a token, on this machine only.
-async fn listen(address: &str, is_open: bool) -> std::result::Result<TcpListener, ServeError> {
-    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+/// Waits until all have ended.
+async fn all(interfaces: &mut JoinSet<()>) {
+    while interfaces.join_next().await.is_some() {}
+}
+
+/// An interface ends when the server stops; if it fails before, the log says so.
+fn told<E: std::fmt::Display>(interface: &'static str, ended: std::result::Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::error!(interface, %error, "an interface of the server failed");
+    }
+}
+
+/// Listens on the address that a key of the section names; where nobody needs a token, on this machine only. Gives the
+/// address that it became, too. `is_secret` says that what is sent cannot be read on its way.
+async fn listen(
+    key: &'static str,
+    address: &str,
+    is_open: bool,
+    is_secret: bool,
+) -> std::result::Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { key, address: address.to_owned(), source };
     let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await.map_err(failed)?.collect();
     let Some(given) = found.first() else {
         return Err(failed(std::io::Error::other("the name has no address")));
     };
-    if is_open && !given.ip().is_loopback() {
+    let listener = if is_open && !given.ip().is_loopback() {
         let loopback = match given {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -206,9 +259,15 @@ async fn listen(address: &str, is_open: bool) -> std::result::Result<TcpListener
             "no tokens are configured, so this machine alone is answered; set serve.tokens_file and make a token with \
              `tracerag token create`"
         );
-        return TcpListener::bind(instead).await.map_err(failed);
+        TcpListener::bind(instead).await.map_err(failed)?
+    } else {
+        TcpListener::bind(found.as_slice()).await.map_err(failed)?
+    };
+    let address = listener.local_addr().map_err(failed)?;
+    if !address.ip().is_loopback() && !is_secret {
+        return Err(ServeError::InClear { address: address.to_string() });
     }
-    TcpListener::bind(found.as_slice()).await.map_err(failed)
+    Ok((listener, address))
 }
 
 /// Small pieces of an answer leave at once.

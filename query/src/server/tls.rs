@@ -28,8 +28,8 @@ const HANDSHAKES: usize = 256;
 pub(super) struct Acceptor(TlsAcceptor);
 
 impl Acceptor {
-    /// With the certificate and the key of these files.
-    pub(super) fn new(files: &TlsFiles) -> Result<Self, ServeError> {
+    /// With the certificate and the key of these files, for connections that speak a protocol of this name (ALPN).
+    pub(super) fn new(files: &TlsFiles, protocol: &str) -> Result<Self, ServeError> {
         let refused = |file: &std::path::Path, reason: String| ServeError::Tls { file: file.to_owned(), reason };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
             .and_then(Iterator::collect)
@@ -43,7 +43,7 @@ impl Acceptor {
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
             .map_err(|error| refused(&files.certificate, error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 }

@@ -139,13 +139,22 @@ impl App {
         &self.inner.sessions
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// True from when answers that are under way are broken off.
+    pub(super) fn is_cut(&self) -> watch::Receiver<bool> {
+        self.inner.is_cut.clone()
+    }
+
     fn is_stopping(&self) -> bool {
         *self.inner.stopping.borrow()
     }
 
     /// Does what a caller asks for, as one visit: requires the scope, waits for a turn, opens a session on the newest
     /// head, and runs the work on the threads for queries.
-    fn ask<T, W>(
+    pub(super) fn ask<T, W>(
         &self,
         caller: &Caller,
         scope: Scope,

@@ -19,7 +19,7 @@ pub(in crate::server) struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(in crate::server) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), retry_after: None }
     }
 
@@ -28,9 +28,18 @@ impl Problem {
         self.code
     }
 
-    /// What is wrong, and what to do.
+    pub(in crate::server) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, and what to do next.
     pub(in crate::server) fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// Seconds after which to ask again.
+    pub(in crate::server) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
     }
 
     pub(in crate::server) fn wrong_request(detail: String) -> Self {

@@ -25,10 +25,10 @@ const ALL: [Scope; 6] = Scope::ALL;
 /// The interface to a lake, and tokens for it.
 pub(in crate::server) struct Interface {
     pub(in crate::server) lake: TestLake,
-    app: App,
+    pub(in crate::server) app: App,
     router: Router,
     _stop: watch::Sender<bool>,
-    cut: watch::Sender<bool>,
+    pub(in crate::server) cut: watch::Sender<bool>,
     folder: tempfile::TempDir,
 }
 

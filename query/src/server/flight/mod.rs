@@ -1,0 +1,335 @@
+//! Arrow Flight SQL: what ADBC and JDBC drivers speak. Rows travel as the Arrow batches that they are computed in.
+//!
+//! - **In:** calls of FlightSql.proto, each with a token in its headers.
+//! - **Out:** batches, streamed; errors as gRPC statuses that say what to do next.
+//!
+//! A client asks in two steps. For a command (a statement, a prepared one, a question about metadata) it gets the
+//! schema of the answer and a ticket; for the ticket, the rows. A statement is planned in the first step, on the newest
+//! head, and run in the second as it was planned, so both are of the same head. A ticket for rows of a statement is a
+//! random number that holds once, for its caller. Prepared statements and their bound values are kept here as well, as
+//! text, and planned anew each time.
+
+mod actions;
+mod answer;
+mod info;
+mod kept;
+mod login;
+mod metadata;
+mod parameters;
+mod session_options;
+mod statement;
+mod status;
+mod types;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::IpcWriteOptions;
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::sql::{Any, Command, ProstMessageExt as _, TicketStatementQuery};
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+};
+use axum::serve::Listener;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use prost::Message as _;
+use tokio::sync::watch;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::http::{App, Problem, noted};
+use crate::access::{Caller, Scope};
+use crate::error::{QueryError, Result as QueryResult};
+use crate::session::Session;
+use answer::Answer;
+use kept::Kept;
+use statement::{Planned, Prepared, Statement};
+
+/// What `audit` calls this interface.
+const INTERFACE: &str = "flight_sql";
+/// Bytes of a message of a client.
+const MOST_BYTES: usize = 2 << 20;
+/// How often a quiet connection is asked whether its client is still there, and how long the client may take to answer:
+/// one that is gone without a word shall not keep its turn.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// How long a ticket holds.
+const TICKETS_LAST: Duration = Duration::from_secs(300);
+/// Tickets of one caller; each keeps a plan.
+const TICKETS: usize = 256;
+/// How long a prepared statement is kept that nobody uses.
+const STATEMENTS_LAST: Duration = Duration::from_secs(3600);
+/// Prepared statements of one caller.
+const STATEMENTS: usize = 1_024;
+
+/// Answers on a listener until it is told to stop, and what is under way then.
+pub(super) async fn serve<L>(
+    app: App,
+    listener: L,
+    until: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error>
+where
+    L: Listener,
+    L::Io: Connected,
+{
+    let connections = futures::stream::unfold(listener, |mut listener| async move {
+        let (connection, _) = listener.accept().await;
+        Some((Ok::<_, std::io::Error>(connection), listener))
+    });
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(ASK_EVERY))
+        .http2_keepalive_timeout(Some(ANSWER_WITHIN))
+        .add_service(FlightServiceServer::new(Flight::new(app)).max_decoding_message_size(MOST_BYTES))
+        .serve_with_incoming_shutdown(connections, until)
+        .await
+}
+
+/// The interface.
+struct Flight {
+    app: App,
+    flights: Kept<Rows>,
+    statements: Kept<Prepared>,
+}
+
+/// Rows for which a ticket was given out.
+struct Rows {
+    /// There until they are asked for.
+    planned: Option<Planned>,
+    cancel: watch::Sender<bool>,
+}
+
+/// What a command asks for.
+enum Question {
+    Statement(Statement),
+    /// With the schema of the answer.
+    Metadata(Box<Command>, SchemaRef),
+}
+
+impl Flight {
+    fn new(app: App) -> Self {
+        Self { app, flights: Kept::new(TICKETS_LAST, TICKETS), statements: Kept::new(STATEMENTS_LAST, STATEMENTS) }
+    }
+
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Problem> {
+        Ok(self.app.gate().caller(login::secret(request.metadata()).as_deref())?)
+    }
+
+    /// What a descriptor asks for.
+    fn question(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<Question, Problem> {
+        match command(&descriptor.cmd)? {
+            Command::CommandStatementQuery(query) => Ok(Question::Statement(Statement::from(query.query))),
+            Command::CommandPreparedStatementQuery(query) => {
+                let prepared = self.prepared(caller, &query.prepared_statement_handle)?;
+                Ok(Question::Statement(prepared.statement))
+            }
+            Command::CommandStatementSubstraitPlan(_) => Err(no_substrait()),
+            other => match metadata::schema(&other)? {
+                Some(schema) => Ok(Question::Metadata(Box::new(other), schema)),
+                None => Err(Problem::wrong_request(format!("{} asks for no rows; send a query", other.type_url()))),
+            },
+        }
+    }
+
+    fn prepared(&self, caller: &Caller, handle: &[u8]) -> Result<Prepared, Problem> {
+        self.statements.with(handle, caller, |prepared| prepared.clone()).ok_or_else(|| {
+            status::not_kept("statement-unknown", "this prepared statement is not here, or no longer; prepare it again")
+        })
+    }
+
+    /// Plans a statement on the newest head.
+    async fn plan(&self, caller: &Caller, statement: Statement) -> Result<Planned, Problem> {
+        let mut visit = self.app.gate().visit(caller, INTERFACE, "plan", &statement.query);
+        let planned = self.app.ask(caller, Scope::Sql, &mut visit, |session| statement.plan(session)).await?;
+        visit.end("ok");
+        Ok(planned)
+    }
+
+    /// The schema of the answer to a descriptor, and its ticket.
+    async fn info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo, Problem> {
+        let (schema, ticket) = match self.question(caller, &descriptor)? {
+            Question::Metadata(command, schema) => (schema, command.into_any()),
+            Question::Statement(statement) => {
+                let planned = self.plan(caller, statement).await?;
+                let (schema, bytes) = (Arc::clone(&planned.schema), planned.query.len());
+                let rows = Rows { planned: Some(planned), cancel: watch::channel(false).0 };
+                let handle = self.flights.put(caller, rows, bytes);
+                (schema, TicketStatementQuery { statement_handle: handle }.as_any())
+            }
+        };
+        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode_to_vec()));
+        let info = FlightInfo::new().try_with_schema(&schema).map_err(QueryError::from)?;
+        Ok(info.with_descriptor(descriptor).with_endpoint(endpoint).with_ordered(true))
+    }
+
+    /// The schema of the answer to a descriptor.
+    async fn schema(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<Bytes, Problem> {
+        let schema = match self.question(caller, descriptor)? {
+            Question::Metadata(_, schema) => schema,
+            Question::Statement(statement) => self.plan(caller, statement).await?.schema,
+        };
+        Ok(encoded(&schema)?)
+    }
+
+    /// The answer to a ticket.
+    async fn rows(&self, caller: &Caller, ticket: &Ticket) -> Result<Answer, Problem> {
+        match command(&ticket.ticket)? {
+            Command::TicketStatementQuery(ticket) => self.statement_rows(caller, &ticket.statement_handle).await,
+            other => self.metadata_rows(caller, other).await,
+        }
+    }
+
+    async fn statement_rows(&self, caller: &Caller, handle: &[u8]) -> Result<Answer, Problem> {
+        let found = self.flights.with(handle, caller, |rows| {
+            let planned = rows.planned.take()?;
+            Some((planned, rows.cancel.subscribe()))
+        });
+        let Some((planned, is_cancelled)) = found.flatten() else {
+            let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", "");
+            let detail = "this ticket does not hold, or no longer, for each holds once; run the query again";
+            return noted(&mut visit, Err(status::not_kept("ticket-unknown", detail)));
+        };
+        let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", &planned.query);
+        let Planned { session, plan, schema, .. } = planned;
+        let begun = async {
+            caller.require(Scope::Sql)?;
+            let turn = self.app.gate().turn(caller).await?;
+            let batches = self.app.engine().run(async move { session.execute(plan, None).await }).await?;
+            Ok((turn, batches))
+        };
+        let (turn, batches) = noted(&mut visit, begun.await)?;
+        let limits = self.app.gate().limits();
+        Ok(Answer::new(batches, schema, limits, self.app.is_cut(), is_cancelled, visit, Some(turn)))
+    }
+
+    async fn metadata_rows(&self, caller: &Caller, command: Command) -> Result<Answer, Problem> {
+        let mut visit = self.app.gate().visit(caller, INTERFACE, "metadata", "");
+        let rows = match command {
+            Command::CommandGetTables(wanted) => {
+                let tables = |session: Session| async move { metadata::tables(&session, wanted).await };
+                self.app.ask(caller, Scope::Sql, &mut visit, tables).await?
+            }
+            other => {
+                let rows = metadata::rows(&other).map_err(Problem::from);
+                let rows = rows.and_then(|rows| {
+                    rows.ok_or_else(|| {
+                        Problem::wrong_request("this is no ticket of this server; ask for one".to_owned())
+                    })
+                });
+                noted(&mut visit, rows)?
+            }
+        };
+        let schema = rows.schema();
+        let batches = futures::stream::iter([Ok(rows)]);
+        let nobody_cancels = watch::channel(false).1;
+        Ok(Answer::new(batches, schema, self.app.gate().limits(), self.app.is_cut(), nobody_cancels, visit, None))
+    }
+}
+
+/// The command in a descriptor or a ticket.
+fn command(bytes: &[u8]) -> Result<Command, Problem> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Problem::wrong_request(format!("this is no command of Flight SQL ({error}); ask with a Flight SQL driver"))
+    };
+    let any = Any::decode(bytes).map_err(|error| wrong(&error))?;
+    Command::try_from(any).map_err(|error| wrong(&error))
+}
+
+fn no_substrait() -> Problem {
+    status::not_offered("Substrait plans are not read here; send the query as SQL")
+}
+
+/// A schema as an IPC message.
+fn encoded(schema: &Schema) -> QueryResult<Bytes> {
+    let options = IpcWriteOptions::default();
+    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &options).try_into()?;
+    Ok(bytes)
+}
+
+#[tonic::async_trait]
+impl FlightService for Flight {
+    type HandshakeStream = BoxStream<'static, Result<HandshakeResponse, Status>>;
+    type ListFlightsStream = BoxStream<'static, Result<FlightInfo, Status>>;
+    type DoGetStream = BoxStream<'static, Result<FlightData, Status>>;
+    type DoPutStream = BoxStream<'static, Result<PutResult, Status>>;
+    type DoActionStream = BoxStream<'static, Result<arrow_flight::Result, Status>>;
+    type ListActionsStream = BoxStream<'static, Result<ActionType, Status>>;
+    type DoExchangeStream = BoxStream<'static, Result<FlightData, Status>>;
+
+    async fn handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        self.caller(&request)?;
+        let secret = login::secret(request.metadata()).unwrap_or_default();
+        let answered = HandshakeResponse { protocol_version: 0, payload: secret.clone().into() };
+        let mut response = Response::new(futures::stream::iter([Ok(answered)]).boxed());
+        // Where no token is needed, what is shown may be anything, and need not come back.
+        if let Ok(bearer) = format!("Bearer {secret}").parse::<MetadataValue<Ascii>>() {
+            response.metadata_mut().insert("authorization", bearer);
+        }
+        Ok(response)
+    }
+
+    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let caller = self.caller(&request)?;
+        Ok(Response::new(self.info(&caller, request.into_inner()).await?))
+    }
+
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        let caller = self.caller(&request)?;
+        let schema = self.schema(&caller, &request.into_inner()).await?;
+        Ok(Response::new(SchemaResult { schema }))
+    }
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let caller = self.caller(&request)?;
+        let answer = self.rows(&caller, &request.into_inner()).await?;
+        Ok(Response::new(answer.into_stream()))
+    }
+
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        let caller = self.caller(&request)?;
+        let result = self.put(&caller, request.into_inner()).await?;
+        Ok(Response::new(futures::stream::iter([Ok(result)]).boxed()))
+    }
+
+    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        let caller = self.caller(&request)?;
+        let result = self.act(&caller, &request.into_inner()).await?;
+        Ok(Response::new(futures::stream::iter(result.map(Ok)).boxed()))
+    }
+
+    async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        self.caller(&request)?;
+        let actions = actions::ACTIONS
+            .map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
+        Ok(Response::new(futures::stream::iter(actions).boxed()))
+    }
+
+    async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        self.caller(&request)?;
+        Err(status::not_offered("there are no flights to list; list tables with GetTables, or ask with SQL").into())
+    }
+
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        self.caller(&request)?;
+        Err(status::not_offered("queries cannot be polled; ask with GetFlightInfo and read the rows with DoGet").into())
+    }
+
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+        self.caller(&request)?;
+        Err(status::not_offered("there is nothing to exchange; ask with GetFlightInfo and DoGet").into())
+    }
+}

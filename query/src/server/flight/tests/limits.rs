@@ -1,0 +1,94 @@
+//! What a query and a tenant may have.
+
+use std::time::Duration;
+
+use arrow_flight::CancelFlightInfoRequest;
+use tokio::time::Instant;
+
+use super::*;
+
+const ENDLESS: &str = "select a.value from generate_series(1, 100000) as a, generate_series(1, 100000) as b";
+
+fn endless() -> Limits {
+    Limits { queries_per_tenant: 1, waiting_per_tenant: 0, rows: u64::MAX, bytes: u64::MAX, ..Limits::default() }
+}
+
+/// Hostile queries end at a limit, each with the limit's name, and a good one is answered right after each.
+#[tokio::test]
+async fn hostile_queries_end_at_their_limits() {
+    let limits =
+        Limits { time: Duration::from_secs(2), memory: 32 << 20, rows: 1_000, bytes: 1 << 20, ..Limits::default() };
+    let served = Served::with(limits).await;
+    let mut client = served.client("acme", &[Scope::Sql]).await;
+    let doubling = (1..40).map(|n| format!("c{n} as (select * from c{m} union all select * from c{m})", m = n - 1));
+    let doubling = doubling.collect::<Vec<_>>().join(", ");
+    for (query, codes) in [
+        (format!("select count(*) from ({ENDLESS}), generate_series(1, 100000) as c"), "time-limit|memory-limit"),
+        (ENDLESS.to_owned(), "row-limit|time-limit"),
+        ("select repeat('x', 100000) as x from generate_series(1, 900)".to_owned(), "byte-limit|memory-limit"),
+        (format!("select 1{}", " + 1".repeat(100_000)), "too-large"),
+        (format!("with c0 as (select 1 as x), {doubling} select count(*) from c39"), "too-large"),
+    ] {
+        let error = asked(&mut client, &query).await.unwrap_err();
+        assert!(codes.split('|').any(|code| code == short(&error)), "{error:?}");
+        assert!([Code::ResourceExhausted, Code::DeadlineExceeded].contains(&error.code()), "{error:?}");
+        assert_eq!(asked(&mut client, "select count(*) as n from spans").await.unwrap(), json!([{"n": 4}]));
+    }
+}
+
+/// A query that is cancelled by its flight, one whose client goes away, and one that runs when the server stops all end
+/// and give back their turn; meanwhile the tenant's next query is told to come again. `audit` tells the three apart.
+#[tokio::test]
+async fn queries_end_when_they_are_cancelled() {
+    let served = Served::with(endless()).await;
+    let mut client = served.client("acme", &[Scope::Sql]).await;
+    let info = client.execute(ENDLESS.to_owned(), None).await.unwrap();
+    let mut rows = client.do_get(ticket(&info)).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    let busy = asked(&mut client, "select 1").await.unwrap_err();
+    assert_eq!((busy.code(), short(&busy)), (Code::ResourceExhausted, "busy"));
+    assert_eq!(busy.metadata().get("retry-after").unwrap(), "2");
+    let cancel = Action::new("CancelFlightInfo", CancelFlightInfoRequest::new(info).encode_to_vec());
+    let result = client.do_action(cancel).await.unwrap().message().await.unwrap().unwrap();
+    let result = arrow_flight::CancelFlightInfoResult::decode(result.body.as_ref()).unwrap();
+    assert_eq!(result.status(), arrow_flight::CancelStatus::Cancelled);
+    assert_eq!(ended(rows).await.code(), Code::Cancelled);
+    free(&mut client).await;
+
+    let info = client.execute(ENDLESS.to_owned(), None).await.unwrap();
+    let mut rows = client.do_get(ticket(&info)).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    drop(rows);
+    free(&mut client).await;
+
+    let info = client.execute(ENDLESS.to_owned(), None).await.unwrap();
+    let mut rows = client.do_get(ticket(&info)).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    served.interface.cut.send(true).unwrap();
+    assert_eq!(ended(rows).await.code(), Code::Unavailable);
+    served.interface.app.gate().close().await;
+    let session = served.interface.lake.session("acme").await;
+    let query = "select outcome from audit where \"rows\" > 1 order by time";
+    let outcomes = json!([{"outcome": "cancelled"}, {"outcome": "cancelled"}, {"outcome": "stopped"}]);
+    assert_eq!(ask_lake(&session, query).await, outcomes);
+}
+
+/// The error that ends a stream.
+async fn ended(mut rows: arrow_flight::decode::FlightRecordBatchStream) -> Status {
+    loop {
+        match rows.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return status(error),
+            None => panic!("the stream ended well"),
+        }
+    }
+}
+
+/// Waits until the tenant has its turn again.
+async fn free(client: &mut Client) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while asked(client, "select 1 as n").await.is_err() {
+        assert!(Instant::now() < until, "the turn is not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
