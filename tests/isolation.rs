@@ -15,7 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::kafka_worker::get;
+use crate::postgres;
 use crate::support::client::{Answer, Client};
+use crate::support::clients::Clients;
 use crate::support::served::Served;
 use crate::support::tenants::{self, Interface, is_without};
 
@@ -135,6 +137,25 @@ impl Interface for Flight {
     }
 }
 
+/// A client of PostgreSQL's protocol.
+struct Psql {
+    clients: Clients,
+    port: u16,
+    token: String,
+}
+
+impl Interface for Psql {
+    /// psql of this version binds no values, so they are written into the statement; `tests/postgres.rs` binds.
+    fn sql(&self, statement: &str, values: &[&str]) -> String {
+        let written = values.iter().enumerate().fold(statement.to_owned(), |statement, (index, value)| {
+            statement.replace(&format!("${}", index + 1), &format!("'{value}'"))
+        });
+        let target = postgres::target(self.port, "isolation");
+        let ran = self.clients.psql(&[("PGPASSWORD", &self.token)], &[&target, "-At", "-c", &written]);
+        format!("{} {}{}", ran.status, ran.stdout, ran.stderr)
+    }
+}
+
 /// See [`tenants::keeps_apart`].
 #[test]
 fn flight_sql_keeps_tenants_apart() {
@@ -142,6 +163,21 @@ fn flight_sql_keeps_tenants_apart() {
     let served = Served::start(tracerag, "");
     let clients = names.each_ref().map(|names| -> Box<dyn Interface> {
         Box::new(Flight::of(served.flight_sql, &served.token(names.word, SCOPES)))
+    });
+    tenants::keeps_apart(&served.tracerag, &names, &clients);
+}
+
+/// See [`tenants::keeps_apart`].
+#[test]
+fn postgres_keeps_tenants_apart() {
+    if Clients::find().is_none() {
+        return;
+    }
+    let (tracerag, names) = tenants::two();
+    let served = Served::start(tracerag, "");
+    let clients = names.each_ref().map(|names| -> Box<dyn Interface> {
+        let clients = Clients::find().expect("they were there a moment ago");
+        Box::new(Psql { clients, port: served.postgres, token: served.token(names.word, SCOPES) })
     });
     tenants::keeps_apart(&served.tracerag, &names, &clients);
 }

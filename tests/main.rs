@@ -35,6 +35,7 @@ mod licences;
 mod mcp;
 mod metrics_documented;
 mod openapi;
+mod postgres;
 mod prompt;
 mod pull_request;
 mod s3;

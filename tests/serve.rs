@@ -209,7 +209,8 @@ fn without_tokens_this_machine_alone_is_answered() {
     let (port, metrics) = (free_port(), free_port());
     let text = |tokens: &str| {
         format!(
-            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"0.0.0.0:{port}\"\nflight_sql = \"\"\ntokens_file = \"{tokens}\"\n"
+            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"0.0.0.0:{port}\"\nflight_sql = \"\"\n\
+             postgres = \"\"\ntokens_file = \"{tokens}\"\n"
         )
     };
     let config = tracerag.write("tokens.toml", text("tokens.json"));

@@ -11,7 +11,7 @@ use std::ptr;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -31,6 +31,14 @@ const RELATIONS: u64 = 256;
 /// # Errors
 /// [`QueryError::TooLarge`].
 pub(crate) fn check_text(text: &str) -> Result<()> {
+    check_text_in(&GenericDialect {}, text)
+}
+
+/// The same for a text in the dialect in which it will be parsed: what is a text in one may be code in another.
+///
+/// # Errors
+/// As [`check_text`].
+pub(crate) fn check_text_in(dialect: &dyn Dialect, text: &str) -> Result<()> {
     if text.len() > BYTES {
         return Err(too_large(format!(
             "has {} bytes, and {BYTES} are the most; put long lists of values into a subquery or several statements",
@@ -38,7 +46,7 @@ pub(crate) fn check_text(text: &str) -> Result<()> {
         )));
     }
     // What is no SQL is told better by the parser.
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return Ok(()) };
+    let Ok(tokens) = Tokenizer::new(dialect, text).tokenize() else { return Ok(()) };
     let values = tokens.iter().filter(|token| **token == Token::Comma).count();
     if values > VALUES {
         return Err(too_large(format!(

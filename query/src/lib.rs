@@ -62,6 +62,7 @@ mod views;
 mod tests;
 
 pub use error::{QueryError, Result};
+pub use functions::table_functions;
 pub use links::LinkCache;
 pub use page::{Page, page};
 pub use script::statements;

@@ -17,6 +17,7 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchSt
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
 use tracerag_index::incidents::Embedding;
@@ -193,6 +194,11 @@ impl Session {
         })
     }
 
+    /// The same session with another state, for a protocol that brings functions and schemas of its own.
+    pub(crate) fn with_state(self, state: SessionState) -> Self {
+        Self { context: SessionContext::new_with_state(state), ..self }
+    }
+
     /// The head that the session reads, for its tenant.
     pub fn snapshot(&self) -> &Snapshot {
         self.bundler.snapshot()
@@ -218,10 +224,17 @@ impl Session {
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
         bounds::check_text(query)?;
-        let parsed = state.sql_to_statement(query, &dialect)?;
+        self.plan_parsed(state.sql_to_statement(query, &dialect)?).await
+    }
+
+    /// Plans a statement that was parsed already, of a text that [`bounds::check_text_in`] let through.
+    ///
+    /// # Errors
+    /// As [`Session::plan`].
+    pub(crate) async fn plan_parsed(&self, parsed: Statement) -> Result<LogicalPlan> {
         statement::refuse_changes(&parsed)?;
         bounds::check_relations(&parsed)?;
-        let plan = state.statement_to_plan(parsed).await?;
+        let plan = self.context.state().statement_to_plan(parsed).await?;
         statement::verify(&plan)?;
         if !self.shows_plans {
             statement::refuse_plans(&plan)?;

@@ -43,7 +43,8 @@ pub(super) async fn serve(config: &Config, answering: impl FnOnce(&str)) -> Resu
     let address = format!("{scheme}://{}", server.address());
     let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
     let flight_sql = server.flight_sql_address().map(tracing::field::display);
-    tracing::info!(address, flight_sql, to, "answering");
+    let postgres = server.postgres_address().map(tracing::field::display);
+    tracing::info!(address, flight_sql, postgres, to, "answering");
     answering(&address);
     while !stop.load(Ordering::Relaxed) {
         tell(&server, &readiness).await;
@@ -92,6 +93,7 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
     Ok(ServerOptions {
         http: serve.http.clone(),
         flight_sql: serve.flight_sql.clone(),
+        postgres: serve.postgres.clone(),
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         is_behind_tls: serve.behind_tls,
         gate: GateOptions {

@@ -410,7 +410,7 @@ pub struct ServeSection {
     pub http: String,
     /// Flight SQL; empty: nowhere.
     pub flight_sql: String,
-    /// Postgres wire.
+    /// PostgreSQL's wire protocol; empty: it is not spoken.
     pub postgres: String,
     /// File of tokens.
     pub tokens_file: String,

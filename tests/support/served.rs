@@ -23,6 +23,8 @@ pub struct Served {
     pub config: PathBuf,
     pub port: u16,
     pub flight_sql: u16,
+    /// Of PostgreSQL's protocol.
+    pub postgres: u16,
     pub metrics: u16,
     pub server: Process,
 }
@@ -30,15 +32,15 @@ pub struct Served {
 impl Served {
     /// Starts a server with more lines in its section.
     pub fn start(tracerag: Tracerag, more: &str) -> Served {
-        let (port, flight_sql, metrics) = (free_port(), free_port(), free_port());
+        let (port, flight_sql, postgres, metrics) = (free_port(), free_port(), free_port(), free_port());
         let text = format!(
             "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"127.0.0.1:{port}\"\n\
-             flight_sql = \"127.0.0.1:{flight_sql}\"\ntokens_file = \"{}\"\n{more}\n",
+             flight_sql = \"127.0.0.1:{flight_sql}\"\npostgres = \"127.0.0.1:{postgres}\"\ntokens_file = \"{}\"\n{more}\n",
             tracerag.path("tokens.json").display()
         );
         let config = tracerag.write("serve.toml", text);
         let server = tracerag.background(&config, &["serve"], "serve.log");
-        let served = Served { tracerag, config, port, flight_sql, metrics, server };
+        let served = Served { tracerag, config, port, flight_sql, postgres, metrics, server };
         wait_for("the server is ready", LIMIT, || {
             assert!(served.server.alive(), "{}", served.server.log_tail());
             get(served.metrics, "/readyz").filter(|(status, _)| *status == 200)

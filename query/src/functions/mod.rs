@@ -101,6 +101,14 @@ impl Function {
     }
 }
 
+/// The table functions, as name and arguments: `("trace_tree", "trace_id")`.
+pub fn table_functions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    Function::ALL.into_iter().map(|function| {
+        let arguments = function.usage().split_once('(').map_or("", |(_, arguments)| arguments);
+        (function.name(), arguments.trim_end_matches(')'))
+    })
+}
+
 /// Plans calls of the table functions in `FROM`.
 #[derive(Debug)]
 pub(crate) struct FunctionRelations;

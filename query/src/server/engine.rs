@@ -52,6 +52,13 @@ impl Engine {
             None => Err(QueryError::Stopped),
         }
     }
+
+    /// Begins work on these threads. It ends when the set is dropped.
+    pub(crate) fn begin(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(work, &self.handle);
+        tasks
+    }
 }
 
 impl Drop for Engine {

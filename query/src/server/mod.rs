@@ -1,4 +1,4 @@
-//! `tracerag serve`: the lake for others, over HTTP, MCP and Arrow Flight SQL.
+//! `tracerag serve`: the lake for others, over HTTP, MCP, Arrow Flight SQL and PostgreSQL's protocol.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
@@ -10,6 +10,7 @@ mod engine;
 mod flight;
 mod http;
 mod mcp;
+mod postgres;
 mod sessions;
 mod tls;
 
@@ -53,6 +54,8 @@ pub struct ServerOptions {
     pub http: String,
     /// Address of Flight SQL; empty: it is not served.
     pub flight_sql: String,
+    /// Address of PostgreSQL's protocol; empty: it is not spoken.
+    pub postgres: String,
     /// With it every address speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Whether clients reach the server over TLS all the same, through a proxy that speaks it.
@@ -110,6 +113,7 @@ pub struct Server {
     app: App,
     address: SocketAddr,
     flight_sql: Option<SocketAddr>,
+    postgres: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     cut: watch::Sender<bool>,
     /// What answers; each ends when the server stops.
@@ -125,12 +129,10 @@ impl Server {
         let is_open = options.gate.tokens_file.is_none();
         let is_secret = options.tls.is_some() || options.is_behind_tls;
         let (listener, address) = listen("http", &options.http, is_open, is_secret).await?;
-        let flight_sql = match options.flight_sql.as_str() {
-            "" => None,
-            address => Some(listen("flight_sql", address, is_open, is_secret).await?),
-        };
+        let flight_sql = listen_if_named("flight_sql", &options.flight_sql, is_open, is_secret).await?;
+        let postgres = listen_if_named("postgres", &options.postgres, is_open, is_secret).await?;
         let tls = |protocol| options.tls.as_ref().map(|files| tls::Acceptor::new(files, protocol)).transpose();
-        let (http_tls, flight_tls) = (tls("http/1.1")?, tls("h2")?);
+        let (http_tls, flight_tls, postgres_tls) = (tls("http/1.1")?, tls("h2")?, tls("postgresql")?);
         let template = template(options.session, &options.gate.limits);
         let (stop, stopped) = watch::channel(false);
         let (cut, is_cut) = watch::channel(false);
@@ -178,7 +180,12 @@ impl Server {
                 interfaces.spawn(flight.map(|ended| told("flight_sql", ended)));
             }
         }
-        Ok(Self { app, address, flight_sql: flight_address, stop, cut, interfaces })
+        let postgres_address = postgres.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = postgres {
+            let tls = postgres_tls.map(tls::Acceptor::into_inner);
+            interfaces.spawn(postgres::serve(listener, tls, app.clone(), stopped.clone()));
+        }
+        Ok(Self { app, address, flight_sql: flight_address, postgres: postgres_address, stop, cut, interfaces })
     }
 
     /// Where it answers HTTP.
@@ -189,6 +196,11 @@ impl Server {
     /// Where it answers Flight SQL, if it does.
     pub fn flight_sql_address(&self) -> Option<SocketAddr> {
         self.flight_sql
+    }
+
+    /// Where it speaks PostgreSQL's protocol, if it does.
+    pub fn postgres_address(&self) -> Option<SocketAddr> {
+        self.postgres
     }
 
     /// Whether everybody comes in who reaches it.
@@ -268,6 +280,19 @@ async fn listen(
         return Err(ServeError::InClear { address: address.to_string() });
     }
     Ok((listener, address))
+}
+
+/// The same for an interface that an empty address turns off.
+async fn listen_if_named(
+    key: &'static str,
+    address: &str,
+    is_open: bool,
+    is_secret: bool,
+) -> std::result::Result<Option<(TcpListener, SocketAddr)>, ServeError> {
+    match address {
+        "" => Ok(None),
+        address => listen(key, address, is_open, is_secret).await.map(Some),
+    }
 }
 
 /// Small pieces of an answer leave at once.

@@ -28,7 +28,7 @@ const HANDSHAKES: usize = 256;
 pub(super) struct Acceptor(TlsAcceptor);
 
 impl Acceptor {
-    /// With the certificate and the key of these files, for connections that speak a protocol of this name (ALPN).
+    /// With the certificate and the key of these files, for a protocol by its name in TLS (ALPN).
     pub(super) fn new(files: &TlsFiles, protocol: &str) -> Result<Self, ServeError> {
         let refused = |file: &std::path::Path, reason: String| ServeError::Tls { file: file.to_owned(), reason };
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
@@ -45,6 +45,11 @@ impl Acceptor {
             .map_err(|error| refused(&files.certificate, error.to_string()))?;
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// For a protocol that begins in clear and asks for TLS itself.
+    pub(super) fn into_inner(self) -> TlsAcceptor {
+        self.0
     }
 }
 

@@ -1,0 +1,145 @@
+//! The extended protocol: prepare, bind, describe, execute. Rows are sent as they come, also without a bound on their
+//! number, and a portal goes on where it was suspended.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use arrow_pg::datatypes::df::deserialize_parameters;
+use async_trait::async_trait;
+use futures::{Sink, SinkExt};
+use pgwire::api::portal::{Portal, PortalExecutionState};
+use pgwire::api::query::{ExtendedQueryHandler, send_describe_response, send_partial_query_response};
+use pgwire::api::results::{DescribePortalResponse, Response, Tag};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::extendedquery::{Bind, BindComplete, Describe, Execute, TARGET_TYPE_BYTE_PORTAL};
+
+use super::connection::Connection;
+use super::prepare::Prepared;
+use super::query::send;
+use super::{Service, failure};
+
+#[async_trait]
+impl ExtendedQueryHandler for Service {
+    type Statement = Prepared;
+    type QueryParser = Self;
+
+    fn query_parser(&self) -> Arc<Self> {
+        Arc::new(self.clone())
+    }
+
+    async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+        let statement = client.portal_store().get_statement(name);
+        let statement = statement.ok_or_else(|| PgWireError::StatementNotFound(name.to_owned()))?;
+        check(&message, &statement.statement)?;
+        let portal = Portal::try_new(&message, statement)?;
+        client.portal_store().put_portal(Arc::new(portal));
+        client.feed(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+        Ok(())
+    }
+
+    /// A cursor is a portal that `DECLARE` made.
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL
+            && let Some(name) = message.name.as_deref()
+        {
+            let cursor = Connection::of(client)?.cursors().get(name).cloned();
+            if let Some(cursor) = cursor {
+                return send_describe_response(client, &DescribePortalResponse::new(cursor.fields().to_vec())).await;
+            }
+        }
+        self._on_describe(client, message).await
+    }
+
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = client.portal_store().get_portal(name);
+        let portal = portal.ok_or_else(|| PgWireError::PortalNotFound(name.to_owned()))?;
+        // Zero is no bound.
+        let most = usize::try_from(message.max_rows).unwrap_or(0);
+        let state = portal.state();
+        let mut state = state.lock().await;
+        if matches!(*state, PortalExecutionState::Initial) {
+            match ExtendedQueryHandler::do_query(self, client, &portal, most).await? {
+                Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
+                done => {
+                    *state = PortalExecutionState::Finished;
+                    return send(client, done).await;
+                }
+            }
+        }
+        let sent = match &mut *state {
+            PortalExecutionState::Suspended(rows) => send_partial_query_response(client, rows, most).await,
+            _ => {
+                let nothing = Tag::new("SELECT").with_rows(0);
+                client.feed(PgWireBackendMessage::CommandComplete(nothing.into())).await?;
+                return Ok(());
+            }
+        };
+        if !matches!(sent, Ok(true)) {
+            // What is left of the answer ends with it.
+            *state = PortalExecutionState::Finished;
+        }
+        sent.map(drop)
+    }
+
+    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let prepared = &portal.statement.statement;
+        let Some(asked) = &prepared.asked else { return Ok(Response::EmptyQuery) };
+        let inferred: Vec<Option<&DataType>> = prepared.inferred.iter().map(Option::as_ref).collect();
+        let parameters = match portal.parameter_len() {
+            0 => None,
+            _ => Some(deserialize_parameters(portal, &inferred)?),
+        };
+        self.respond(client, asked, parameters, &portal.result_column_format).await
+    }
+}
+
+/// That there are as many values and formats as the statement has parameters and columns.
+fn check(message: &Bind, prepared: &Prepared) -> PgWireResult<()> {
+    let wrong = |what: &str, given: usize, has: usize| {
+        Err(failure::of("08P01", format!("{given} {what} were sent, and the statement has {has}")))
+    };
+    let (values, parameters) = (message.parameters.len(), prepared.parameters.len());
+    if values != parameters {
+        return wrong("values", values, parameters);
+    }
+    // None, or one for all, or one for each.
+    let fits = |formats: &[i16], count: usize| formats.len() <= 1 || formats.len() == count;
+    if !fits(&message.parameter_format_codes, parameters) {
+        return wrong("formats of values", message.parameter_format_codes.len(), parameters);
+    }
+    let formats = &message.result_column_format_codes;
+    if !fits(formats, prepared.width()) {
+        return wrong("formats of columns", formats.len(), prepared.width());
+    }
+    Ok(())
+}

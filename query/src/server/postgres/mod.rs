@@ -1,0 +1,116 @@
+//! The PostgreSQL interface, for psql, drivers of PostgreSQL, and the tools that use them.
+//!
+//! pgwire speaks the protocol, datafusion-pg-catalog knows the catalog that tools read and how their statements have to
+//! be rewritten for DataFusion, and arrow-pg encodes values. Ours is what gate and limits demand: what is read is bounded
+//! (`socket`, `stream`), who somebody is (`startup`), that each statement is a visit with a turn and a session on the
+//! newest head (`query`), that answers are sent while they are computed, within their limits (`answer`), in types that
+//! the protocol has (`shown`).
+
+mod answer;
+mod catalog;
+mod connection;
+mod constants;
+mod cursor;
+mod execute;
+mod failure;
+mod prepare;
+mod query;
+mod settings;
+mod shown;
+mod socket;
+mod startup;
+mod statement;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use pgwire::api::{ConnectionManager, RandomPidSecretKeyGenerator};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::http::App;
+use catalog::Catalogs;
+
+/// What `audit` calls this interface.
+const INTERFACE: &str = "postgres";
+/// Pause after a connection could not be accepted: there are no file descriptors left.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What every connection has; clones share it.
+#[derive(Clone)]
+struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: App,
+    /// Whether who does not speak TLS is sent away, before a password is asked for.
+    needs_tls: bool,
+    connections: Arc<ConnectionManager>,
+    keys: RandomPidSecretKeyGenerator,
+    parser: PostgresCompatibilityParser,
+    catalogs: Catalogs,
+}
+
+impl Service {
+    fn new(app: App, needs_tls: bool) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                app,
+                needs_tls,
+                connections: Arc::new(ConnectionManager::new()),
+                keys: RandomPidSecretKeyGenerator::default(),
+                parser: PostgresCompatibilityParser::new(),
+                catalogs: Catalogs::default(),
+            }),
+        }
+    }
+}
+
+/// Answers connections until the server stops: then answers that are under way come to their end or are cut, and
+/// connections that wait for a statement are closed.
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: App,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let service = Service::new(app, tls.is_some());
+    let mut connections = JoinSet::new();
+    loop {
+        let stop = async {
+            // A sender that is gone has stopped, too.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = stop => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let speaking = socket::speak(service.clone(), stream, tls.clone(), stopped.clone());
+                connections.spawn(async move {
+                    if let Err(error) = speaking.await {
+                        tracing::debug!(%address, %error, "a connection of PostgreSQL failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection of PostgreSQL could not be accepted");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+    drop(listener);
+    // Each ends when the answer that is under way has ended, or was cut.
+    while connections.join_next().await.is_some() {}
+}

@@ -1,0 +1,261 @@
+//! Prepared statements: their parameters and columns are known before they run.
+//!
+//! Nothing is kept of the plan, which belongs to the head on which it was made: whoever executes a statement an hour
+//! later reads the newest head.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow_pg::datatypes::df::deserialize_parameters;
+use arrow_pg::datatypes::{arrow_schema_to_pg_fields, into_pg_type};
+use async_trait::async_trait;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement;
+use pgwire::api::portal::{Format, Portal};
+use pgwire::api::results::FieldInfo;
+use pgwire::api::stmt::{QueryParser, StoredStatement};
+use pgwire::api::store::{MemPortalStore, PortalStore};
+use pgwire::api::{ClientInfo, ClientPortalStore, Type};
+use pgwire::error::PgWireResult;
+
+use super::connection::Connection;
+use super::query::{Asked, described, shown_columns};
+use super::{Service, cursor, failure};
+use crate::access::{Caller, Scope};
+use crate::error::{QueryError, Result};
+use crate::server::http::Problem;
+use crate::session::Parameters;
+
+/// Parameters of a statement: as many as the protocol can count.
+const MOST_PARAMETERS: usize = u16::MAX as usize;
+
+/// A prepared statement.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    /// `None` for a text without a statement.
+    pub(super) asked: Option<Asked>,
+    /// What each parameter has to be, where the statement tells.
+    pub(super) inferred: Vec<Option<DataType>>,
+    /// The parameters as the client is told of them.
+    pub(super) parameters: Vec<Type>,
+    columns: Columns,
+}
+
+/// The columns of an answer.
+#[derive(Debug, Clone)]
+enum Columns {
+    /// In the format that the client wants.
+    Of(SchemaRef),
+    /// Text in any case.
+    Text(Vec<FieldInfo>),
+}
+
+impl Prepared {
+    fn without_parameters(asked: Option<Asked>, columns: Vec<FieldInfo>) -> Self {
+        Self { asked, inferred: vec![], parameters: vec![], columns: Columns::Text(columns) }
+    }
+
+    /// How many columns its answer has.
+    pub(super) fn width(&self) -> usize {
+        match &self.columns {
+            Columns::Of(schema) => schema.fields().len(),
+            Columns::Text(fields) => fields.len(),
+        }
+    }
+}
+
+#[async_trait]
+impl QueryParser for Service {
+    type Statement = Prepared;
+
+    async fn parse_sql<C>(&self, client: &C, sql: &str, types: &[Option<Type>]) -> PgWireResult<Prepared>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        let connection = Connection::of(client)?;
+        let mut asked = self.parse(&connection, sql).await?;
+        if asked.len() > 1 {
+            return Err(failure::of("42601", "a prepared statement is one statement; prepare one after the other"));
+        }
+        let Some(asked) = asked.pop() else { return Ok(Prepared::without_parameters(None, vec![])) };
+        let columns = match &*asked.statement {
+            Statement::ShowVariable { .. } => shown_columns(&connection, &asked.statement).unwrap_or_default(),
+            Statement::Fetch { name, .. } => {
+                let known = connection.cursors().get(&name.value).cloned();
+                known.ok_or_else(|| cursor::unknown(&name.value))?.fields().to_vec()
+            }
+            Statement::StartTransaction { .. }
+            | Statement::Commit { .. }
+            | Statement::Rollback { .. }
+            | Statement::Savepoint { .. }
+            | Statement::ReleaseSavepoint { .. }
+            | Statement::Discard { .. }
+            | Statement::UNLISTEN { .. }
+            | Statement::Deallocate { .. }
+            | Statement::Close { .. }
+            | Statement::Reset(_)
+            | Statement::Set(_) => vec![],
+            _ => return self.prepare(&connection, asked, types).await,
+        };
+        Ok(Prepared::without_parameters(Some(asked), columns))
+    }
+
+    fn get_parameter_types(&self, statement: &Prepared) -> PgWireResult<Vec<Type>> {
+        Ok(statement.parameters.clone())
+    }
+
+    fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        match &statement.columns {
+            Columns::Of(schema) => arrow_schema_to_pg_fields(schema, format.unwrap_or(&Format::UnifiedText), None),
+            Columns::Text(fields) => Ok(fields.clone()),
+        }
+    }
+}
+
+impl Service {
+    /// Plans a query to learn of its parameters and columns.
+    async fn prepare(&self, connection: &Connection, asked: Asked, types: &[Option<Type>]) -> PgWireResult<Prepared> {
+        let (query, is_cursor) = match &*asked.statement {
+            Statement::Declare { stmts } => (Arc::new(cursor::declared(stmts)?.1), true),
+            _ => (Arc::clone(&asked.statement), false),
+        };
+        let caller = connection.caller(self.inner.app.gate()).map_err(failure::fatal)?;
+        match self.learn(&caller, query, types.to_vec()).await {
+            Ok(learnt) => {
+                let columns = if is_cursor { Columns::Text(vec![]) } else { Columns::Of(learnt.columns) };
+                let count = learnt.inferred.len().max(types.len());
+                let parameters = (0..count).map(|index| {
+                    let declared = types.get(index).cloned().flatten();
+                    let inferred = learnt.inferred.get(index).and_then(Option::as_ref);
+                    declared.or_else(|| inferred.and_then(|kind| into_pg_type(kind).ok())).unwrap_or(Type::TEXT)
+                });
+                Ok(Prepared {
+                    parameters: parameters.collect(),
+                    asked: Some(asked),
+                    inferred: learnt.inferred,
+                    columns,
+                })
+            }
+            Err(problem) => Err(self.refused(connection, &asked.text, &problem)?),
+        }
+    }
+
+    async fn learn(&self, caller: &Caller, query: Arc<Statement>, types: Vec<Option<Type>>) -> Result<Learnt, Problem> {
+        let app = &self.inner.app;
+        caller.require(Scope::Sql)?;
+        let turn = app.gate().turn(caller).await?;
+        let session = self.session(caller).await?;
+        let limit = app.gate().limits().time;
+        let work = async move {
+            let plan = session.plan_parsed(Parsed::Statement(Box::new((*query).clone()))).await?;
+            let inferred = inferred(&plan)?;
+            let nothing = nothing_for(&inferred, types)?;
+            Ok::<_, QueryError>(Learnt { columns: described(&plan, nothing.as_ref())?, inferred })
+        };
+        let learnt = app.engine().run(async move {
+            let learnt = tokio::time::timeout(limit, work).await;
+            drop(turn);
+            learnt.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
+        });
+        learnt.await.map_err(Problem::from)
+    }
+}
+
+struct Learnt {
+    inferred: Vec<Option<DataType>>,
+    columns: SchemaRef,
+}
+
+/// What each parameter has to be, by what it is compared with or cast to. Types that the protocol has no values of are
+/// left open.
+fn inferred(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+    let mut types = plan.get_parameter_types()?;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    let known = types.entry(placeholder.id.clone()).or_default();
+                    known.get_or_insert_with(|| cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    by_number(types)
+}
+
+fn by_number(mut types: HashMap<String, Option<DataType>>) -> Result<Vec<Option<DataType>>> {
+    let mut count = 0;
+    for name in types.keys() {
+        let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        match number.filter(|number| (1..=MOST_PARAMETERS).contains(number)) {
+            Some(number) => count = count.max(number),
+            None => return Err(QueryError::Parameters(format!("{name} is no parameter of this protocol"))),
+        }
+    }
+    let kind = |number: usize| types.remove(&format!("${number}")).flatten().filter(|kind| into_pg_type(kind).is_ok());
+    Ok((1..=count).map(kind).collect())
+}
+
+/// Absent values for all parameters, of the types that values will have: with them a plan tells the types of columns
+/// that are parameters.
+fn nothing_for(inferred: &[Option<DataType>], types: Vec<Option<Type>>) -> Result<Option<Parameters>> {
+    let count = inferred.len().max(types.len());
+    if count == 0 {
+        return Ok(None);
+    }
+    let statement = StoredStatement::new(String::new(), (), types);
+    let mut portal = Portal::new_cursor(String::new(), Arc::new(statement));
+    portal.parameters = vec![None; count];
+    let inferred: Vec<Option<&DataType>> = inferred.iter().map(Option::as_ref).collect();
+    let values = deserialize_parameters(&portal, &inferred);
+    Ok(Some(values.map_err(|error| QueryError::from(DataFusionError::External(Box::new(error))))?))
+}
+
+/// Forgets a prepared statement, as `DEALLOCATE` asks for.
+pub(super) fn forget<C>(client: &C, name: &str)
+where
+    C: ClientPortalStore,
+    C::PortalStore: PortalStore,
+{
+    if let Some(store) = client.portal_store().as_any().downcast_ref::<MemPortalStore<Prepared>>() {
+        store.rm_statement(name);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Parameters are told in the order of their numbers, also beyond nine; one that has no type yet is left open, and a
+    /// number that the protocol cannot count is refused.
+    #[test]
+    fn parameters_have_an_order() {
+        let types = [("$10", Some(DataType::Utf8)), ("$2", Some(DataType::Int64)), ("$1", None)];
+        let known: HashMap<_, _> = types.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+        let numbered = by_number(known).unwrap();
+        assert_eq!(numbered.len(), 10);
+        assert_eq!((numbered[0].as_ref(), numbered[1].as_ref()), (None, Some(&DataType::Int64)));
+        assert_eq!(numbered[9], Some(DataType::Utf8));
+        for name in ["$0", "$70000", "$name"] {
+            assert!(by_number(HashMap::from([(name.to_owned(), None)])).is_err(), "{name}");
+        }
+    }
+
+    /// What is not known of a parameter is text; what the client declares holds.
+    #[test]
+    fn absent_values_have_the_types_of_values() {
+        let values = nothing_for(&[None, None], vec![Some(Type::INT8)]).unwrap().unwrap();
+        let Parameters::List(values) = values else { panic!("{values:?}") };
+        let kinds: Vec<_> = values.iter().map(|value| value.value.data_type()).collect();
+        assert_eq!(kinds, [DataType::Int64, DataType::Utf8]);
+        assert!(nothing_for(&[], vec![]).unwrap().is_none());
+    }
+}

@@ -1,0 +1,321 @@
+//! Statements: what settings, transactions and cursors are asked for, and the queries among them, each a visit with a
+//! turn and a session on the newest head.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::{Ident, Reset, Set, Statement};
+use futures::{Sink, SinkExt};
+use pgwire::api::portal::Format;
+use pgwire::api::query::{SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query};
+use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Response, Tag};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore, Type};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use pgwire::messages::simplequery::Query;
+use pgwire::messages::startup::ParameterStatus;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Begun;
+use super::connection::Connection;
+use super::settings::{Settings, Unset, assignments};
+use super::{INTERFACE, Service, failure, shown, statement};
+use crate::access::{Caller, Scope};
+use crate::error::{QueryError, Result};
+use crate::server::http::Problem;
+use crate::session::{Parameters, Session};
+
+/// A statement, with its text: both are deep where the statement is, so they are made on the threads for queries.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) statement: Arc<Statement>,
+    pub(super) text: Arc<str>,
+}
+
+#[async_trait]
+impl SimpleQueryHandler for Service {
+    /// One statement after the other: the next begins when the answer of the one before was sent.
+    async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let connection = Connection::of(client)?;
+        let asked = self.parse(&connection, &query.query).await?;
+        if asked.is_empty() {
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+        }
+        for asked in &asked {
+            let response = self.respond(client, asked, None, &Format::UnifiedText).await?;
+            send(client, response).await?;
+        }
+        let status = client.transaction_status();
+        send_ready_for_query(client, status).await
+    }
+
+    /// All of them at once, which [`SimpleQueryHandler::on_query`] does without.
+    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let connection = Connection::of(client)?;
+        let mut responses = Vec::new();
+        for asked in self.parse(&connection, query).await? {
+            responses.push(self.respond(client, &asked, None, &Format::UnifiedText).await?);
+        }
+        Ok(responses)
+    }
+}
+
+/// Sends a response, and remembers what it says of the transaction.
+pub(super) async fn send<C>(client: &mut C, response: Response) -> PgWireResult<()>
+where
+    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+    C::Error: Debug,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    match response {
+        Response::Query(rows) => send_query_response(client, rows, true).await,
+        Response::Execution(tag) => send_execution_response(client, tag).await,
+        Response::TransactionStart(tag) => {
+            client.set_transaction_status(TransactionStatus::Transaction);
+            send_execution_response(client, tag).await
+        }
+        Response::TransactionEnd(tag) => {
+            client.set_transaction_status(TransactionStatus::Idle);
+            send_execution_response(client, tag).await
+        }
+        // Nothing here copies.
+        _ => Ok(client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?),
+    }
+}
+
+impl Service {
+    /// The statements of a text. One that cannot be read is written down, too.
+    pub(super) async fn parse(&self, connection: &Connection, text: &str) -> PgWireResult<Vec<Asked>> {
+        let app = &self.inner.app;
+        let (inner, owned) = (Arc::clone(&self.inner), text.to_owned());
+        let parsed = app.engine().run(async move {
+            let statements = statement::parse(&owned, &inner.parser)?;
+            let asked = statements.into_iter().map(|statement| {
+                let text = statement.to_string().into();
+                Asked { statement: Arc::new(statement), text }
+            });
+            Ok(asked.collect::<Vec<_>>())
+        });
+        match parsed.await {
+            Ok(asked) => Ok(asked),
+            Err(error) => Err(self.refused(connection, text, &Problem::from(error))?),
+        }
+    }
+
+    /// Writes down a statement that could not be planned; the error for the client.
+    pub(super) fn refused(&self, connection: &Connection, text: &str, problem: &Problem) -> PgWireResult<PgWireError> {
+        let gate = self.inner.app.gate();
+        let caller = connection.caller(gate).map_err(failure::fatal)?;
+        gate.visit(&caller, INTERFACE, "sql", text).end(problem.code());
+        Ok(failure::error(problem))
+    }
+
+    /// Does what a statement asks for.
+    pub(super) async fn respond<C>(
+        &self,
+        client: &mut C,
+        asked: &Asked,
+        parameters: Option<Parameters>,
+        format: &Format,
+    ) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let connection = Connection::of(client)?;
+        let has_failed = client.transaction_status() == TransactionStatus::Error;
+        if has_failed && !matches!(&*asked.statement, Statement::Commit { .. } | Statement::Rollback { .. }) {
+            let message = "the transaction has failed, so nothing is done until it ends; send rollback";
+            return Err(failure::of("25P02", message));
+        }
+        match &*asked.statement {
+            Statement::StartTransaction { .. } => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
+            Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. } => {
+                connection.cursors().clear();
+                let is_commit = matches!(&*asked.statement, Statement::Commit { .. }) && !has_failed;
+                Ok(Response::TransactionEnd(Tag::new(if is_commit { "COMMIT" } else { "ROLLBACK" })))
+            }
+            // Nothing was written, so there is nothing to go back to but a transaction that has not failed.
+            Statement::Rollback { savepoint: Some(_), .. } => Ok(Response::TransactionStart(Tag::new("ROLLBACK"))),
+            Statement::Savepoint { .. } => Ok(Response::Execution(Tag::new("SAVEPOINT"))),
+            Statement::ReleaseSavepoint { .. } => Ok(Response::Execution(Tag::new("RELEASE"))),
+            Statement::Discard { .. } => Ok(Response::Execution(Tag::new("DISCARD ALL"))),
+            Statement::UNLISTEN { .. } => Ok(Response::Execution(Tag::new("UNLISTEN"))),
+            Statement::Deallocate { name, .. } => {
+                super::prepare::forget(client, &name.value);
+                Ok(Response::Execution(Tag::new("DEALLOCATE")))
+            }
+            Statement::Set(set) => set_all(client, &connection, set).await,
+            Statement::Reset(reset) => {
+                match &reset.reset {
+                    Reset::ALL => *connection.settings() = Settings::default(),
+                    Reset::ConfigurationParameter(name) => {
+                        connection.settings().set(&name.to_string(), None).map_err(not_set)?;
+                    }
+                }
+                Ok(Response::Execution(Tag::new("RESET")))
+            }
+            Statement::ShowVariable { .. } => show(&connection, &asked.statement).map(Response::Query),
+            Statement::Declare { .. } | Statement::Fetch { .. } | Statement::Close { .. } => {
+                self.cursor(&connection, asked, parameters).await
+            }
+            _ => Ok(Response::Query(self.query(&connection, asked, parameters, format).await?)),
+        }
+    }
+
+    /// Runs a query.
+    pub(super) async fn query(
+        &self,
+        connection: &Connection,
+        asked: &Asked,
+        parameters: Option<Parameters>,
+        format: &Format,
+    ) -> PgWireResult<QueryResponse> {
+        let gate = self.inner.app.gate();
+        let caller = connection.caller(gate).map_err(failure::fatal)?;
+        let mut visit = gate.visit(&caller, INTERFACE, "sql", &asked.text);
+        let mut cancelled = connection.begin().await;
+        let begun = tokio::select! {
+            biased;
+            () = cancelled.wait() => {
+                visit.end("cancelled");
+                return Err(PgWireError::QueryCanceled);
+            }
+            begun = self.begin(&caller, connection, asked, parameters) => begun,
+        };
+        match begun {
+            Ok(begun) => self.answer(begun, format, visit, cancelled),
+            Err(problem) => {
+                visit.end(problem.code());
+                Err(failure::error(&problem))
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        caller: &Caller,
+        connection: &Connection,
+        asked: &Asked,
+        parameters: Option<Parameters>,
+    ) -> Result<Begun, Problem> {
+        let app = &self.inner.app;
+        caller.require(Scope::Sql)?;
+        let turn = app.gate().turn(caller).await?;
+        let limit = app.gate().limits().time;
+        let limit = connection.settings().statement_timeout().map_or(limit, |timeout| timeout.min(limit));
+        let (deadline, seconds) = (Instant::now() + limit, limit.as_secs().max(1));
+        let session = self.session(caller).await?;
+        let statement = Arc::clone(&asked.statement);
+        let work = async move {
+            let plan = session.plan_parsed(Parsed::Statement(Box::new((*statement).clone()))).await?;
+            let schema = described(&plan, parameters.as_ref())?;
+            Ok::<_, QueryError>((schema, session.execute(plan, parameters).await?))
+        };
+        let work =
+            async move { timeout_at(deadline, work).await.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds })) };
+        let (schema, batches) = app.engine().run(work).await?;
+        Ok(Begun { batches, schema, turn, deadline, seconds })
+    }
+
+    /// A session of a caller on the newest head, with the catalog that tools of PostgreSQL read.
+    pub(super) async fn session(&self, caller: &Caller) -> Result<Session> {
+        let app = &self.inner.app;
+        let session = app.sessions().open(caller).await?;
+        let catalog = self.inner.catalogs.of(caller, &session, app.engine()).await?;
+        catalog.given_to(session)
+    }
+}
+
+/// The columns of a plan's answer, as clients are told of them.
+pub(super) fn described(plan: &LogicalPlan, parameters: Option<&Parameters>) -> Result<SchemaRef> {
+    let bound = match parameters {
+        Some(parameters) => &plan.clone().with_param_values(parameters.clone())?,
+        None => plan,
+    };
+    Ok(shown::schema(bound.schema().as_arrow()))
+}
+
+async fn set_all<C>(client: &mut C, connection: &Connection, set: &Set) -> PgWireResult<Response>
+where
+    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+    C::Error: Debug,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    for (name, value) in assignments(set).unwrap_or_default() {
+        let told = connection.settings().set(&name, value.as_deref());
+        if let Some((name, value)) = told.map_err(not_set)? {
+            let status = ParameterStatus::new(name.to_owned(), value);
+            client.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+        }
+    }
+    Ok(Response::Execution(Tag::new("SET")))
+}
+
+fn not_set(unset: Unset) -> PgWireError {
+    match unset {
+        Unset::Unknown(name) => unknown_setting(&name),
+        Unset::Fixed { name, value } => failure::of("22023", format!("{name} is {value} here, and cannot be changed")),
+    }
+}
+
+fn unknown_setting(name: &str) -> PgWireError {
+    failure::of("42704", format!("there is no setting {name:?}; show all lists those that there are"))
+}
+
+/// The columns that a `SHOW` answers with; `None` if there is no such setting.
+pub(super) fn shown_columns(connection: &Connection, statement: &Statement) -> Option<Vec<FieldInfo>> {
+    let Statement::ShowVariable { variable } = statement else { return None };
+    let text = |name: &str| FieldInfo::new(name.to_owned(), None, None, Type::TEXT, FieldFormat::Text);
+    match variable_name(variable).as_str() {
+        "all" => Some(vec![text("name"), text("setting")]),
+        name => connection.settings().show(name).map(|(name, _)| vec![text(name)]),
+    }
+}
+
+fn variable_name(variable: &[Ident]) -> String {
+    let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
+    words.join(" ")
+}
+
+fn show(connection: &Connection, statement: &Statement) -> PgWireResult<QueryResponse> {
+    let Statement::ShowVariable { variable } = statement else { return Err(unknown_setting("")) };
+    let name = variable_name(variable);
+    let fields = Arc::new(shown_columns(connection, statement).ok_or_else(|| unknown_setting(&name))?);
+    let settings: Vec<_> = match name.as_str() {
+        "all" => connection.settings().all().collect(),
+        name => connection.settings().show(name).into_iter().collect(),
+    };
+    let mut encoder = DataRowEncoder::new(Arc::clone(&fields));
+    let mut rows = Vec::with_capacity(settings.len());
+    for (name, value) in settings {
+        if fields.len() > 1 {
+            encoder.encode_field(&name)?;
+        }
+        encoder.encode_field(&value)?;
+        rows.push(Ok(encoder.take_row()));
+    }
+    let mut response = QueryResponse::new(fields, futures::stream::iter(rows));
+    response.set_command_tag("SHOW");
+    Ok(response)
+}

@@ -1,0 +1,228 @@
+//! `SET` and `SHOW`: settings that drivers and tools look at. What would change how values are written has one value
+//! only, so a client that asks for another is told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast::{Expr, Set};
+
+/// The version of PostgreSQL whose clients find what they expect.
+pub(super) const VERSION: &str = "16.6";
+
+/// A setting: its name as PostgreSQL shows it, and what it is until it is set.
+const SETTINGS: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("DateStyle", "ISO, MDY"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "on"),
+    ("enable_seqscan", "on"),
+    ("escape_string_warning", "on"),
+    ("extra_float_digits", "1"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("in_hot_standby", "off"),
+    ("integer_datetimes", "on"),
+    ("IntervalStyle", "postgres"),
+    ("is_superuser", "off"),
+    ("jit", "off"),
+    ("lc_collate", "C"),
+    ("lc_ctype", "C"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("lock_timeout", "0"),
+    ("max_identifier_length", "63"),
+    ("max_index_keys", "32"),
+    ("row_security", "off"),
+    ("search_path", "public"),
+    ("server_encoding", "UTF8"),
+    ("server_version", VERSION),
+    ("server_version_num", "160006"),
+    ("session_authorization", "tracerag"),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("TimeZone", "UTC"),
+    ("transaction_isolation", "read committed"),
+    ("transaction_read_only", "on"),
+];
+
+/// Settings of which the client is told at the start, and whenever they change.
+const REPORTED: &[&str] = &[
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+    "TimeZone",
+];
+
+/// Settings that say how values are written, and what their values begin with, in lower case.
+const FIXED: &[(&str, &[&str])] = &[
+    ("bytea_output", &["hex"]),
+    ("client_encoding", &["utf8", "utf-8", "unicode"]),
+    ("DateStyle", &["iso"]),
+    ("default_transaction_read_only", &["on", "true", "1"]),
+    ("IntervalStyle", &["postgres"]),
+    ("is_superuser", &["off"]),
+    ("server_encoding", &["utf8"]),
+    ("server_version", &[VERSION]),
+    ("standard_conforming_strings", &["on", "true", "1"]),
+    ("transaction_read_only", &["on", "true", "1"]),
+];
+
+/// Why a setting was not set.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unset {
+    /// There is none of this name.
+    Unknown(String),
+    /// It has another value only.
+    Fixed {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: &'static str,
+    },
+}
+
+/// The settings of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    set: HashMap<&'static str, String>,
+}
+
+impl Settings {
+    /// A setting's name as it is written, and its value.
+    pub(super) fn show(&self, name: &str) -> Option<(&'static str, String)> {
+        let (name, default) = known(name)?;
+        Some((name, self.set.get(name).cloned().unwrap_or_else(|| default.to_owned())))
+    }
+
+    /// Every setting.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, String)> {
+        SETTINGS.iter().filter_map(|(name, _)| self.show(name))
+    }
+
+    /// Those of which a client is told at the start.
+    pub(super) fn reported(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.all().filter(|(name, _)| REPORTED.contains(name))
+    }
+
+    /// Sets a value, or without one what it was at first. What it is now is given back if the client is to be told.
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<(&'static str, String)>, Unset> {
+        let Some((name, default)) = known(name) else {
+            // A name with a dot is an extension's; anybody may make one up.
+            return if name.contains('.') { Ok(None) } else { Err(Unset::Unknown(name.to_owned())) };
+        };
+        match value {
+            None => drop(self.set.remove(name)),
+            Some(value) => {
+                let fixed = FIXED.iter().find(|(fixed, _)| *fixed == name);
+                let lower = value.to_ascii_lowercase();
+                match fixed {
+                    // It is what it was.
+                    Some((_, begins)) if begins.iter().any(|begin| lower.starts_with(begin)) => {}
+                    Some(_) => return Err(Unset::Fixed { name, value: default }),
+                    None => drop(self.set.insert(name, value.to_owned())),
+                }
+            }
+        }
+        Ok(self.show(name).filter(|(name, _)| REPORTED.contains(name)))
+    }
+
+    /// How long a statement may take, if the client has bounded it.
+    pub(super) fn statement_timeout(&self) -> Option<Duration> {
+        let text = self.set.get("statement_timeout")?.trim();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let number: u64 = digits.parse().ok()?;
+        let milliseconds = match text.trim_start_matches(digits).trim() {
+            "" | "ms" => number,
+            "s" => number.saturating_mul(1_000),
+            "min" => number.saturating_mul(60_000),
+            "h" => number.saturating_mul(3_600_000),
+            _ => return None,
+        };
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+}
+
+fn known(name: &str) -> Option<(&'static str, &'static str)> {
+    let name = match name {
+        // As in `SHOW TIME ZONE` and `SHOW TRANSACTION ISOLATION LEVEL`.
+        "time zone" => "TimeZone",
+        "transaction isolation level" => "transaction_isolation",
+        "names" => "client_encoding",
+        name => name,
+    };
+    SETTINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).copied()
+}
+
+/// What a `SET` sets: names, and values where they are not the default. `None` for what has no bearing on reading.
+pub(super) fn assignments(set: &Set) -> Option<Vec<(String, Option<String>)>> {
+    let one = |name: String, value: Option<String>| Some(vec![(name, value)]);
+    match set {
+        Set::SingleAssignment { variable, values, .. } => {
+            let name = variable.to_string().to_lowercase().replace('"', "");
+            let values: Vec<String> = values.iter().map(plain).collect();
+            one(name, Some(values.join(", ")).filter(|value| !value.eq_ignore_ascii_case("default")))
+        }
+        Set::SetTimeZone { value, .. } => {
+            one("time zone".to_owned(), Some(plain(value)).filter(|value| !value.eq_ignore_ascii_case("default")))
+        }
+        Set::SetNames { charset_name, .. } => one("names".to_owned(), Some(unquoted(&charset_name.to_string()))),
+        Set::SetNamesDefault {} => one("names".to_owned(), None),
+        _ => None,
+    }
+}
+
+fn plain(value: &Expr) -> String {
+    unquoted(&value.to_string())
+}
+
+fn unquoted(text: &str) -> String {
+    text.trim_matches(['\'', '"']).to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What is set is shown, whatever the case of its name; a default is back after it was unset; what would change
+    /// how values are written is refused unless it is as it is.
+    #[test]
+    fn settings_are_kept() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.show("timezone"), Some(("TimeZone", "UTC".to_owned())));
+        let told = settings.set("TIMEZONE", Some("Europe/Berlin")).unwrap();
+        assert_eq!(told, Some(("TimeZone", "Europe/Berlin".to_owned())));
+        assert_eq!(settings.show("time zone").unwrap().1, "Europe/Berlin");
+        settings.set("timezone", None).unwrap();
+        assert_eq!(settings.show("timezone").unwrap().1, "UTC");
+        settings.set("datestyle", Some("ISO")).unwrap();
+        assert!(matches!(settings.set("datestyle", Some("German")), Err(Unset::Fixed { name: "DateStyle", .. })));
+        assert_eq!(settings.set("nosuch", Some("1")), Err(Unset::Unknown("nosuch".to_owned())));
+        assert_eq!(settings.set("plpgsql.check", Some("1")), Ok(None));
+    }
+
+    /// Times with and without a unit; 0 is no bound.
+    #[test]
+    fn a_timeout_has_units() {
+        let mut settings = Settings::default();
+        for (text, bound) in
+            [("250", Some(250)), ("3s", Some(3_000)), ("2 min", Some(120_000)), ("0", None), ("x", None)]
+        {
+            settings.set("statement_timeout", Some(text)).unwrap();
+            assert_eq!(settings.statement_timeout(), bound.map(Duration::from_millis), "{text}");
+        }
+    }
+}

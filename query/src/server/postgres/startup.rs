@@ -1,0 +1,127 @@
+//! The start of a connection: TLS where there is a certificate, and the token as the password, of any user.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use futures::{Sink, SinkExt};
+use pgwire::api::auth::{
+    ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
+    save_startup_parameters_to_metadata,
+};
+use pgwire::api::{ClientInfo, PgWireConnectionState, PidSecretKeyGenerator};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::startup::Authentication;
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+
+use super::connection::Connection;
+use super::settings::{Settings, Unset};
+use super::{Service, failure};
+
+#[async_trait]
+impl StartupHandler for Service {
+    async fn on_startup<C>(&self, client: &mut C, message: PgWireFrontendMessage) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        match message {
+            PgWireFrontendMessage::Startup(startup) => {
+                protocol_negotiation(client, &startup).await?;
+                save_startup_parameters_to_metadata(client, &startup);
+                if self.inner.needs_tls && !client.is_secure() {
+                    return Err(failure::fatal_of(
+                        "28000",
+                        "this server speaks TLS only; connect with sslmode=require",
+                    ));
+                }
+                if self.inner.app.gate().is_open() {
+                    return self.let_in(client, None).await;
+                }
+                client.set_state(PgWireConnectionState::AuthenticationInProgress);
+                client.send(PgWireBackendMessage::Authentication(Authentication::CleartextPassword)).await?;
+                Ok(())
+            }
+            PgWireFrontendMessage::PasswordMessageFamily(password) => {
+                let secret = password.into_password()?.password;
+                self.let_in(client, Some(secret)).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Service {
+    async fn let_in<C>(&self, client: &mut C, secret: Option<String>) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        self.inner.app.gate().caller(secret.as_deref()).map_err(failure::fatal)?;
+        let settings = asked_for(client.metadata())?;
+        let reported = settings.reported().map(|(name, value)| (name.to_owned(), value)).collect();
+        let (pid, key) = self.inner.keys.generate(&*client);
+        client.set_pid_and_secret_key(pid, key.clone());
+        let (handle, guard) = self.inner.connections.register(pid, key);
+        client.session_extensions().insert(Connection::new(secret, settings, handle, guard));
+        finish_authentication(client, &Reported(reported)).await
+    }
+}
+
+/// The settings that a client asks for when it connects, by name or as `options=-c name=value`.
+fn asked_for(parameters: &HashMap<String, String>) -> PgWireResult<Settings> {
+    let mut settings = Settings::default();
+    let options = parameters.get("options").map_or("", String::as_str);
+    let options =
+        options.split("-c ").flat_map(|option| option.split("--")).filter_map(|option| option.split_once('='));
+    let named = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in named.chain(options.map(|(name, value)| (name.trim(), value.trim()))) {
+        match settings.set(name, Some(value)) {
+            // The rest is no setting: user, database, options, or of no bearing here.
+            Ok(_) | Err(Unset::Unknown(_)) => {}
+            Err(Unset::Fixed { name, value }) => {
+                return Err(failure::fatal_of("22023", format!("{name} is {value} here; connect without setting it")));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// Settings that a client is told when it was let in.
+struct Reported(HashMap<String, String>);
+
+impl ServerParameterProvider for Reported {
+    fn server_parameters<C>(&self, _: &C) -> Option<HashMap<String, String>>
+    where
+        C: ClientInfo,
+    {
+        Some(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Settings come by name and in `options`; a name that is no setting is passed over, and a value that would change
+    /// how values are written is refused.
+    #[test]
+    fn a_client_asks_for_settings() {
+        let asked = |pairs: &[(&str, &str)]| {
+            asked_for(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        let settings = asked(&[
+            ("user", "anna"),
+            ("TimeZone", "Europe/Berlin"),
+            ("options", "-c statement_timeout=5s --application_name=psql"),
+        ]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.show("timezone").unwrap().1, "Europe/Berlin");
+        assert_eq!(settings.show("statement_timeout").unwrap().1, "5s");
+        assert_eq!(settings.show("application_name").unwrap().1, "psql");
+        assert!(asked(&[("client_encoding", "LATIN1")]).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! A text of a client becomes statements. PostgreSQL's dialect is read here; statements about the catalog are
+//! rewritten by datafusion-pg-catalog until DataFusion understands them.
+
+use std::ops::ControlFlow;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement, visit_relations};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_pg_catalog::sql::rules::{
+    CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, RewriteArrayAnyAllOperation,
+    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+};
+
+use crate::bounds;
+use crate::error::Result;
+
+/// What `SHOW TABLES` asks for.
+const TABLES: &str =
+    "select table_name, table_type from information_schema.tables where table_schema = 'public' order by table_name";
+
+/// The statements of a text.
+///
+/// # Errors
+/// [`crate::QueryError::TooLarge`], or what is wrong.
+pub(super) fn parse(text: &str, catalog: &PostgresCompatibilityParser) -> Result<Vec<Statement>> {
+    bounds::check_text_in(&PostgreSqlDialect {}, text)?;
+    // The rules for the catalog give up parts of a statement, such as subqueries that refer to its rows. Tools can do
+    // without; an analyst's answer would be wrong, so their statements are not touched but for spellings.
+    match Parser::parse_sql(&PostgreSqlDialect {}, text) {
+        Ok(statements) if !is_about_catalog(text, &statements) => Ok(statements.into_iter().map(spelled).collect()),
+        Ok(_) => catalog.parse(text).map_err(wrong),
+        // Some statements that tools send are known by heart, and are no SQL to the parser.
+        Err(error) => catalog.parse(text).map_err(|_| wrong(error)),
+    }
+}
+
+fn wrong(error: ParserError) -> crate::QueryError {
+    DataFusionError::SQL(Box::new(error), None).into()
+}
+
+fn is_about_catalog(text: &str, statements: &[Statement]) -> bool {
+    let names_catalog = |statement: &Statement| {
+        visit_relations(statement, |name| match is_of_catalog(name) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+        .is_break()
+    };
+    // `'spans'::regclass` reads the catalog without naming it.
+    text.to_ascii_lowercase().contains("::reg") || statements.iter().any(names_catalog)
+}
+
+fn is_of_catalog(name: &ObjectName) -> bool {
+    name.0.iter().filter_map(|part| part.as_ident()).any(|part| {
+        let part = part.value.to_ascii_lowercase();
+        part.starts_with("pg_") || part == "information_schema"
+    })
+}
+
+/// The same statement where PostgreSQL spells it otherwise than DataFusion: `pg_catalog.lower(x)`, `current_user`,
+/// `x = any(list)`.
+fn spelled(statement: Statement) -> Statement {
+    if matches!(statement, Statement::ShowTables { .. })
+        && let Ok(mut tables) = Parser::parse_sql(&PostgreSqlDialect {}, TABLES)
+        && let Some(tables) = tables.pop()
+    {
+        return tables;
+    }
+    let rules: [&dyn SqlStatementRewriteRule; 5] = [
+        &RewriteArrayAnyAllOperation,
+        &StripCallableQualifier,
+        &CurrentUserVariableToSessionUserFunctionCall,
+        &StripCollate,
+        &FixVersionColumnName,
+    ];
+    rules.iter().fold(statement, |statement, rule| rule.rewrite(statement))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Vec<String> {
+        let statements = parse(text, &PostgresCompatibilityParser::new()).unwrap();
+        statements.iter().map(ToString::to_string).collect()
+    }
+
+    /// A subquery that refers to a row of the statement stays in an analyst's statement. Guarantees that what is given
+    /// up for tools never changes an answer about telemetry.
+    #[test]
+    fn only_statements_about_the_catalog_lose_parts() {
+        let ours = "SELECT t.trace_id, (SELECT count(*) FROM logs AS l WHERE l.trace_id = t.trace_id) FROM traces AS t";
+        assert_eq!(parsed(ours), [ours]);
+        let theirs = "SELECT (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c";
+        assert!(parsed(theirs)[0].contains("NULL"), "{:?}", parsed(theirs));
+    }
+
+    /// Several statements, spellings of PostgreSQL, nothing, and what is no SQL.
+    #[test]
+    fn statements_of_postgres() {
+        assert_eq!(parsed("begin; select pg_catalog.lower('A')"), ["BEGIN", "SELECT lower('A')"]);
+        assert!(parsed("show tables")[0].contains("information_schema.tables"));
+        assert!(parsed(" ;").is_empty());
+        assert!(parse("selec 1", &PostgresCompatibilityParser::new()).is_err());
+    }
+
+    /// A chain of operators is too deep also behind a text that ends elsewhere in other dialects.
+    #[test]
+    fn deep_statements_are_refused() {
+        let text = format!("select E'\\'', 1{}", " + 1".repeat(100_000));
+        let refused = parse(&text, &PostgresCompatibilityParser::new()).unwrap_err();
+        assert_eq!(refused.code(), Some("too-large"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The catalog and the statements of tools, on the example lake.
+
+#![allow(clippy::unwrap_used)]
+
+use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::access::{Caller, Scope};
+use crate::server::engine::Engine;
+use crate::session::Session;
+use crate::tests::lake::{TestLake, rows};
+
+/// A session as this port has it, for a tenant.
+async fn session(lake: &TestLake, tenant: &str) -> Session {
+    let session = lake.session(tenant).await;
+    let scopes = [Scope::Sql, Scope::Heap].into_iter().collect();
+    let caller = Caller { tenant: tenant.into(), principal: "test".into(), scopes };
+    let engine = Engine::start().unwrap();
+    let catalog = Catalogs::default().of(&caller, &session, &engine).await.unwrap();
+    catalog.given_to(session).unwrap()
+}
+
+/// The rows of a statement in the types of this port.
+async fn ask(session: &Session, text: &str) -> Value {
+    let mut answer = Value::Null;
+    for statement in statement::parse(text, &PostgresCompatibilityParser::new()).unwrap() {
+        if matches!(statement, Statement::Set(_) | Statement::ShowVariable { .. }) {
+            continue;
+        }
+        let plan = session.plan_parsed(Parsed::Statement(Box::new(statement))).await;
+        let plan = plan.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let schema = query::described(&plan, None).unwrap();
+        let batches: Vec<_> = session.execute(plan, None).await.unwrap().try_collect().await.unwrap_or_else(|error| {
+            panic!("{error}\n{text}");
+        });
+        answer = rows(batches.iter().map(|batch| shown::batch(batch, &schema).unwrap()).collect());
+    }
+    answer
+}
+
+/// Statements that end with a line of their own.
+fn recorded(file: &str) -> impl Iterator<Item = &str> {
+    file.split("\n;\n").map(str::trim).filter(|statement| !statement.is_empty())
+}
+
+/// Each statement that psql, DBeaver, Metabase, Grafana and the JDBC driver send when they begin is answered; Grafana's
+/// macros are there as its plug-in expands them. The recordings are those of datafusion-postgres, and ours.
+#[tokio::test]
+async fn tools_can_begin() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = session(&lake, "acme").await;
+    for (tool, file) in [
+        ("psql", include_str!("psql.sql")),
+        ("dbeaver", include_str!("dbeaver.sql")),
+        ("metabase", include_str!("metabase.sql")),
+        ("grafana", include_str!("grafana.sql")),
+        ("jdbc", include_str!("jdbc.sql")),
+    ] {
+        assert!(recorded(file).count() > 1, "{tool}");
+        for statement in recorded(file) {
+            ask(&session, statement).await;
+        }
+    }
+}
+
+/// Tables and columns are found with their types: times with a zone, maps as text, lists as lists; views as views.
+/// Numbers of tables are those of another session.
+#[tokio::test]
+async fn the_catalog_tells_types() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = session(&lake, "acme").await;
+    let columns = "select a.attname, format_type(a.atttypid, a.atttypmod) as kind from pg_catalog.pg_attribute a
+                   join pg_catalog.pg_class c on c.oid = a.attrelid
+                   where c.relname = 'traces' and a.attname in ('start_time', 'services', 'flags_in_effect', 'span_count')
+                   order by 1";
+    assert_eq!(
+        ask(&session, columns).await,
+        json!([
+            {"attname": "flags_in_effect", "kind": "text"},
+            {"attname": "services", "kind": "text[]"},
+            {"attname": "span_count", "kind": "bigint"},
+            {"attname": "start_time", "kind": "timestamp with time zone"},
+        ])
+    );
+    let standard = "select data_type from information_schema.columns
+                    where table_name = 'spans' and column_name in ('attributes', 'start_time') order by column_name";
+    assert_eq!(
+        ask(&session, standard).await,
+        json!([{"data_type": "text"}, {"data_type": "timestamp with time zone"}])
+    );
+    let kinds = "select relname, relkind from pg_class where relname in ('spans', 'incidents') order by 1";
+    assert_eq!(
+        ask(&session, kinds).await,
+        json!([{"relname": "incidents", "relkind": "v"}, {"relname": "spans", "relkind": "r"}])
+    );
+    let numbers = "select oid, relname from pg_class order by relname, oid";
+    assert_eq!(ask(&session, numbers).await, ask(&self::session(&lake, "other").await, numbers).await);
+}
+
+/// What scopes withhold is not in the catalog either, and nothing in it depends on the tenant.
+#[tokio::test]
+async fn the_catalog_tells_nothing_of_others() {
+    let lake = TestLake::example(false, 10_000).await;
+    let (ours, theirs) = (session(&lake, "acme").await, session(&lake, "nobody").await);
+    for table in ["pg_class", "pg_attribute", "pg_namespace", "pg_database", "pg_tables", "information_schema.tables"] {
+        let count = format!("select count(*) as n from {table}");
+        assert_eq!(ask(&ours, &count).await, ask(&theirs, &count).await, "{table}");
+    }
+    let counted = "select count(*) as n from spans";
+    assert_ne!(ask(&ours, counted).await, json!([{"n": 0}]));
+    assert_eq!(ask(&theirs, counted).await, json!([{"n": 0}]));
+    let databases = "select datname from pg_database where datname <> 'postgres'";
+    assert_eq!(ask(&ours, databases).await, json!([{"datname": "tracerag"}]));
+}
+
+/// Functions that clients call about the server, and ours where `\df` looks.
+#[tokio::test]
+async fn functions_are_found() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = session(&lake, "acme").await;
+    let version = ask(&session, "select version()").await;
+    assert!(version[0]["version"].as_str().unwrap().starts_with("PostgreSQL 16"), "{version}");
+    assert_eq!(ask(&session, "select current_database() as d").await, json!([{"d": "tracerag"}]));
+    let listed =
+        "select proname, pg_get_function_arguments(oid) as arguments from pg_proc where proname = 'trace_tree'";
+    assert_eq!(ask(&session, listed).await, json!([{"proname": "trace_tree", "arguments": "trace_id"}]));
+}

@@ -1,0 +1,126 @@
+"""psycopg asks a server over PostgreSQL's protocol.
+
+python postgres_psycopg.py PORT TOKEN TRACE_ID. It ends with status 0 if every check holds.
+"""
+
+import json
+import sys
+import threading
+from datetime import datetime, timezone
+
+import psycopg
+from psycopg import errors
+
+START = datetime(2026, 11, 16, 12, 0, 5, tzinfo=timezone.utc)
+ENDLESS = "select count(*) from generate_series(1, 1000000000000)"
+
+
+def results_are_typed(connection, trace):
+    """The same values arrive as text and as binary, in Python's types; maps and structs are JSON."""
+    query = """select trace_id, start_time, duration_ns, status, services, complete, flags_in_effect, closed_at is null,
+               duration_ns / 1e9 from traces where trace_id = %s"""
+    answers = []
+    for binary in (False, True):
+        row = connection.cursor(binary=binary).execute(query, [trace]).fetchone()
+        assert row[:6] == (trace, START, 900_000_000, "ERROR", ["checkout", "payments"], True), row
+        assert isinstance(json.loads(row[6]), list) and row[7] is False and row[8] == 0.9, row
+        answers.append(row)
+    assert answers[0] == answers[1], answers
+
+
+def parameters_are_bound(connection, trace):
+    """Texts, numbers, times and nothing as values; the same statement many times, which psycopg then prepares."""
+    query = "select count(*) from spans where start_time >= %s and duration_ns > %s and trace_id = %s"
+    for _ in range(8):
+        assert connection.execute(query, [START, 1, trace]).fetchone() == (3,)
+    assert connection.execute("select %s::bigint + 1, %s::text", [41, None]).fetchone() == (42, None)
+    assert connection.execute("select name from trace_tree(%s) limit 1", [trace]).fetchone() == ("POST /checkout",)
+    hostile = "'; drop table spans; --"
+    assert connection.execute("select count(*) from spans where name = %s", [hostile]).fetchone() == (0,)
+
+
+def transactions_read(connection):
+    """A transaction that has failed refuses what follows, and reads again after its end."""
+    with connection.transaction():
+        assert connection.execute("select count(*) from spans").fetchone() == (3,)
+    connection.execute("begin")
+    for statement, error in [("select nothing from spans", errors.UndefinedColumn), ("select 1", errors.InFailedSqlTransaction)]:
+        try:
+            connection.execute(statement)
+        except error:
+            continue
+        raise AssertionError(f"{statement} is answered")
+    connection.execute("rollback")
+    assert connection.execute("select 1").fetchone() == (1,)
+
+
+def rows_come_in_parts(connection):
+    """A cursor of the server is read part by part."""
+    with connection.transaction(), connection.cursor(name="parts") as cursor:
+        cursor.execute("select * from generate_series(1, 5) order by 1")
+        assert [len(cursor.fetchmany(2)) for _ in range(4)] == [2, 2, 1, 0]
+    with connection.cursor() as cursor:
+        assert sum(1 for _ in cursor.stream("select * from generate_series(1, 20000)")) == 20_000
+
+
+def errors_are_known(connection):
+    """Errors are of the classes that PostgreSQL's are."""
+    for statement, error in [
+        ("delete from spans", errors.ReadOnlySqlTransaction),
+        ("select * from nothing", errors.UndefinedTable),
+        ("selec 1", errors.SyntaxError),
+    ]:
+        try:
+            connection.execute(statement)
+        except error:
+            continue
+        raise AssertionError(f"{statement} is answered")
+
+
+def statements_are_cancelled(connection):
+    """A statement that would run for long ends when it is cancelled, and the connection goes on; a bound of the client
+    ends it, too."""
+    ended = threading.Event()
+
+    def cancel():
+        while not ended.wait(0.1):
+            connection.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    try:
+        connection.execute(ENDLESS)
+        raise AssertionError("an endless statement has ended")
+    except errors.QueryCanceled as error:
+        assert "user request" in str(error), error
+    finally:
+        ended.set()
+        canceller.join()
+    connection.execute("set statement_timeout = '300ms'")
+    try:
+        connection.execute(ENDLESS)
+        raise AssertionError("an endless statement has ended")
+    except errors.QueryCanceled as error:
+        assert "stopped after" in str(error), error
+    connection.execute("set statement_timeout = 0")
+    assert connection.execute("select 1").fetchone() == (1,)
+
+
+def main(port, token, trace):
+    target = f"host=127.0.0.1 port={port} user=python dbname=tracerag"
+    with psycopg.connect(target, password=token, autocommit=True) as connection:
+        results_are_typed(connection, trace)
+        parameters_are_bound(connection, trace)
+        transactions_read(connection)
+        rows_come_in_parts(connection)
+        errors_are_known(connection)
+        statements_are_cancelled(connection)
+    try:
+        psycopg.connect(target, password="tracerag_00").close()
+        raise AssertionError("a wrong password comes in")
+    except psycopg.OperationalError as error:
+        assert "token" in str(error), error
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
