@@ -32,7 +32,8 @@ pub(crate) struct Global {
     /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
-    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, status, mcp
+    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, verify,
+    /// fix, status, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
 }
@@ -65,6 +66,8 @@ enum Command {
     GuardPatch(commands::guard_patch::GuardPatchArgs),
     /// Print the description of a pull request whose claims hold
     PrBody(commands::pr_body::PrBodyArgs),
+    /// Record what was done about an incident, or list it
+    Fix(commands::fix::FixArgs),
     /// Print the public keys by which signatures of bundles are checked
     Keys(commands::keys::KeysArgs),
     /// Show what the pipeline has taken and where it stands
@@ -84,7 +87,16 @@ enum Command {
 impl Command {
     /// Whether a server can be asked the same.
     fn asks(&self) -> bool {
-        matches!(self, Self::Sql(_) | Self::Similar(_) | Self::Bundle(_) | Self::Status(_) | Self::Mcp(_))
+        matches!(
+            self,
+            Self::Sql(_)
+                | Self::Similar(_)
+                | Self::Bundle(_)
+                | Self::Verify(_)
+                | Self::Fix(_)
+                | Self::Status(_)
+                | Self::Mcp(_)
+        )
     }
 }
 
@@ -140,7 +152,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, bundle, status and mcp; run this command where the lake can be reached",
+                "--server is for sql, similar, bundle, verify, fix, status and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,
@@ -165,6 +177,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Prompt(args) => commands::prompt::run(context, args).await,
             Command::GuardPatch(args) => commands::guard_patch::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
+            Command::Fix(args) => commands::fix::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,

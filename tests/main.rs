@@ -6,6 +6,7 @@ mod bad_input;
 mod check;
 mod checkout;
 mod checkout_live;
+mod claims;
 mod commands;
 mod dead_letters;
 mod demo;

@@ -26,7 +26,13 @@ fn a_server_answers_like_the_lake() {
     let id = bundle.json()["bundle_id"].as_str().unwrap().to_owned();
     assert_eq!(bundle.json()["evidence"], served.tracerag.bundle(TRACE)["evidence"]);
     let query = "select service_name, name, duration_ns from spans order by start_time, span_id";
+    let claims = "payments failed [span:c3c3c3c3c3c3c3c3] `status(span:c3c3c3c3c3c3c3c3) = ERROR`.";
+    let verified = client.post("/v1/verify", &json!({"bundle_id": id, "claims": claims}));
+    assert_eq!(verified.good()["all_hold"], true, "{}", verified.text);
     let answers = [
+        ("post", "/v1/verify", 200, verified),
+        ("post", "/v1/verify", 400, client.post("/v1/verify", &json!({"bundle_id": id}))),
+        ("get", "/v1/fixes", 200, client.get("/v1/fixes")),
         ("post", "/v1/sql", 200, client.sql(query)),
         ("post", "/v1/similar", 200, client.post("/v1/similar", &json!({"text": "decimal overflow"}))),
         ("get", "/v1/bundles/{id}", 200, bundle),
@@ -48,7 +54,7 @@ fn a_server_answers_like_the_lake() {
         assert_eq!(answer.status, *status, "{method} {path}: {}", answer.text);
         is_as_described(&description, method, path, answer);
     }
-    assert_eq!(answers[0].3.json(), Value::Array(served.tracerag.sql(query)));
+    assert_eq!(answers[3].3.json(), Value::Array(served.tracerag.sql(query)));
     assert_eq!(served.tracerag.number("select count(*) from bundles where pinned"), 1);
     let fixes = served.tracerag.sql("select summary, author from fixes");
     assert_eq!(fixes[0]["summary"], "round before the ledger", "{fixes:?}");
@@ -137,6 +143,34 @@ fn commands_ask_a_server() {
     }
     let bundle: Value = serde_json::from_str(&served.remote(&token, &["bundle", TRACE]).stdout).unwrap();
     assert_eq!(bundle["evidence"], served.tracerag.bundle(TRACE)["evidence"]);
+    let id = bundle["bundle_id"].as_str().unwrap();
+    let claims = |status: &str| {
+        let text = format!("payments failed [span:c3c3c3c3c3c3c3c3] `status(span:c3c3c3c3c3c3c3c3) = {status}`.");
+        served.tracerag.write(&format!("{status}.md"), text).display().to_string()
+    };
+    for (said, status) in [(claims("ERROR"), 0), (claims("OK"), 1)] {
+        let arguments = ["verify", "--format", "json", "--bundle", id, &said];
+        let (here, there) = (served.tracerag.run(&arguments), served.remote(&token, &arguments));
+        assert_eq!((there.status, &there.stdout), (status, &here.stdout), "{}", there.stderr);
+        let table = served.remote(&token, &["verify", "--bundle", id, &said]);
+        assert!(table.stdout.contains("payments failed"), "{}", table.stdout);
+    }
+    let fingerprint = bundle["evidence"]["failures"][0]["fingerprint"].as_str().unwrap();
+    let record = ["fix", "record", "--fingerprint", fingerprint, "--bundle", id, "--test", "TestRound"];
+    let later = ["--summary", "round first, jane.doe@example.org", "--at", "2100-01-01T00:00:00Z"];
+    let recorded = served.remote(&token, &[&record[..], &later[..]].concat());
+    assert_eq!(recorded.status, 0, "{}", recorded.stderr);
+    let early = ["--summary", "waited", "--outcome", "wrong", "--at", "2020-01-01T00:00:00Z"];
+    assert_eq!(served.tracerag.run(&[&record[..], &early[..]].concat()).status, 0);
+    let list = served.remote(&token, &["fix", "list", "--format", "json"]);
+    assert_eq!(list.stdout, served.tracerag.done(&["fix", "list", "--format", "json"]), "{}", list.stderr);
+    let fixes: Value = serde_json::from_str(&list.stdout).unwrap();
+    assert_eq!(fixes[0]["summary"], "round first, <email>", "{fixes:#}");
+    assert_eq!((&fixes[0]["fix_id"], &fixes[0]["bundle_id"]), (&json!(recorded.stdout.trim()), &json!(id)));
+    assert_eq!((&fixes[0]["came_back"], &fixes[1]["came_back"]), (&json!(false), &json!(true)), "{fixes:#}");
+    assert_eq!((&fixes[1]["outcome"], &fixes[1]["test_name"]), (&json!("wrong"), &json!("TestRound")));
+    let unknown = served.remote(&token, &["fix", "record", "--fingerprint", "none", "--summary", "x"]);
+    assert!(unknown.status == 1 && unknown.stderr.contains("incident-unknown"), "{}", unknown.stderr);
     let status = served.remote(&token, &["status"]);
     assert!(status.stdout.contains("tenant default") && status.stdout.contains("payments"), "{}", status.stdout);
 

@@ -11,6 +11,8 @@ pub const TRACE: &str = "7c1e0b0fd36c44a1b36f0c5a3d1e9f42";
 const ROOT: &str = "ac1d92b0ac1d92b0";
 const CLIENT: &str = "b2b2b2b2b2b2b2b2";
 const SERVER: &str = "c3c3c3c3c3c3c3c3";
+/// Commit of the build that failed.
+const SHA: &str = "a1b2c3da1b2c3da1b2c3da1b2c3da1b2c3da1b2c";
 /// 2026-11-16T12:00:05Z.
 const START: u64 = 1_794_830_405_000_000_000;
 const PERSONAL: &[&str] =
@@ -99,19 +101,23 @@ fn lines(values: &[Value]) -> String {
 
 /// The example as it happened.
 pub fn replayed() -> Tracerag {
-    replayed_with("a1b2c3da1b2c3da1b2c3da1b2c3da1b2c3da1b2c", &Value::Null)
+    replayed_with(SHA, &Value::Null)
 }
 
 /// The same with another commit of the build that failed, and with the digests of its lock files, by their names.
 pub fn replayed_with(sha: &str, locks: &Value) -> Tracerag {
     let tracerag = Tracerag::new();
-    let files = files().map(|(name, text)| tracerag.write(name, text));
+    let files = files_of(sha, locks).map(|(name, text)| tracerag.write(name, text));
     tracerag.replay(&files.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>());
     tracerag
 }
 
 /// The files of the example, by name and with what is in them.
 pub fn files() -> [(&'static str, String); 6] {
+    files_of(SHA, &Value::Null)
+}
+
+fn files_of(sha: &str, locks: &Value) -> [(&'static str, String); 6] {
     let flags = [
         json!({"time": "2026-11-16T11:00:00Z", "feature_flag.key": "payments.decimal_mode", "feature_flag.result.variant": "lenient", "deployment.environment.name": "production", "service.name": "payments"}),
         json!({"time": "2026-11-16T12:00:01.234Z", "feature_flag.key": "payments.decimal_mode", "feature_flag.result.variant": "strict", "feature_flag.result.value": "strict", "deployment.environment.name": "production", "service.name": "payments"}),

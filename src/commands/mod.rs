@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod fix;
 pub(crate) mod guard_patch;
 pub(crate) mod keys;
 pub(crate) mod mcp;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use tracerag_query::verify::{Document, Report, Subject, verify};
+use tracerag_query::verify::{Document, Report, Subject, verify_with};
 use tracerag_query::{bundle, impact};
 use tracerag_schemas::bundle::Bundle;
 use tracerag_schemas::claims::Claim;
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: Context, args: PrBodyArgs) -> Result<(), Error>
     let subject = Subject::known(bundle::by_id(&session, &known.bundle_id).await?);
     let (document, report) = match Document::read(&claims) {
         Ok(document) => {
-            let report = verify(&subject, &context.tenant, &document);
+            let report = verify_with(&session, subject, &document).await;
             (Some(document), report)
         }
         Err(reason) => (None, Report::refused(subject.bundle_id().map(str::to_owned), reason)),

@@ -111,7 +111,7 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
 
 /// What masks the texts that clients send, by the rules that hold for telemetry. It makes no tokens of identifiers, so
 /// any key will do, and a server needs none of its own.
-fn mask(config: &Config) -> Result<Mask, Error> {
+pub(super) fn mask(config: &Config) -> Result<Mask, Error> {
     let mut redaction = config.redaction.clone();
     redaction.key = hex::encode(rand::random::<[u8; 32]>());
     redaction.previous_keys.clear();

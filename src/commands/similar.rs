@@ -62,12 +62,15 @@ async fn ask(server: &Server, args: &SimilarArgs) -> Result<Vec<Value>, Error> {
 
 fn row(incident: &Value) -> Vec<String> {
     let text = |name: &str| incident[name].as_str().unwrap_or_default();
+    let mut fixes = incident["fixes"].as_array().into_iter().flatten();
+    let came_back = fixes.any(|fix| fix["summary"] == incident["fix_summary"] && fix["came_back"] == true);
+    let after = if came_back { " (it came back afterwards)" } else { "" };
     vec![
         text("fingerprint").chars().take(12).collect(),
         text("title").to_owned(),
         incident["distance"].as_f64().map_or_else(String::new, |distance| format!("{distance:.3}")),
         output::thousands(incident["failure_count"].as_i64().unwrap_or_default()),
         text("reason").to_owned(),
-        text("fix_summary").to_owned(),
+        format!("{}{after}", text("fix_summary")),
     ]
 }

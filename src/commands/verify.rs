@@ -3,14 +3,16 @@
 use std::io::Read as _;
 
 use clap::Args;
-use tracerag_query::verify::{Document, Report, Subject, verify};
-use tracerag_query::{QueryError, bundle};
+use serde_json::{Value, json};
+use tracerag_query::verify::{Document, Report, Subject, verify, verify_with};
+use tracerag_query::{QueryError, Session, bundle};
 use tracerag_schemas::bundle::Bundle;
 
 use super::status::StatusFormat;
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
+use crate::server::Server;
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
@@ -29,10 +31,9 @@ pub(crate) struct VerifyArgs {
 /// Prints what comes of each claim; an error unless all hold.
 pub(crate) async fn run(context: Context, args: VerifyArgs) -> Result<(), Error> {
     let claims = read(&args.claims)?;
-    let subject = subject(&context, &args.bundle).await?;
-    let report = match Document::read(&claims) {
-        Ok(document) => verify(&subject, &context.tenant, &document),
-        Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
+    let report = match &context.server {
+        Some(server) => ask(server, &args.bundle, &claims).await?,
+        None => check(&context, &args.bundle, &claims).await?,
     };
     match args.format {
         StatusFormat::Table => output::data(&table(&report))?,
@@ -47,30 +48,57 @@ pub(crate) async fn run(context: Context, args: VerifyArgs) -> Result<(), Error>
     }
 }
 
-/// The bundle of an id or a file. A file counts if the lake knows its id or it is signed, so no lake is needed then.
-pub(super) async fn subject(context: &Context, place: &str) -> Result<Subject, Error> {
+async fn check(context: &Context, place: &str, claims: &str) -> Result<Report, Error> {
+    let (subject, session) = subject(context, place).await?;
+    Ok(match (Document::read(claims), session) {
+        (Ok(document), Some(session)) => verify_with(&session, subject, &document).await,
+        (Ok(document), None) => verify(&subject, &context.tenant, &document),
+        (Err(reason), _) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
+    })
+}
+
+/// Asks a server for the report. The texts of the claims are not in it, but here.
+async fn ask(server: &Server, place: &str, claims: &str) -> Result<Report, Error> {
+    let request = if place.starts_with("sha256:") {
+        json!({"bundle_id": place, "claims": claims})
+    } else {
+        let bundle: Value = serde_json::from_str(&read(place)?).map_err(QueryError::from)?;
+        json!({"bundle": bundle, "claims": claims})
+    };
+    let answer = server.post(&["v1", "verify"], &request).await?;
+    let answer = server.json(answer).await?;
+    let mut report: Report = serde_json::from_value(answer).map_err(QueryError::from)?;
+    if let Ok(document) = Document::read(claims) {
+        report.tell_texts(&document);
+    }
+    Ok(report)
+}
+
+/// The bundle of an id or a file, and the lake that has it. A file counts if the lake knows its id or it is signed, so no
+/// lake is needed then.
+async fn subject(context: &Context, place: &str) -> Result<(Subject, Option<Session>), Error> {
     if place.starts_with("sha256:") {
         let session = super::session(context).await?;
-        return Ok(Subject::known(bundle::by_id(&session, place).await?));
+        return Ok((Subject::known(bundle::by_id(&session, place).await?), Some(session)));
     }
     let text = read(place)?;
     let subject = Subject::of_file(&text, &context.config.signing.trusted_keys()?);
-    let Some(bundle_id) = subject.id_to_look_up() else { return Ok(subject) };
+    let Some(bundle_id) = subject.id_to_look_up() else { return Ok((subject, None)) };
     match stored(context, bundle_id).await {
-        Ok(stored) => Ok(subject.stored_as(stored)),
-        Err(Error::Query(QueryError::BundleUnknown { .. })) => Ok(subject),
+        Ok((stored, session)) => Ok((subject.stored_as(stored), Some(session))),
+        Err(Error::Query(QueryError::BundleUnknown { .. })) => Ok((subject, None)),
         // A signature does without the lake.
-        Err(_) if subject.counts() => Ok(subject),
+        Err(_) if subject.counts() => Ok((subject, None)),
         Err(error) => {
             output::note(&format!("the lake was not asked for the bundle: {error}"));
-            Ok(subject)
+            Ok((subject, None))
         }
     }
 }
 
 /// The bundle of an id or a file, if it counts for the tenant.
 pub(super) async fn vouched(context: &Context, place: &str) -> Result<Bundle, Error> {
-    let subject = subject(context, place).await?;
+    let (subject, _) = subject(context, place).await?;
     let bundle = subject.bundle().map_err(|reason| Error::BundleRefused(reason.to_string()))?;
     if bundle.evidence.tenant != context.tenant {
         let tenant = &context.tenant;
@@ -79,9 +107,10 @@ pub(super) async fn vouched(context: &Context, place: &str) -> Result<Bundle, Er
     Ok(bundle.clone())
 }
 
-async fn stored(context: &Context, bundle_id: &str) -> Result<Bundle, Error> {
+async fn stored(context: &Context, bundle_id: &str) -> Result<(Bundle, Session), Error> {
     let session = super::session(context).await?;
-    Ok(bundle::by_id(&session, bundle_id).await?)
+    let stored = bundle::by_id(&session, bundle_id).await?;
+    Ok((stored, session))
 }
 
 /// A file in UTF-8, or standard input.

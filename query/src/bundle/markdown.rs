@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
+use serde_json::Value;
 use tracerag_schemas::bundle::{Bundle, Span};
 
 use super::reading::{body, clusters, count, depths, duration, failing, opt};
@@ -275,12 +276,21 @@ fn similar(page: &mut Page, bundle: &Bundle) {
     let lines = bundle.context.similar.iter().map(|similar| {
         let distance = similar.distance.map_or_else(|| "-".to_owned(), |distance| format!("{distance:.3}"));
         format!(
-            "- [{}] {} (distance {distance}, {}, {} known fixes)",
+            "- [{}] {} (distance {distance}, {}, {} known fixes{})",
             similar.anchor,
             short(opt(&similar.title), 160),
             clean(opt(&similar.reason)),
             similar.fixes.len(),
+            similar.fixes.first().map(newest_fix).unwrap_or_default(),
         )
     });
     page.section("Similar incidents", lines);
+}
+
+/// What was done last, how well it did, and whether the incident came back.
+fn newest_fix(fix: &Value) -> String {
+    let text = |name: &str| fix.get(name).and_then(Value::as_str).unwrap_or("-");
+    let came_back = fix.get("came_back").and_then(Value::as_bool).unwrap_or_default();
+    let after = if came_back { ", but it came back afterwards" } else { "" };
+    format!("; newest: {} ({}{after})", short(text("summary"), 160), text("outcome"))
 }

@@ -112,6 +112,9 @@ pub(super) async fn read(
         tokio::try_join!(counts(snapshot, merges, &members, asked), fixes(snapshot, merges, &members))?;
     for (fingerprint, history) in &mut histories {
         history.fixes = fixes.remove(fingerprint).unwrap_or_default();
+        for fix in &mut history.fixes {
+            fix.came_back = fix.fixed_at.is_some() && history.last_seen > fix.fixed_at;
+        }
     }
     Ok(histories)
 }
@@ -179,7 +182,7 @@ async fn counts(
 
 /// Known fixes by the fingerprint that counts, newest first.
 async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<HashMap<String, Vec<KnownFix>>> {
-    let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome"];
+    let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome", "test_name"];
     let mut fixes: HashMap<String, Vec<KnownFix>> = HashMap::new();
     let by = ById::any("fingerprint", members.to_vec());
     for batch in snapshot.read_id(Table::Fixes, &columns, by).await? {
@@ -188,6 +191,7 @@ async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result
             (columns.text("fix_id")?, columns.text("fingerprint")?, columns.time("fixed_at")?);
         let (summaries, urls, outcomes) =
             (columns.text("summary")?, columns.text("patch_url")?, columns.text("outcome")?);
+        let tests = columns.text("test_name")?;
         for row in 0..batch.num_rows() {
             let Some(fingerprint) = text(fingerprints, row) else { continue };
             fixes.entry(merges.target(fingerprint).to_owned()).or_default().push(KnownFix {
@@ -196,6 +200,9 @@ async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result
                 summary: owned(summaries, row),
                 patch_url: owned(urls, row),
                 outcome: owned(outcomes, row),
+                test_name: owned(tests, row),
+                // Told when it is known when the incident was last seen.
+                came_back: false,
             });
         }
     }

@@ -132,6 +132,10 @@ pub struct KnownFix {
     pub patch_url: Option<String>,
     /// `fixed`, `mitigated` or `wrong`.
     pub outcome: Option<String>,
+    /// The test that holds it.
+    pub test_name: Option<String>,
+    /// Whether the incident was seen again after it.
+    pub came_back: bool,
 }
 
 impl SimilarIncident {
@@ -152,7 +156,8 @@ impl KnownFix {
     /// As bundles and servers give it.
     pub(crate) fn json(&self) -> Value {
         json!({"fix_id": self.fix_id, "fixed_at": self.fixed_at.map(rfc3339), "summary": self.summary,
-               "patch_url": self.patch_url, "outcome": self.outcome})
+               "patch_url": self.patch_url, "outcome": self.outcome, "test_name": self.test_name,
+               "came_back": self.came_back})
     }
 }
 

@@ -370,7 +370,8 @@ async fn a_traces_own_incident_comes_first() {
         found[0].reason
     );
     assert_eq!(found[0].fix_summary.as_deref(), Some("round half even"));
-    assert_eq!(found[0].fixes.len(), 2);
+    let came_back: Vec<bool> = found[0].fixes.iter().map(|fix| fix.came_back).collect();
+    assert_eq!(came_back, [false, true], "seen at the moment of the newer fix, and after the older one");
     assert!(found[1].fingerprint.starts_with("copy"), "{found:?}");
     assert!(
         found[1].reason.contains("same text") && found[1].reason.contains("1 more incident has this text"),

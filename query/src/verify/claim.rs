@@ -5,28 +5,34 @@ use std::collections::HashSet;
 use tracerag_schemas::anchor::Anchor;
 use tracerag_schemas::claims::{Claim, Quote};
 
+use super::belongs::misplaced;
 use super::document::Statement;
 use super::evaluate::evaluate;
 use super::facts::{Entries, Entry, Facts};
-use super::names::{Support, Vocabulary, names_nothing};
+use super::names::{Vocabulary, names_nothing};
 use super::order::is_in_scope;
 use super::parse;
-use super::predicate::{Function, Predicate};
+use super::predicate::{Comparison, Function, Predicate};
 use super::reason::Reason;
 use super::report::{ClaimReport, Count};
-use super::sense;
+use super::sense::{self, Held};
+use super::support::Support;
 use super::visible::{has_words, is_redacted, normal, pieces};
 use super::words::{has_invisible, parts};
 
 /// What a statement comes to; `None` for one that states nothing of the incident and gives nothing.
-pub(super) fn check(facts: &Facts<'_>, vocabulary: &Vocabulary, statement: &Statement) -> Option<(ClaimReport, Count)> {
+pub(super) fn check<'a>(
+    facts: &'a Facts<'a>,
+    vocabulary: &Vocabulary,
+    statement: &'a Statement,
+) -> Option<(ClaimReport, Count)> {
     let claim = &statement.claim;
     let gives_nothing = claim.anchors.is_empty() && claim.quotes.is_empty() && claim.predicates.is_empty();
     if statement.may_be_left_out && gives_nothing && !vocabulary.is_named_in(&parts(&claim.text)) {
         return None;
     }
-    let mut checked =
-        Checked { facts, reasons: vec![], count: Count::default(), support: Support::default(), entries: vec![] };
+    let (reasons, count) = (vec![], Count::default());
+    let mut checked = Checked { facts, reasons, count, entries: vec![], quoted: vec![], held: vec![] };
     checked.reasons.extend(statement.mistakes.iter().cloned().map(Reason::Claims));
     if has_invisible(&claim.text) {
         checked.reasons.push(Reason::Claims(String::from("the text has characters that nobody sees; take them out")));
@@ -39,8 +45,9 @@ pub(super) fn check(facts: &Facts<'_>, vocabulary: &Vocabulary, statement: &Stat
     }
     let anchored = checked.anchors(claim);
     checked.quotes(claim, &anchored);
-    let predicates = checked.predicates(claim);
-    checked.whole(claim, vocabulary, &predicates);
+    checked.predicates(claim);
+    checked.strays(&anchored);
+    checked.whole(claim, vocabulary);
     Some(checked.report(claim))
 }
 
@@ -49,9 +56,12 @@ struct Checked<'a> {
     facts: &'a Facts<'a>,
     reasons: Vec<Reason>,
     count: Count,
-    support: Support,
     /// All that is pointed to.
     entries: Entries<'a>,
+    /// The quotes that stand where they should, and where.
+    quoted: Vec<(&'a Quote, Entries<'a>)>,
+    /// The predicates that hold, and what they are about.
+    held: Vec<Held<'a>>,
 }
 
 impl<'a> Checked<'a> {
@@ -75,11 +85,6 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn supports(&mut self, entries: &Entries<'a>) {
-        entries.iter().for_each(|entry| self.support.entry(entry));
-        self.entries.extend(entries);
-    }
-
     /// The anchors that exist, with what they stand for.
     fn anchors(&mut self, claim: &Claim) -> Vec<(String, Entries<'a>)> {
         let mut anchored = Vec::new();
@@ -89,7 +94,7 @@ impl<'a> Checked<'a> {
                 Ok(entries) => {
                     self.count.holding += 1;
                     self.count.has_anchor = true;
-                    self.supports(&entries);
+                    self.entries.extend(&entries);
                     anchored.push((text.clone(), entries));
                 }
                 Err(reason) => self.reasons.push(reason),
@@ -102,15 +107,15 @@ impl<'a> Checked<'a> {
         anchored
     }
 
-    fn quotes(&mut self, claim: &Claim, anchored: &[(String, Entries<'a>)]) {
+    fn quotes(&mut self, claim: &'a Claim, anchored: &[(String, Entries<'a>)]) {
         for quote in &claim.quotes {
             self.count.given += 1;
             match self.quote(quote, anchored) {
                 Ok(entries) => {
                     self.count.holding += 1;
                     self.count.has_support = true;
-                    self.support.text(&quote.text);
-                    self.supports(&entries);
+                    self.entries.extend(&entries);
+                    self.quoted.push((quote, entries));
                 }
                 Err(reason) => self.reasons.push(reason),
             }
@@ -145,23 +150,72 @@ impl<'a> Checked<'a> {
         }))
     }
 
-    /// The predicates that hold.
-    fn predicates(&mut self, claim: &Claim) -> Vec<Predicate> {
-        let mut holding = Vec::new();
+    fn predicates(&mut self, claim: &Claim) {
         for text in &claim.predicates {
             self.count.given += 1;
             match self.predicate(text) {
                 Ok((predicate, entries)) => {
                     self.count.holding += 1;
                     self.count.has_support = true;
-                    self.support.predicate(&predicate);
-                    self.supports(&entries);
-                    holding.push(predicate);
+                    self.entries.extend(&entries);
+                    self.held.push((predicate, entries));
                 }
                 Err(reason) => self.reasons.push(reason),
             }
         }
-        holding
+    }
+
+    /// Anchors of a kind that quotes or predicates are about, of which none is about this one: they point to a neighbour
+    /// of what is checked.
+    fn strays(&mut self, anchored: &[(String, Entries<'a>)]) {
+        let quoted = self.quoted.iter().flat_map(|(_, entries)| entries);
+        let used: Vec<Entry<'a>> = quoted.chain(self.held.iter().flat_map(|(_, entries)| entries)).copied().collect();
+        // A quote that names no anchor may stand in any of the claim.
+        let anywhere: HashSet<&str> = self
+            .quoted
+            .iter()
+            .filter(|(quote, _)| quote.anchor.is_none())
+            .flat_map(|(_, entries)| entries.iter().map(Entry::kind))
+            .collect();
+        for (text, entries) in anchored {
+            let is_used = entries.iter().any(|entry| used.iter().any(|other| other.anchor() == entry.anchor()));
+            let kind = entries.first().map(Entry::kind).unwrap_or_default();
+            let is_neighbour = !anywhere.contains(kind) && used.iter().any(|other| other.kind() == kind);
+            if is_neighbour && !is_used {
+                self.reasons.push(Reason::Unsupported(format!(
+                    "no quote and no predicate is about {text}; add one, or leave the anchor out"
+                )));
+            }
+        }
+    }
+
+    /// What is pointed to, each entry once, with what the quotes and predicates say.
+    fn support(&self) -> Support {
+        let mut support = Support::default();
+        let mut seen = HashSet::new();
+        for entry in &self.entries {
+            // A field of a payload is more than the payload says of it.
+            let is_field = matches!(entry, Entry::Field(..));
+            if !is_field && !seen.insert(entry.anchor()) {
+                continue;
+            }
+            let asks = |(predicate, entries): &&Held<'a>| {
+                let is_equal = matches!(predicate.comparison, Some((Comparison::Equal, _)));
+                is_equal && entries.iter().any(|other| other.anchor() == entry.anchor())
+            };
+            let asked = self.held.iter().filter(asks).flat_map(|(predicate, _)| members(predicate.operator.function));
+            support.entry(self.facts, entry, &asked.copied().collect::<Vec<&str>>());
+        }
+        for (quote, entries) in &self.quoted {
+            support.quote(self.facts, &quote.text, entries);
+        }
+        for (predicate, entries) in &self.held {
+            support.predicate(self.facts, predicate, entries);
+        }
+        // Whoever names the trace or the bundle speaks of what all claims are about.
+        support.text(&self.facts.bundle.evidence.trace.trace_id);
+        support.text(&self.facts.bundle.bundle_id);
+        support
     }
 
     /// A predicate that holds, and what it is about.
@@ -186,7 +240,7 @@ impl<'a> Checked<'a> {
     }
 
     /// What holds or does not of the claim as a whole.
-    fn whole(&mut self, claim: &Claim, vocabulary: &Vocabulary, predicates: &[Predicate]) {
+    fn whole(&mut self, claim: &Claim, vocabulary: &Vocabulary) {
         if claim.quotes.is_empty() && claim.predicates.is_empty() {
             self.reasons.push(Reason::Unsupported(String::from(
                 "an anchor alone is a pointer; add a quote or a predicate that can be checked",
@@ -196,16 +250,24 @@ impl<'a> Checked<'a> {
             // Nothing that is pointed to is there, which was said: words have nothing to be compared with.
             return;
         }
-        // Whoever names the trace or the bundle speaks of what all claims are about.
-        let bundle = self.facts.bundle;
-        self.support.text(&bundle.evidence.trace.trace_id);
-        self.support.text(&bundle.bundle_id);
+        let support = self.support();
         let parts = parts(&claim.text);
         let quoted: Vec<String> = claim.quotes.iter().map(|quote| quote.text.clone()).collect();
-        self.reasons.extend(vocabulary.missing(&parts, &self.support, &quoted));
-        self.reasons.extend(names_nothing(&parts, &self.support));
-        let holding: Vec<&Predicate> = predicates.iter().collect();
-        self.reasons.extend(sense::reasons(self.facts, &normal(&parts.plain), &holding, &self.entries));
+        self.reasons.extend(vocabulary.missing(&parts, &support, &quoted));
+        self.reasons.extend(misplaced(vocabulary, &parts, &support));
+        self.reasons.extend(names_nothing(&parts, &support));
+        let plain = normal(&parts.plain);
+        self.reasons.extend(sense::reasons(self.facts, vocabulary, &plain, &self.held, &self.entries));
+    }
+}
+
+/// Members of an entry that a function asks for: where a predicate says what one is, no other of the same kind does.
+fn members(function: Function) -> &'static [&'static str] {
+    match function {
+        Function::Duration => &["duration_ns"],
+        Function::HeapBytes | Function::HeapShare => &["bytes"],
+        Function::MetricMax => &["points", "value", "sum", "min", "max"],
+        _ => &[],
     }
 }
 

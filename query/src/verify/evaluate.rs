@@ -6,6 +6,7 @@ use serde_json::Value;
 use tracerag_schemas::anchor::Anchor;
 use tracerag_schemas::bundle::{Build, Flag, Payload};
 
+use super::beyond;
 use super::decimal::Decimal;
 use super::facts::{Entries, Entry, Facts, field, is_taken_out};
 use super::order;
@@ -207,6 +208,13 @@ impl<'a> Call<'a> {
                 let count =
                     failures.iter().filter(|failure| failure.fingerprint.as_deref() == Some(fingerprint)).count();
                 Ok(vec![Found::Number(Decimal::integer(i64::try_from(count).unwrap_or(i64::MAX)))])
+            }
+            Function::SameError | Function::Differs | Function::LakeFailures => {
+                let found = beyond::answer(self.facts, self.predicate)?;
+                Ok(vec![match found {
+                    beyond::Answered::Count(count) => Found::Number(Decimal::integer(count)),
+                    beyond::Answered::Text(text) => Found::Value(Value::from(text)),
+                }])
             }
             _ => self.entries(0)?.iter().map(|entry| self.value_of(entry)).collect(),
         }

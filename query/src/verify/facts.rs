@@ -8,6 +8,9 @@ use tracerag_schemas::bundle::{
     Build, Bundle, Failure, Flag, Heap, Linked, Log, Metric, Payload, Resource, Similar, Span,
 };
 
+use super::beyond::Beyond;
+use super::visible::normal;
+
 /// One entry of a bundle.
 #[derive(Clone, Copy)]
 pub(super) enum Entry<'a> {
@@ -41,6 +44,8 @@ pub(super) struct Named {
 /// Looks up what is in a bundle.
 pub(super) struct Facts<'a> {
     pub bundle: &'a Bundle,
+    /// What the lake knows beyond the bundle; none where no lake was asked.
+    pub beyond: Option<&'a Beyond>,
     entries: HashMap<&'a str, Entry<'a>>,
     spans: HashMap<&'a str, &'a Span>,
 }
@@ -75,7 +80,24 @@ impl<'a> Facts<'a> {
             let similar = &bundle.context.similar;
             entries.extend(similar.iter().map(|incident| (incident.anchor.as_str(), Entry::Incident(incident))));
         }
-        Self { bundle, entries, spans }
+        Self { bundle, beyond: None, entries, spans }
+    }
+
+    /// The same with what the lake knows beyond the bundle.
+    pub(super) fn with(self, beyond: Option<&'a Beyond>) -> Self {
+        Self { beyond, ..self }
+    }
+
+    /// The same for who may not see heap summaries: there are none, nor lines that stand in them alone.
+    pub(super) fn without_heaps(mut self) -> Self {
+        let frames = self.bundle.evidence.failures.iter().flat_map(|failure| &failure.frames);
+        let framed: HashSet<&str> = frames.filter_map(|frame| frame.anchor.as_deref()).collect();
+        self.entries.retain(|_, entry| match entry {
+            Entry::Heap(_) => false,
+            Entry::Code(line) => framed.contains(line),
+            _ => true,
+        });
+        self
     }
 
     /// What an anchor stands for. The error says why that is nothing.
@@ -110,6 +132,12 @@ impl<'a> Facts<'a> {
     /// The resource of a span.
     pub(super) fn resource_of(&self, span_id: &str) -> Option<&'a Resource> {
         self.bundle.evidence.resources.get(self.spans.get(span_id)?.resource)
+    }
+
+    /// Names of what happened in a span: its own, its service, its id.
+    fn span_names(&self, span_id: Option<&str>) -> Vec<Option<&'a str>> {
+        let Some(span) = span_id.and_then(|id| self.spans.get(id)) else { return vec![] };
+        vec![span.name.as_deref(), span.service.as_deref(), Some(span.span_id.as_str())]
     }
 
     /// Builds of a service.
@@ -162,7 +190,59 @@ pub(super) fn is_taken_out(payload: &Payload, pointer: &str) -> bool {
     })
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The anchor that names this entry alone. A field of a payload has that of the payload.
+    pub(super) fn anchor(&self) -> &'a str {
+        match self {
+            Self::Span(span, _) => &span.anchor,
+            Self::Log(log) => &log.anchor,
+            Self::Failure(failure) => &failure.anchor,
+            Self::Metric(metric) => &metric.anchor,
+            Self::Payload(payload) | Self::Field(payload, _) => &payload.anchor,
+            Self::Heap(heap) => &heap.anchor,
+            Self::Build(build) => &build.anchor,
+            Self::Flag(flag) => &flag.anchor,
+            Self::Link(link) => &link.anchor,
+            Self::Code(anchor) => anchor,
+            Self::Incident(incident) => &incident.anchor,
+        }
+    }
+
+    /// The word before the colon of its anchor.
+    pub(super) fn kind(&self) -> &'a str {
+        self.anchor().split(':').next().unwrap_or_default()
+    }
+
+    /// Names by which a text speaks of the entry, in lower case: of spans, services, instances, metrics, flags.
+    pub(super) fn about(&self, facts: &Facts<'a>) -> Vec<String> {
+        let names: Vec<Option<&str>> = match self {
+            Self::Span(span, resource) => {
+                let instance = resource.and_then(|resource| resource.instance.as_deref());
+                vec![span.name.as_deref(), span.service.as_deref(), Some(span.span_id.as_str()), instance]
+            }
+            Self::Log(log) => with(facts.span_names(log.span_id.as_deref()), &[&log.service, &log.instance]),
+            Self::Failure(failure) => with(facts.span_names(failure.span_id.as_deref()), &[&failure.service]),
+            Self::Metric(metric) => with(vec![], &[&metric.name, &metric.service, &metric.instance]),
+            Self::Payload(payload) | Self::Field(payload, _) => facts.span_names(payload.span_id.as_deref()),
+            Self::Heap(heap) => with(facts.span_names(heap.span_id.as_deref()), &[&heap.service, &heap.instance]),
+            Self::Build(build) => with(vec![], &[&build.service, &build.instance]),
+            Self::Flag(flag) => with(vec![], &[&flag.key, &flag.service]),
+            Self::Link(link) => facts.span_names(link.from_span_id.as_deref()),
+            Self::Code(_) | Self::Incident(_) => vec![],
+        };
+        let names = names.into_iter().flatten().map(|name| normal(name).to_ascii_lowercase());
+        names.filter(|name| name.len() > 1).collect()
+    }
+
+    /// Whether the entry holds for whatever a text speaks of, such as a flag of no one service.
+    pub(super) fn is_general(&self) -> bool {
+        match self {
+            Self::Flag(flag) => flag.service.is_none(),
+            Self::Code(_) | Self::Incident(_) => true,
+            _ => false,
+        }
+    }
+
     /// Every scalar value that may be quoted, as text.
     pub(super) fn texts(&self) -> Vec<String> {
         let mut texts = Vec::new();
@@ -173,7 +253,12 @@ impl Entry<'_> {
     /// What the entry names: its values with the keys that they stand under, and for a span those of its resource.
     pub(super) fn named(&self) -> Vec<Named> {
         let mut named = Vec::new();
-        let mut take = |key: Option<&str>, value: String| named.push(Named { key: key.map(str::to_owned), value });
+        // A span's index of its resource says nothing of the incident.
+        let mut take = |key: Option<&str>, value: String| {
+            if key != Some("resource") {
+                named.push(Named { key: key.map(str::to_owned), value });
+            }
+        };
         each_scalar(&self.document(), &mut take);
         match self {
             Self::Span(_, Some(resource)) => each_scalar(&document(resource), &mut take),
@@ -213,6 +298,11 @@ impl Entry<'_> {
             Self::Incident(incident) => document(incident),
         }
     }
+}
+
+fn with<'a>(mut names: Vec<Option<&'a str>>, more: &[&'a Option<String>]) -> Vec<Option<&'a str>> {
+    names.extend(more.iter().map(|name| name.as_deref()));
+    names
 }
 
 /// A type of the bundle as JSON; they all can be written.

@@ -1,6 +1,7 @@
 //! The verifier: whether claims about a bundle hold, told without a model.
 //!
-//! A pure function of the bundle and the claims; who looks the bundle up stands outside. It fails closed: what it does
+//! A pure function of the bundle, the claims, and what the lake was asked beyond the bundle ([`verify_with`]); who looks
+//! the bundle up stands outside. It fails closed: what it does
 //! not know, cannot read or cannot tell is rejected, with the reason. The seven checks, by the names of their
 //! [reasons](Reason):
 //!
@@ -10,11 +11,15 @@
 //! 4. *predicate*: evaluated on the evidence (`parse`, `evaluate`);
 //! 5. *causality*: paths and orders lie in parents, links and times, and a text that claims one has such a predicate;
 //! 6. *coverage*: each claim has an anchor, and a quote or predicate that holds (else *unsupported*); what the text
-//!    *names* occurs in these (`names`), and it says the same as its predicates (`sense`; else *contradiction*);
+//!    *names* occurs in these (`names`), in what is of the same thing (`belongs`), and it says the same as its predicates
+//!    (`sense`; else *contradiction*) and nothing that none can bear out (`compared`);
 //! 7. *integrity*: the id is that of the evidence, and the lake or a signature vouches for it (`subject`; else
 //!    *unattested*).
 
+mod belongs;
+mod beyond;
 mod claim;
+mod compared;
 mod decimal;
 mod document;
 mod evaluate;
@@ -29,6 +34,8 @@ mod report;
 mod sense;
 mod signature;
 mod subject;
+mod subjects;
+mod support;
 mod visible;
 mod words;
 
@@ -39,6 +46,7 @@ use facts::Facts;
 use names::Vocabulary;
 use report::Count;
 
+pub use beyond::verify_with;
 pub use document::Document;
 pub use reason::Reason;
 pub use report::{ClaimReport, Report};
@@ -61,7 +69,11 @@ pub fn verify(subject: &Subject, tenant: &str, document: &Document) -> Report {
     };
     let claims = match (&subject.bundle, &refusal) {
         (Ok(bundle), None) => {
-            let (facts, vocabulary) = (Facts::new(bundle, subject.with_context), Vocabulary::of(bundle));
+            let mut facts = Facts::new(bundle, subject.with_context).with(subject.beyond.as_ref());
+            if subject.withholds_heaps {
+                facts = facts.without_heaps();
+            }
+            let vocabulary = Vocabulary::of(bundle);
             document.statements.iter().filter_map(|statement| claim::check(&facts, &vocabulary, statement)).collect()
         }
         (_, refusal) => refused(document, refusal.iter().cloned().collect()),

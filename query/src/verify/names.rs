@@ -6,19 +6,110 @@ use tracerag_schemas::bundle::Bundle;
 use tracerag_schemas::values::{SPAN_KINDS, STATUS_CODES};
 
 use super::decimal::Decimal;
-use super::facts::{Entry, Named};
-use super::parse::unit_of;
-use super::predicate::{Comparison, Dimension, Literal, Predicate, SEVERITIES};
+use super::predicate::{Comparison, SEVERITIES};
 use super::reason::Reason;
-use super::visible::{has_words, normal};
-use super::words::{Mention, Parts, mentions};
+use super::support::Support;
+use super::visible::{has_name, has_words, normal};
+use super::words::{Mention, Parts, mentions, trimmed};
 
 /// Names that are also words of the language, so that a text may have them by chance.
 const COMMON: &[&str] =
     &["on", "off", "in", "to", "the", "a", "an", "it", "is", "at", "and", "or", "of", "by", "true", "false"];
 
-/// Hex digits from which on a word may be the beginning of a commit.
-const COMMIT: usize = 7;
+/// Verbs of which something has to be the subject that the claim points to.
+const DID: &[&str] = &[
+    "failed",
+    "fails",
+    "succeeded",
+    "succeeds",
+    "crashed",
+    "took",
+    "takes",
+    "ran",
+    "runs",
+    "held",
+    "holds",
+    "logged",
+    "logs",
+    "threw",
+    "throws",
+    "raised",
+    "raises",
+    "answered",
+    "answers",
+    "returned",
+    "returns",
+    "called",
+    "calls",
+    "has",
+    "had",
+    "set",
+    "sets",
+    "met",
+    "broke",
+    "is",
+    "was",
+];
+/// What may stand between such a verb and its subject.
+const BETWEEN: &[&str] = &["did", "has", "had", "have", "was", "is", "also", "then", "not", "never", "often", "again"];
+/// Subjects that name nothing by themselves.
+const SUBJECTS: &[&str] = &[
+    "it",
+    "they",
+    "which",
+    "that",
+    "this",
+    "these",
+    "those",
+    "who",
+    "he",
+    "she",
+    "there",
+    "and",
+    "but",
+    "then",
+    "when",
+    "call",
+    "calls",
+    "request",
+    "requests",
+    "response",
+    "span",
+    "spans",
+    "trace",
+    "traces",
+    "service",
+    "services",
+    "operation",
+    "transaction",
+    "attempt",
+    "process",
+    "instance",
+    "code",
+    "line",
+    "build",
+    "builds",
+    "version",
+    "flag",
+    "heap",
+    "log",
+    "logs",
+    "record",
+    "failure",
+    "failures",
+    "error",
+    "errors",
+    "both",
+    "mode",
+    "one",
+    "deployment",
+    "deployments",
+    "release",
+    "fingerprint",
+    "incident",
+    "field",
+    "what",
+];
 
 /// What stands before a word that is the name of a mode, a variant or a service.
 const NAMED_BY: &[&str] = &["mode", "variant", "service"];
@@ -114,111 +205,24 @@ const EMPTY: &[&str] = &[
     "who", "why", "with", "you",
 ];
 
-/// What a claim points to, as far as words can be found in it.
-#[derive(Default)]
-pub(super) struct Support {
-    /// Texts, normal and in lower case.
-    texts: Vec<String>,
-    numbers: Vec<(Option<Dimension>, Decimal)>,
-    /// Numbers of predicates that compare.
-    bounds: Vec<(Comparison, Decimal)>,
-}
-
-impl Support {
-    /// Takes in all that an entry names.
-    pub(super) fn entry(&mut self, entry: &Entry<'_>) {
-        let unit = match entry {
-            Entry::Metric(metric) => metric.unit.as_deref(),
-            _ => None,
-        };
-        for named in entry.named() {
-            self.number(&named, unit);
-            self.text(&named.value);
-            if let Some(key) = &named.key {
-                self.text(key);
-            }
-        }
-    }
-
-    fn number(&mut self, named: &Named, unit: Option<&str>) {
-        let Some(number) = Decimal::parse(&named.value) else { return };
-        let key = named.key.as_deref().unwrap_or_default();
-        let (dimension, factor) = match (key, unit) {
-            ("points" | "value" | "sum" | "min" | "max", Some("By")) => (Some(Dimension::Bytes), None),
-            ("points" | "value" | "sum" | "min" | "max", Some(unit)) => {
-                unit_of(unit).map_or((None, None), |(dimension, factor)| (Some(dimension), Some(factor)))
-            }
-            (key, _) if key.ends_with("_ns") => (Some(Dimension::Duration), None),
-            ("bytes", _) => (Some(Dimension::Bytes), None),
-            (key, _) if key.ends_with("_bytes") => (Some(Dimension::Bytes), None),
-            _ => (None, None),
-        };
-        let scaled = factor.map_or(Some(number), |factor| number.times(factor));
-        self.numbers.extend(scaled.map(|number| (dimension, number)));
-        // `4000000000` of a duration may be named without a unit, too.
-        self.numbers.push((None, number));
-    }
-
-    /// Takes in a text, such as a quote that stands where it should.
-    pub(super) fn text(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.texts.push(normal(text).to_lowercase());
-        }
-    }
-
-    /// Takes in what a predicate that holds says.
-    pub(super) fn predicate(&mut self, predicate: &Predicate) {
-        predicate.texts().for_each(|text| self.text(text));
-        match &predicate.comparison {
-            Some((_, Literal::Text(text) | Literal::Word(text))) => self.text(text),
-            Some((Comparison::Equal | Comparison::NotEqual, Literal::Number { value, unit })) => {
-                self.numbers.push((*unit, *value));
-                if unit.is_none() {
-                    let answer = predicate.operator.answer;
-                    self.numbers.extend(super::predicate::dimension(answer).map(|dimension| (Some(dimension), *value)));
-                }
-            }
-            Some((comparison, Literal::Number { value, .. })) => self.bounds.push((*comparison, *value)),
-            None => {}
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let name = normal(name).to_lowercase();
-        self.texts.iter().any(|text| has_words(text, &name))
-    }
-
-    /// Whether a word begins a commit that the support names.
-    fn has_commit(&self, word: &str) -> bool {
-        let is_hex = word.len() >= COMMIT && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let word = word.to_lowercase();
-        let is_it = |part: &str| part.len() >= word.len() && part.starts_with(&word);
-        is_hex && self.texts.iter().any(|text| text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_it))
-    }
-
-    fn has_number(&self, value: Decimal, tolerance: Decimal, dimension: Option<Dimension>) -> bool {
-        self.numbers.iter().any(|(known, number)| match dimension {
-            None => known.is_none() && *number == value,
-            Some(_) => *known == dimension && number.distance(value).is_some_and(|distance| distance <= tolerance),
-        })
-    }
-}
-
-/// The names of a bundle: whoever says one of them speaks of the incident.
+/// The names of a bundle, in lower case: whoever says one of them speaks of the incident.
 pub(super) struct Vocabulary {
     names: BTreeSet<String>,
+    /// Those of services.
+    services: BTreeSet<String>,
+    /// Those that are values: versions and variants.
+    pub values: BTreeSet<String>,
 }
 
 impl Vocabulary {
     pub(super) fn of(bundle: &Bundle) -> Self {
         let evidence = &bundle.evidence;
-        let mut names = BTreeSet::new();
-        let mut take = |name: Option<&str>| {
+        let (mut names, mut services, mut values) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let name_of = |name: Option<&str>| {
             let name = normal(name.unwrap_or_default()).to_lowercase();
-            if name.chars().count() > 1 && !COMMON.contains(&name.as_str()) {
-                names.insert(name);
-            }
+            (name.chars().count() > 1 && !COMMON.contains(&name.as_str())).then_some(name)
         };
+        let mut take = |name: Option<&str>| names.extend(name_of(name));
         evidence.trace.services.iter().for_each(|service| take(Some(service.as_str())));
         for resource in &evidence.resources {
             [&resource.service, &resource.instance, &resource.version]
@@ -238,7 +242,14 @@ impl Vocabulary {
             let own = [&flag.key, &flag.variant].into_iter().map(Option::as_deref);
             own.chain(flag.candidates.iter().map(|candidate| Some(candidate.as_str()))).for_each(&mut take);
         }
-        Self { names }
+        services.extend(evidence.trace.services.iter().filter_map(|service| name_of(Some(service.as_str()))));
+        services.extend(evidence.resources.iter().filter_map(|resource| name_of(resource.service.as_deref())));
+        values.extend(evidence.resources.iter().filter_map(|resource| name_of(resource.version.as_deref())));
+        values.extend(evidence.builds.iter().filter_map(|build| name_of(build.version.as_deref())));
+        for flag in &evidence.flags {
+            values.extend([&flag.variant, &flag.value].into_iter().filter_map(|value| name_of(value.as_deref())));
+        }
+        Self { names, services, values }
     }
 
     /// Whether a text names something of the bundle, or has a number or an identifier.
@@ -253,15 +264,28 @@ impl Vocabulary {
     pub(super) fn missing(&self, parts: &Parts, support: &Support, checked: &[String]) -> Vec<Reason> {
         let text = normal(&parts.plain).to_lowercase();
         let mut missing: BTreeSet<String> = BTreeSet::new();
-        missing.extend(self.names.iter().filter(|name| has_words(&text, name) && !support.has(name)).cloned());
+        // A service has to be that of something; that it stands in an attribute, as the peer of a call, says nothing of it.
+        let is_there = |name: &String| match self.services.contains(name) {
+            true => support.names().any(|known| known == name),
+            false => support.has_name(name),
+        };
+        missing.extend(self.names.iter().filter(|&name| has_name(&text, name) && !is_there(name)).cloned());
+        missing.extend(self.compounds(&text).filter(|word| !support.has_name(word)).map(str::to_owned));
+        missing.extend(subjects(&text).into_iter().filter(|word| !support.has(word)).map(str::to_owned));
         missing.extend(parts.quoted.iter().filter(|quoted| !checked.contains(quoted) && !support.has(quoted)).cloned());
-        // Names of statuses, severities and kinds are words of the language in lower case.
-        let shouted = [&STATUS_CODES[..], SEVERITIES, &SPAN_KINDS[..]].concat();
-        let is_missing = |word: &&&str| has_words(&parts.plain, word) && !support.has(word);
-        missing.extend(shouted.iter().filter(is_missing).map(|word| (**word).to_owned()));
+        // Names of statuses, severities and kinds are words of the language in lower case. Where a predicate says which
+        // it is, no other word of the same kind will do.
+        for class in [&STATUS_CODES[..], SEVERITIES, &SPAN_KINDS[..]] {
+            let said = |word: &str| support.sources.iter().any(|source| source.word.as_deref() == Some(word));
+            let is_said = class.iter().any(|word| said(word));
+            let is_missing =
+                |word: &&&str| has_words(&parts.plain, word) && !(if is_said { said(word) } else { support.has(word) });
+            missing.extend(class.iter().filter(is_missing).map(|word| (*word).to_owned()));
+        }
         missing.extend(named_by(&text).into_iter().filter(|name| !support.has(name)));
         let mut reasons = Vec::new();
-        for mention in mentions(&parts.plain) {
+        let is_counted = support.counts();
+        for (_, mention) in mentions(&parts.plain) {
             match mention {
                 Mention::Identifier(word) => {
                     if !support.has(&word) && !support.has_commit(&word) {
@@ -270,6 +294,11 @@ impl Vocabulary {
                 }
                 Mention::Number { text, value, tolerance, dimension, before } => match bound(&before) {
                     Some(wanted) => reasons.extend(missing_bound(support, &text, value, wanted)),
+                    None if is_counted && dimension.is_none() && !text.contains('.') => {
+                        if !support.is_counted(value, &before) {
+                            missing.insert(text);
+                        }
+                    }
                     None if support.has_number(value, tolerance, dimension) || support.has(&text) => {}
                     None => {
                         missing.insert(text);
@@ -282,6 +311,26 @@ impl Vocabulary {
         }));
         reasons
     }
+
+    /// Words with a hyphen, of which a part is a name: `payments-worker` is another service than `payments`.
+    fn compounds<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let words = text.split_whitespace().map(trimmed).filter(|word| word.contains('-'));
+        words.filter(|word| word.split('-').any(|part| self.names.contains(part)))
+    }
+}
+
+/// The words that stand as subjects before what something did. In lower case.
+fn subjects(text: &str) -> Vec<&str> {
+    let words: Vec<&str> = text.split_whitespace().map(trimmed).collect();
+    let mut subjects = Vec::new();
+    for (index, _) in words.iter().enumerate().filter(|(_, word)| DID.contains(word)) {
+        let before = words.get(..index).unwrap_or_default().iter().rev();
+        let subject = before.copied().find(|word| !BETWEEN.contains(word) && !word.ends_with("ly"));
+        // Numbers and identifiers are looked for anyway.
+        let is_word = |word: &&str| !word.is_empty() && !word.chars().any(char::is_numeric);
+        subjects.extend(subject.filter(|word| is_word(word) && !SUBJECTS.contains(word)));
+    }
+    subjects
 }
 
 /// A text that has not one word in common with what it points to may say anything.
@@ -320,7 +369,7 @@ fn named_by(text: &str) -> Vec<String> {
 }
 
 /// Whether the words before a number make it a lower (`Greater`) or an upper (`Less`) bound.
-fn bound(before: &str) -> Option<Comparison> {
+pub(super) fn bound(before: &str) -> Option<Comparison> {
     let ends = |phrases: &[&str]| {
         phrases.iter().any(|phrase| {
             before.strip_suffix(phrase).is_some_and(|rest| rest.is_empty() || rest.ends_with(char::is_whitespace))
@@ -336,7 +385,8 @@ fn bound(before: &str) -> Option<Comparison> {
 /// A bound in words needs a predicate with the same bound, in the same direction.
 fn missing_bound(support: &Support, text: &str, value: Decimal, wanted: Comparison) -> Option<Reason> {
     let is_lower = |comparison| matches!(comparison, Comparison::Greater | Comparison::GreaterOrEqual);
-    let mut same = support.bounds.iter().filter(|(_, bound)| *bound == value).peekable();
+    let bounds = support.sources.iter().flat_map(|source| &source.bounds);
+    let mut same = bounds.filter(|(_, bound)| *bound == value).peekable();
     if same.peek().is_none() {
         return Some(Reason::Names(format!(
             "the text gives {text:?} as a bound; give a predicate with the same bound"

@@ -2,7 +2,7 @@
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
-use tracerag_schemas::bundle::{Build, Flag};
+use tracerag_schemas::bundle::{Build, Flag, Trace};
 
 use super::facts::{Entry, Facts};
 
@@ -88,6 +88,12 @@ pub(super) fn is_in_scope(facts: &Facts<'_>, entry: &Entry<'_>) -> bool {
     };
     let ended_at = started_at.saturating_add(trace.duration_ns.unwrap_or_default());
     when.end >= started_at.saturating_sub(AROUND) && when.start <= ended_at.saturating_add(AROUND)
+}
+
+/// When a trace ended, in ns since the epoch; none where that is not known.
+pub(super) fn end_of(trace: &Trace) -> Option<i64> {
+    let started_at = trace.started_at.as_deref().and_then(instant)?;
+    Some(started_at.saturating_add(trace.duration_ns?))
 }
 
 fn too_close(slack: i64) -> String {

@@ -7,6 +7,8 @@ use super::predicate::{Answer, Argument, Comparison, Dimension, Literal, OPERATO
 
 /// Bytes of a predicate; longer ones are refused.
 const MAX_BYTES: usize = 4096;
+/// Traces of a predicate.
+const MAX_TRACES: usize = 50;
 
 /// Why a text is no predicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +105,7 @@ impl<'a> Reader<'a> {
             arguments.push(match parameter {
                 Parameter::Anchor(kinds) => Argument::Anchor(self.anchor(kinds)?),
                 Parameter::Text => Argument::Text(self.string()?),
+                Parameter::Traces => Argument::Traces(self.traces()?),
             });
         }
         self.space();
@@ -135,6 +138,28 @@ impl<'a> Reader<'a> {
         };
         self.at = begin;
         Err(self.error(why))
+    }
+
+    /// Ids of traces, with commas between them.
+    fn traces(&mut self) -> Result<Vec<String>, ParseError> {
+        let mut traces: Vec<String> = Vec::new();
+        loop {
+            let begin = self.at;
+            let id = self.string()?;
+            let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            if !is_id || traces.contains(&id) || traces.len() >= MAX_TRACES {
+                self.at = begin;
+                return Err(self.error(format!(
+                    "here stand ids of traces, 32 lower-case hex digits each, each once, {MAX_TRACES} at most"
+                )));
+            }
+            traces.push(id);
+            self.space();
+            if !self.takes(",") {
+                return Ok(traces);
+            }
+            self.space();
+        }
     }
 
     /// A JSON string.

@@ -14,6 +14,7 @@ pub(super) enum Function {
     Contains,
     Critical,
     DeployedBefore,
+    Differs,
     Duration,
     Event,
     ExceptionType,
@@ -24,11 +25,13 @@ pub(super) enum Function {
     GitSha,
     HeapBytes,
     HeapShare,
+    LakeFailures,
     MetricMax,
     Overlaps,
     Payload,
     PayloadLength,
     PayloadType,
+    SameError,
     Severity,
     Status,
     Version,
@@ -41,6 +44,8 @@ pub(super) enum Parameter {
     Anchor(&'static [&'static str]),
     /// A text in quotes.
     Text,
+    /// Ids of traces in quotes, one or more; always the last parameter.
+    Traces,
 }
 
 /// What a function answers, which says how it may be compared.
@@ -102,6 +107,8 @@ const PAYLOAD: Parameter = Parameter::Anchor(&["payload"]);
 const CODE: Parameter = Parameter::Anchor(&["code"]);
 /// Entries that have a time.
 const TIMED: Parameter = Parameter::Anchor(&["span", "log", "failure", "metric", "heap", "build", "flag", "config"]);
+/// What may be told apart between traces.
+const CHANGE: Parameter = Parameter::Anchor(&["flag", "config", "build"]);
 const TEXT: Parameter = Parameter::Text;
 
 /// Names of severities, from the least to the greatest.
@@ -126,6 +133,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     operator("contains", Function::Contains, &[Parameter::Anchor(&["log", "failure"]), TEXT], Answer::Truth),
     operator("critical", Function::Critical, &[SPAN], Answer::Truth),
     operator("deployed_before", Function::DeployedBefore, &[TEXT, TIMED], Answer::Truth),
+    operator("differs", Function::Differs, &[CHANGE, TEXT, Parameter::Traces], Answer::Text),
     operator("duration", Function::Duration, &[SPAN], Answer::Number(Dimension::Duration)),
     operator("event", Function::Event, &[SPAN, TEXT], Answer::Truth),
     operator("exception_type", Function::ExceptionType, &[FAILURE], Answer::Text),
@@ -136,11 +144,13 @@ pub(super) const OPERATORS: &[Operator] = &[
     operator("git_sha", Function::GitSha, &[TEXT], Answer::Commit),
     operator("heap_bytes", Function::HeapBytes, &[HEAP, TEXT], Answer::Number(Dimension::Bytes)),
     operator("heap_share", Function::HeapShare, &[HEAP, TEXT], Answer::Number(Dimension::Share)),
+    operator("lake_failures", Function::LakeFailures, &[TEXT], Answer::Number(Dimension::Plain)),
     operator("metric_max", Function::MetricMax, &[METRIC], Answer::Number(Dimension::Plain)),
     operator("overlaps", Function::Overlaps, &[SPAN, SPAN], Answer::Truth),
     operator("payload", Function::Payload, &[PAYLOAD, TEXT], Answer::Scalar),
     operator("payload_length", Function::PayloadLength, &[PAYLOAD, TEXT], Answer::Number(Dimension::Plain)),
     operator("payload_type", Function::PayloadType, &[PAYLOAD, TEXT], Answer::Word(JSON_TYPES)),
+    operator("same_error", Function::SameError, &[TEXT, Parameter::Traces], Answer::Number(Dimension::Plain)),
     operator("severity", Function::Severity, &[LOG], Answer::Ordered(SEVERITIES)),
     operator("status", Function::Status, &[SPAN], Answer::Word(&tracerag_schemas::values::STATUS_CODES)),
     operator("version", Function::Version, &[TEXT], Answer::Text),
@@ -197,6 +207,8 @@ pub(super) enum Literal {
 pub(super) enum Argument {
     Anchor(Anchor),
     Text(String),
+    /// Ids of traces, each once.
+    Traces(Vec<String>),
 }
 
 /// A predicate that was read, and whose types fit.
@@ -214,7 +226,7 @@ impl Predicate {
     pub(super) fn anchors(&self) -> impl Iterator<Item = &Anchor> {
         self.arguments.iter().filter_map(|argument| match argument {
             Argument::Anchor(anchor) => Some(anchor),
-            Argument::Text(_) => None,
+            Argument::Text(_) | Argument::Traces(_) => None,
         })
     }
 
@@ -222,7 +234,15 @@ impl Predicate {
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.arguments.iter().filter_map(|argument| match argument {
             Argument::Text(text) => Some(text.as_str()),
-            Argument::Anchor(_) => None,
+            Argument::Anchor(_) | Argument::Traces(_) => None,
+        })
+    }
+
+    /// The traces among the arguments, where the function takes some.
+    pub(super) fn traces(&self) -> Option<&[String]> {
+        self.arguments.iter().find_map(|argument| match argument {
+            Argument::Traces(traces) => Some(traces.as_slice()),
+            Argument::Anchor(_) | Argument::Text(_) => None,
         })
     }
 

@@ -67,3 +67,27 @@ impl serde::Serialize for Reason {
         serializer.collect_str(self)
     }
 }
+
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let shown = <String as serde::Deserialize>::deserialize(deserializer)?;
+        let (check, text) = shown.split_once(": ").unwrap_or((shown.as_str(), ""));
+        let every: [fn(String) -> Self; 13] = [
+            Self::Integrity,
+            Self::Unattested,
+            Self::Claims,
+            Self::Existence,
+            Self::Scope,
+            Self::Quote,
+            Self::Redacted,
+            Self::Predicate,
+            Self::Causality,
+            Self::Coverage,
+            Self::Unsupported,
+            Self::Names,
+            Self::Contradiction,
+        ];
+        let found = every.iter().map(|reason| reason(text.to_owned())).find(|reason| reason.parts().0 == check);
+        found.ok_or_else(|| serde::de::Error::custom(format!("the check {check:?} is unknown to this release")))
+    }
+}

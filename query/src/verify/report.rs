@@ -1,11 +1,12 @@
 //! What comes of a verification.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::document::Document;
 use super::reason::Reason;
 
 /// The answer to a document of claims.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The bundle; none where it could not be read.
     pub bundle_id: Option<String>,
@@ -18,14 +19,14 @@ pub struct Report {
     /// Claims with an anchor that exists and a quote or a predicate that holds, of all claims: 0 to 1.
     pub coverage: f64,
     /// Why the document as a whole is rejected.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
     /// The claims, in their order.
     pub claims: Vec<ClaimReport>,
 }
 
 /// The answer to one claim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimReport {
     /// Its id; in Markdown `L` and the line.
     pub id: String,
@@ -69,6 +70,14 @@ impl Report {
             coverage: share(covered, claims.len()),
             reasons,
             claims: claims.into_iter().map(|(claim, _)| claim).collect(),
+        }
+    }
+
+    /// Fills in what is said: the texts are not in the JSON form of a report, and whoever asked has them.
+    pub fn tell_texts(&mut self, document: &Document) {
+        for claim in &mut self.claims {
+            let said = document.statements.iter().map(|statement| &statement.claim).find(|said| said.id == claim.id);
+            claim.text = said.map(|said| said.text.trim().to_owned()).unwrap_or_default();
         }
     }
 

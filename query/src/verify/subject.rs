@@ -4,9 +4,9 @@ use serde_json::Value;
 use tracerag_schemas::bundle::{Bundle, content_id};
 use tracerag_schemas::version::BUNDLE_SCHEMA;
 
+use super::beyond::Beyond;
 use super::reason::Reason;
 use super::signature::is_valid;
-use crate::bundle::view::without_heaps;
 
 /// A bundle that claims are verified against, or why there is none that counts.
 #[derive(Debug)]
@@ -15,12 +15,22 @@ pub struct Subject {
     pub(super) bundle: Result<Bundle, Reason>,
     /// Whether what stands outside the hash is vouched for, too: it is where the bundle comes from the lake.
     pub(super) with_context: bool,
+    /// Whether who asks may not see heap summaries.
+    pub(super) withholds_heaps: bool,
+    /// What the lake knows beyond the bundle, once it was asked.
+    pub(super) beyond: Option<Beyond>,
 }
 
 impl Subject {
     /// A bundle that the lake has stored.
     pub fn known(bundle: Bundle) -> Self {
-        Self { bundle_id: Some(bundle.bundle_id.clone()), bundle: intact(bundle), with_context: true }
+        Self {
+            bundle_id: Some(bundle.bundle_id.clone()),
+            bundle: intact(bundle),
+            with_context: true,
+            withholds_heaps: false,
+            beyond: None,
+        }
     }
 
     /// A bundle out of a file. It counts if its signature is one by `trusted` public keys, in hex; else it is
@@ -39,13 +49,7 @@ impl Subject {
                 "the lake does not know the bundle, and it has no signature; name the lake that handed it out",
             ))),
         };
-        Self { bundle_id, bundle: bundle.and_then(attested), with_context: false }
-    }
-
-    /// Without heap summaries, for who may not see them: there are none to claim anything of.
-    #[must_use]
-    pub fn without_heaps(self) -> Self {
-        Self { bundle: self.bundle.map(without_heaps), ..self }
+        Self { bundle_id, bundle: bundle.and_then(attested), with_context: false, withholds_heaps: false, beyond: None }
     }
 
     /// The bundle's id; none where the file is no intact bundle of a known schema.

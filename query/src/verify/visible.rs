@@ -87,6 +87,34 @@ fn is_edge(text: &str, at: usize) -> bool {
     !joined
 }
 
+/// Where `text` has `wanted` as a name of its own for the first time, in bytes: `payments` is no name in
+/// `payments-worker`, `payments.v1` or `/payments/charge`, but it is one before a full stop.
+pub(super) fn find_name(text: &str, wanted: &str) -> Option<usize> {
+    if wanted.is_empty() {
+        return None;
+    }
+    text.match_indices(wanted).map(|(begin, _)| begin).find(|begin| {
+        let before = text.get(..*begin).unwrap_or_default().chars().rev();
+        let after = text.get(begin + wanted.len()..).unwrap_or_default().chars();
+        !goes_on(before) && !goes_on(after)
+    })
+}
+
+/// Whether `text` has `wanted` as a name of its own; see [`find_name`].
+pub(super) fn has_name(text: &str, wanted: &str) -> bool {
+    find_name(text, wanted).is_some()
+}
+
+/// Whether a name goes on with the characters next to it: with a word, or with a joint and a word.
+fn goes_on(mut next: impl Iterator<Item = char>) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    match next.next() {
+        Some('-' | '.' | '/' | ':' | '@' | '#' | '*') => next.next().is_some_and(is_word),
+        Some(c) => is_word(c),
+        None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +158,18 @@ mod tests {
             assert!(!has_words(text, wanted), "{text} has not {wanted}");
         }
         assert_eq!(normal("  a\n\tb "), "a b");
+    }
+
+    /// A name is found by itself only, not as a part of another one.
+    #[test]
+    fn names_are_whole() {
+        for text in
+            ["payments", "payments failed", "in payments.", "payments: x", "(payments)", "payments's", "- payments"]
+        {
+            assert!(has_name(text, "payments"), "{text}");
+        }
+        for text in ["payments-worker", "eu-payments", "payments.v1", "/payments.v1", "x/payments", "payments2", ""] {
+            assert!(!has_name(text, "payments"), "{text}");
+        }
     }
 }

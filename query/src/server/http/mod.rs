@@ -13,6 +13,7 @@ mod similar;
 mod sql;
 mod status;
 mod traces;
+mod verify;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -53,7 +54,7 @@ const INTERFACE: &str = "http";
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Every request that is answered, as method and path; `openapi.json` describes the same.
-const ROUTES: [(&str, &str); 11] = [
+const ROUTES: [(&str, &str); 13] = [
     ("post", "/v1/sql"),
     ("post", "/v1/similar"),
     ("get", "/v1/bundles/{id}"),
@@ -63,6 +64,8 @@ const ROUTES: [(&str, &str); 11] = [
     ("get", "/v1/incidents"),
     ("get", "/v1/status"),
     ("post", "/v1/fixes"),
+    ("get", "/v1/fixes"),
+    ("post", "/v1/verify"),
     ("get", "/openapi.json"),
     ("get", "/healthz"),
 ];
@@ -79,6 +82,8 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
         ("get", "/v1/incidents") => get(incidents::incidents),
         ("get", "/v1/status") => get(status::status),
         ("post", "/v1/fixes") => post(fixes::fixes),
+        ("get", "/v1/fixes") => get(fixes::list),
+        ("post", "/v1/verify") => post(verify::verify),
         ("get", "/openapi.json") => get(openapi),
         ("get", "/healthz") => get(|| std::future::ready("ok\n")),
         _ => return None,

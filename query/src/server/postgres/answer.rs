@@ -35,7 +35,8 @@ pub(super) struct Begun {
     pub(super) batches: SendableRecordBatchStream,
     /// As clients are told of it.
     pub(super) schema: SchemaRef,
-    pub(super) turn: Turn,
+    /// Held until the last row is made.
+    pub(super) _turn: Turn,
     pub(super) deadline: Instant,
     /// The time that the query has, as errors tell it.
     pub(super) seconds: u64,

@@ -51,7 +51,7 @@ impl SimpleQueryHandler for Service {
         let connection = Connection::of(client)?;
         let asked = self.parse(&connection, &query.query).await?;
         if asked.is_empty() {
-            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
         }
         for asked in &asked {
             let response = self.respond(client, asked, None, &Format::UnifiedText).await?;
@@ -97,7 +97,7 @@ where
             send_execution_response(client, tag).await
         }
         // Nothing here copies.
-        _ => Ok(client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?),
+        _ => Ok(client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?),
     }
 }
 
@@ -235,7 +235,7 @@ impl Service {
         let work =
             async move { timeout_at(deadline, work).await.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds })) };
         let (schema, batches) = app.engine().run(work).await?;
-        Ok(Begun { batches, schema, turn, deadline, seconds })
+        Ok(Begun { batches, schema, _turn: turn, deadline, seconds })
     }
 
     /// A session of a caller on the newest head, with the catalog that tools of PostgreSQL read.

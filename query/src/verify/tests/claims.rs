@@ -56,7 +56,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ),
     (r#"The inventory service of payments failed [span:$pay] `status(span:$pay) = ERROR`."#, "names"),
     (r#"The database was slow [span:$pay] `status(span:$pay) = ERROR`."#, "names"),
-    (r#"payments is OK [span:$pay] `status(span:$pay) = ERROR`."#, "names"),
+    (r#"payments is OK [span:$pay] `status(span:$pay) = ERROR`."#, "contradiction names"),
     (r#"payments 1.9.0 failed [span:$pay] `version("payments") = "1.9.0"`."#, ""),
     (r#"payments 1.9.1 failed [span:$pay] `version("payments") = "1.9.0"`."#, "names"),
     (r#"payments ran a1b2c3d [build:payments] `git_sha("payments") = "a1b2c3d4e5"`."#, ""),
@@ -87,6 +87,47 @@ const CLAIMS: &[(&str, &str)] = &[
     (r#"payments held 12,000 of `decimal.Big` [heap:0] `heap_bytes(heap:0, "decimal.Big") > 3MB`."#, ""),
     (r#"decimal.Big is 76.8% of the heap [heap:0] `heap_share(heap:0, "decimal.Big") = 0.768`."#, ""),
     (r#"decimal.Big is 78% of the heap [heap:0] `heap_share(heap:0, "decimal.Big") > 0.7`."#, "names"),
+    // What is said of what: values, quotes and outcomes belong to the name that they stand with.
+    (
+        r#"payments took 2 s and checkout took 4 s [span:$pay] [span:$root] `duration(span:$pay) = 2s` `duration(span:$root) = 4s`."#,
+        "",
+    ),
+    (
+        r#"payments took 4 s and checkout took 2 s [span:$pay] [span:$root] `duration(span:$pay) = 2s` `duration(span:$root) = 4s`."#,
+        "names",
+    ),
+    (
+        r#"checkout runs 1.9.0 and payments runs 2.3.0 [build:checkout] [build:payments] `version("payments") = "1.9.0"` `version("checkout") = "2.3.0"`."#,
+        "names",
+    ),
+    (r#"checkout logged "decimal overflow" [log:2] [span:$root]."#, "names"),
+    (
+        r#"GET /stock failed [span:$stock] [span:$pay] `status(span:$pay) = ERROR` `status(span:$stock) = UNSET`."#,
+        "contradiction",
+    ),
+    (
+        r#"GET /stock is on the critical path [span:$stock] [span:$pay] `critical(span:$pay)` `status(span:$stock) = UNSET`."#,
+        "causality",
+    ),
+    (
+        r#"payments.decimal_mode was lenient [flag:payments.decimal_mode] `flag("payments.decimal_mode") = "strict"`."#,
+        "contradiction",
+    ),
+    (
+        r#"checkout has http.response.status_code 117 [span:$root] `attribute(span:$root, "http.response.status_code") = 502`."#,
+        "contradiction names",
+    ),
+    (r#"orders.value reached 3 [metric:0] `metric_max(metric:0) = 2`."#, "names"),
+    (r#"payments failed [span:$root] `status(span:$pay) = ERROR`."#, "unsupported"),
+    (r#"payments-worker failed [span:$pay] `status(span:$pay) = ERROR`."#, "names"),
+    (r#"inventory took 2 s [span:$pay] `duration(span:$pay) = 2s`."#, "names"),
+    ("payments\u{301} failed [span:$pay] `status(span:$pay) = ERROR`.", "claims"),
+    // Comparisons and words for everything.
+    (r#"payments was slower than checkout [span:$pay] `duration(span:$pay) = 2s`."#, "names unsupported"),
+    (r#"payments took twice as long [span:$pay] `duration(span:$pay) = 2s`."#, "unsupported"),
+    (r#"payments took two seconds [span:$pay] `duration(span:$pay) = 2s`."#, ""),
+    (r#"payments took three seconds [span:$pay] `duration(span:$pay) = 2s`."#, "names"),
+    (r#"payments failed as all services failed [span:$pay] `status(span:$pay) = ERROR`."#, "unsupported"),
     // Predicates.
     (r#"payments failed [span:$pay] `status(span:$pay) == ERROR`."#, "predicate"),
     (r#"payments failed [span:$pay] `status(span:$pay) = OK`."#, "predicate"),
@@ -95,7 +136,7 @@ const CLAIMS: &[(&str, &str)] = &[
     // Causes and orders.
     (
         r#"payments failed because checkout called it [span:$pay] [span:$root] `status(span:$pay) = ERROR`."#,
-        "causality",
+        "causality unsupported",
     ),
     (r#"payments failed because checkout called it [span:$pay] `ancestor(span:$root, span:$pay)`."#, ""),
     (r#"payments failed because checkout called it [span:$pay] `ancestor(span:$pay, span:$root)`."#, "causality names"),
@@ -124,6 +165,14 @@ const CLAIMS: &[(&str, &str)] = &[
     (r#"GET /stock did not fail [span:$stock] `status(span:$stock) != ERROR`."#, ""),
     (r#"GET /stock succeeded [span:$stock] `status(span:$stock) = UNSET`."#, ""),
     (r#"GET /stock failed [span:$stock] `status(span:$stock) = UNSET`."#, "contradiction"),
+    (
+        r#"payments is not on the critical path [span:$pay] [span:$stock] `critical(span:$stock) = false` `status(span:$pay) = ERROR`."#,
+        "causality contradiction",
+    ),
+    (
+        r#"checkout failed because GET /stock was there [span:$root] [span:$pay] [span:$stock] `ancestor(span:$root, span:$pay)` `status(span:$stock) = UNSET`."#,
+        "causality",
+    ),
     (r#"payments succeeded [span:$pay] `status(span:$pay) = ERROR`."#, "contradiction"),
     (
         r#"The mode payments.decimal_mode was strict [flag:payments.decimal_mode] `flag("payments.decimal_mode") != "lenient"`."#,

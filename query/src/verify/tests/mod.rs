@@ -10,14 +10,17 @@ mod predicates;
 use serde_json::{Value, json};
 use tracerag_schemas::bundle::{Bundle, Span};
 
+use super::beyond::Beyond;
 use super::facts::Facts;
 use super::{Document, Reason, Report, Subject, evaluate, parse, verify};
 
 /// Ids that stand for `$NAME` in the tables.
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 6] = [
     ("$root", "00f067aa0ba902b7"),
     ("$pay", "b7ad6b7169203331"),
     ("$stock", "cccccccccccccccc"),
+    ("$bad", "0af7651916cd43dd8448eb211c80319c"),
+    ("$good", "1bf7651916cd43dd8448eb211c80319c"),
     ("$line", "code:payments/rounding.go:117@a1b2c3d4e5f6a7b8"),
 ];
 
@@ -49,6 +52,23 @@ fn bundle() -> Bundle {
     // The example's two heaps are alike.
     evidence.heaps[1].top_types[0].bytes = Some(1_000);
     Bundle::new(bundle.evidence, bundle.context).unwrap()
+}
+
+/// What a lake knows beyond the bundle: the failing trace, a good one with the flag the other way, an unknown one; and how
+/// many failures of the fingerprint it has.
+fn beyond() -> Beyond {
+    let bad = bundle().evidence;
+    let mut good = bad.clone();
+    good.failures.clear();
+    for flag in good.flags.iter_mut().filter(|flag| flag.key.as_deref() == Some("payments.decimal_mode")) {
+        flag.variant = Some("lenient".to_owned());
+    }
+    let mut beyond = Beyond::default();
+    beyond.traces.insert(text("$bad"), Ok(bad));
+    beyond.traces.insert(text("$good"), Ok(good));
+    beyond.traces.insert("f".repeat(32), Err("there is no such trace".to_owned()));
+    beyond.counts.insert("abcd".to_owned(), Ok(12));
+    beyond
 }
 
 fn stock() -> Span {

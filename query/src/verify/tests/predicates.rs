@@ -121,6 +121,17 @@ const PREDICATES: &[(&str, &str)] = &[
     (r#"critical(span:$pay)"#, ""),
     (r#"critical(span:$stock)"#, "predicate"),
     (r#"critical(span:$stock) = false"#, ""),
+    (r#"same_error("abcd", "$bad", "$good") = 1"#, ""),
+    (r#"same_error("abcd", "$bad", "$good") = 2"#, "predicate"),
+    (r#"same_error("abcd", "$bad", "ffffffffffffffffffffffffffffffff") = 1"#, "existence"),
+    (r#"same_error("abcd", "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee") = 0"#, "predicate"),
+    (r#"differs(flag:payments.decimal_mode, "abcd", "$bad", "$good") = "strict""#, ""),
+    (r#"differs(flag:payments.decimal_mode, "abcd", "$bad", "$good") = "lenient""#, "predicate"),
+    (r#"differs(flag:payments.decimal_mode, "abcd", "$bad") = "strict""#, "predicate"),
+    (r#"differs(build:payments, "abcd", "$bad", "$good") = "1.9.0""#, "predicate"),
+    (r#"lake_failures("abcd") >= 12"#, ""),
+    (r#"lake_failures("abcd") > 12"#, "predicate"),
+    (r#"lake_failures("ffff") = 0"#, "predicate"),
     (r#"metric_max(metric:0) = 2"#, ""),
     (r#"metric_max(metric:1) = 9007199254740993"#, ""),
     (r#"metric_max(metric:1) >= 9007199254740994"#, "predicate"),
@@ -131,11 +142,35 @@ const PREDICATES: &[(&str, &str)] = &[
 #[test]
 fn predicates_hold_or_say_why() {
     let bundle = bundle();
-    let facts = Facts::new(&bundle, true);
+    let beyond = beyond();
+    let facts = Facts::new(&bundle, true).with(Some(&beyond));
     for (predicate, wanted) in PREDICATES {
         let why = why_not(&facts, &text(predicate));
         assert_eq!(check(&why), *wanted, "{predicate}: {why}");
     }
+}
+
+/// Without a lake, nothing that goes beyond the bundle holds. Guarantees that a signed file alone proves nothing of other
+/// traces.
+#[test]
+fn nothing_beyond_the_bundle_holds_without_a_lake() {
+    let bundle = bundle();
+    let facts = Facts::new(&bundle, true);
+    let beyond = ["same_error(", "differs(", "lake_failures("];
+    for (predicate, _) in PREDICATES.iter().filter(|(row, _)| beyond.iter().any(|name| row.starts_with(name))) {
+        assert_eq!(check(&why_not(&facts, &text(predicate))), "predicate", "{predicate}");
+    }
+}
+
+/// Who may not see heap summaries has none of them verified, and no reason tells of one.
+#[test]
+fn withheld_heaps_are_not_there() {
+    let bundle = bundle();
+    let facts = Facts::new(&bundle, true).without_heaps();
+    for predicate in [r#"heap_bytes(heap:0, "decimal.Big") = 1"#, r#"heap_share(heap:0, "decimal.Big") > 0.1"#] {
+        assert_eq!(why_not(&facts, predicate), "existence: the bundle has no heap:0");
+    }
+    assert_eq!(why_not(&facts, &text("frame(failure:0, $line)")), "", "the line stands in a frame, too");
 }
 
 /// Each function has a row that holds and one that does not. Guarantees that none is left untried.
@@ -203,6 +238,31 @@ fn the_guide_has_every_function_and_reason() {
     assert_eq!(reasons.iter().map(|row| row[0]).collect::<Vec<_>>(), names);
 }
 
+/// The guide's claims in JSON and in Markdown can be read, and the grammar names each function. Guarantees that what is
+/// documented is what is taken.
+#[test]
+fn documented_claims_can_be_read() {
+    let guide = include_str!("../../../../docs/agents.md");
+    let block = |fence: &str, part: &str| -> String {
+        let blocks = guide.split(fence).skip(1).filter_map(|rest| rest.split("\n```").next());
+        blocks.map(str::to_owned).find(|block| block.contains(part)).unwrap()
+    };
+    for (text, claims) in [(block("```json\n", "tracerag.claims/1"), 1), (block("```markdown\n", "strict mode"), 2)] {
+        let document = Document::read(&text).unwrap();
+        assert!(document.statements.len() >= claims, "{document:?}");
+        assert!(document.statements.iter().all(|statement| statement.mistakes.is_empty()), "{document:?}");
+        let predicates = document.statements.iter().flat_map(|statement| &statement.claim.predicates);
+        for predicate in predicates.filter(|predicate| !predicate.contains("...")) {
+            parse::predicate(predicate).unwrap();
+        }
+    }
+    let grammar = include_str!("../../../../schemas/claims.ebnf");
+    let (_, functions) = grammar.split_once("function    = ").unwrap();
+    let (functions, _) = functions.split_once(';').unwrap();
+    let named: Vec<&str> = functions.split('|').map(|name| name.trim().trim_matches('"')).collect();
+    assert_eq!(named, OPERATORS.iter().map(|operator| operator.name).collect::<Vec<_>>());
+}
+
 /// What is no predicate is refused with its place and with what would be right.
 #[test]
 fn errors_have_a_place() {
@@ -233,6 +293,8 @@ fn errors_have_a_place() {
         ("payload(payload:a#request/x, \"/x\") = 1", 9, "a value of its own"),
         ("heap_share(heap:0, \"t\") > 3s", 27, "0.3 or 30%"),
         ("before(span:a span:b)", 15, "2 values"),
+        ("same_error(\"a\", \"x\") = 1", 17, "ids of traces"),
+        ("lake_failures(\"a\")", 19, "is compared with something"),
         ("version(\"ü\") ~ \"1\"", 14, "is compared with"),
     ] {
         let error = parse::predicate(predicate).unwrap_err().to_string();

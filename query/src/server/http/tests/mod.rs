@@ -318,7 +318,8 @@ async fn everything_else_is_answered() {
     assert_eq!(none["incidents"], json!([]));
     assert_eq!(interface.get("/v1/incidents?since=soon", &token).await.status, 400);
 
-    let fix = json!({"fingerprint": "abcd", "summary": "round first, says jane@example.org", "outcome": "mitigated"});
+    let fix = json!({"fingerprint": "abcd", "summary": "round first, says jane@example.org", "outcome": "mitigated",
+        "fixed_at": "2100-01-01T00:00:00Z"});
     let recorded = interface.post("/v1/fixes", &token, &fix).await;
     assert_eq!(recorded.status, 201, "{}", recorded.text);
     let similar = interface.post("/v1/similar", &token, &json!({"text": "decimal overflow", "k": 3})).await.json();
@@ -338,11 +339,109 @@ async fn everything_else_is_answered() {
         assert_eq!(interface.post("/v1/similar", &token, &body).await.status, 400, "{body}");
     }
 
+    let listed = interface.get("/v1/fixes?fingerprint=abcd", &token).await.json();
+    assert_eq!(listed["fixes"][0]["fix_id"], recorded.json()["fix_id"], "{listed:#}");
+    assert_eq!((listed["fixes"].as_array().unwrap().len(), &listed["fixes"][0]["came_back"]), (1, &json!(false)));
+    assert_eq!(interface.get("/v1/fixes?fingerprint=none", &token).await.json()["fixes"], json!([]));
+    let early = json!({"fingerprint": "abcd", "summary": "waited", "fixed_at": "2020-01-01T00:00:00Z"});
+    assert_eq!(interface.post("/v1/fixes", &token, &early).await.status, 201);
+    let similar = interface.post("/v1/similar", &token, &json!({"text": "decimal overflow", "k": 3})).await.json();
+    let came_back: Vec<&Value> =
+        similar["incidents"][0]["fixes"].as_array().unwrap().iter().map(|fix| &fix["came_back"]).collect();
+    assert_eq!(came_back, [&json!(false), &json!(true)], "newest first, and seen again after the older one");
+    let wrong = json!({"fingerprint": "abcd", "summary": "x", "fixed_at": "soon"});
+    assert_eq!(interface.post("/v1/fixes", &token, &wrong).await.json()["code"], "wrong-argument");
+
     let status = interface.get("/v1/status", &token).await.json();
     assert_eq!((&status["tables"]["spans"], &status["partitions"]), (&json!(4), &Value::Null), "{status:#}");
     let admin = interface.token("acme", &ALL).await;
     let status = interface.get("/v1/status", &admin).await.json();
     assert_eq!(status["partitions"][0]["topic"], "otlp_spans", "{status:#}");
+}
+
+/// Claims are verified by the bundle's id and by the bundle itself, as an object and as Markdown, with status 200 whether
+/// they hold or not, and each has a row in `audit`. A forged bundle is unattested, what is no request is a problem, and
+/// without the scope `heap` nothing is said of heaps.
+#[tokio::test]
+async fn claims_are_verified() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &ALL).await;
+    let bundle = interface.get(&format!("/v1/bundles/{FAILING}"), &token).await.json();
+    let id = &bundle["bundle_id"];
+    let claims = |predicate: &str| {
+        let claim = json!({"id": "c1", "text": "payments failed", "anchors": ["span:b7ad6b7169203331"],
+                           "predicates": [predicate]});
+        json!({"schema": "tracerag.claims/1", "bundle_id": id, "claims": [claim]})
+    };
+    let (good, bad) = (claims("status(span:b7ad6b7169203331) = ERROR"), claims("status(span:b7ad6b7169203331) = OK"));
+    let markdown = "payments failed [span:b7ad6b7169203331] `status(span:b7ad6b7169203331) = ERROR`.";
+    for (request, holds) in [
+        (json!({"bundle_id": id, "claims": good}), true),
+        (json!({"bundle": bundle, "claims": good}), true),
+        (json!({"bundle_id": id, "claims": markdown}), true),
+        (json!({"bundle_id": id, "claims": good.to_string()}), true),
+        (json!({"bundle_id": id, "claims": bad}), false),
+    ] {
+        let answer = interface.post("/v1/verify", &token, &request).await;
+        assert_eq!((answer.status, &answer.json()["all_hold"]), (200, &json!(holds)), "{}", answer.text);
+        assert_eq!(&answer.json()["bundle_id"], id);
+    }
+    let mut forged = bundle.clone();
+    forged["evidence"]["trace"]["status"] = json!("OK");
+    forged["bundle_id"] = json!(tracerag_schemas::bundle::content_id(&forged["evidence"]).unwrap());
+    let answer = interface.post("/v1/verify", &token, &json!({"bundle": forged, "claims": markdown})).await;
+    assert!(answer.status == 200 && answer.text.contains("unattested: "), "{}", answer.text);
+
+    for (request, status) in [
+        (json!({"claims": good}), 400),
+        (json!({"bundle_id": id, "bundle": bundle, "claims": good}), 400),
+        (json!({"bundle_id": id}), 400),
+        (json!({"bundle_id": id, "claims": 7}), 400),
+        (json!({"bundle_id": id, "claims": {"schema": "tracerag.claims/2"}}), 400),
+        (json!({"bundle_id": id, "claims": "```"}), 400),
+        (json!({"bundle_id": format!("sha256:{}", "0".repeat(64)), "claims": good}), 404),
+    ] {
+        let answer = interface.post("/v1/verify", &token, &request).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));
+    }
+
+    let heap = "decimal.Big is in the heap [heap:0] `heap_bytes(heap:0, \"decimal.Big\") = 3840000`.";
+    let request = json!({"bundle_id": id, "claims": heap});
+    assert_eq!(interface.post("/v1/verify", &token, &request).await.json()["all_hold"], true);
+    let without = interface.token("acme", &[Scope::Read]).await;
+    let answer = interface.post("/v1/verify", &without, &request).await;
+    assert!(answer.text.contains("existence: ") && !answer.text.contains("3840000 of"), "{}", answer.text);
+    let nobody = interface.token("acme", &[Scope::Sql]).await;
+    assert_eq!(interface.post("/v1/verify", &nobody, &request).await.status, 403);
+
+    interface.app.gate().close().await;
+    let session = interface.lake.session("acme").await;
+    let rows = ask_lake(&session, "select distinct operation, bundle_id from audit where outcome = 'ok' and operation = 'verify' and bundle_id is not null").await;
+    assert!(rows.as_array().unwrap().iter().any(|row| &row["bundle_id"] == id), "{rows:#}");
+}
+
+/// The lake is asked for what goes beyond the bundle: the same error in some of several traces, and failures of a
+/// fingerprint up to the end of the trace; not for another tenant's.
+#[tokio::test]
+async fn claims_over_traces_ask_the_lake() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &ALL).await;
+    let bundle = interface.get(&format!("/v1/bundles/{FAILING}"), &token).await.json();
+    let good = "1bf7651916cd43dd8448eb211c80319c";
+    for (predicate, reason) in [
+        (format!("same_error(\"abcd\", \"{FAILING}\", \"{good}\") = 1"), ""),
+        (format!("same_error(\"abcd\", \"{FAILING}\", \"{good}\") = 2"), "predicate"),
+        (format!("same_error(\"abcd\", \"{FOREIGN}\") = 0"), "existence"),
+        ("lake_failures(\"abcd\") = 1".to_owned(), ""),
+        ("lake_failures(\"abcd\") = 2".to_owned(), "predicate"),
+    ] {
+        let claims = format!("The error of payments is known [failure:0] `{predicate}`.");
+        let request = json!({"bundle_id": bundle["bundle_id"], "claims": claims});
+        let report = interface.post("/v1/verify", &token, &request).await.json();
+        let reasons = report["claims"][0]["reasons"].to_string();
+        assert_eq!(report["all_hold"], reason.is_empty(), "{predicate}: {reasons}");
+        assert!(reasons.contains(reason), "{predicate}: {reasons}");
+    }
 }
 
 /// An epoch that is written while the server runs is seen by the queries that follow.

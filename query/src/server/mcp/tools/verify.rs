@@ -11,7 +11,7 @@ use crate::bundle::by_id;
 use crate::error::QueryError;
 use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
-use crate::verify::{Document, Report, Subject, verify};
+use crate::verify::{Document, Report, Subject, verify_with};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,13 +26,10 @@ pub(super) async fn citations(call: &mut Call<'_>, arguments: Map<String, Value>
     call.visit.of_bundle(&bundle_id);
     let place = call.room.place("")?;
     let text = document(&bundle_id, claims);
-    let shows_heaps = call.caller.may(Scope::Heap);
     let work = move |session: crate::Session| async move {
         let subject = Subject::known(by_id(&session, &bundle_id).boxed().await?);
-        // What a caller may not see they cannot ask about, either.
-        let subject = if shows_heaps { subject } else { subject.without_heaps() };
         let report = match Document::read(&text) {
-            Ok(document) => verify(&subject, session.snapshot().tenant(), &document),
+            Ok(document) => verify_with(&session, subject, &document).boxed().await,
             Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
         };
         Ok((report, session.snapshot().head().position))

@@ -68,7 +68,8 @@ pub(super) fn with_types<'a>(
     columns: impl Iterator<Item = &'a FieldRef>,
 ) -> Result<RecordBatch> {
     let types: Vec<Stored> = columns.map(|column| Stored::of(column.data_type())).collect();
-    let changed = attributes.schema().fields().iter().zip(attributes.columns()).map(|(field, known)| -> ArrayRef {
+    let schema = attributes.schema();
+    let changed = schema.fields().iter().zip(attributes.columns()).map(|(field, known)| -> ArrayRef {
         match field.name().as_str() {
             "atttypid" => Arc::new(types.iter().map(|kind| Some(kind.oid)).collect::<Int32Array>()),
             "attlen" => Arc::new(types.iter().map(|kind| Some(kind.length)).collect::<Int16Array>()),
@@ -81,5 +82,6 @@ pub(super) fn with_types<'a>(
             _ => Arc::clone(known),
         }
     });
-    Ok(RecordBatch::try_new(attributes.schema(), changed.collect())?)
+    let changed = changed.collect();
+    Ok(RecordBatch::try_new(schema, changed)?)
 }

@@ -1,0 +1,169 @@
+//! `tracerag fix`: what was done about incidents, for whoever meets them next.
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tracerag_query::QueryError;
+use tracerag_query::fixes::{self, NewFix};
+
+use super::status::StatusFormat;
+use crate::cli::Context;
+use crate::error::Error;
+use crate::output;
+
+/// Options of `fix`.
+#[derive(Debug, Args)]
+pub(crate) struct FixArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Record what was done about an incident, and print the fix's id
+    Record(RecordArgs),
+    /// List fixes, newest first, with whether the incident came back
+    List(ListArgs),
+}
+
+/// Options of `fix record`.
+#[derive(Debug, Args)]
+struct RecordArgs {
+    /// The incident, as `similar` and the failures of a bundle name it
+    #[arg(long)]
+    fingerprint: String,
+    /// What was done; personal data in it is masked
+    #[arg(long, value_name = "TEXT")]
+    summary: String,
+    /// The bundle that it rests on (sha256:...)
+    #[arg(long, value_name = "ID")]
+    bundle: Option<String>,
+    /// Where the change is
+    #[arg(long, value_name = "URL")]
+    patch: Option<String>,
+    /// The test that holds it
+    #[arg(long, value_name = "NAME")]
+    test: Option<String>,
+    /// How well it did
+    #[arg(long, value_enum, default_value_t = Outcome::Fixed)]
+    outcome: Outcome,
+    /// When it took effect, such as 2026-11-16T12:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Who did it; a server takes the name of the token
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "local", hide_env_values = true)]
+    author: String,
+}
+
+/// Options of `fix list`.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only those of this incident
+    #[arg(long)]
+    fingerprint: Option<String>,
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    format: StatusFormat,
+}
+
+/// How well a fix did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Outcome {
+    /// The incident is gone
+    Fixed,
+    /// It does less harm
+    Mitigated,
+    /// It did not help
+    Wrong,
+}
+
+impl From<Outcome> for fixes::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Fixed => Self::Fixed,
+            Outcome::Mitigated => Self::Mitigated,
+            Outcome::Wrong => Self::Wrong,
+        }
+    }
+}
+
+/// Records or lists.
+pub(crate) async fn run(context: Context, args: FixArgs) -> Result<(), Error> {
+    match args.action {
+        Action::Record(args) => record(&context, args).await,
+        Action::List(args) => list(&context, args).await,
+    }
+}
+
+async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
+    let author = args.author;
+    let fix = NewFix {
+        fingerprint: args.fingerprint,
+        summary: args.summary,
+        patch_url: args.patch,
+        bundle_id: args.bundle,
+        outcome: Some(args.outcome.into()),
+        test_name: args.test,
+        fixed_at: args.at,
+    };
+    let fix_id = match &context.server {
+        Some(server) => {
+            let request = serde_json::to_value(&fix).map_err(QueryError::from)?;
+            let answer = server.post(&["v1", "fixes"], &request).await?;
+            server.json(answer).await?["fix_id"].as_str().unwrap_or_default().to_owned()
+        }
+        None => {
+            context.config.require(&["redaction.deny_patterns"])?;
+            let mask = super::serve::mask(&context.config)?;
+            let session = super::session(context).await?;
+            fixes::record(&session, &author, fix.masked(|text| mask(text))).await?
+        }
+    };
+    output::data(&format!("{fix_id}\n"))
+}
+
+async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
+    let found: Vec<Map<String, Value>> = match &context.server {
+        Some(server) => {
+            let answer = server.ask(Method::GET, &["v1", "fixes"], "application/json").await?;
+            let mut answer = server.json(answer).await?;
+            let all: Vec<Map<String, Value>> =
+                serde_json::from_value(answer["fixes"].take()).map_err(QueryError::from)?;
+            let is_wanted = |fix: &Map<String, Value>| {
+                let own = fix.get("fingerprint").and_then(Value::as_str);
+                args.fingerprint.is_none() || own == args.fingerprint.as_deref()
+            };
+            all.into_iter().filter(is_wanted).collect()
+        }
+        None => {
+            let session = super::session(context).await?;
+            fixes::list(&session, args.fingerprint.as_deref()).await?
+        }
+    };
+    match args.format {
+        StatusFormat::Json => output::data(&format!("{:#}\n", json!(found))),
+        StatusFormat::Table if found.is_empty() => {
+            output::note("no fix is recorded; `tracerag fix record` records one");
+            Ok(())
+        }
+        StatusFormat::Table => {
+            let header = ["fixed at", "fingerprint", "outcome", "came back", "summary", "patch", "test", "author"];
+            output::data(&output::table(&header, found.iter().map(row).collect(), &[]))
+        }
+    }
+}
+
+fn row(fix: &Map<String, Value>) -> Vec<String> {
+    let text = |name: &str| fix.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let came_back = fix.get("came_back").and_then(Value::as_bool).unwrap_or_default();
+    vec![
+        text("fixed_at"),
+        text("fingerprint").chars().take(12).collect(),
+        text("outcome"),
+        String::from(if came_back { "yes" } else { "no" }),
+        text("summary"),
+        text("patch_url"),
+        text("test_name"),
+        text("author"),
+    ]
+}
