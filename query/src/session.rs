@@ -305,16 +305,19 @@ impl Session {
         let schema = computed.schema();
         let mut answer = RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD);
         let batches = answer.tx();
+        let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
         answer.spawn(async move {
-            while let Some(batch) = computed.next().await {
-                if batches.send(batch).await.is_err() {
-                    break;
+            let all = async {
+                while let Some(batch) = computed.next().await {
+                    if batches.send(batch).await.is_err() {
+                        break;
+                    }
                 }
-            }
-            Ok(())
+            };
+            // A reader that reads no further looks at no clock, and shall not keep what the query holds.
+            timeout_at(deadline, all).await.map_err(|_| DataFusionError::from(QueryError::TimeLimit { seconds }))
         });
         let stream = answer.build();
-        let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
         let limited = futures::stream::unfold(Some(stream), move |stream| async move {
             let mut stream = stream?;
             match timeout_at(deadline, stream.next()).await {

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracerag_index::Lake;
 
 use super::audit::{Audit, Visit};
 use super::caller::{Caller, Refusal, Scope};
-use super::limits::{Admission, Limits, Turn};
+use super::limits::{Admission, Limits, TimedTurn, Turn};
 use super::token_file::TokenFile;
 
 /// What masks personal data and secrets in a text that a client sent.
@@ -110,6 +111,11 @@ impl Gate {
     /// [`Refusal::Busy`].
     pub async fn turn(&self, caller: &Caller) -> Result<Turn, Refusal> {
         self.admission.turn(&caller.tenant).await
+    }
+
+    /// The same turn for as long as a query may take from now on, whether or not its answer is read.
+    pub fn timed(&self, turn: Turn) -> TimedTurn {
+        turn.until(Instant::now() + self.limits().time)
     }
 
     /// A text without personal data and secrets.

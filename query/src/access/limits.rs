@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::caller::Refusal;
 
@@ -56,6 +57,34 @@ impl Default for Limits {
 pub struct Turn {
     _of_tenant: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// The same turn until a time comes. It needs a Tokio runtime.
+    pub(super) fn until(self, time: Instant) -> TimedTurn {
+        let turn = Arc::new(Mutex::new(Some(self)));
+        let held = Arc::clone(&turn);
+        let timer = tokio::spawn(async move {
+            sleep_until(time).await;
+            drop(held.lock().unwrap_or_else(PoisonError::into_inner).take());
+        });
+        TimedTurn { turn, timer }
+    }
+}
+
+/// A turn that ends when it is dropped, or when its time has come. What is sent while it is computed needs one: a
+/// client that reads no further, and does not leave either, would keep its turn for ever.
+#[derive(Debug)]
+pub struct TimedTurn {
+    turn: Arc<Mutex<Option<Turn>>>,
+    timer: JoinHandle<()>,
+}
+
+impl Drop for TimedTurn {
+    fn drop(&mut self) {
+        self.timer.abort();
+        drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 /// Gives turns.

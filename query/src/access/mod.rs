@@ -17,7 +17,7 @@ mod token_file;
 pub use audit::Visit;
 pub use caller::{Caller, Refusal, Scope, Scopes};
 pub use gate::{Gate, GateOptions, Mask};
-pub use limits::{Limits, Turn};
+pub use limits::{Limits, TimedTurn, Turn};
 pub use token::{MintedToken, Token};
 pub use token_file::{TokenFile, TokenFileError};
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::{status, wire};
-use crate::access::{Limits, Turn, Visit};
+use crate::access::{Limits, TimedTurn, Visit};
 use crate::error::{QueryError, Result};
 use crate::server::http::Problem;
 
@@ -31,7 +31,7 @@ pub(super) struct Answer {
     is_cancelled: watch::Receiver<bool>,
     visit: Visit,
     /// Where something is computed.
-    _turn: Option<Turn>,
+    _turn: Option<TimedTurn>,
 }
 
 impl Answer {
@@ -44,7 +44,7 @@ impl Answer {
         is_cut: watch::Receiver<bool>,
         is_cancelled: watch::Receiver<bool>,
         visit: Visit,
-        turn: Option<Turn>,
+        turn: Option<TimedTurn>,
     ) -> Self {
         let encoded = Arc::new(AtomicUsize::new(0));
         let messages = FlightDataEncoderBuilder::new().with_schema(Arc::clone(&schema));

@@ -7,8 +7,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use tokio::sync::watch;
 
-use crate::access::{Limits, Turn, Visit};
-use crate::encode::{Encoder, Encoding};
+use crate::access::{Limits, TimedTurn, Visit};
+use crate::encode::Encoder;
 use crate::error::{QueryError, Result};
 
 /// What is being computed, with the turn that it has and the visit that it is.
@@ -21,21 +21,20 @@ pub(super) struct Answer {
     limits: Limits,
     is_cut: watch::Receiver<bool>,
     visit: Visit,
-    _turn: Turn,
+    _turn: TimedTurn,
 }
 
 impl Answer {
     pub(super) fn new(
         batches: SendableRecordBatchStream,
-        encoding: Encoding,
+        encoder: Encoder,
         limits: &Limits,
         is_cut: watch::Receiver<bool>,
         visit: Visit,
-        turn: Turn,
-    ) -> Result<Self> {
-        let encoder = Some(Encoder::new(encoding, &batches.schema())?);
-        let (rows_left, bytes_left) = (limits.rows, limits.bytes);
-        Ok(Self { batches, encoder, rows_left, bytes_left, limits: limits.clone(), is_cut, visit, _turn: turn })
+        turn: TimedTurn,
+    ) -> Self {
+        let (encoder, rows_left, bytes_left) = (Some(encoder), limits.rows, limits.bytes);
+        Self { batches, encoder, rows_left, bytes_left, limits: limits.clone(), is_cut, visit, _turn: turn }
     }
 
     pub(super) fn visit(&mut self) -> &mut Visit {

@@ -79,11 +79,13 @@ async fn whole(
         let turn = app.gate().turn(caller).await?;
         let session = app.sessions().open(caller).await?;
         let position = session.snapshot().head().position;
+        let turn = app.gate().timed(turn);
         let batches = app.inner.engine.run(async move { session.sql(&query, parameters).await }).await?;
-        Ok((turn, position, batches))
+        let encoder = Encoder::new(encoding, &batches.schema())?;
+        Ok((turn, position, batches, encoder))
     };
-    let (turn, position, batches) = noted(&mut visit, begun.await)?;
-    let mut answer = Answer::new(batches, encoding, app.gate().limits(), app.inner.is_cut.clone(), visit, turn)?;
+    let (turn, position, batches, encoder) = noted(&mut visit, begun.await)?;
+    let mut answer = Answer::new(batches, encoder, app.gate().limits(), app.inner.is_cut.clone(), visit, turn);
     let first = answer.next().await;
     let first = noted(answer.visit(), first.map_err(Problem::from))?;
     Ok(response(encoding, position, None, answer.into_body(first)))

@@ -100,3 +100,25 @@ async fn queries_end_with_their_readers() {
     let outcomes = ask_lake(&session, "select outcome from audit where \"rows\" > 1 order by time").await;
     assert_eq!(outcomes, json!([{"outcome": "cancelled"}, {"outcome": "stopped"}]));
 }
+
+/// A client that stays and reads no further has its turn no longer than a query may take. What it reads after that is
+/// broken off, and does not look whole.
+#[tokio::test]
+async fn a_turn_ends_though_nobody_reads() {
+    let limits =
+        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, time: Duration::from_secs(1), ..Limits::default() };
+    let interface = Interface::with(limits).await;
+    let token = interface.token("acme", &[Scope::Sql]).await;
+    let endless =
+        json!({"query": "select a.value from generate_series(1, 100000) as a, generate_series(1, 100000) as b"});
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/v1/sql")
+        .header("host", "tracerag.example.com")
+        .header("authorization", format!("Bearer {token}"));
+    let request = request.body(Body::from(endless.to_string())).unwrap();
+    let unread = interface.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    assert_eq!(interface.sql(&token, "select 1").await.status, 200);
+    assert!(axum::body::to_bytes(unread.into_body(), usize::MAX).await.is_err());
+}
