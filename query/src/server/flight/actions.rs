@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::session_options::{CloseResult, SessionOptions};
 use super::statement::{Prepared, Statement};
-use super::{Flight, INTERFACE, command, encoded, no_substrait, parameters, status};
+use super::{Flight, INTERFACE, MOST_BYTES, command, encoded, no_substrait, parameters, status};
 use crate::access::{Caller, Scope};
 use crate::bounds;
 use crate::error::QueryError;
@@ -127,8 +127,17 @@ impl Flight {
         let descriptor = first.flight_descriptor.take().unwrap_or_default();
         match command(&descriptor.cmd)? {
             Command::CommandPreparedStatementQuery(query) => {
-                let data = futures::stream::iter([Ok(first)]).chain(data).map_err(FlightError::from);
-                let data = FlightRecordBatchStream::new_from_flight_data(data);
+                // Dictionaries are kept until the values that need them have come, so all messages are bounded together.
+                let mut left = MOST_BYTES;
+                let data = futures::stream::iter([Ok(first)]).chain(data).map(move |message| {
+                    let message = message?;
+                    let bytes = message.data_header.len() + message.data_body.len();
+                    left = left.checked_sub(bytes).ok_or_else(|| {
+                        Problem::wrong_request(format!("the values of a query have {MOST_BYTES} bytes at most"))
+                    })?;
+                    Ok::<_, Status>(message)
+                });
+                let data = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
                 Ok(self.bind(caller, query, data).await?)
             }
             Command::CommandStatementUpdate(update) => {

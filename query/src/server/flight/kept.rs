@@ -64,7 +64,8 @@ impl<T> Kept<T> {
     /// Uses what the caller has under a handle; `None` if it is not kept, or another's.
     pub(super) fn with<R>(&self, handle: &[u8], caller: &Caller, usage: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get_mut(handle).filter(|entry| entry.caller == *caller)?;
+        let entry =
+            entries.get_mut(handle).filter(|entry| entry.caller == *caller && entry.used.elapsed() < self.lasts)?;
         entry.used = Instant::now();
         Some(usage(&mut entry.value))
     }

@@ -46,7 +46,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::http::{App, Problem, noted};
+use super::http::{App, MOST_BYTES, Problem, noted};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
@@ -56,8 +56,6 @@ use statement::{Planned, Prepared, Statement};
 
 /// What `audit` calls this interface.
 const INTERFACE: &str = "flight_sql";
-/// Bytes of a message of a client.
-const MOST_BYTES: usize = 2 << 20;
 /// How often a quiet connection is asked whether its client is still there, and how long the client may take to answer:
 /// one that is gone without a word shall not keep its turn.
 const ASK_EVERY: Duration = Duration::from_secs(20);
@@ -188,24 +186,27 @@ impl Flight {
     }
 
     async fn statement_rows(&self, caller: &Caller, handle: &[u8]) -> Result<Answer, Problem> {
-        let found = self.flights.with(handle, caller, |rows| {
-            let planned = rows.planned.take()?;
-            Some((planned, rows.cancel.subscribe()))
-        });
-        let Some((planned, is_cancelled)) = found.flatten() else {
-            let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", "");
+        let unknown = || {
             let detail = "this ticket does not hold, or no longer, for each holds once; run the query again";
-            return noted(&mut visit, Err(status::not_kept("ticket-unknown", detail)));
+            status::not_kept("ticket-unknown", detail)
         };
-        let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", &planned.query);
-        let Planned { session, plan, schema, .. } = planned;
+        let query = self.flights.with(handle, caller, |rows| Some(Arc::clone(&rows.planned.as_ref()?.query)));
+        let query = query.flatten();
+        let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", query.as_deref().unwrap_or_default());
         let begun = async {
+            if query.is_none() {
+                return Err(unknown());
+            }
             caller.require(Scope::Sql)?;
+            // A ticket is used up by the query, and not by a turn that there was none of.
             let turn = self.app.gate().turn(caller).await?;
+            let taken = self.flights.with(handle, caller, |rows| Some((rows.planned.take()?, rows.cancel.subscribe())));
+            let (Planned { session, plan, schema, .. }, is_cancelled) = taken.flatten().ok_or_else(unknown)?;
+            let turn = self.app.gate().timed(turn);
             let batches = self.app.engine().run(async move { session.execute(plan, None).await }).await?;
-            Ok((turn, batches))
+            Ok((turn, batches, schema, is_cancelled))
         };
-        let (turn, batches) = noted(&mut visit, begun.await)?;
+        let (turn, batches, schema, is_cancelled) = noted(&mut visit, begun.await)?;
         let limits = self.app.gate().limits();
         Ok(Answer::new(batches, schema, limits, self.app.is_cut(), is_cancelled, visit, Some(turn)))
     }

@@ -46,7 +46,7 @@ pub(super) use parameters::bound;
 pub(super) use problem::Problem;
 pub(super) use similar::Ask as SimilarAsk;
 
-/// Bytes of a request's body.
+/// Bytes of a request's body; in protocols of messages, of one.
 pub(super) const MOST_BYTES: usize = 2 << 20;
 /// What `audit` calls this interface.
 const INTERFACE: &str = "http";

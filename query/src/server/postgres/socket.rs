@@ -20,13 +20,12 @@ use tokio_util::codec::{Framed, FramedParts};
 use super::prepare::Prepared;
 use super::stream::Stream;
 use super::{Service, failure};
+use crate::server::http::MOST_BYTES;
 
 /// How long it may take until somebody is let in.
 const LOGIN: Duration = Duration::from_secs(30);
 /// Bytes of a message before that.
 const LOGIN_BYTES: usize = 64 << 10;
-/// Bytes of a message: as many as the body of a request of HTTP.
-const MOST_BYTES: usize = 2 << 20;
 
 /// Speaks with a client until it leaves, or the server stops and its last answer was sent.
 pub(super) async fn speak(
