@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracerag_index::Lake;
 use tracerag_schemas::Table;
+use tracerag_schemas::ids::parse_hex;
 
 use super::caller::{Caller, Refusal};
 
@@ -198,9 +199,11 @@ impl Visit {
         }
     }
 
-    /// This bundle was given out, or changed.
+    /// This bundle was given out, or changed. What is no id of a bundle is not written down: it is a text of the client,
+    /// of any length, and nobody has masked it.
     pub fn of_bundle(&mut self, bundle_id: &str) {
-        if let Some(row) = &mut self.row {
+        let is_id = bundle_id.strip_prefix("sha256:").and_then(parse_hex::<32>).is_some();
+        if let Some(row) = self.row.as_mut().filter(|_| is_id) {
             row.bundle_id = Some(bundle_id.to_owned());
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 use tracerag_index::{Lake, LakeOptions};
 
 use super::limits::Admission;
@@ -103,6 +104,18 @@ async fn waiting_ends() {
     admission.turn(&acme).await.unwrap();
 }
 
+/// A turn for a time is another's when the time is over, though it is still held.
+#[tokio::test]
+async fn a_turn_ends_with_its_time() {
+    let limits = Limits { queries_per_tenant: 1, waiting_per_tenant: 1, ..Limits::default() };
+    let admission = Admission::new(limits);
+    let acme: Arc<str> = "acme".into();
+    let held = admission.turn(&acme).await.unwrap().until(Instant::now() + Duration::from_millis(50));
+    let next = admission.turn(&acme).await.unwrap();
+    drop((held, next));
+    admission.turn(&acme).await.unwrap();
+}
+
 /// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate
 /// is closed each is a row of its tenant, with its text masked.
 #[tokio::test]
@@ -121,7 +134,9 @@ async fn every_visit_is_written_down() {
     let mut ended = gate.visit(&caller, "http", "sql", "select 'secret'");
     ended.gave(2, 30);
     ended.gave(1, 12);
-    ended.of_bundle("sha256:1");
+    let bundle_id = format!("sha256:{}", "1".repeat(64));
+    ended.of_bundle(&bundle_id);
+    ended.of_bundle("of somebody's own words");
     ended.end("ok");
     drop(ended);
     drop(gate.visit(&caller, "http", "similar", ""));
@@ -136,7 +151,7 @@ async fn every_visit_is_written_down() {
         ask(&session, query).await,
         json!([
             {"principal": "local", "interface": "http", "operation": "sql", "arguments": "select '<secret>'", "rows": 3,
-             "bytes": 42, "bundle_id": "sha256:1", "outcome": "ok"},
+             "bytes": 42, "bundle_id": bundle_id, "outcome": "ok"},
             {"principal": "local", "interface": "http", "operation": "similar", "arguments": "", "rows": 0, "bytes": 0,
              "bundle_id": null, "outcome": "cancelled"},
         ])
