@@ -260,7 +260,8 @@ async fn listen(
     let Some(given) = found.first() else {
         return Err(failed(std::io::Error::other("the name has no address")));
     };
-    let listener = if is_open && !given.ip().is_loopback() {
+    // A name may have several addresses, of which any may be the one that is taken.
+    let listener = if is_open && !found.iter().all(|address| address.ip().is_loopback()) {
         let loopback = match given {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use tokio::time::timeout;
 use tracerag_index::{Head, Lake};
 
 use crate::access::{Caller, Scope};
@@ -16,6 +17,8 @@ use crate::session::{Session, SessionOptions};
 
 /// How old the knowledge of the newest head may be.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long it may take to look.
+const LOOK_WITHIN: Duration = Duration::from_secs(30);
 /// How long a head is kept for the pages that follow; its versions outlive it by the longest query at least.
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// Heads that are kept at most.
@@ -87,8 +90,17 @@ impl Sessions {
         self.on(caller, &head.ok_or(QueryError::CursorExpired)?)
     }
 
-    /// The newest head, as it was at most a moment ago. Of several that look one does.
+    /// The newest head, as it was at most a moment ago. Who asks has a turn, which a store that does not answer shall
+    /// not keep.
     async fn newest(&self) -> Result<Arc<Head>> {
+        timeout(LOOK_WITHIN, self.found()).await.unwrap_or_else(|_| {
+            tracing::error!(seconds = LOOK_WITHIN.as_secs(), "the newest head could not be read in time");
+            Err(QueryError::Stopped)
+        })
+    }
+
+    /// The same, in any time. Of several that look one does.
+    async fn found(&self) -> Result<Arc<Head>> {
         let mut newest = self.newest.lock().await;
         if let Some((at, head)) = &*newest
             && at.elapsed() < LOOK_EVERY
