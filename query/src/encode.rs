@@ -145,7 +145,8 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-fn json_texts(column: &ArrayRef) -> Result<StringArray> {
+/// The JSON form of each value as text; of texts and bytes without quotation marks.
+pub(crate) fn json_texts(column: &ArrayRef) -> Result<StringArray> {
     let texts = (0..column.len()).map(|row| match json::value(column, row)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringBuilder, TimestampMicrosecondArray};
+use arrow::array::{Array as _, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use crate::encode::json_texts;
 use crate::error::Result;
-use crate::json;
 
 /// The zone of every time that has one; the protocol gives it as an offset.
 const UTC: &str = "+00:00";
@@ -103,21 +103,9 @@ fn shown(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
                 times.unary::<_, TimestampMicrosecondType>(|ns| ns.div_euclid(NS_PER_US));
             Ok(Arc::new(times.with_timezone_opt(zone.clone())))
         }
-        (stored, DataType::Utf8) if stored.is_nested() => json_text(column),
+        (stored, DataType::Utf8) if stored.is_nested() => Ok(Arc::new(json_texts(column)?)),
         _ => Ok(cast(column, kind)?),
     }
-}
-
-fn json_text(column: &ArrayRef) -> Result<ArrayRef> {
-    let mut texts = StringBuilder::new();
-    for row in 0..column.len() {
-        if column.is_null(row) {
-            texts.append_null();
-        } else {
-            texts.append_value(json::value(column, row)?.to_string());
-        }
-    }
-    Ok(Arc::new(texts.finish()))
 }
 
 #[cfg(test)]
