@@ -9,13 +9,20 @@ use arrow_pg::datatypes::df::deserialize_parameters;
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
 use pgwire::api::portal::{Portal, PortalExecutionState};
-use pgwire::api::query::{ExtendedQueryHandler, send_describe_response, send_partial_query_response};
+use pgwire::api::query::{
+    ExtendedQueryHandler, send_describe_response, send_partial_query_response, send_ready_for_query,
+};
 use pgwire::api::results::{DescribePortalResponse, Response, Tag};
+use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::extendedquery::{Bind, BindComplete, Describe, Execute, TARGET_TYPE_BYTE_PORTAL};
+use pgwire::messages::extendedquery::{
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, Sync as EndOfRequests,
+    TARGET_TYPE_BYTE_PORTAL,
+};
+use pgwire::messages::response::TransactionStatus;
 
 use super::connection::Connection;
 use super::prepare::Prepared;
@@ -29,6 +36,23 @@ impl ExtendedQueryHandler for Service {
 
     fn query_parser(&self) -> Arc<Self> {
         Arc::new(self.clone())
+    }
+
+    async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let connection = Connection::of(client)?;
+        let (name, bytes) = (message.name.as_deref().unwrap_or(DEFAULT_NAME), message.query.len());
+        connection.has_room(name, bytes)?;
+        let statement = StoredStatement::parse(client, &message, self.query_parser()).await?;
+        client.portal_store().put_statement(Arc::new(statement));
+        connection.prepared(name, bytes);
+        client.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        Ok(())
     }
 
     async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
@@ -103,6 +127,41 @@ impl ExtendedQueryHandler for Service {
             *state = PortalExecutionState::Finished;
         }
         sent.map(drop)
+    }
+
+    /// What is sent up to here is done. Outside of a transaction that ends portals, which keep what is left of their
+    /// answers.
+    async fn on_sync<C>(&self, client: &mut C, _: EndOfRequests) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let status = client.transaction_status();
+        match status {
+            TransactionStatus::Idle => client.portal_store().clear_portals(),
+            _ => client.portal_store().rm_portal(DEFAULT_NAME),
+        }
+        send_ready_for_query(client, status).await
+    }
+
+    async fn on_close<C>(&self, client: &mut C, message: Close) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL {
+            client.portal_store().rm_portal(name);
+        } else {
+            client.portal_store().rm_statement(name);
+            Connection::of(client)?.forget(name);
+        }
+        client.feed(PgWireBackendMessage::CloseComplete(CloseComplete::new())).await?;
+        Ok(())
     }
 
     async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _: usize) -> PgWireResult<Response>

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Ident, Reset, Set, Statement};
+use datafusion::sql::sqlparser::ast::{DiscardObject, Ident, Reset, Set, Statement};
 use futures::{Sink, SinkExt};
 use pgwire::api::portal::Format;
 use pgwire::api::query::{SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query};
@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Begun;
 use super::connection::Connection;
+use super::prepare::forget;
 use super::settings::{Settings, Unset, assignments};
 use super::{INTERFACE, Service, failure, shown, statement};
 use crate::access::{Caller, Scope};
@@ -152,6 +153,7 @@ impl Service {
             Statement::StartTransaction { .. } => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
             Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. } => {
                 connection.cursors().clear();
+                client.portal_store().clear_portals();
                 let is_commit = matches!(&*asked.statement, Statement::Commit { .. }) && !has_failed;
                 Ok(Response::TransactionEnd(Tag::new(if is_commit { "COMMIT" } else { "ROLLBACK" })))
             }
@@ -159,10 +161,22 @@ impl Service {
             Statement::Rollback { savepoint: Some(_), .. } => Ok(Response::TransactionStart(Tag::new("ROLLBACK"))),
             Statement::Savepoint { .. } => Ok(Response::Execution(Tag::new("SAVEPOINT"))),
             Statement::ReleaseSavepoint { .. } => Ok(Response::Execution(Tag::new("RELEASE"))),
-            Statement::Discard { .. } => Ok(Response::Execution(Tag::new("DISCARD ALL"))),
+            Statement::Discard { object_type } => {
+                if *object_type == DiscardObject::ALL {
+                    connection.cursors().clear();
+                    *connection.settings() = Settings::default();
+                    forget_all(client, &connection);
+                }
+                Ok(Response::Execution(Tag::new(&asked.text)))
+            }
             Statement::UNLISTEN { .. } => Ok(Response::Execution(Tag::new("UNLISTEN"))),
+            Statement::Deallocate { name, .. } if is_all(name) => {
+                forget_all(client, &connection);
+                Ok(Response::Execution(Tag::new("DEALLOCATE ALL")))
+            }
             Statement::Deallocate { name, .. } => {
-                super::prepare::forget(client, &name.value);
+                forget(client, &name.value);
+                connection.forget(&name.value);
                 Ok(Response::Execution(Tag::new("DEALLOCATE")))
             }
             Statement::Set(set) => set_all(client, &connection, set).await,
@@ -254,6 +268,21 @@ pub(super) fn described(plan: &LogicalPlan, parameters: Option<&Parameters>) -> 
         None => plan,
     };
     Ok(shown::schema(bound.schema().as_arrow()))
+}
+
+/// Whether it is the word `ALL`, and not a name.
+fn is_all(name: &Ident) -> bool {
+    name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all")
+}
+
+fn forget_all<C>(client: &C, connection: &Connection)
+where
+    C: ClientPortalStore,
+    C::PortalStore: PortalStore,
+{
+    for name in connection.forget_all() {
+        forget(client, &name);
+    }
 }
 
 async fn set_all<C>(client: &mut C, connection: &Connection, set: &Set) -> PgWireResult<Response>
