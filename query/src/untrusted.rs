@@ -9,10 +9,15 @@ use std::str::Chars;
 pub fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
+    let mut is_open = false;
     while let Some(c) = rest.next() {
         match c {
-            '\n' | '\t' => cleaned.push(c),
-            '\u{1b}' => skip_escape(&mut rest),
+            '\n' => {
+                is_open = false;
+                cleaned.push(c);
+            }
+            '\t' => cleaned.push(c),
+            '\u{1b}' => skip_escape(&mut rest, &mut is_open),
             '\u{9b}' => skip_control_sequence(&mut rest),
             c if c.is_control() || is_hidden(c) => {}
             c => cleaned.push(c),
@@ -67,11 +72,12 @@ fn is_hidden(c: char) -> bool {
 }
 
 /// What follows an escape character, by ECMA-48. A string that does not end within its line is no sequence: only its
-/// beginning goes.
-fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
+/// beginning goes, and `is_open` says so, for then none behind it in the line ends either. To look for the end of each
+/// again would take the square of the line's length.
+fn skip_escape(rest: &mut Peekable<Chars<'_>>, is_open: &mut bool) {
     match rest.next_if(|c| ('\u{20}'..='\u{7e}').contains(c)) {
         Some('[') => skip_control_sequence(rest),
-        Some(']' | 'P' | 'X' | '^' | '_') => {
+        Some(']' | 'P' | 'X' | '^' | '_') if !*is_open => {
             let mut after_escape = false;
             let ends = |c: char| {
                 let ends = matches!(c, '\u{7}' | '\u{9c}') || (c == '\\' && after_escape);
@@ -79,8 +85,9 @@ fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
                 ends
             };
             let line = rest.clone().take_while(|c| *c != '\n');
-            if let Some(last) = line.map(ends).position(|ends| ends) {
-                rest.by_ref().take(last + 1).for_each(drop);
+            match line.map(ends).position(|ends| ends) {
+                Some(last) => rest.by_ref().take(last + 1).for_each(drop),
+                None => *is_open = true,
             }
         }
         Some(c) if ('\u{20}'..='\u{2f}').contains(&c) => {
@@ -119,6 +126,13 @@ mod tests {
     #[test]
     fn an_open_sequence_hides_no_lines() {
         assert_eq!(clean("\u{1b}]0;open\nnext"), "0;open\nnext");
+        assert_eq!(clean("\u{1b}]0;open\u{1b}]1;too\n\u{1b}]2;whole\u{7}next"), "0;open1;too\nnext");
+    }
+
+    /// A long line of sequences that never end is cleaned all the same, in a time that grows with it.
+    #[test]
+    fn hostile_lines_end() {
+        assert_eq!(clean(&"\u{1b}]".repeat(1_000_000)), "");
     }
 
     /// Text with backticks of its own stays inside of its fence.
