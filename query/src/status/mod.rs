@@ -18,7 +18,7 @@ pub use services::SERVICE_KEYS;
 /// within the session's limits is null, with the reason beside it; `services` is empty where there is no telemetry.
 ///
 /// # Errors
-/// When the dead letters cannot be read.
+/// When the lake cannot be read.
 pub async fn of_tenant(session: &Session) -> Result<Map<String, Value>> {
     let snapshot = session.snapshot();
     let head = snapshot.head();
@@ -26,6 +26,8 @@ pub async fn of_tenant(session: &Session) -> Result<Map<String, Value>> {
     let (services, since, services_error) = match services::of(session, head).await {
         Ok(Some(counted)) => (json!(counted.services), json!(counted.since), Value::Null),
         Ok(None) => (json!([]), Value::Null, Value::Null),
+        // What failed inside may name files of other tenants, so it is not told as a reason.
+        Err(error) if error.code().is_none() => return Err(error),
         Err(error) => (Value::Null, Value::Null, json!(error.to_string())),
     };
     let dead_letters = rows(session, &dead_letters()).await?;
