@@ -11,6 +11,9 @@ use super::reason::Reason;
 const MAX_BYTES: usize = 1 << 20;
 /// Claims of a document; more are refused.
 const MAX_CLAIMS: usize = 10_000;
+/// Bytes of the text of a claim; longer ones are refused: each word is looked for in all that the claim points to, and
+/// what is said of it in all words before, without a look at the clock.
+const MAX_TEXT: usize = 8_192;
 
 /// A document of claims that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,10 @@ impl Document {
         let document = if text.trim_start().starts_with('{') { json(text)? } else { markdown::read(text)? };
         if document.statements.len() > MAX_CLAIMS {
             return Err(Reason::Claims(format!("there are more than {MAX_CLAIMS} claims; split them")));
+        }
+        if let Some(long) = document.claims().find(|claim| claim.text.len() > MAX_TEXT) {
+            let id: String = long.id.chars().take(64).collect();
+            return Err(Reason::Claims(format!("claim {id:?} has more than {MAX_TEXT} bytes of text; split it")));
         }
         Ok(document)
     }
@@ -94,6 +101,8 @@ mod tests {
         }
         let text = " ".repeat(MAX_BYTES + 1);
         assert!(Document::read(&text).is_err());
+        let text = format!("{} [log:0]", "payments ".repeat(MAX_TEXT / 8));
+        assert!(Document::read(&text).unwrap_err().to_string().contains("split it"));
     }
 
     /// Two claims of one id, and one without a text, keep their places and are told what is wrong.
