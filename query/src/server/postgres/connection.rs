@@ -23,8 +23,7 @@ pub(super) struct Connection {
     secret: Option<String>,
     settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
-    /// The names of prepared statements, with the bytes of their texts. The statements are with the client's portals.
-    statements: Mutex<HashMap<String, usize>>,
+    statements: Mutex<Statements>,
     handle: Arc<ConnectionHandle>,
     /// Requests to cancel find the connection as long as it is there.
     _guard: ConnectionGuard,
@@ -69,7 +68,7 @@ impl Connection {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn statements(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+    fn statements(&self) -> MutexGuard<'_, Statements> {
         self.statements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -78,10 +77,7 @@ impl Connection {
     /// # Errors
     /// When the connection has too many, or too long ones.
     pub(super) fn has_room(&self, name: &str, bytes: usize) -> PgWireResult<()> {
-        let statements = self.statements();
-        let others = statements.iter().filter(|(known, _)| known.as_str() != name);
-        let (count, sum) = others.fold((0, 0), |(count, sum), (_, length)| (count + 1, sum + length));
-        if count < MOST_STATEMENTS && sum + bytes <= MOST_BYTES {
+        if self.statements().have_room(name, bytes) {
             return Ok(());
         }
         let most = format!(
@@ -93,22 +89,35 @@ impl Connection {
 
     /// A statement was prepared.
     pub(super) fn prepared(&self, name: &str, bytes: usize) {
-        self.statements().insert(name.to_owned(), bytes);
+        self.statements().0.insert(name.to_owned(), bytes);
     }
 
     /// A prepared statement is not needed any more.
     pub(super) fn forget(&self, name: &str) {
-        self.statements().remove(name);
+        self.statements().0.remove(name);
     }
 
     /// No prepared statement is needed any more; their names.
     pub(super) fn forget_all(&self) -> Vec<String> {
-        self.statements().drain().map(|(name, _)| name).collect()
+        self.statements().0.drain().map(|(name, _)| name).collect()
     }
 
     /// Another statement begins: a request to cancel means this one from now on.
     pub(super) async fn begin(&self) -> Cancelled {
         Cancelled(self.handle.start_query().await)
+    }
+}
+
+/// The names of prepared statements, with the bytes of their texts. The statements are with the client's portals.
+#[derive(Debug, Default)]
+struct Statements(HashMap<String, usize>);
+
+impl Statements {
+    /// Whether there is room for one of this name, which takes the place of what had the name before.
+    fn have_room(&self, name: &str, bytes: usize) -> bool {
+        let others = self.0.iter().filter(|(known, _)| known.as_str() != name);
+        let (count, sum) = others.fold((0, 0), |(count, sum), (_, length)| (count + 1, sum + length));
+        count < MOST_STATEMENTS && sum + bytes <= MOST_BYTES
     }
 }
 
@@ -122,5 +131,19 @@ impl Cancelled {
         if (&mut self.0).await.is_err() {
             pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many statements have room, and so many bytes of them; one in the place of another of its name has room as well.
+    #[test]
+    fn statements_are_bounded() {
+        let mut statements = Statements::default();
+        assert!(statements.have_room("", MOST_BYTES) && !statements.have_room("", MOST_BYTES + 1));
+        statements.0.extend((0..MOST_STATEMENTS).map(|number| (number.to_string(), 1)));
+        assert!(!statements.have_room("another", 1) && statements.have_room("0", 1));
     }
 }

@@ -73,6 +73,21 @@ async fn queries_end_when_they_are_cancelled() {
     assert_eq!(ask_lake(&session, query).await, outcomes);
 }
 
+/// A ticket for which there was no turn still holds, so the client can do what it is told: ask again.
+#[tokio::test]
+async fn a_ticket_outlives_a_refusal() {
+    let served = Served::with(endless()).await;
+    let mut client = served.client("acme", &[Scope::Sql]).await;
+    let info = client.execute("select 1 as n".to_owned(), None).await.unwrap();
+    let gate = served.interface.app.gate();
+    let caller = gate.caller(client.token().map(String::as_str)).unwrap();
+    let turn = gate.turn(&caller).await.unwrap();
+    assert_eq!(short(&fetched(&mut client, ticket(&info)).await.unwrap_err()), "busy");
+    drop(turn);
+    assert_eq!(as_json(fetched(&mut client, ticket(&info)).await.unwrap()), json!([{"n": 1}]));
+    assert_eq!(short(&fetched(&mut client, ticket(&info)).await.unwrap_err()), "ticket-unknown");
+}
+
 /// The error that ends a stream.
 async fn ended(mut rows: arrow_flight::decode::FlightRecordBatchStream) -> Status {
     loop {
