@@ -48,7 +48,7 @@ enum Command {
     Rekey(commands::rekey::RekeyArgs),
     /// Run the same stages from files, without a broker
     Replay(commands::replay::ReplayArgs),
-    /// Answer others over HTTP and MCP, until a signal
+    /// Answer others over HTTP, MCP, Flight SQL and PostgreSQL's protocol, until a signal
     Serve(commands::serve::ServeArgs),
     /// Answer an agent that starts this program, by MCP over standard input and output
     Mcp(commands::mcp::McpArgs),

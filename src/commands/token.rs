@@ -39,7 +39,7 @@ enum Action {
         #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
         format: StatusFormat,
     },
-    /// End a token. Servers that read the file refuse it within 5 seconds
+    /// End a token. Servers that read the file refuse it within a second
     Revoke {
         /// As `list` shows it
         id: String,
