@@ -106,7 +106,7 @@ async fn queries_end_with_their_readers() {
 #[tokio::test]
 async fn a_turn_ends_though_nobody_reads() {
     let limits =
-        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, time: Duration::from_secs(1), ..Limits::default() };
+        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, time: Duration::from_secs(4), ..Limits::default() };
     let interface = Interface::with(limits).await;
     let token = interface.token("acme", &[Scope::Sql]).await;
     let endless =
