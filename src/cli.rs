@@ -62,6 +62,8 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Print the context for a model that is to explain a failure: evidence, code, task, within a number of tokens
     Prompt(commands::prompt::PromptArgs),
+    /// Write a failing test from the evidence of a trace
+    Scaffold(commands::scaffold::ScaffoldArgs),
     /// Say whether a patch keeps to what the evidence points to
     GuardPatch(commands::guard_patch::GuardPatchArgs),
     /// Print the description of a pull request whose claims hold
@@ -175,6 +177,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Bundle(args) => commands::bundle::run(context, args).await,
             Command::Verify(args) => commands::verify::run(context, args).await,
             Command::Prompt(args) => commands::prompt::run(context, args).await,
+            Command::Scaffold(args) => commands::scaffold::run(context, args).await,
             Command::GuardPatch(args) => commands::guard_patch::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,

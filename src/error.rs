@@ -114,6 +114,18 @@ pub enum Error {
         "the patch does not keep to the evidence: the report says why; `--allow PATH=REASON` lets it change a file by name"
     )]
     PatchRefused,
+    /// A trace of which no test can be made.
+    #[error("{0}; `tracerag bundle --format markdown` shows what there is")]
+    NotEnoughEvidence(#[from] crate::scaffold::Missing),
+    /// The template of a test asks for something that there is not.
+    #[error("the template of the test is wrong: {0}; this is a fault of tracerag, please report it")]
+    Template(#[from] minijinja::Error),
+    /// A file is not written over.
+    #[error("{file} is there and is not what would be written: remove it, or name another folder")]
+    FileIsThere {
+        /// Its path.
+        file: String,
+    },
     /// A prompt without room.
     #[error("--max-tokens: {0}")]
     TooFewTokens(#[from] tracerag_query::prompt::TooFewTokens),

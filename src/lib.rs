@@ -26,6 +26,7 @@ mod pipeline;
 mod prompt;
 mod pull_request;
 mod repository;
+mod scaffold;
 mod server;
 mod source;
 mod telemetry;

@@ -40,6 +40,7 @@ mod postgres;
 mod prompt;
 mod pull_request;
 mod s3;
+mod scaffold;
 mod serve;
 mod snapshots;
 mod status;

@@ -15,6 +15,7 @@ pub(crate) mod redaction_token;
 pub(crate) mod rekey;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod scaffold;
 pub(crate) mod serve;
 pub(crate) mod similar;
 pub(crate) mod sql;
