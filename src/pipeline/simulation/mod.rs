@@ -46,7 +46,7 @@ fn nothing_is_lost_or_doubled() {
     let (first, seeds) = (setting("TRACERAG_SIM_FIRST", 0), setting("TRACERAG_SIM_SEEDS", SEEDS));
     let next = AtomicU64::new(first);
     // A run waits for most of its time: for held operations, and between attempts.
-    let threads = 4 * std::thread::available_parallelism().map_or(2, |threads| threads.get());
+    let threads = 8 * std::thread::available_parallelism().map_or(2, |threads| threads.get());
     let work = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let empty = runtime.block_on(run::empty_lake()).unwrap();
