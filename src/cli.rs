@@ -33,7 +33,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
     /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, verify,
-    /// fix, status, mcp
+    /// canary, fix, status, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
 }
@@ -66,6 +66,8 @@ enum Command {
     Scaffold(commands::scaffold::ScaffoldArgs),
     /// Say whether a patch keeps to what the evidence points to
     GuardPatch(commands::guard_patch::GuardPatchArgs),
+    /// Say whether a version, or a flag's variant, is worse than another one
+    Canary(commands::canary::CanaryArgs),
     /// Print the description of a pull request whose claims hold
     PrBody(commands::pr_body::PrBodyArgs),
     /// Record what was done about an incident, or list it
@@ -95,6 +97,7 @@ impl Command {
                 | Self::Similar(_)
                 | Self::Bundle(_)
                 | Self::Verify(_)
+                | Self::Canary(_)
                 | Self::Fix(_)
                 | Self::Status(_)
                 | Self::Mcp(_)
@@ -154,7 +157,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, bundle, verify, fix, status and mcp; run this command where the lake can be reached",
+                "--server is for sql, similar, bundle, verify, canary, fix, status and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,
@@ -179,6 +182,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Prompt(args) => commands::prompt::run(context, args).await,
             Command::Scaffold(args) => commands::scaffold::run(context, args).await,
             Command::GuardPatch(args) => commands::guard_patch::run(context, args).await,
+            Command::Canary(args) => commands::canary::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,

@@ -93,6 +93,14 @@ pub enum Error {
         /// How many claims there are.
         claims: usize,
     },
+    /// A candidate that may not go on.
+    #[error("the verdict on {candidate} is {verdict}: the report says why, docs/canary.md what to do about each reason")]
+    CanaryNotPassed {
+        /// The version or variant.
+        candidate: String,
+        /// `fail` or `inconclusive`.
+        verdict: &'static str,
+    },
     /// A bundle that does not count.
     #[error("the bundle does not count: {0}")]
     BundleRefused(String),

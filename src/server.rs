@@ -62,6 +62,16 @@ impl Server {
         self.send(self.request(method, path).header(ACCEPT, accept)).await
     }
 
+    /// Asks for JSON with parameters behind the question mark.
+    ///
+    /// # Errors
+    /// As [`Server::post`].
+    pub(crate) async fn get(&self, path: &[&str], parameters: &[(&str, String)]) -> Result<Response, Error> {
+        let mut url = self.address(path);
+        url.query_pairs_mut().extend_pairs(parameters);
+        self.send(self.request_at(Method::GET, url).header(ACCEPT, "application/json")).await
+    }
+
     /// An answer's JSON.
     ///
     /// # Errors
@@ -111,11 +121,19 @@ impl Server {
         }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    fn address(&self, path: &[&str]) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
+        url
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_at(method, self.address(path))
+    }
+
+    fn request_at(&self, method: Method, url: Url) -> RequestBuilder {
         let request = self.client.request(method, url);
         match &self.token {
             Some(token) => request.bearer_auth(token.trim()),

@@ -2,6 +2,7 @@
 //!
 //! - **In:** a [`tracerag_index::Lake`] and a tenant.
 //! - **Out:** Arrow batches of a query ([`Session::sql`]), [bundles](bundle), and whether [claims](verify) about one hold.
+//! - [`canary`] says whether a version is worse than another one.
 //! - [`server`] gives all of it to others, through the gate of [`access`].
 //!
 //! A [`Session`] stays on the head it was opened on, so everything it answers is one consistent
@@ -30,6 +31,7 @@
 pub mod access;
 mod bounds;
 pub mod bundle;
+pub mod canary;
 mod catalog;
 pub mod encode;
 pub mod error;

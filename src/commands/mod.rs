@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bundle;
+pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;

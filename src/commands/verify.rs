@@ -158,7 +158,7 @@ pub(super) fn table(report: &Report) -> String {
 }
 
 /// Text of claims and of the evidence is data: no control characters reach a terminal.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }
 

@@ -92,7 +92,7 @@ fn with(mut row: Value, more: Value) -> Value {
     row
 }
 
-fn row(tenant: &str, offset: i64, ingested: i64, more: Value) -> Value {
+pub(crate) fn row(tenant: &str, offset: i64, ingested: i64, more: Value) -> Value {
     with(
         json!({"tenant_id": tenant, "kafka_topic": "otlp_spans", "kafka_partition": 0, "kafka_offset": offset,
                "ingested_at": at(ingested)}),
@@ -100,7 +100,7 @@ fn row(tenant: &str, offset: i64, ingested: i64, more: Value) -> Value {
     )
 }
 
-fn span(tenant: &str, trace_id: &str, base: i64, own: Value) -> Value {
+pub(crate) fn span(tenant: &str, trace_id: &str, base: i64, own: Value) -> Value {
     let common = json!({
         "trace_id": trace_id, "revision": 1, "kind": "SERVER", "status_code": "UNSET",
         "deployment_environment_name": "production", "start_time": at(base), "end_time": at(base + 4),

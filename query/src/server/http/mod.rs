@@ -3,6 +3,7 @@
 mod accept;
 mod answer;
 mod bundles;
+mod canary;
 mod cursor;
 mod fixes;
 mod incidents;
@@ -25,7 +26,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use serde::de::DeserializeOwned;
@@ -54,7 +55,7 @@ const INTERFACE: &str = "http";
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Every request that is answered, as method and path; `openapi.json` describes the same.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 15] = [
     ("post", "/v1/sql"),
     ("post", "/v1/similar"),
     ("get", "/v1/bundles/{id}"),
@@ -66,6 +67,8 @@ const ROUTES: [(&str, &str); 13] = [
     ("post", "/v1/fixes"),
     ("get", "/v1/fixes"),
     ("post", "/v1/verify"),
+    ("get", "/v1/canary"),
+    ("post", "/v1/canary"),
     ("get", "/openapi.json"),
     ("get", "/healthz"),
 ];
@@ -84,6 +87,8 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
         ("post", "/v1/fixes") => post(fixes::fixes),
         ("get", "/v1/fixes") => get(fixes::list),
         ("post", "/v1/verify") => post(verify::verify),
+        ("get", "/v1/canary") => get(canary::canary),
+        ("post", "/v1/canary") => post(canary::webhook),
         ("get", "/openapi.json") => get(openapi),
         ("get", "/healthz") => get(|| std::future::ready("ok\n")),
         _ => return None,
@@ -241,13 +246,14 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let secret = shown.and_then(|value| {
-            let (scheme, secret) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-        });
-        app.gate().caller(secret).map_err(Problem::from)
+        app.gate().caller(bearer(&parts.headers)).map_err(Problem::from)
     }
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 /// Errors that a client can do something about; see [`Problem`].
