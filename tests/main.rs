@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod canary;
 mod check;
 mod checkout;
 mod checkout_live;

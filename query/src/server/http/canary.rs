@@ -108,5 +108,9 @@ async fn ask(
 ) -> Result<Report, Problem> {
     let request = noted(visit, Request::read(|name| given.remove(name)).map_err(Problem::from))?;
     let work = move |session: Session| async move { compare(&session, &request).boxed().await };
-    app.ask(caller, Scope::Read, visit, work).await
+    let report = app.ask(caller, Scope::Read, visit, work).await?;
+    if let Some(bundle_id) = &report.bundle_id {
+        visit.of_bundle(bundle_id);
+    }
+    Ok(report)
 }
