@@ -94,7 +94,9 @@ pub enum Error {
         claims: usize,
     },
     /// A candidate that may not go on.
-    #[error("the verdict on {candidate} is {verdict}: the report says why, docs/canary.md what to do about each reason")]
+    #[error(
+        "the verdict on {candidate} is {verdict}: the report says why, docs/canary.md what to do about each reason"
+    )]
     CanaryNotPassed {
         /// The version or variant.
         candidate: String,

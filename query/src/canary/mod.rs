@@ -31,9 +31,10 @@ use crate::session::Session;
 
 /// Compares a candidate with its baseline, or with an objective.
 ///
-/// # Errors [`crate::QueryError::BundleUnknown`] for a bundle that the tenant does not have,
-/// [`crate::QueryError::Argument`] for one whose failing path does not pass through the service, and when the lake
-/// cannot be read within the session's limits.
+/// # Errors
+/// [`crate::QueryError::BundleUnknown`] for a bundle that the tenant does not have, [`crate::QueryError::Argument`] for
+/// one whose failing path does not pass through the service, and when the lake cannot be read within the session's
+/// limits.
 pub async fn compare(session: &Session, request: &Request) -> Result<Report> {
     let way = match &request.bundle_id {
         Some(bundle_id) => Some(Way::of(&crate::bundle::by_id(session, bundle_id).await?, &request.service)?),

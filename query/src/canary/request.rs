@@ -135,7 +135,7 @@ impl Request {
             since,
             until,
             bundle_id: text("bundle"),
-            alpha: share("alpha", text("alpha"))?.unwrap_or(ALPHA),
+            alpha: text("alpha").map_or(Ok(ALPHA), |text| share("alpha", &text))?,
             min_sample: match text("min_sample") {
                 None => MIN_SAMPLE,
                 Some(text) => {
@@ -167,30 +167,22 @@ impl Request {
 
 /// All of an objective or nothing of it.
 fn objective(text: &mut impl FnMut(&str) -> Option<String>) -> Result<Option<Objective>> {
-    let (target, window, budget) = (text("target"), text("window"), text("budget"));
     let slower_than = text("slower_than");
-    let (Some(target), Some(window), Some(budget)) = (&target, &window, &budget) else {
-        return match (target, window, budget, slower_than) {
-            (None, None, None, None) => Ok(None),
-            _ => Err(wrong(String::from("an objective has target, window and budget; name all three"))),
-        };
-    };
-    let share_of = |name, text: &String| Ok::<_, QueryError>(share(name, Some(text.clone()))?.unwrap_or_default());
-    duration("window", window)?;
-    let objective = Objective {
-        target: share_of("target", target)?,
-        window: window.clone(),
-        budget: share_of("budget", budget)?,
-        slower_than,
-    };
-    Ok(Some(objective))
+    match (text("target"), text("window"), text("budget")) {
+        (Some(target), Some(window), Some(budget)) => {
+            duration("window", &window)?;
+            let (target, budget) = (share("target", &target)?, share("budget", &budget)?);
+            Ok(Some(Objective { target, window, budget, slower_than }))
+        }
+        (None, None, None) if slower_than.is_none() => Ok(None),
+        _ => Err(wrong(String::from("an objective has target, window and budget; name all three"))),
+    }
 }
 
 /// A number above 0 and below 1.
-fn share(name: &str, text: Option<String>) -> Result<Option<f64>> {
-    let Some(text) = text else { return Ok(None) };
+fn share(name: &str, text: &str) -> Result<f64> {
     match text.parse::<f64>() {
-        Ok(share) if share > 0.0 && share < 1.0 => Ok(Some(share)),
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
         _ => Err(wrong(format!("{name} is a number between 0 and 1, not {text:?}"))),
     }
 }
