@@ -234,6 +234,12 @@ impl<'a> Checked<'a> {
             Function::Version | Function::GitSha | Function::DeployedBefore => {
                 entries.extend(self.facts.builds_of(name).map(Entry::Build));
             }
+            // Whoever counts an incident's failures speaks of these failures and of no others.
+            Function::Failures | Function::LakeFailures | Function::SameError | Function::Differs => {
+                let failures = self.facts.bundle.evidence.failures.iter();
+                let of_it = failures.filter(|failure| failure.fingerprint.as_deref() == Some(name));
+                entries.extend(of_it.map(Entry::Failure));
+            }
             _ => {}
         }
         Ok((predicate, entries))

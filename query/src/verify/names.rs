@@ -299,7 +299,8 @@ impl Vocabulary {
                             missing.insert(text);
                         }
                     }
-                    None if support.has_number(value, tolerance, dimension) || support.has(&text) => {}
+                    // The 1 of an instance's name is no number that the claim points to.
+                    None if support.has_number(value, tolerance, dimension) || support.has_name(&text) => {}
                     None => {
                         missing.insert(text);
                     }

@@ -5,8 +5,15 @@
 //! for these clients as soon as for others, and every replica takes it.
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tonic::metadata::MetadataMap;
+
+/// Base64 with or without its padding, which Go's client leaves out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The secret of a request, if it shows one.
 pub(super) fn secret(metadata: &MetadataMap) -> Option<String> {
@@ -19,7 +26,7 @@ pub(super) fn secret(metadata: &MetadataMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(BASE64_STANDARD.decode(credentials).ok()?).ok()?;
+    let decoded = String::from_utf8(BASE64.decode(credentials).ok()?).ok()?;
     let (_, password) = decoded.split_once(':')?;
     Some(password.to_owned())
 }
@@ -32,12 +39,15 @@ mod tests {
     /// A bearer token and the password of a name are secrets, however the scheme is written; anything else is none.
     #[test]
     fn secrets_are_found() {
-        let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
+        let basic = |text: &str| format!("Basic {}", BASE64.encode(text));
         for (shown, expected) in [
             ("Bearer tracerag_1".to_owned(), Some("tracerag_1")),
             ("bearer  tracerag_1".to_owned(), Some("tracerag_1")),
             (basic("anyone:tracerag_1"), Some("tracerag_1")),
             (basic(":a:b"), Some("a:b")),
+            ("Basic YTpi".to_owned(), Some("b")),
+            ("Basic YTpiYw".to_owned(), Some("bc")),
+            ("Basic YTpiYw==".to_owned(), Some("bc")),
             (basic("tracerag_1"), None),
             ("Basic !".to_owned(), None),
             ("Digest tracerag_1".to_owned(), None),

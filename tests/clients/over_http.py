@@ -1,4 +1,4 @@
-"""Rows over HTTP in a notebook's own tools: python http.py URL TOKEN.
+"""Rows over HTTP in a notebook's own tools: python over_http.py URL TOKEN.
 
 The same rows come as JSON, CSV and Arrow into pandas and polars, whole and in pages; values bound by place and by name
 arrive as they are; an answer that a limit breaks off is an error in each of them, never a short table. It prints the
