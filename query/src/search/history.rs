@@ -58,6 +58,8 @@ pub(super) struct History {
     pub service_name: Option<String>,
     pub exception_type: Option<String>,
     pub failure_count: i64,
+    /// Failures that are echoes of others.
+    pub echo_count: i64,
     pub trace_count: i64,
     pub first_seen: Option<i64>,
     last_seen: Option<i64>,
@@ -133,6 +135,7 @@ async fn counts(
         "first_seen",
         "last_seen",
         "failure_count",
+        "echo_count",
         "trace_count",
         "example_trace_ids",
         "ingested_at",
@@ -147,6 +150,7 @@ async fn counts(
         let (first, last, ingested) =
             (columns.time("first_seen")?, columns.time("last_seen")?, columns.time("ingested_at")?);
         let (failures, traces) = (columns.int("failure_count")?, columns.int("trace_count")?);
+        let echoes = columns.int("echo_count")?;
         let examples = columns.list("example_trace_ids")?;
         for row in 0..batch.num_rows() {
             let Some(fingerprint) = text(fingerprints, row) else { continue };
@@ -161,6 +165,7 @@ async fn counts(
                 history.exception_type = owned(types, row);
             }
             history.failure_count += number(failures, row).unwrap_or(0);
+            history.echo_count += number(echoes, row).unwrap_or(0);
             history.trace_count += number(traces, row).unwrap_or(0);
             history.first_seen = match (history.first_seen, number(first, row)) {
                 (Some(known), Some(found)) => Some(known.min(found)),

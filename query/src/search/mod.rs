@@ -310,7 +310,9 @@ fn own_reason(history: &History) -> String {
         1 => "; 1 known fix".to_owned(),
         more => format!("; {more} known fixes"),
     };
-    format!("same fingerprint: {} failures in {} traces{since}{fixes}", history.failure_count, history.trace_count)
+    // Whoever asks what this is like wants to know how often it was seen, as an echo of something else, too.
+    let seen = history.failure_count + history.echo_count;
+    format!("same fingerprint: {seen} failures in {} traces{since}{fixes}", history.trace_count)
 }
 
 /// Errors of a search that are not the lake's.

@@ -1,7 +1,8 @@
 //! The types in which values cross the wire: those that every client can read.
 //!
 //! Arrow has several layouts for the same values. Dictionaries and views save memory inside, but some clients (the JDBC
-//! driver among them) take neither, or not everywhere, so they become plain text and bytes, at any depth.
+//! driver among them) take neither, or not everywhere, so they become plain text and bytes, at any depth. That driver reads
+//! the entries of maps by the names that Arrow recommends for them, too.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(super) fn data_type(inside: &DataType) -> DataType {
         DataType::List(item) => DataType::List(field(item)),
         DataType::LargeList(item) => DataType::LargeList(field(item)),
         DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field(item), *length),
-        DataType::Map(entries, is_sorted) => DataType::Map(field(entries), *is_sorted),
+        DataType::Map(entries, is_sorted) => DataType::Map(entries_field(entries), *is_sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
         other => other.clone(),
     }
@@ -28,6 +29,19 @@ pub(super) fn data_type(inside: &DataType) -> DataType {
 
 fn field(inside: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(inside).with_data_type(data_type(inside.data_type())))
+}
+
+/// The entries of a map under the names that Arrow recommends. Java's reader looks for them, and finds nothing under others.
+fn entries_field(inside: &FieldRef) -> FieldRef {
+    let entries = match inside.data_type() {
+        DataType::Struct(fields) => {
+            let named = fields.iter().zip(["key", "value"]);
+            let renamed = named.map(|(member, name)| Field::clone(&field(member)).with_name(name));
+            DataType::Struct(renamed.collect())
+        }
+        other => data_type(other),
+    };
+    Arc::new(Field::clone(inside).with_data_type(entries))
 }
 
 /// The schema of the same rows on the wire.
@@ -55,10 +69,39 @@ pub(super) fn array(values: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Ar
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use arrow::array::{AsArray as _, DictionaryArray, StringViewArray, StructArray};
+    use arrow::array::{
+        AsArray as _, DictionaryArray, ListArray, MapBuilder, MapFieldNames, StringBuilder, StringViewArray,
+        StructArray,
+    };
+    use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::Int32Type;
 
     use super::*;
+
+    /// Entries of maps are called key and value, in lists as well, and keep what they hold.
+    #[test]
+    fn entries_have_the_names_that_readers_look_for() {
+        let mut maps = MapBuilder::new(
+            Some(MapFieldNames { entry: "entries".into(), key: "keys".into(), value: "values".into() }),
+            StringBuilder::new(),
+            StringBuilder::new(),
+        );
+        maps.keys().append_value("a");
+        maps.values().append_value("b");
+        maps.append(true).unwrap();
+        maps.append(false).unwrap();
+        let maps = maps.finish();
+        let item = Arc::new(Field::new("item", maps.data_type().clone(), true));
+        let lists = ListArray::new(item, OffsetBuffer::from_lengths([2]), Arc::new(maps.slice(0, 2)), None);
+        let inside = RecordBatch::try_from_iter([("lists", Arc::new(lists) as ArrayRef)]).unwrap();
+        let sent = batch(&inside, &schema(&inside.schema())).unwrap();
+        let values = sent.column(0).as_list::<i32>().value(0);
+        let maps = values.as_map();
+        assert_eq!(maps.entries().column_names(), ["key", "value"]);
+        assert_eq!(maps.keys().as_string::<i32>().value(0), "a");
+        assert_eq!(maps.values().as_string::<i32>().value(0), "b");
+        assert!(maps.is_null(1));
+    }
 
     /// Dictionaries and views become plain text, in a struct as well, and the values stay what they are.
     #[test]

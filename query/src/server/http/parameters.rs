@@ -6,7 +6,8 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use datafusion::common::{ParamValues, ScalarValue};
-use serde_json::Value;
+use serde::de::{Deserialize as _, Deserializer, Error as _};
+use serde_json::{Number, Value};
 use url::form_urlencoded;
 
 use super::App;
@@ -63,6 +64,15 @@ impl Query {
             ))),
         }
     }
+}
+
+/// A whole number in JSON, if it is given. It may be written with a fraction of nothing, as JSON Schema has it: `10.0`.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let text = number.to_string();
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    let expected = || D::Error::custom(format!("{text} is no whole number from 0 on, or too large"));
+    digits.parse().map(Some).map_err(|_| expected())
 }
 
 /// Values for `$1`, `$2` .. of a list, or for `$name` of an object.

@@ -50,7 +50,6 @@ pub(super) async fn verify(
         Value::Object(claims) => Value::Object(claims).to_string(),
         _ => return Err(Problem::wrong_request("claims are an object, or Markdown as a text".to_owned())),
     };
-    let document = Document::read(&claims).map_err(|reason| Problem::wrong_request(reason.to_string()))?;
     let named = match &about {
         About::Id(id) => id.clone(),
         About::File(text) => Subject::of_file(text, &[]).bundle_id().unwrap_or_default().to_owned(),
@@ -59,15 +58,15 @@ pub(super) async fn verify(
     if !named.is_empty() {
         visit.of_bundle(&named);
     }
-    let work = move |session: Session| async move { report(&session, about, &document).boxed().await };
+    let work = move |session: Session| async move { report(&session, about, &claims).boxed().await };
     let report = app.ask(&caller, Scope::Read, &mut visit, work).await?;
     let document = serde_json::to_value(&report).map_err(|error| Problem::from(QueryError::from(error)));
     let document = noted(&mut visit, document)?;
     Ok(super::json(visit, StatusCode::OK, report.claims.len(), &document))
 }
 
-/// A bundle that was sent counts only if the lake has it.
-async fn report(session: &Session, about: About, document: &Document) -> crate::Result<Report> {
+/// A bundle that was sent counts only if the lake has it. Claims that cannot be read are rejected like false ones.
+async fn report(session: &Session, about: About, claims: &str) -> crate::Result<Report> {
     let subject = match about {
         About::Id(id) => Subject::known(bundle::by_id(session, &id).await?),
         About::File(text) => {
@@ -82,5 +81,8 @@ async fn report(session: &Session, about: About, document: &Document) -> crate::
             }
         }
     };
-    Ok(verify_with(session, subject, document).await)
+    Ok(match Document::read(claims) {
+        Ok(document) => verify_with(session, subject, &document).await,
+        Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
+    })
 }

@@ -36,7 +36,7 @@ pub(in crate::server) struct Interface {
 /// What came back.
 pub(in crate::server) struct Answer {
     pub(in crate::server) status: u16,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     pub(in crate::server) text: String,
 }
 
