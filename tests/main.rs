@@ -40,6 +40,7 @@ mod openapi;
 mod postgres;
 mod prompt;
 mod pull_request;
+mod questions;
 mod s3;
 mod scaffold;
 mod serve;
