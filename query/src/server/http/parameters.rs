@@ -67,7 +67,7 @@ impl Query {
 }
 
 /// A whole number in JSON, if it is given. It may be written with a fraction of nothing, as JSON Schema has it: `10.0`.
-pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     let text = number.to_string();
     let digits = text.strip_suffix(".0").unwrap_or(&text);

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::parameters::whole;
+use super::parameters::whole_number;
 use super::problem::Problem;
 use super::{App, INTERFACE, body};
 use crate::access::{Caller, Scope};
@@ -26,7 +26,7 @@ const MOST: usize = 1_000;
 pub(in crate::server) struct Ask {
     text: Option<String>,
     trace_id: Option<String>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "whole_number")]
     k: Option<usize>,
     /// Which incidents; as the options of `similar_incidents` in SQL.
     #[serde(flatten)]

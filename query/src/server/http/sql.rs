@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::accept::preferred;
 use super::answer::Answer;
 use super::cursor::Cursor;
-use super::parameters::{bound, whole};
+use super::parameters::{bound, whole_number};
 use super::problem::Problem;
 use super::{App, INTERFACE, body, noted};
 use crate::access::{Caller, Scope, Visit};
@@ -34,7 +34,7 @@ struct Ask {
     #[serde(default)]
     params: Value,
     format: Option<String>,
-    #[serde(default, deserialize_with = "whole")]
+    #[serde(default, deserialize_with = "whole_number")]
     page_size: Option<usize>,
     cursor: Option<String>,
 }
