@@ -27,6 +27,10 @@ pub(crate) enum Encoding {
     Small,
 }
 
+const ZSTD: (&str, &str) = ("lance-encoding:compression", "zstd");
+/// Lance makes dictionaries of texts that come without one, too.
+const VALUES: (&str, &str) = ("lance-encoding:dict-values-compression", "zstd");
+const VALUES_LEVEL: (&str, &str) = ("lance-encoding:dict-values-compression-level", "12");
 /// Bytes that are packed, and unpacked, together.
 const CHUNK: (&str, &str) = ("lance-encoding:minichunk-size", "16384");
 
@@ -39,16 +43,10 @@ impl Encoding {
             (Encoding::Quick, _) => &[("lance-encoding:rle-threshold", "0.05")],
             // Of ids in hex a level up to 11 leaves 12 bytes, and 12 leaves 9.8, for a microsecond each.
             (Encoding::Small, DataType::Utf8 | DataType::Binary) => {
-                &[("lance-encoding:compression", "zstd"), ("lance-encoding:compression-level", "12"), CHUNK]
+                &[ZSTD, ("lance-encoding:compression-level", "12"), VALUES, VALUES_LEVEL, CHUNK]
             }
             // There are fewer values of dictionaries than there are numbers for them.
-            (Encoding::Small, _) => &[
-                ("lance-encoding:compression", "zstd"),
-                ("lance-encoding:compression-level", "6"),
-                ("lance-encoding:dict-values-compression", "zstd"),
-                ("lance-encoding:dict-values-compression-level", "12"),
-                CHUNK,
-            ],
+            (Encoding::Small, _) => &[ZSTD, ("lance-encoding:compression-level", "6"), VALUES, VALUES_LEVEL, CHUNK],
         }
     }
 }
