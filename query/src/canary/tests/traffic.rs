@@ -112,11 +112,12 @@ fn a_doubled_rate_is_found() {
 /// tail, more memory, a new failure. What is worse by less than the tolerance does not, however many spans there are.
 #[test]
 fn each_kind_of_worsening_is_found() {
+    type Change<'a> = &'a dyn Fn(&mut Observed);
     let mut dice = StdRng::seed_from_u64(10);
     let calls: Vec<Call> = (0..2_000).map(|_| call(&mut dice)).collect();
     let memory = [2e8, 2.1e8, 2.2e8, 2.3e8, 2.4e8];
     let baseline = observed(&calls, &memory);
-    let verdict = |change: &dyn Fn(&mut Observed)| {
+    let verdict = |change: Change<'_>| {
         let mut candidate = observed(&calls, &memory);
         change(&mut candidate);
         judged(&request(&[]), &baseline, &candidate)
@@ -125,7 +126,7 @@ fn each_kind_of_worsening_is_found() {
         of.durations.values_mut().flatten().for_each(|duration| *duration *= by);
     };
     assert_eq!(verdict(&|_| {}).verdict, Verdict::Pass);
-    let changes: [(&dyn Fn(&mut Observed), &str); 4] = [
+    let changes: [(Change<'_>, &str); 4] = [
         (&|of: &mut Observed| slower(of, 1.5), "latency: GET /a"),
         (
             &|of: &mut Observed| {
