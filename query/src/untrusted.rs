@@ -31,7 +31,7 @@ pub fn line(text: &str) -> String {
     clean(&text.replace("\r\n", " ")).replace(['\n', '\t'], " ")
 }
 
-/// At most `most` characters of [`line`], with an ellipsis where there were more.
+/// At most `most` characters of [`line()`], with an ellipsis where there were more.
 pub fn short(text: &str, most: usize) -> String {
     let text = line(text);
     match text.char_indices().nth(most) {
