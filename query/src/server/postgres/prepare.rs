@@ -205,11 +205,13 @@ fn by_number(mut types: HashMap<String, Option<DataType>>) -> Result<Vec<Option<
 
 /// Absent values for all parameters, of the types that values will have: with them a plan tells the types of columns
 /// that are parameters.
-fn nothing_for(inferred: &[Option<DataType>], types: Vec<Option<Type>>) -> Result<Option<Parameters>> {
+fn nothing_for(inferred: &[Option<DataType>], mut types: Vec<Option<Type>>) -> Result<Option<Parameters>> {
     let count = inferred.len().max(types.len());
     if count == 0 {
         return Ok(None);
     }
+    // A client may declare the types of the first parameters only.
+    types.resize(count, None);
     let statement = StoredStatement::new(String::new(), (), types);
     let mut portal = Portal::new_cursor(String::new(), Arc::new(statement));
     portal.parameters = vec![None; count];

@@ -1,7 +1,9 @@
 //! A text of a client becomes statements. PostgreSQL's dialect is read here; statements about the catalog are
 //! rewritten by datafusion-pg-catalog until DataFusion understands them.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement, visit_relations};
@@ -12,6 +14,7 @@ use datafusion_pg_catalog::sql::rules::{
     CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, RewriteArrayAnyAllOperation,
     SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
+use regex::Regex;
 
 use crate::bounds;
 use crate::error::Result;
@@ -30,9 +33,21 @@ pub(super) fn parse(text: &str, catalog: &PostgresCompatibilityParser) -> Result
     // without; an analyst's answer would be wrong, so their statements are not touched but for spellings.
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
         Ok(statements) if !is_about_catalog(text, &statements) => Ok(statements.into_iter().map(spelled).collect()),
-        Ok(_) => catalog.parse(text).map_err(wrong),
+        Ok(_) => catalog.parse(&by_name(text)).map_err(wrong),
         // Some statements that tools send are known by heart, and are no SQL to the parser.
         Err(error) => catalog.parse(text).map_err(|_| wrong(error)),
+    }
+}
+
+/// A function of a type that is compared: `typinput='pg_catalog.array_in'::regproc`, as the PostgreSQL JDBC driver asks.
+static FUNCTION_OF_TYPE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)\b(typ[a-z]+\s*=\s*)'(?:pg_catalog\.)?([a-z0-9_]+)'::regproc\b").ok());
+
+/// The text with functions of types compared by their names, which is what the catalog has of them.
+fn by_name(text: &str) -> Cow<'_, str> {
+    match &*FUNCTION_OF_TYPE {
+        Some(function) => function.replace_all(text, "$1'$2'"),
+        None => Cow::Borrowed(text),
     }
 }
 

@@ -398,12 +398,17 @@ async fn claims_are_verified() {
         (json!({"bundle_id": id, "bundle": bundle, "claims": good}), 400),
         (json!({"bundle_id": id}), 400),
         (json!({"bundle_id": id, "claims": 7}), 400),
-        (json!({"bundle_id": id, "claims": {"schema": "tracerag.claims/2"}}), 400),
-        (json!({"bundle_id": id, "claims": "```"}), 400),
         (json!({"bundle_id": format!("sha256:{}", "0".repeat(64)), "claims": good}), 404),
     ] {
         let answer = interface.post("/v1/verify", &token, &request).await;
         assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));
+    }
+
+    for unreadable in [json!({"schema": "tracerag.claims/2"}), json!("```")] {
+        let request = json!({"bundle_id": id, "claims": unreadable});
+        let report = interface.post("/v1/verify", &token, &request).await.json();
+        assert_eq!(report["all_hold"], json!(false), "{report}");
+        assert!(report["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("claims: ")), "{report}");
     }
 
     let heap = "decimal.Big is in the heap [heap:0] `heap_bytes(heap:0, \"decimal.Big\") = 3840000`.";
