@@ -80,7 +80,8 @@ impl Service {
                 Err(ended) => Some((Err(ended.noted(&mut rows.visit)), None)),
             }
         });
-        Ok(QueryResponse::new(fields, stream))
+        // A cursor is asked again after its end.
+        Ok(QueryResponse::new(fields, stream.fuse()))
     }
 }
 
