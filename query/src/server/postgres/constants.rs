@@ -56,6 +56,8 @@ pub(super) fn all(listed: &Arc<[Listed]>) -> Vec<ScalarUDF> {
         Kind::Value("version", ScalarValue::from(version)),
         Kind::Value("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
         Kind::Value("txid_current", ScalarValue::Int64(Some(1))),
+        // Tools look for types of extensions by it, of which there are none.
+        Kind::Value("to_regtype", ScalarValue::Int32(None)),
         Kind::Setting,
         Kind::Arguments("pg_get_function_arguments", Arc::clone(listed)),
         Kind::Arguments("pg_get_function_identity_arguments", Arc::clone(listed)),

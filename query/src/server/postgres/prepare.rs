@@ -210,8 +210,13 @@ fn nothing_for(inferred: &[Option<DataType>], mut types: Vec<Option<Type>>) -> R
     if count == 0 {
         return Ok(None);
     }
-    // A client may declare the types of the first parameters only.
+    // A client may declare the types of the first parameters only, and what nobody knows is text.
     types.resize(count, None);
+    for (index, kind) in types.iter_mut().enumerate() {
+        if kind.is_none() && inferred.get(index).is_none_or(Option::is_none) {
+            *kind = Some(Type::TEXT);
+        }
+    }
     let statement = StoredStatement::new(String::new(), (), types);
     let mut portal = Portal::new_cursor(String::new(), Arc::new(statement));
     portal.parameters = vec![None; count];
