@@ -111,7 +111,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ),
     (
         r#"payments.decimal_mode was lenient [flag:payments.decimal_mode] `flag("payments.decimal_mode") = "strict"`."#,
-        "contradiction names",
+        "contradiction",
     ),
     (
         r#"checkout has http.response.status_code 117 [span:$root] `attribute(span:$root, "http.response.status_code") = 502`."#,
