@@ -192,6 +192,11 @@ pub const GRPC_STATUS: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
+/// Those that are a failure of the server which answers them; a caller fails with any but OK. By OpenTelemetry's
+/// conventions for spans of RPC, "Status".
+pub const GRPC_SERVER_FAILURES: [&str; 6] =
+    ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

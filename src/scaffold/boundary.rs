@@ -3,35 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 use tracerag_schemas::bundle::{Evidence, Frame, Payload, Span};
+use tracerag_schemas::conventions::{GRPC_SERVER_FAILURES, GRPC_STATUS};
 
 use super::origin::Origin;
 use super::payload::{self, Body};
 use super::redacted::{is_masked, is_named_by};
 use super::{Language, Missing};
-
-/// Codes of gRPC by their numbers.
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-/// Those that are failures of a server, by OpenTelemetry's conventions for spans of gRPC.
-const SERVER_FAULTS: [&str; 6] =
-    ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
 
 /// A request and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -153,8 +130,8 @@ fn grpc<'a>(
 ) -> Result<Boundary<'a>, String> {
     let (service, method) = grpc_method(span).ok_or("its method of gRPC is not known")?;
     let code = grpc_code(span).ok_or("the code of its answer is not known")?;
-    let numbers = |name: &&str| GRPC_CODES.iter().position(|code| code == name);
-    let faults: Vec<usize> = SERVER_FAULTS.iter().filter_map(numbers).collect();
+    let numbers = |name: &&str| GRPC_STATUS.iter().position(|code| code == name);
+    let faults: Vec<usize> = GRPC_SERVER_FAILURES.iter().filter_map(numbers).collect();
     let number = numbers(&code).ok_or("the code of its answer is not known")?;
     if !faults.contains(&number) {
         return Err(format!("it answered {code}, so the failure is not seen there"));
@@ -301,8 +278,8 @@ fn grpc_method(span: &Span) -> Option<(String, String)> {
 
 fn grpc_code(span: &Span) -> Option<&'static str> {
     let names = ["rpc.response.status_code", "rpc.status_code", "rpc.grpc.status_code"];
-    let by_number = || GRPC_CODES.get(usize::try_from(number(span, &names)?).ok()?).copied();
-    let named = text(span, &names).and_then(|name| GRPC_CODES.iter().find(|code| **code == name).copied());
+    let by_number = || GRPC_STATUS.get(usize::try_from(number(span, &names)?).ok()?).copied();
+    let named = text(span, &names).and_then(|name| GRPC_STATUS.iter().find(|code| **code == name).copied());
     named.or_else(by_number)
 }
 

@@ -1,33 +1,9 @@
 //! Codes of answers: which of them are failures, and on which side, by OpenTelemetry's semantic conventions (HTTP and
 //! RPC spans, "Status").
 
+use tracerag_schemas::conventions::{GRPC_SERVER_FAILURES, GRPC_STATUS};
+
 use super::columns::{SpanSigns, text, value};
-
-/// The names of gRPC's codes in the order of their numbers, from 0
-/// (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-/// Those that are a failure of the server which answers them; a caller fails with any but OK.
-const SERVER_FAILURES: [&str; 6] =
-    ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
 
 /// Whether a span's answer is a failure whatever its status says: HTTP 500 to 599 on both sides, and RPC codes as
 /// the side of the span has it.
@@ -57,7 +33,7 @@ fn is_rpc_failure(code: &str, is_server: bool) -> bool {
         Ok(number) if number < 0 => true,
         Ok(number) => usize::try_from(number)
             .ok()
-            .and_then(|number| GRPC.get(number))
+            .and_then(|number| GRPC_STATUS.get(number))
             .is_some_and(|name| is_named_failure(name, is_server)),
         // Connect spells one code its own way.
         Err(_) if code.eq_ignore_ascii_case("canceled") => !is_server,
@@ -67,7 +43,7 @@ fn is_rpc_failure(code: &str, is_server: bool) -> bool {
 
 fn is_named_failure(name: &str, is_server: bool) -> bool {
     let among = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if is_server { among(&SERVER_FAILURES) } else { among(&GRPC[1..]) }
+    if is_server { among(&GRPC_SERVER_FAILURES) } else { among(&GRPC_STATUS[1..]) }
 }
 
 #[cfg(test)]
