@@ -170,31 +170,31 @@ fn the_port_speaks_tls() {
     assert!(ran.status == 2 && ran.stderr.contains("sslmode=require"), "{}", ran.stderr);
 }
 
-/// psycopg, with a program that says what it checks: results as text and binary, parameters, prepared statements, cursors,
-/// transactions, cancelling.
+/// psycopg and the JDBC driver, each with a program that says what it checks: results as text and binary, parameters,
+/// prepared statements, cursors, transactions, cancelling, and reading what tables there are.
 #[test]
-fn psycopg_works() {
-    let Some(clients) = Clients::find() else { return };
-    let served = Served::start(worked_example::replayed(), "");
-    let token = served.token("default", ALL);
-    let ran = clients.python("postgres_psycopg.py", &[&served.postgres.to_string(), &token, TRACE]);
-    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
-}
-
-/// SQLAlchemy and the JDBC driver read what tables there are, and rows of them.
-#[test]
-#[ignore = "SQLAlchemy's reflection asks for LIKE with an escape character, which DataFusion 54 refuses"]
-fn reflecting_drivers_work() {
+fn drivers_of_postgres_work() {
     let Some(clients) = Clients::find() else { return };
     let served = Served::start(worked_example::replayed(), "");
     let token = served.token("default", ALL);
     let port = served.postgres.to_string();
     for ran in [
+        clients.python("postgres_psycopg.py", &[&port, &token, TRACE]),
         clients.java("PostgresJdbc.java", &[&port, &token, TRACE]),
-        clients.python("postgres_sqlalchemy.py", &[&port, &token, TRACE]),
     ] {
         assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     }
+}
+
+/// SQLAlchemy reads what tables there are, with their columns, and rows of them.
+#[test]
+#[ignore = "SQLAlchemy's reflection needs LIKE with an escape character, json_build_object and lists of index columns, which are not there yet"]
+fn sqlalchemy_reflects_tables() {
+    let Some(clients) = Clients::find() else { return };
+    let served = Served::start(worked_example::replayed(), "");
+    let token = served.token("default", ALL);
+    let ran = clients.python("postgres_sqlalchemy.py", &[&served.postgres.to_string(), &token, TRACE]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
 /// What is replayed while a connection is open is seen by its next statement, and a signal ends the server although the
