@@ -262,8 +262,14 @@ impl SourceError {
                 Some(
                     Code::BrokerTransportFailure
                         | Code::AllBrokersDown
+                        // A broker that the client gave up while the question was under way.
+                        | Code::BrokerDestroy
+                        | Code::DestroyBroker
+                        | Code::Outdated
+                        | Code::Retry
                         | Code::Resolve
                         | Code::OperationTimedOut
+                        | Code::TimedOutQueue
                         | Code::WaitingForCoordinator
                         | Code::RequestTimedOut
                         | Code::NetworkException
@@ -273,6 +279,9 @@ impl SourceError {
                         | Code::NotLeaderForPartition
                         | Code::FencedLeaderEpoch
                         | Code::UnknownLeaderEpoch
+                        // A new leader that does not know yet how far its followers are, and a disk that failed.
+                        | Code::OffsetNotAvailable
+                        | Code::KafkaStorageError
                         | Code::CoordinatorLoadInProgress
                         | Code::CoordinatorNotAvailable
                         | Code::NotCoordinator
@@ -287,12 +296,17 @@ impl SourceError {
 mod tests {
     use super::*;
 
-    /// A broker that does not answer, and a partition between two leaders, are waited for; what a broker refuses, and
-    /// what it does not know, is not.
+    /// A broker that does not answer or leaves the cluster, and a partition between two leaders, are waited for; what a
+    /// broker refuses, and what it does not know, is not.
     #[test]
     fn brokers_that_are_away_may_come_back() {
         let kafka = |code| SourceError::Kafka { action: "asking".to_owned(), reason: KafkaError::MetadataFetch(code) };
-        for code in [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::NotLeaderForPartition] {
+        for code in [
+            RDKafkaErrorCode::BrokerTransportFailure,
+            RDKafkaErrorCode::DestroyBroker,
+            RDKafkaErrorCode::NotLeaderForPartition,
+            RDKafkaErrorCode::OffsetNotAvailable,
+        ] {
             assert!(kafka(code).is_passing(), "{code}");
         }
         for code in [RDKafkaErrorCode::UnknownTopicOrPartition, RDKafkaErrorCode::TopicAuthorizationFailed] {
