@@ -276,6 +276,8 @@ impl SourceError {
                         | Code::BrokerNotAvailable
                         | Code::ReplicaNotAvailable
                         | Code::LeaderNotAvailable
+                        // What the client says of a partition that a broker's answer left out; a broker says otherwise.
+                        | Code::UnknownPartition
                         | Code::NotLeaderForPartition
                         | Code::FencedLeaderEpoch
                         | Code::UnknownLeaderEpoch
@@ -305,6 +307,7 @@ mod tests {
             RDKafkaErrorCode::BrokerTransportFailure,
             RDKafkaErrorCode::DestroyBroker,
             RDKafkaErrorCode::NotLeaderForPartition,
+            RDKafkaErrorCode::UnknownPartition,
             RDKafkaErrorCode::OffsetNotAvailable,
         ] {
             assert!(kafka(code).is_passing(), "{code}");
