@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::logical_expr::Expr;
 use futures::FutureExt;
 use lance::Dataset;
@@ -302,7 +303,7 @@ async fn nearest(
         scope.bound(&mut scan);
         scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
         scan.distance_metric(MetricType::Cosine).minimum_nprobes(probes).refine(REFINE);
-        let batch = scan.try_into_batch().boxed().await.map_err(lance)?;
+        let batch = scanned(scan).await?;
         let mut near = candidates(&batch)?;
         let distances = batch
             .column_by_name("_distance")
@@ -348,7 +349,7 @@ async fn matching(
         } else {
             scan.project(&["fingerprint", "text_hash", vectors::WORDS]).map_err(lance)?;
         }
-        stored = read(&scan).await?;
+        stored = candidates(&scanned(scan).await?)?;
         stored.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         total = table.rows;
     }
@@ -412,8 +413,10 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
     if norm > 0.0 { (1.0 - dot(one, other) / norm).max(0.0) } else { 1.0 }
 }
 
-async fn read(scan: &Scanner) -> Result<Vec<Candidate>> {
-    candidates(&scan.try_into_batch().boxed().await.map_err(lance)?)
+/// What a scan finds, on a task of its own: the two searches of a question are work for two cores. Dropped with who asks.
+async fn scanned(scan: Scanner) -> Result<RecordBatch> {
+    let batch = SpawnedTask::spawn(async move { scan.try_into_batch().await }.boxed()).join().await;
+    batch.map_err(failed)?.map_err(lance)
 }
 
 fn candidates(batch: &RecordBatch) -> Result<Vec<Candidate>> {
