@@ -27,6 +27,14 @@ pub enum QueryError {
         /// The limit.
         seconds: u64,
     },
+    /// The claims were not checked in time.
+    #[error(
+        "the claims were not checked within {seconds} s; split the document, and take out predicates over whole traces"
+    )]
+    ClaimsTimeLimit {
+        /// The limit.
+        seconds: u64,
+    },
     /// The query wanted too much memory.
     #[error(
         "the query needs more than its {bytes} bytes of memory ({detail}); narrow its time range, or aggregate over fewer groups"
@@ -199,7 +207,7 @@ impl QueryError {
             Self::Argument { .. } => Some("wrong-argument"),
             Self::NotATraceId { .. } => Some("not-a-trace-id"),
             Self::TooLarge { .. } => Some("too-large"),
-            Self::TimeLimit { .. } => Some("time-limit"),
+            Self::TimeLimit { .. } | Self::ClaimsTimeLimit { .. } => Some("time-limit"),
             Self::MemoryLimit { .. } => Some("memory-limit"),
             Self::RowLimit { .. } => Some("row-limit"),
             Self::ByteLimit { .. } => Some("byte-limit"),

@@ -204,6 +204,11 @@ impl Session {
         self.bundler.snapshot()
     }
 
+    /// How long a query may take.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.time_limit
+    }
+
     /// Assembles bundles of this session's head.
     pub fn bundler(&self) -> &Bundler {
         &self.bundler

@@ -55,7 +55,7 @@ pub(crate) async fn run(context: Context, args: PrBodyArgs) -> Result<(), Error>
     let subject = Subject::known(bundle::by_id(&session, &known.bundle_id).await?);
     let (document, report) = match Document::read(&claims) {
         Ok(document) => {
-            let report = verify_with(&session, subject, &document).await;
+            let report = verify_with(&session, subject, &document).await?;
             (Some(document), report)
         }
         Err(reason) => (None, Report::refused(subject.bundle_id().map(str::to_owned), reason)),

@@ -51,7 +51,7 @@ pub(crate) async fn run(context: Context, args: VerifyArgs) -> Result<(), Error>
 async fn check(context: &Context, place: &str, claims: &str) -> Result<Report, Error> {
     let (subject, session) = subject(context, place).await?;
     Ok(match (Document::read(claims), session) {
-        (Ok(document), Some(session)) => verify_with(&session, subject, &document).await,
+        (Ok(document), Some(session)) => verify_with(&session, subject, &document).await?,
         (Ok(document), None) => verify(&subject, &context.tenant, &document),
         (Err(reason), _) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
     })

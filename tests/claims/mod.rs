@@ -100,7 +100,8 @@ fn document(bundle_id: &str, claims: &[Value]) -> Document {
 
 /// For each claim why it is rejected; empty where it is accepted.
 async fn judged(session: &Session, bundle: &Bundle, claims: &[Value]) -> Vec<Vec<String>> {
-    let report = verify_with(session, Subject::known(bundle.clone()), &document(&bundle.bundle_id, claims)).await;
+    let document = document(&bundle.bundle_id, claims);
+    let report = verify_with(session, Subject::known(bundle.clone()), &document).await.unwrap();
     assert!(report.reasons.is_empty(), "{:?}", report.reasons);
     report.claims.into_iter().map(|claim| claim.reasons.iter().map(ToString::to_string).collect()).collect()
 }

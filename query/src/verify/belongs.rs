@@ -59,7 +59,8 @@ impl Place<'_> {
         if names.is_empty() {
             return None;
         }
-        let mut holding = self.support.sources.iter().filter(|source| holds(source)).peekable();
+        let in_time = |_: &&Source| !self.support.deadline.is_over();
+        let mut holding = self.support.sources.iter().take_while(in_time).filter(|source| holds(source)).peekable();
         holding.peek()?;
         (!holding.any(|source| source.is_about(&names))).then(|| {
             Reason::Names(format!(

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use futures::FutureExt;
 use tracerag_schemas::bundle::{Build, Evidence, Flag};
 
+use super::deadline::Deadline;
 use super::document::Document;
 use super::facts::Facts;
 use super::parse;
@@ -17,7 +18,8 @@ use super::reason::Reason;
 use super::report::Report;
 use super::subject::Subject;
 use crate::Session;
-use crate::error::Result as QueryResult;
+use crate::error::{QueryError, Result as QueryResult};
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{ParamValues, ScalarValue};
 use tracerag_schemas::anchor::Target;
 
@@ -42,30 +44,46 @@ pub(super) enum Answered {
 
 /// Checks every claim of a document for a session's tenant, those over several traces, too: the lake is asked for what
 /// these name, and what cannot be read there is rejected in the report. Where the session shows no heap summaries, claims
-/// about them are rejected. See [`verify`](super::verify).
-pub async fn verify_with(session: &Session, mut subject: Subject, document: &Document) -> Report {
+/// about them are rejected. It computes on a thread of its own, for as long as a query of the session may take. See
+/// [`verify`](super::verify).
+///
+/// # Errors
+/// [`QueryError::ClaimsTimeLimit`] when that is not enough, [`QueryError::Stopped`] when the thread failed.
+pub async fn verify_with(session: &Session, mut subject: Subject, document: &Document) -> QueryResult<Report> {
+    let limit = session.time_limit();
+    let deadline = Deadline::after(limit);
     subject.withholds_heaps = !session.bundler().shows_heaps();
     // Only a bundle of this lake says anything of its other traces.
     if subject.with_context && subject.counts() {
-        subject.beyond = Some(look_up(session, &subject, document).boxed().await);
+        subject.beyond = Some(look_up(session, &subject, document, &deadline).boxed().await);
     }
-    super::verify(&subject, session.snapshot().tenant(), document)
+    let (tenant, document, until) = (session.snapshot().tenant().to_owned(), document.clone(), deadline.clone());
+    let _reader = deadline.on_drop();
+    let verified = SpawnedTask::spawn_blocking(move || super::verify_until(&subject, &tenant, &document, &until));
+    let report = verified.await.map_err(|error| {
+        tracing::error!(%error, "a verification failed in a way that it should not");
+        QueryError::Stopped
+    })?;
+    match deadline.is_over() {
+        true => Err(QueryError::ClaimsTimeLimit { seconds: limit.as_secs() }),
+        false => Ok(report),
+    }
 }
 
-async fn look_up(session: &Session, subject: &Subject, document: &Document) -> Beyond {
+async fn look_up(session: &Session, subject: &Subject, document: &Document, deadline: &Deadline) -> Beyond {
     let mut beyond = Beyond::default();
     let Ok(bundle) = &subject.bundle else { return beyond };
     let texts = document.statements.iter().flat_map(|statement| &statement.claim.predicates);
     let predicates: Vec<Predicate> = texts.filter_map(|text| parse::predicate(text).ok()).collect();
     for trace_id in predicates.iter().filter_map(Predicate::traces).flatten() {
-        if beyond.traces.len() < MAX_TRACES && !beyond.traces.contains_key(trace_id) {
+        if beyond.traces.len() < MAX_TRACES && !beyond.traces.contains_key(trace_id) && !deadline.is_over() {
             let evidence = evidence(session, trace_id).boxed().await;
             beyond.traces.insert(trace_id.clone(), evidence);
         }
     }
     let counted = predicates.iter().filter(|predicate| predicate.operator.function == Function::LakeFailures);
     for fingerprint in counted.filter_map(|predicate| predicate.texts().next()) {
-        if beyond.counts.len() < MAX_COUNTS && !beyond.counts.contains_key(fingerprint) {
+        if beyond.counts.len() < MAX_COUNTS && !beyond.counts.contains_key(fingerprint) && !deadline.is_over() {
             let until = super::order::end_of(&bundle.evidence.trace);
             let count = count(session, fingerprint, until).boxed().await;
             beyond.counts.insert(fingerprint.to_owned(), count);

@@ -89,6 +89,9 @@ impl<'a> Checked<'a> {
     fn anchors(&mut self, claim: &Claim) -> Vec<(String, Entries<'a>)> {
         let mut anchored = Vec::new();
         for text in &claim.anchors {
+            if self.facts.deadline.is_over() {
+                return anchored;
+            }
             self.count.given += 1;
             match self.resolve(text) {
                 Ok(entries) => {
@@ -109,6 +112,9 @@ impl<'a> Checked<'a> {
 
     fn quotes(&mut self, claim: &'a Claim, anchored: &[(String, Entries<'a>)]) {
         for quote in &claim.quotes {
+            if self.facts.deadline.is_over() {
+                return;
+            }
             self.count.given += 1;
             match self.quote(quote, anchored) {
                 Ok(entries) => {
@@ -139,7 +145,8 @@ impl<'a> Checked<'a> {
         };
         for (_, entries) in &places {
             // A short form stands for several entries, and what is said holds for each of them.
-            if !entries.is_empty() && entries.iter().all(|entry| is_quoted(entry, &wanted)) {
+            let in_time = |_: &&Entry<'_>| !self.facts.deadline.is_over();
+            if !entries.is_empty() && entries.iter().take_while(in_time).all(|entry| is_quoted(entry, &wanted)) {
                 return Ok(entries.clone());
             }
         }
@@ -152,6 +159,9 @@ impl<'a> Checked<'a> {
 
     fn predicates(&mut self, claim: &Claim) {
         for text in &claim.predicates {
+            if self.facts.deadline.is_over() {
+                return;
+            }
             self.count.given += 1;
             match self.predicate(text) {
                 Ok((predicate, entries)) => {
@@ -191,9 +201,12 @@ impl<'a> Checked<'a> {
 
     /// What is pointed to, each entry once, with what the quotes and predicates say.
     fn support(&self) -> Support {
-        let mut support = Support::default();
+        let mut support = Support { deadline: self.facts.deadline.clone(), ..Support::default() };
         let mut seen = HashSet::new();
         for entry in &self.entries {
+            if support.deadline.is_over() {
+                return support;
+            }
             // A field of a payload is more than the payload says of it.
             let is_field = matches!(entry, Entry::Field(..));
             if !is_field && !seen.insert(entry.anchor()) {

@@ -10,7 +10,9 @@ use super::reason::Reason;
 /// Bytes of a document; larger ones are refused.
 const MAX_BYTES: usize = 1 << 20;
 /// Claims of a document; more are refused.
-const MAX_CLAIMS: usize = 10_000;
+const MAX_CLAIMS: usize = 2_000;
+/// Anchors, quotes and predicates of a claim together; more are refused.
+const MAX_GIVEN: usize = 256;
 /// Bytes of the text of a claim; longer ones are refused: each word is looked for in all that the claim points to, and
 /// what is said of it in all words before, without a look at the clock.
 const MAX_TEXT: usize = 8_192;
@@ -50,6 +52,13 @@ impl Document {
         if let Some(long) = document.claims().find(|claim| claim.text.len() > MAX_TEXT) {
             let id: String = long.id.chars().take(64).collect();
             return Err(Reason::Claims(format!("claim {id:?} has more than {MAX_TEXT} bytes of text; split it")));
+        }
+        let given = |claim: &Claim| claim.anchors.len() + claim.quotes.len() + claim.predicates.len();
+        if let Some(wide) = document.claims().find(|claim| given(claim) > MAX_GIVEN) {
+            let id: String = wide.id.chars().take(64).collect();
+            return Err(Reason::Claims(format!(
+                "claim {id:?} has more than {MAX_GIVEN} anchors, quotes and predicates; split it"
+            )));
         }
         Ok(document)
     }
@@ -103,6 +112,14 @@ mod tests {
         assert!(Document::read(&text).is_err());
         let text = format!("{} [log:0]", "payments ".repeat(MAX_TEXT / 8));
         assert!(Document::read(&text).unwrap_err().to_string().contains("split it"));
+        let document = |claims: serde_json::Value| {
+            serde_json::json!({"schema": CLAIMS_SCHEMA, "bundle_id": "b", "claims": claims}).to_string()
+        };
+        let claim = |id: usize, anchors: usize| serde_json::json!({"id": id.to_string(), "text": "it failed", "anchors": vec!["log:0"; anchors]});
+        let many: Vec<_> = (0..=MAX_CLAIMS).map(|id| claim(id, 1)).collect();
+        assert!(Document::read(&document(many.into())).unwrap_err().to_string().contains("split them"));
+        let wide = document(serde_json::json!([claim(0, MAX_GIVEN + 1)]));
+        assert!(Document::read(&wide).unwrap_err().to_string().contains("split it"));
     }
 
     /// Two claims of one id, and one without a text, keep their places and are told what is wrong.

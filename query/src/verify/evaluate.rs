@@ -81,6 +81,11 @@ impl<'a> Call<'a> {
         Reason::Predicate(format!("{} does not hold: {why}", self.predicate.text))
     }
 
+    /// That there is time to go on.
+    fn in_time(&self) -> Result<(), Reason> {
+        if self.facts.deadline.is_over() { Err(self.fails("there was no time to look")) } else { Ok(()) }
+    }
+
     fn breaks_order(&self, why: impl std::fmt::Display) -> Reason {
         Reason::Causality(format!("{} does not hold: {why}", self.predicate.text))
     }
@@ -124,6 +129,7 @@ impl<'a> Call<'a> {
 
     fn each(&self, wanted: bool, check: impl Fn(&Entry<'a>) -> Result<bool, String>) -> Result<(), Reason> {
         for entry in self.entries(0)? {
+            self.in_time()?;
             match check(&entry) {
                 Ok(is_so) if is_so == wanted => {}
                 Ok(_) => return Err(self.fails(if wanted { "it is not so" } else { "it is so" })),
@@ -141,6 +147,7 @@ impl<'a> Call<'a> {
         let seconds = self.entries(1)?;
         for first in self.entries(0)? {
             for second in &seconds {
+                self.in_time()?;
                 match check(&first, second) {
                     Ok(is_so) if is_so == wanted => {}
                     Ok(_) => return Err(self.breaks_order(if wanted { "it is not so" } else { "it is so" })),
@@ -168,6 +175,7 @@ impl<'a> Call<'a> {
         let entries = self.entries(1)?;
         for build in self.builds(self.text(0)?)? {
             for entry in &entries {
+                self.in_time()?;
                 match order::is_before(self.facts, &build, entry) {
                     Ok(is_so) if is_so == wanted => {}
                     Ok(_) => return Err(self.breaks_order(if wanted { "it is not so" } else { "it is so" })),

@@ -9,6 +9,7 @@ use tracerag_schemas::bundle::{
 };
 
 use super::beyond::Beyond;
+use super::deadline::Deadline;
 use super::visible::normal;
 
 /// One entry of a bundle.
@@ -46,6 +47,8 @@ pub(super) struct Facts<'a> {
     pub bundle: &'a Bundle,
     /// What the lake knows beyond the bundle; none where no lake was asked.
     pub beyond: Option<&'a Beyond>,
+    /// When to give up.
+    pub deadline: Deadline,
     entries: HashMap<&'a str, Entry<'a>>,
     spans: HashMap<&'a str, &'a Span>,
 }
@@ -80,12 +83,17 @@ impl<'a> Facts<'a> {
             let similar = &bundle.context.similar;
             entries.extend(similar.iter().map(|incident| (incident.anchor.as_str(), Entry::Incident(incident))));
         }
-        Self { bundle, beyond: None, entries, spans }
+        Self { bundle, beyond: None, deadline: Deadline::default(), entries, spans }
     }
 
     /// The same with what the lake knows beyond the bundle.
     pub(super) fn with(self, beyond: Option<&'a Beyond>) -> Self {
         Self { beyond, ..self }
+    }
+
+    /// The same until a deadline.
+    pub(super) fn until(self, deadline: &Deadline) -> Self {
+        Self { deadline: deadline.clone(), ..self }
     }
 
     /// The same for who may not see heap summaries: there are none, nor lines that stand in them alone.
@@ -157,6 +165,9 @@ impl<'a> Facts<'a> {
         let mut seen = HashSet::from([below]);
         let mut open = vec![below];
         while let Some(id) = open.pop() {
+            if self.deadline.is_over() {
+                return false;
+            }
             let Some(span) = self.spans.get(id) else { continue };
             let links = span.links.iter().filter(|link| link.trace_id.as_deref() == Some(trace_id));
             let next =

@@ -20,6 +20,7 @@ mod belongs;
 mod beyond;
 mod claim;
 mod compared;
+mod deadline;
 mod decimal;
 mod document;
 mod evaluate;
@@ -42,6 +43,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use deadline::Deadline;
 use facts::Facts;
 use names::Vocabulary;
 use report::Count;
@@ -53,8 +55,13 @@ pub use report::{ClaimReport, Report};
 pub use signature::{SigningKey, is_public_key};
 pub use subject::Subject;
 
-/// Checks every claim of a document for a tenant.
+/// Checks every claim of a document for a tenant, however long it takes.
 pub fn verify(subject: &Subject, tenant: &str, document: &Document) -> Report {
+    verify_until(subject, tenant, document, &Deadline::default())
+}
+
+/// The same until a deadline. What is given when it is over means nothing.
+fn verify_until(subject: &Subject, tenant: &str, document: &Document, deadline: &Deadline) -> Report {
     let bundle_id = subject.bundle_id.clone();
     let refusal = match &subject.bundle {
         Err(reason) => Some(reason.clone()),
@@ -69,12 +76,13 @@ pub fn verify(subject: &Subject, tenant: &str, document: &Document) -> Report {
     };
     let claims = match (&subject.bundle, &refusal) {
         (Ok(bundle), None) => {
-            let mut facts = Facts::new(bundle, subject.with_context).with(subject.beyond.as_ref());
+            let mut facts = Facts::new(bundle, subject.with_context).with(subject.beyond.as_ref()).until(deadline);
             if subject.withholds_heaps {
                 facts = facts.without_heaps();
             }
             let vocabulary = Vocabulary::of(bundle);
-            document.statements.iter().filter_map(|statement| claim::check(&facts, &vocabulary, statement)).collect()
+            let statements = document.statements.iter().take_while(|_| !deadline.is_over());
+            statements.filter_map(|statement| claim::check(&facts, &vocabulary, statement)).collect()
         }
         (_, refusal) => refused(document, refusal.iter().cloned().collect()),
     };

@@ -1,5 +1,6 @@
 //! What a claim's anchors, quotes and predicates bear out: texts, numbers and bounds, and whose they are.
 
+use super::deadline::Deadline;
 use super::decimal::Decimal;
 use super::facts::{Entries, Entry, Facts, Named};
 use super::parse::unit_of;
@@ -15,6 +16,8 @@ pub(super) struct Support {
     pub sources: Vec<Source>,
     /// Values of attributes, flags and configuration, each with its key; both in lower case.
     pub keyed: Vec<(String, String)>,
+    /// When to give up looking.
+    pub deadline: Deadline,
 }
 
 /// What one entry, quote or predicate bears out.
@@ -131,11 +134,11 @@ impl Support {
     }
 
     pub(super) fn has(&self, text: &str) -> bool {
-        self.sources.iter().any(|source| source.has(text))
+        self.sources.iter().any(|source| self.deadline.is_over() || source.has(text))
     }
 
     pub(super) fn has_name(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| source.has_name(name))
+        self.sources.iter().any(|source| self.deadline.is_over() || source.has_name(name))
     }
 
     pub(super) fn has_commit(&self, word: &str) -> bool {
