@@ -58,6 +58,8 @@ pub struct NewFix {
 
 /// Fixes in a list.
 const MOST_LISTED: usize = 1_000;
+/// Bytes of each text of a fix.
+const MOST_TEXT: usize = 16 << 10;
 
 /// Fixes of the tenant with whether the incident was seen again after them, newest first; all, or those of one incident.
 ///
@@ -80,6 +82,30 @@ pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Ma
 }
 
 impl NewFix {
+    /// That there is a summary, and that no text is too long to be masked, kept and listed.
+    ///
+    /// # Errors
+    /// [`QueryError::Argument`].
+    pub fn check(&self) -> Result<()> {
+        let wrong = |why: String| Err(QueryError::Argument { function: "fixes", why });
+        if self.summary.trim().is_empty() {
+            return wrong(String::from("say in summary what was done"));
+        }
+        for (name, text) in [
+            ("fingerprint", Some(&self.fingerprint)),
+            ("summary", Some(&self.summary)),
+            ("patch_url", self.patch_url.as_ref()),
+            ("bundle_id", self.bundle_id.as_ref()),
+            ("test_name", self.test_name.as_ref()),
+            ("fixed_at", self.fixed_at.as_ref()),
+        ] {
+            if text.is_some_and(|text| text.len() > MOST_TEXT) {
+                return wrong(format!("{name} has more than {MOST_TEXT} bytes; say it shorter, and link to the rest"));
+            }
+        }
+        Ok(())
+    }
+
     /// The same with its texts as `mask` gives them: who writes one may quote telemetry.
     #[must_use]
     pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
@@ -94,11 +120,9 @@ impl NewFix {
 ///
 /// # Errors
 /// [`QueryError::IncidentUnknown`] and [`QueryError::BundleUnknown`] for what the tenant does not have,
-/// [`QueryError::Argument`] without a summary or for a time that is none, and when the lake cannot be read or written.
+/// [`QueryError::Argument`] without a summary, for a text that is too long or a time that is none, and when the lake cannot be read or written.
 pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<String> {
-    if fix.summary.trim().is_empty() {
-        return Err(QueryError::Argument { function: "fixes", why: String::from("say in summary what was done") });
-    }
+    fix.check()?;
     let fingerprint = ParamValues::from(vec![ScalarValue::from(fix.fingerprint.as_str())]);
     let known = session.collect("select 1 from incidents where fingerprint = $1 limit 1", Some(fingerprint)).await?;
     if known.iter().all(|batch| batch.num_rows() == 0) {
@@ -132,4 +156,29 @@ pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<Stri
     let row = RecordBatch::try_new(Table::Fixes.lake_schema(), columns)?;
     snapshot.lake().append_side(Table::Fixes, row).boxed().await?;
     Ok(fix_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A summary is needed and, like every other text, bounded; the error names the member.
+    #[test]
+    fn texts_are_bounded() {
+        let fix = |summary: String, test_name: Option<String>| NewFix {
+            fingerprint: String::from("00"),
+            summary,
+            patch_url: None,
+            bundle_id: None,
+            outcome: None,
+            test_name,
+            fixed_at: None,
+        };
+        assert!(fix("x".repeat(MOST_TEXT), None).check().is_ok());
+        let told = |fix: NewFix| fix.check().map_or_else(|error| error.to_string(), |()| String::new());
+        assert!(told(fix(String::from(" "), None)).contains("say in summary"));
+        assert!(told(fix("x".repeat(MOST_TEXT + 1), None)).contains("summary has more than"));
+        let long = Some("x".repeat(MOST_TEXT + 1));
+        assert!(told(fix(String::from("rounded"), long)).contains("test_name has more than"));
+    }
 }

@@ -1,7 +1,6 @@
 //! `tracerag fix`: what was done about incidents, for whoever meets them next.
 
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tracerag_query::QueryError;
 use tracerag_query::fixes::{self, NewFix};
@@ -115,6 +114,7 @@ async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
         None => {
             context.config.require(&["redaction.deny_patterns"])?;
             let mask = super::serve::mask(&context.config)?;
+            fix.check()?;
             let session = super::session(context).await?;
             fixes::record(&session, &author, fix.masked(|text| mask(text))).await?
         }
@@ -125,15 +125,10 @@ async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
 async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
     let found: Vec<Map<String, Value>> = match &context.server {
         Some(server) => {
-            let answer = server.ask(Method::GET, &["v1", "fixes"], "application/json").await?;
+            let wanted: Vec<(&str, String)> = args.fingerprint.map(|own| ("fingerprint", own)).into_iter().collect();
+            let answer = server.get(&["v1", "fixes"], &wanted).await?;
             let mut answer = server.json(answer).await?;
-            let all: Vec<Map<String, Value>> =
-                serde_json::from_value(answer["fixes"].take()).map_err(QueryError::from)?;
-            let is_wanted = |fix: &Map<String, Value>| {
-                let own = fix.get("fingerprint").and_then(Value::as_str);
-                args.fingerprint.is_none() || own == args.fingerprint.as_deref()
-            };
-            all.into_iter().filter(is_wanted).collect()
+            serde_json::from_value(answer["fixes"].take()).map_err(QueryError::from)?
         }
         None => {
             let session = super::session(context).await?;

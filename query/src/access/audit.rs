@@ -15,6 +15,7 @@ use tracerag_schemas::Table;
 use tracerag_schemas::ids::parse_hex;
 
 use super::caller::{Caller, Refusal};
+use super::gate::Mask;
 
 /// How long rows are gathered before they are written: each write is a version of the table.
 const GATHER: Duration = Duration::from_secs(2);
@@ -28,6 +29,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LAST_ATTEMPTS: usize = 10;
 /// Characters of a statement that are kept.
 const ARGUMENTS: usize = 4_096;
+/// Bytes of a statement that are masked, from which the kept ones come: masks shorten, and to mask takes time that grows
+/// with the text, which the client chooses.
+const MASKED: usize = 16 << 10;
 
 /// A row of `audit`; its time is when the visit began, in ns.
 #[derive(Debug, Clone)]
@@ -160,20 +164,32 @@ fn batch(rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {
 }
 
 /// Something that a caller does. It is written down when it ends, or as `cancelled` when it is dropped before.
-#[derive(Debug)]
+///
+/// What it asked for is masked when it ends: by then scope and turn were looked at, and who lacks them has cost nothing.
 pub struct Visit {
     audit: Arc<Audit>,
+    /// With the arguments as they came.
     row: Option<Row>,
+    /// Bytes of the arguments, where these are more than the row has.
+    cut_from: Option<usize>,
+    mask: Mask,
+}
+
+impl std::fmt::Debug for Visit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What the client wrote is not masked yet.
+        f.debug_struct("Visit").finish_non_exhaustive()
+    }
 }
 
 impl Visit {
-    /// `arguments` are redacted already.
     pub(super) fn begin(
         audit: &Arc<Audit>,
+        mask: &Mask,
         caller: &Caller,
         interface: &'static str,
         operation: &'static str,
-        arguments: String,
+        arguments: &str,
     ) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let row = Row {
@@ -182,13 +198,14 @@ impl Visit {
             principal: Arc::clone(&caller.principal),
             interface,
             operation,
-            arguments: arguments.chars().take(ARGUMENTS).collect(),
+            arguments: beginning(arguments).to_owned(),
             rows: 0,
             bytes: 0,
             bundle_id: None,
             outcome: String::new(),
         };
-        Self { audit: Arc::clone(audit), row: Some(row) }
+        let cut_from = (row.arguments.len() < arguments.len()).then_some(arguments.len());
+        Self { audit: Arc::clone(audit), row: Some(row), cut_from, mask: Arc::clone(mask) }
     }
 
     /// So much was given out.
@@ -214,6 +231,7 @@ impl Visit {
             metrics::counter!("tracerag_visits_total", "interface" => row.interface, "outcome" => outcome.to_owned())
                 .increment(1);
             outcome.clone_into(&mut row.outcome);
+            row.arguments = kept(&(self.mask)(&row.arguments), self.cut_from);
             self.audit.note(row);
         }
     }
@@ -222,5 +240,44 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.end("cancelled");
+    }
+}
+
+/// As much of a text as is masked. It ends at a white space where there is one, for half of an address or of a number is
+/// not known for what it is.
+fn beginning(text: &str) -> &str {
+    if text.len() <= MASKED {
+        return text;
+    }
+    let start = text.get(..text.floor_char_boundary(MASKED)).unwrap_or_default();
+    start.rfind(char::is_whitespace).and_then(|end| start.get(..end)).unwrap_or(start)
+}
+
+/// As much of a masked text as is kept. One that was cut says so, with the bytes that it had.
+fn kept(masked: &str, cut_from: Option<usize>) -> String {
+    let end = masked.char_indices().nth(ARGUMENTS).map(|(end, _)| end);
+    let kept = end.and_then(|end| masked.get(..end)).unwrap_or(masked);
+    match cut_from.or(end.map(|_| masked.len())) {
+        Some(bytes) => format!("{kept} [cut, of {bytes} bytes]"),
+        None => kept.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Short texts are kept whole. Of long ones the beginning is masked and kept, no word and no character is torn before
+    /// it is masked, and the row says how long the text was.
+    #[test]
+    fn long_texts_are_cut_before_they_are_masked() {
+        assert_eq!(kept(beginning("select 1"), None), "select 1");
+        let words = "jane@example.org ".repeat(MASKED);
+        let start = beginning(&words);
+        assert!(start.len() <= MASKED && start.ends_with("jane@example.org"), "{}", start.len());
+        assert!(beginning(&"\u{e4}".repeat(MASKED)).len() <= MASKED);
+        let text = kept(start, Some(words.len()));
+        assert!(text.chars().count() < ARGUMENTS + 64 && text.ends_with(&format!("[cut, of {} bytes]", words.len())));
+        assert!(kept(&"x".repeat(ARGUMENTS + 1), None).ends_with("[cut, of 4097 bytes]"));
     }
 }

@@ -102,7 +102,7 @@ impl Gate {
 
     /// Begins to write down what a caller does.
     pub fn visit(&self, caller: &Caller, interface: &'static str, operation: &'static str, arguments: &str) -> Visit {
-        Visit::begin(&self.audit, caller, interface, operation, self.masked(arguments))
+        Visit::begin(&self.audit, &self.mask, caller, interface, operation, arguments)
     }
 
     /// A turn to run a query; it lasts until it is dropped.
