@@ -60,7 +60,7 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
         (Some(Action::Pin { bundle_id }), _) => pin(&session, &bundle_id, true).await,
         (Some(Action::Unpin { bundle_id }), _) => pin(&session, &bundle_id, false).await,
         (None, Some(id)) => {
-            let bundle = handed_out(&session, &id).await?;
+            let bundle = bundle::hand_out(&session, &id).await?;
             let bundle = signed(&context, bundle)?;
             match args.format {
                 BundleFormat::Json => {
@@ -72,14 +72,6 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
         }
         (None, None) => Err(no_id()),
     }
-}
-
-/// The stored bundle of an id, or the one of a trace, which is stored now.
-pub(super) async fn handed_out(session: &Session, id: &str) -> Result<Bundle, Error> {
-    Ok(match id.starts_with("sha256:") {
-        true => bundle::by_id(session, id).await?,
-        false => bundle::store(session, bundle::assemble(session, id).await?).await?,
-    })
 }
 
 /// The bundle with a signature where there is a key. Who may not read the key gets it without one.

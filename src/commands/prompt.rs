@@ -36,7 +36,7 @@ pub(crate) async fn run(context: Context, args: PromptArgs) -> Result<(), Error>
         repositories.insert(service, repository);
     }
     let session = super::session(&context).await?;
-    let bundle = super::bundle::handed_out(&session, &args.id).await?;
+    let bundle = tracerag_query::bundle::hand_out(&session, &args.id).await?;
     let code = gather(&bundle, &repositories, &args.prefix)?;
     let prompt = compose(&bundle, &code, args.max_tokens)?;
     output::note(&format!("{} of {} tokens", prompt.tokens, args.max_tokens));

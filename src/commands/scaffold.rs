@@ -27,7 +27,7 @@ pub(crate) struct ScaffoldArgs {
 /// Prints or writes the test. The bundle that it names is stored.
 pub(crate) async fn run(context: Context, args: ScaffoldArgs) -> Result<(), Error> {
     let session = super::session(&context).await?;
-    let bundle = super::bundle::handed_out(&session, &args.id).await?;
+    let bundle = tracerag_query::bundle::hand_out(&session, &args.id).await?;
     let test = scaffold(&bundle, args.lang)?;
     match args.out {
         None => output::data(&test.text),

@@ -61,6 +61,17 @@ pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
     session.bundler().assemble_with_similar(trace_id).boxed().await
 }
 
+/// The stored bundle of an id (`sha256:...`), or the one of a trace, which is stored now.
+///
+/// # Errors
+/// As [`assemble()`], [`store()`] and [`by_id`].
+pub async fn hand_out(session: &Session, id: &str) -> Result<Bundle> {
+    match id.starts_with("sha256:") {
+        true => by_id(session, id).await,
+        false => store(session, assemble(session, id).await?).await,
+    }
+}
+
 /// What was left out, by section.
 type OmittedBy = BTreeMap<String, Omitted>;
 

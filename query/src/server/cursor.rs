@@ -9,7 +9,7 @@ use super::problem::Problem;
 
 /// A place in an answer. Clients hand it back as it is; whoever changes it gets other rows of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) struct Cursor {
+pub(super) struct Cursor {
     /// Position of the lake.
     pub position: u64,
     /// Rows before it.
@@ -19,12 +19,12 @@ pub(in crate::server) struct Cursor {
 }
 
 impl Cursor {
-    pub(in crate::server) fn new(position: u64, offset: usize, question: u64) -> Self {
+    pub(super) fn new(position: u64, offset: usize, question: u64) -> Self {
         Self { position, offset, question }
     }
 
     /// A number that differs for questions that differ.
-    pub(in crate::server) fn question(parts: &[&str]) -> u64 {
+    pub(super) fn question(parts: &[&str]) -> u64 {
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_le_bytes());
@@ -35,7 +35,7 @@ impl Cursor {
     }
 
     /// The cursor that a client handed back with this question.
-    pub(in crate::server) fn of(text: &str, question: u64) -> Result<Self, Problem> {
+    pub(super) fn of(text: &str, question: u64) -> Result<Self, Problem> {
         match text.parse::<Self>() {
             Ok(cursor) if cursor.question == question => Ok(cursor),
             Ok(_) => Err(Problem::wrong_request(

@@ -6,12 +6,21 @@
 //! Every interface asks the same [`Gate`] who somebody is and takes its sessions from the same place, so tenants, scopes
 //! and limits hold alike for all of them.
 
+mod app;
+mod bearer;
+mod bundles;
+mod connections;
+mod cursor;
 mod engine;
+mod fixes;
 mod flight;
 mod http;
 mod mcp;
+mod meter;
 mod postgres;
+mod problem;
 mod sessions;
+mod terms;
 mod tls;
 
 use std::net::SocketAddr;
@@ -28,11 +37,14 @@ use tracerag_index::Lake;
 use crate::access::{Gate, GateOptions, Limits};
 use crate::error::Result;
 use crate::session::SessionOptions;
+use app::App;
 use engine::Engine;
-use http::{App, Origins};
+use http::Origins;
 pub use mcp::{ProtectedResource, serve_stdio};
 use sessions::Sessions;
 
+/// Bytes of a request's body; in protocols of messages, of one.
+const MOST_BYTES: usize = 2 << 20;
 /// How long answers that are under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long connections may take to end after that.
@@ -153,17 +165,14 @@ impl Server {
         };
         let mut interfaces = JoinSet::new();
         let router = http::router(app.clone(), mcp::routes(app.clone(), options.oauth));
-        let http_until = until();
         match http_tls {
             None => {
                 let listener = listener.tap_io(|stream| without_delay(stream));
-                let http = axum::serve(listener, router).with_graceful_shutdown(http_until).into_future();
-                interfaces.spawn(http.map(|ended| told("http", ended)));
+                interfaces.spawn(connections::serve(listener, router, stopped.clone()));
             }
             Some(tls) => {
                 let listener = tls::TlsListener::new(listener, tls);
-                let http = axum::serve(listener, router).with_graceful_shutdown(http_until).into_future();
-                interfaces.spawn(http.map(|ended| told("http", ended)));
+                interfaces.spawn(connections::serve(listener, router, stopped.clone()));
             }
         }
         let flight_address = flight_sql.as_ref().map(|(_, address)| *address);

@@ -4,13 +4,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::is_the_clients;
 use crate::access::Refusal;
 use crate::error::QueryError;
 
 /// An error as it is sent.
 #[derive(Debug)]
-pub(in crate::server) struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -19,30 +18,30 @@ pub(in crate::server) struct Problem {
 }
 
 impl Problem {
-    pub(in crate::server) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), retry_after: None }
     }
 
     /// The short name, as `audit` has it.
-    pub(in crate::server) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         self.code
     }
 
-    pub(in crate::server) fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// What is wrong, and what to do next.
-    pub(in crate::server) fn detail(&self) -> &str {
+    pub(super) fn detail(&self) -> &str {
         &self.detail
     }
 
     /// Seconds after which to ask again.
-    pub(in crate::server) fn retry_after(&self) -> Option<u64> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         self.retry_after
     }
 
-    pub(in crate::server) fn wrong_request(detail: String) -> Self {
+    pub(super) fn wrong_request(detail: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "wrong-request", detail)
     }
 
@@ -96,6 +95,7 @@ impl From<QueryError> for Problem {
             QueryError::ReadOnly { .. } => StatusCode::FORBIDDEN,
             QueryError::TooLarge { .. }
             | QueryError::TimeLimit { .. }
+            | QueryError::ClaimsTimeLimit { .. }
             | QueryError::MemoryLimit { .. }
             | QueryError::RowLimit { .. }
             | QueryError::ByteLimit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -118,6 +118,17 @@ impl From<QueryError> for Problem {
             _ => None,
         };
         Self { retry_after, ..Self::new(status, error.code().unwrap_or("query-failed"), error.to_string()) }
+    }
+}
+
+/// Errors that a client can do something about; see [`Problem`].
+fn is_the_clients(error: &QueryError) -> bool {
+    use datafusion::error::DataFusionError;
+    match error {
+        QueryError::Engine(error) => {
+            matches!(error.find_root(), DataFusionError::Execution(_) | DataFusionError::ArrowError(..))
+        }
+        error => error.code().is_some(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! TLS for listeners: handshakes go on beside the acceptance of others, and one that dawdles is given up.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -20,7 +21,7 @@ use super::{ServeError, TlsFiles};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once.
+/// Handshakes at once; of more the oldest goes.
 const HANDSHAKES: usize = 256;
 
 /// What makes a connection a TLS connection.
@@ -61,10 +62,11 @@ pub(super) struct TlsListener {
 }
 
 impl TlsListener {
-    pub(super) fn new(listener: TcpListener, acceptor: Acceptor) -> Self {
+    pub(super) fn new(listener: TcpListener, Acceptor(acceptor): Acceptor) -> Self {
         let address = listener.local_addr();
         let (connections, ready) = mpsc::channel(HANDSHAKES);
-        Self { address, ready, accepting: tokio::spawn(accept(listener, acceptor, connections)) }
+        let shake = move |stream: TcpStream| acceptor.accept(stream);
+        Self { address, ready, accepting: tokio::spawn(accept(listener, shake, connections)) }
     }
 }
 
@@ -74,26 +76,41 @@ impl Drop for TlsListener {
     }
 }
 
-async fn accept(
+/// Accepts connections and lets them shake hands, each on its own. When too many do, the one that has for longest is
+/// dropped: a client that means it is done within a round trip or two, so who holds connections open without a word
+/// keeps out nobody but himself.
+async fn accept<S, H>(
     mut listener: TcpListener,
-    Acceptor(acceptor): Acceptor,
-    connections: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let shaking = Arc::new(Semaphore::new(HANDSHAKES));
+    shake: impl Fn(TcpStream) -> H + Send + 'static,
+    connections: mpsc::Sender<(S, SocketAddr)>,
+) where
+    S: Send + 'static,
+    H: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let mut shaking = JoinSet::new();
+    let mut in_order: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(permit) = Arc::clone(&shaking).acquire_owned().await else { return };
-        let (stream, address) = Listener::accept(&mut listener).await;
+        let (stream, address) = tokio::select! {
+            accepted = Listener::accept(&mut listener) => accepted,
+            Some(_) = shaking.join_next() => continue,
+        };
         super::without_delay(&stream);
-        let (acceptor, connections) = (acceptor.clone(), connections.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        in_order.retain(|task| !task.is_finished());
+        if in_order.len() >= HANDSHAKES
+            && let Some(oldest) = in_order.pop_front()
+        {
+            tracing::debug!("too many TLS handshakes at once, the oldest is given up");
+            oldest.abort();
+        }
+        let (shaken, connections) = (shake(stream), connections.clone());
+        in_order.push_back(shaking.spawn(async move {
+            match tokio::time::timeout(HANDSHAKE, shaken).await {
                 // A listener that is gone takes no connection.
                 Ok(Ok(stream)) => drop(connections.send((stream, address)).await),
                 Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS connection came of it"),
                 Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 
@@ -114,5 +131,40 @@ impl Listener for TlsListener {
             Ok(address) => Ok(*address),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// More connections than may shake hands at once are opened and say nothing. One that says what it should is ready
+    /// all the same, long before any of the others is given up for its time; the oldest of these is closed.
+    #[tokio::test]
+    async fn idle_connections_keep_out_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, mut ready) = mpsc::channel(1);
+        let shake = |mut stream: TcpStream| async move {
+            let mut hello = [0];
+            stream.read_exact(&mut hello).await.map(|_| hello)
+        };
+        let accepting = tokio::spawn(accept(listener, shake, connections));
+        let mut idle = Vec::new();
+        for _ in 0..=HANDSHAKES {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let begun = tokio::time::Instant::now();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        let (hello, _) = ready.recv().await.unwrap();
+        assert_eq!(&hello, b"x");
+        let mut end = [0];
+        assert_eq!(idle[0].read(&mut end).await.unwrap_or_default(), 0, "the oldest is closed");
+        assert!(begun.elapsed() < HANDSHAKE, "the oldest went for its time only");
+        accepting.abort();
     }
 }

@@ -17,11 +17,11 @@ use tonic::{Status, Streaming};
 
 use super::session_options::{CloseResult, SessionOptions};
 use super::statement::{Prepared, Statement};
-use super::{Flight, INTERFACE, MOST_BYTES, command, encoded, no_substrait, parameters, status};
+use super::{Flight, INTERFACE, MOST_BYTES, command, encoded, no_substrait, parameters, status, weight};
 use crate::access::{Caller, Scope};
 use crate::bounds;
 use crate::error::QueryError;
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 
 const CREATE_PREPARED: &str = "CreatePreparedStatement";
 const CLOSE_PREPARED: &str = "ClosePreparedStatement";
@@ -97,7 +97,7 @@ impl Flight {
         let (prepared, gives) = self.app.ask(caller, Scope::Sql, &mut visit, prepare).await?;
         visit.end("ok");
         let parameter_schema = encoded(&prepared.parameters)?;
-        let bytes = prepared.statement.query.len();
+        let bytes = weight::prepared(&prepared);
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: self.statements.put(caller, prepared, bytes),
             dataset_schema: encoded(&gives)?,
@@ -168,10 +168,10 @@ impl Flight {
         let handle = query.prepared_statement_handle;
         let Prepared { statement, parameters } = self.prepared(caller, &handle)?;
         let row = only_row(data).await?;
-        let bytes = statement.query.len() + row.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        let values = row.map(|row| parameters::values(&row, &parameters)).transpose()?;
-        let statement = Statement { values, ..statement };
-        self.statements.replace(handle.clone(), caller, Prepared { statement, parameters }, bytes);
+        let values = row.as_ref().map(|row| parameters::values(row, &parameters)).transpose()?;
+        let prepared = Prepared { statement: Statement { values, ..statement }, parameters };
+        let bytes = weight::prepared(&prepared) + row.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        self.statements.replace(handle.clone(), caller, prepared, bytes);
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }

@@ -18,15 +18,15 @@ use tonic::Status;
 use super::{status, wire};
 use crate::access::{Limits, TimedTurn, Visit};
 use crate::error::{QueryError, Result};
-use crate::server::http::Problem;
+use crate::server::meter::Meter;
+use crate::server::problem::Problem;
 
 /// What is being computed and sent, and the visit that it is.
 pub(super) struct Answer {
     messages: FlightDataEncoder,
     /// Rows that were encoded since the visit was told.
     encoded: Arc<AtomicUsize>,
-    bytes_left: u64,
-    limits: Limits,
+    meter: Meter,
     is_cut: watch::Receiver<bool>,
     is_cancelled: watch::Receiver<bool>,
     visit: Visit,
@@ -48,13 +48,12 @@ impl Answer {
     ) -> Self {
         let encoded = Arc::new(AtomicUsize::new(0));
         let messages = FlightDataEncoderBuilder::new().with_schema(Arc::clone(&schema));
-        let mut rows = Rows { schema, left: limits.rows, limit: limits.rows, encoded: Arc::clone(&encoded) };
+        let mut rows = Rows { schema, meter: Meter::new(limits), encoded: Arc::clone(&encoded) };
         let batches = batches.map(move |batch| rows.take(batch).map_err(boxed));
         Self {
             messages: messages.build(batches),
             encoded,
-            bytes_left: limits.bytes,
-            limits: limits.clone(),
+            meter: Meter::new(limits),
             is_cut,
             is_cancelled,
             visit,
@@ -84,8 +83,7 @@ impl Answer {
         let Some(message) = message else { return Ok(None) };
         let message = message.map_err(unboxed)?;
         let bytes = message.data_header.len() + message.data_body.len();
-        self.bytes_left =
-            self.bytes_left.checked_sub(bytes as u64).ok_or(QueryError::ByteLimit { bytes: self.limits.bytes })?;
+        self.meter.bytes(bytes)?;
         self.visit.gave(self.encoded.swap(0, Ordering::Relaxed), bytes);
         Ok(Some(message))
     }
@@ -113,8 +111,7 @@ impl Answer {
 /// Brings rows into the announced types, and counts them.
 struct Rows {
     schema: SchemaRef,
-    left: u64,
-    limit: u64,
+    meter: Meter,
     encoded: Arc<AtomicUsize>,
 }
 
@@ -122,7 +119,7 @@ impl Rows {
     fn take(&mut self, batch: Result<RecordBatch, DataFusionError>) -> Result<RecordBatch> {
         let batch = wire::batch(&batch?, &self.schema)?;
         let rows = batch.num_rows();
-        self.left = self.left.checked_sub(rows as u64).ok_or(QueryError::RowLimit { rows: self.limit })?;
+        self.meter.rows(rows)?;
         self.encoded.fetch_add(rows, Ordering::Relaxed);
         Ok(batch)
     }

@@ -9,6 +9,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tonic::metadata::MetadataMap;
 
+use crate::server::bearer::credentials;
+
 /// Base64 with or without its padding, which Go's client leaves out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -18,8 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The secret of a request, if it shows one.
 pub(super) fn secret(metadata: &MetadataMap) -> Option<String> {
     let shown = metadata.get("authorization")?.to_str().ok()?;
-    let (scheme, credentials) = shown.split_once(' ')?;
-    let credentials = credentials.trim();
+    let (scheme, credentials) = credentials(shown)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(credentials.to_owned());
     }

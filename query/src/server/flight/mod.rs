@@ -20,6 +20,7 @@ mod session_options;
 mod statement;
 mod status;
 mod types;
+mod weight;
 mod wire;
 
 #[cfg(test)]
@@ -46,7 +47,10 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::http::{App, MOST_BYTES, Problem, noted};
+use super::MOST_BYTES;
+use super::app::App;
+use super::app::noted;
+use super::problem::Problem;
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
@@ -157,7 +161,7 @@ impl Flight {
             Question::Metadata(command, schema) => (schema, command.into_any()),
             Question::Statement(statement) => {
                 let planned = self.plan(caller, statement).await?;
-                let (schema, bytes) = (Arc::clone(&planned.schema), planned.query.len());
+                let (schema, bytes) = (Arc::clone(&planned.schema), weight::planned(&planned));
                 let rows = Rows { planned: Some(planned), cancel: watch::channel(false).0 };
                 let handle = self.flights.put(caller, rows, bytes);
                 (schema, TicketStatementQuery { statement_handle: handle }.as_any())
@@ -299,7 +303,11 @@ impl FlightService for Flight {
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let caller = self.caller(&request)?;
-        let result = self.put(&caller, request.into_inner()).await?;
+        let limit = self.app.gate().limits().time;
+        // Values come as slowly as the client likes.
+        let put = tokio::time::timeout(limit, self.put(&caller, request.into_inner())).await;
+        let too_slow = |_| Problem::from(QueryError::TimeLimit { seconds: limit.as_secs() });
+        let result = put.map_err(too_slow)??;
         Ok(Response::new(futures::stream::iter([Ok(result)]).boxed()))
     }
 

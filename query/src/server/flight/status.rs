@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 
 /// Characters of a message: it travels in a header, and clients take headers of 8 KiB in all.
 const MOST_CHARACTERS: usize = 2_000;

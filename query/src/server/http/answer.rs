@@ -10,15 +10,14 @@ use tokio::sync::watch;
 use crate::access::{Limits, TimedTurn, Visit};
 use crate::encode::Encoder;
 use crate::error::{QueryError, Result};
+use crate::server::meter::Meter;
 
 /// What is being computed, with the turn that it has and the visit that it is.
 pub(super) struct Answer {
     batches: SendableRecordBatchStream,
     /// There until the last bytes are made.
     encoder: Option<Encoder>,
-    rows_left: u64,
-    bytes_left: u64,
-    limits: Limits,
+    meter: Meter,
     is_cut: watch::Receiver<bool>,
     visit: Visit,
     _turn: TimedTurn,
@@ -33,8 +32,7 @@ impl Answer {
         visit: Visit,
         turn: TimedTurn,
     ) -> Self {
-        let (encoder, rows_left, bytes_left) = (Some(encoder), limits.rows, limits.bytes);
-        Self { batches, encoder, rows_left, bytes_left, limits: limits.clone(), is_cut, visit, _turn: turn }
+        Self { batches, encoder: Some(encoder), meter: Meter::new(limits), is_cut, visit, _turn: turn }
     }
 
     pub(super) fn visit(&mut self) -> &mut Visit {
@@ -64,10 +62,7 @@ impl Answer {
                     None => return Ok(None),
                 },
             };
-            self.bytes_left = self
-                .bytes_left
-                .checked_sub(bytes.len() as u64)
-                .ok_or(QueryError::ByteLimit { bytes: self.limits.bytes })?;
+            self.meter.bytes(bytes.len())?;
             self.visit.gave(rows, bytes.len());
             if !bytes.is_empty() {
                 return Ok(Some(bytes.into()));
@@ -76,10 +71,7 @@ impl Answer {
     }
 
     fn encode(&mut self, batch: &RecordBatch) -> Result<(usize, Vec<u8>)> {
-        self.rows_left = self
-            .rows_left
-            .checked_sub(batch.num_rows() as u64)
-            .ok_or(QueryError::RowLimit { rows: self.limits.rows })?;
+        self.meter.rows(batch.num_rows())?;
         match &mut self.encoder {
             Some(encoder) => Ok((batch.num_rows(), encoder.batch(batch)?)),
             None => Ok((0, vec![])),

@@ -8,25 +8,22 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use serde_json::json;
-use tokio::time::Instant;
-use tracerag_schemas::bundle::Bundle;
 
+use super::INTERFACE;
 use super::accept::preferred;
 use super::parameters::{Id, Query};
-use super::problem::Problem;
-use super::{App, INTERFACE, noted};
-use crate::access::{Caller, Scope, Visit};
+use crate::access::{Caller, Scope};
 use crate::bundle::{self, markdown, view};
 use crate::encode::Encoding;
-use crate::error::QueryError;
+use crate::server::app::{App, noted};
+use crate::server::bundles::handed_out;
+use crate::server::problem::Problem;
 use crate::session::Session;
 
 /// Tokens of a Markdown view where the request names no number.
 const MARKDOWN_TOKENS: usize = 8_000;
 /// How long a request may wait for a trace to close.
 const MOST_WAIT: Duration = Duration::from_secs(30);
-/// How often it is looked whether it has.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The media type of Markdown.
 const MARKDOWN: &str = "text/markdown; charset=utf-8";
@@ -84,42 +81,6 @@ pub(super) async fn bundle(
             visit.end("ok");
             Ok(([(header::CONTENT_TYPE, MARKDOWN)], Body::from(text)).into_response())
         }
-    }
-}
-
-/// Looks again, on newer heads, while the trace is open and there is time.
-pub(in crate::server) async fn handed_out(
-    app: &App,
-    caller: &Caller,
-    visit: &mut Visit,
-    id: &str,
-    wait: Duration,
-) -> Result<Bundle, Problem> {
-    let until = Instant::now() + wait;
-    loop {
-        let given = id.to_owned();
-        let may_come = Instant::now() + LOOK_EVERY < until && !app.is_stopping();
-        let work = move |session: Session| async move {
-            match hand_out(&session, &given).boxed().await {
-                Err(QueryError::TraceOpen { .. } | QueryError::TraceUnknown { wait_seconds: Some(_), .. })
-                    if may_come =>
-                {
-                    Ok(None)
-                }
-                handed_out => handed_out.map(Some),
-            }
-        };
-        if let Some(bundle) = app.ask(caller, Scope::Read, visit, work).await? {
-            return Ok(bundle);
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn hand_out(session: &Session, id: &str) -> crate::Result<Bundle> {
-    match id.starts_with("sha256:") {
-        true => bundle::by_id(session, id).await,
-        false => bundle::store(session, bundle::assemble(session, id).await?).await,
     }
 }
 

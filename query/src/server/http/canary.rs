@@ -13,11 +13,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::parameters::Query;
-use super::problem::Problem;
-use super::{App, INTERFACE, bearer, body, noted};
+use super::{INTERFACE, body};
 use crate::access::{Caller, Scope, Visit};
 use crate::canary::{PARAMETERS, Report, Request, Verdict, compare};
 use crate::error::QueryError;
+use crate::server::app::{App, noted};
+use crate::server::bearer::bearer;
+use crate::server::problem::Problem;
 use crate::session::Session;
 
 /// Verdicts that go well in a webhook, unless it says which.

@@ -9,10 +9,12 @@ use futures::FutureExt;
 use serde_json::json;
 
 use super::parameters::Query;
-use super::problem::Problem;
-use super::{App, INTERFACE, body};
-use crate::access::{Caller, Scope, Visit};
-use crate::fixes::{self, NewFix, record};
+use super::{INTERFACE, body};
+use crate::access::{Caller, Scope};
+use crate::fixes::{self, NewFix};
+use crate::server::app::App;
+use crate::server::fixes::record_masked;
+use crate::server::problem::Problem;
 use crate::session::Session;
 
 /// Records what was done about an incident.
@@ -25,19 +27,6 @@ pub(super) async fn fixes(
     let mut visit = app.gate().visit(&caller, INTERFACE, "fix", &fix.fingerprint);
     let fix_id = record_masked(&app, &caller, &mut visit, fix).await?;
     Ok(super::json(visit, StatusCode::CREATED, 1, &json!({"fix_id": fix_id})))
-}
-
-/// Records a fix and gives its id. What a client wrote is masked like telemetry: it may quote some.
-pub(in crate::server) async fn record_masked(
-    app: &App,
-    caller: &Caller,
-    visit: &mut Visit,
-    fix: NewFix,
-) -> Result<String, Problem> {
-    let fix = fix.masked(|text| app.gate().masked(text));
-    let author = caller.principal.clone();
-    let work = move |session: Session| async move { record(&session, &author, fix).await };
-    app.ask(caller, Scope::Write, visit, work).await
 }
 
 /// What was done before, newest first, with whether the incident came back; all, or of one fingerprint.

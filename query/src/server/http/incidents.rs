@@ -4,17 +4,19 @@ use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use serde_json::json;
 
-use super::cursor::Cursor;
+use super::INTERFACE;
 use super::parameters::Query;
-use super::problem::Problem;
-use super::{App, INTERFACE, noted};
 use crate::access::{Caller, Scope, Visit};
 use crate::error::QueryError;
 use crate::json::rows;
 use crate::page::page;
+use crate::server::app::{App, noted};
+use crate::server::cursor::Cursor;
+use crate::server::problem::Problem;
+use crate::server::terms::Terms;
 
 /// Incidents in an answer where the request names no number.
 const DEFAULT_LIMIT: usize = 50;
@@ -53,26 +55,26 @@ async fn read(
         return Err(Problem::wrong_request(format!("limit is from 1 to {MOST}")));
     }
     let cursor = asked.text("cursor");
-    let mut terms = Vec::new();
-    let mut values = Vec::new();
+    let mut terms = Terms::default();
     let mut question = String::new();
-    for (name, column) in [("service", "service_name ="), ("error_type", "exception_type ="), ("since", "last_seen >=")]
+    for (name, condition) in
+        [("service", "service_name = ?"), ("error_type", "exception_type = ?"), ("since", "last_seen >= ?")]
     {
         if let Some(value) = asked.text(name) {
-            values.push(if name == "since" { time(&value)? } else { ScalarValue::from(value.as_str()) });
-            terms.push(format!("{column} ${}", values.len()));
             question.push_str(&format!("{name}={value}\n"));
+            let value = if name == "since" { time(&value)? } else { ScalarValue::from(value) };
+            terms.add(condition, Some(value));
         }
     }
     asked.end()?;
-    let chosen = if terms.is_empty() { String::new() } else { format!("where {}", terms.join(" and ")) };
+    let chosen = terms.clause();
     let query = format!(
         "select fingerprint, title, service_name, exception_type, first_seen, last_seen, failure_count, trace_count, \
          versions, example_trace_ids from incidents {chosen} order by last_seen desc, fingerprint"
     );
     let question = Cursor::question(&[&question]);
     let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
-    let parameters = (!values.is_empty()).then(|| ParamValues::from(values));
+    let parameters = terms.parameters();
     let offset = cursor.map_or(0, |cursor| cursor.offset);
     let work = move |session: crate::Session| async move {
         let page = page(&session, &query, parameters, offset, limit).await?;

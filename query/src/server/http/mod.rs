@@ -4,12 +4,10 @@ mod accept;
 mod answer;
 mod bundles;
 mod canary;
-mod cursor;
 mod fixes;
 mod incidents;
 mod origins;
 mod parameters;
-mod problem;
 mod similar;
 mod sql;
 mod status;
@@ -19,36 +17,27 @@ mod verify;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::watch;
 
-use super::engine::Engine;
-use super::sessions::Sessions;
-use crate::access::{Caller, Gate, Scope, Visit};
+use super::MOST_BYTES;
+use super::app::App;
+use super::bearer::bearer;
+use super::problem::Problem;
+use crate::access::{Caller, Visit};
 use crate::encode::Encoding;
-use crate::error::{QueryError, Result as QueryResult};
-use crate::session::Session;
-pub(super) use bundles::handed_out;
-pub(super) use cursor::Cursor;
-pub(super) use fixes::record_masked;
 pub(super) use origins::Origins;
 pub(super) use parameters::bound;
-pub(super) use problem::Problem;
 pub(super) use similar::Ask as SimilarAsk;
 
-/// Bytes of a request's body; in protocols of messages, of one.
-pub(super) const MOST_BYTES: usize = 2 << 20;
 /// What `audit` calls this interface.
 const INTERFACE: &str = "http";
 /// The description of this interface, for programs.
@@ -112,112 +101,6 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-/// What every handler has; clones share it.
-#[derive(Clone, Debug)]
-pub(super) struct App {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    gate: Gate,
-    sessions: Sessions,
-    engine: Engine,
-    origins: Origins,
-    stopping: watch::Receiver<bool>,
-    is_cut: watch::Receiver<bool>,
-}
-
-impl App {
-    /// `stopping` is true from when no more requests are taken, `is_cut` when answers that are under way are broken off.
-    pub(super) fn new(
-        gate: Gate,
-        sessions: Sessions,
-        engine: Engine,
-        origins: Origins,
-        stopping: watch::Receiver<bool>,
-        is_cut: watch::Receiver<bool>,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { gate, sessions, engine, origins, stopping, is_cut }) }
-    }
-
-    pub(super) fn gate(&self) -> &Gate {
-        &self.inner.gate
-    }
-
-    pub(super) fn sessions(&self) -> &Sessions {
-        &self.inner.sessions
-    }
-
-    pub(super) fn engine(&self) -> &Engine {
-        &self.inner.engine
-    }
-
-    /// True from when answers that are under way are broken off.
-    pub(super) fn is_cut(&self) -> watch::Receiver<bool> {
-        self.inner.is_cut.clone()
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.inner.stopping.borrow()
-    }
-
-    /// Does what a caller asks for, as one visit: requires the scope, waits for a turn, opens a session on the newest
-    /// head, and runs the work on the threads for queries.
-    pub(super) fn ask<T, W>(
-        &self,
-        caller: &Caller,
-        scope: Scope,
-        visit: &mut Visit,
-        work: impl FnOnce(Session) -> W + Send + 'static,
-    ) -> impl Future<Output = Result<T, Problem>>
-    where
-        T: Send + 'static,
-        W: Future<Output = QueryResult<T>> + Send + 'static,
-    {
-        self.ask_at(None, caller, scope, visit, work)
-    }
-
-    /// The same on the head of a position, where one is given.
-    pub(super) async fn ask_at<T, W>(
-        &self,
-        position: Option<u64>,
-        caller: &Caller,
-        scope: Scope,
-        visit: &mut Visit,
-        work: impl FnOnce(Session) -> W + Send + 'static,
-    ) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        W: Future<Output = QueryResult<T>> + Send + 'static,
-    {
-        let asked = async {
-            caller.require(scope)?;
-            let turn = self.gate().turn(caller).await?;
-            let session = match position {
-                Some(position) => self.sessions().open_at(caller, position).await?,
-                None => self.sessions().open(caller).await?,
-            };
-            let limit = self.gate().limits().time;
-            let work = async move {
-                let done = tokio::time::timeout(limit, work(session)).await;
-                drop(turn);
-                done.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
-            };
-            self.inner.engine.run(work).await.map_err(Problem::from)
-        };
-        noted(visit, asked.await)
-    }
-}
-
-/// Writes down why a visit failed, if it did.
-pub(super) fn noted<T>(visit: &mut Visit, result: Result<T, Problem>) -> Result<T, Problem> {
-    if let Err(problem) = &result {
-        visit.end(problem.code());
-    }
-    result
-}
-
 /// A whole answer as JSON; the visit has ended well.
 fn json(mut visit: Visit, status: StatusCode, rows: usize, body: &Value) -> Response {
     let text = format!("{body}\n");
@@ -247,22 +130,5 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         app.gate().caller(bearer(&parts.headers)).map_err(Problem::from)
-    }
-}
-
-/// The bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-}
-
-/// Errors that a client can do something about; see [`Problem`].
-fn is_the_clients(error: &QueryError) -> bool {
-    use datafusion::error::DataFusionError;
-    match error {
-        QueryError::Engine(error) => {
-            matches!(error.find_root(), DataFusionError::Execution(_) | DataFusionError::ArrowError(..))
-        }
-        error => error.code().is_some(),
     }
 }

@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::{Host, Url};
 
-use super::App;
-use super::problem::Problem;
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 /// What a page may read of an answer besides its body.
 const EXPOSED: &str = "tracerag-position, tracerag-next-cursor, retry-after";
@@ -68,7 +68,7 @@ fn is_this_machine(host: &str) -> bool {
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let headers = request.headers();
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("\u{0}"));
-    app.inner.origins.permit(text(header::HOST), text(header::ORIGIN))?;
+    app.origins().permit(text(header::HOST), text(header::ORIGIN))?;
     let Some(origin) = headers.get(header::ORIGIN).cloned() else { return Ok(next.run(request).await) };
     let asks_before =
         request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

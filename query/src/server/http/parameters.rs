@@ -10,9 +10,9 @@ use serde::de::{Deserialize as _, Deserializer, Error as _};
 use serde_json::{Number, Value};
 use url::form_urlencoded;
 
-use super::App;
-use super::problem::Problem;
 use crate::bounds;
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 /// The id in the path of a request.
 pub(super) struct Id(pub(super) String);

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::parameters::whole_number;
-use super::problem::Problem;
-use super::{App, INTERFACE, body};
+use super::{INTERFACE, body};
 use crate::access::{Caller, Scope};
 use crate::functions::similar::narrowed;
 use crate::search::{SimilarIncident, SimilarRequest};
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 /// Incidents in an answer where the request names no number.
 const DEFAULT_K: usize = 10;

@@ -10,14 +10,15 @@ use serde_json::Value;
 
 use super::accept::preferred;
 use super::answer::Answer;
-use super::cursor::Cursor;
 use super::parameters::{bound, whole_number};
-use super::problem::Problem;
-use super::{App, INTERFACE, body, noted};
+use super::{INTERFACE, body};
 use crate::access::{Caller, Scope, Visit};
 use crate::encode::{Encoder, Encoding};
-use crate::error::QueryError;
 use crate::page::page;
+use crate::server::app::{App, noted};
+use crate::server::cursor::Cursor;
+use crate::server::meter::Meter;
+use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
 
 /// Names the next page.
@@ -81,12 +82,12 @@ async fn whole(
         let session = app.sessions().open(caller).await?;
         let position = session.snapshot().head().position;
         let turn = app.gate().timed(turn);
-        let batches = app.inner.engine.run(async move { session.sql(&query, parameters).await }).await?;
+        let batches = app.engine().run(async move { session.sql(&query, parameters).await }).await?;
         let encoder = Encoder::new(encoding, &batches.schema())?;
         Ok((turn, position, batches, encoder))
     };
     let (turn, position, batches, encoder) = noted(&mut visit, begun.await)?;
-    let mut answer = Answer::new(batches, encoder, app.gate().limits(), app.inner.is_cut.clone(), visit, turn);
+    let mut answer = Answer::new(batches, encoder, app.gate().limits(), app.is_cut(), visit, turn);
     let first = answer.next().await;
     let first = noted(answer.visit(), first.map_err(Problem::from))?;
     Ok(response(encoding, position, None, answer.into_body(first)))
@@ -123,10 +124,7 @@ async fn paged(
         bytes.extend(encoder.batch(batch)?);
     }
     bytes.extend(encoder.end()?);
-    let most = app.gate().limits().bytes;
-    if bytes.len() as u64 > most {
-        return Err(QueryError::ByteLimit { bytes: most }.into());
-    }
+    Meter::new(app.gate().limits()).bytes(bytes.len())?;
     visit.gave(rows, bytes.len());
     visit.end("ok");
     let next = page.has_more.then(|| Cursor::new(position, offset + rows, question));

@@ -5,10 +5,11 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::INTERFACE;
 use super::parameters::Query;
-use super::problem::Problem;
-use super::{App, INTERFACE};
 use crate::access::{Caller, Scope};
+use crate::server::app::App;
+use crate::server::problem::Problem;
 use crate::session::Session;
 use crate::status;
 

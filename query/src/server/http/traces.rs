@@ -6,12 +6,13 @@ use axum::response::Response;
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::{Map, Value, json};
 
+use super::INTERFACE;
 use super::parameters::{Id, Query};
-use super::problem::Problem;
-use super::{App, INTERFACE};
 use crate::access::{Caller, Scope};
 use crate::error::Result as QueryResult;
 use crate::json::rows;
+use crate::server::app::App;
+use crate::server::problem::Problem;
 use crate::session::Session;
 
 /// Spans of an answer.

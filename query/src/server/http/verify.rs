@@ -9,11 +9,12 @@ use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problem::Problem;
-use super::{App, INTERFACE, body, noted};
+use super::{INTERFACE, body};
 use crate::access::{Caller, Scope};
 use crate::bundle;
 use crate::error::QueryError;
+use crate::server::app::{App, noted};
+use crate::server::problem::Problem;
 use crate::session::Session;
 use crate::verify::{Document, Report, Subject, verify_with};
 
@@ -82,7 +83,7 @@ async fn report(session: &Session, about: About, claims: &str) -> crate::Result<
         }
     };
     Ok(match Document::read(claims) {
-        Ok(document) => verify_with(session, subject, &document).await,
+        Ok(document) => verify_with(session, subject, &document).await?,
         Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
     })
 }

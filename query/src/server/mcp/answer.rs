@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::clean;
-use crate::server::http::{Cursor, Problem};
+use crate::server::cursor::Cursor;
+use crate::server::problem::Problem;
 use crate::tokens;
 
 /// Tokens of an answer where the call names no number.

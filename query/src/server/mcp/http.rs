@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::Handler;
 use crate::access::{Caller, Scope};
-use crate::server::http::{App, MOST_BYTES, Problem};
+use crate::server::MOST_BYTES;
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 /// The path.
 const PATH: &str = "/mcp";

@@ -28,7 +28,8 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use super::http::{App, Problem};
+use super::app::App;
+use super::problem::Problem;
 use crate::access::Caller;
 pub use http::ProtectedResource;
 pub(super) use http::routes;

@@ -2,7 +2,7 @@
 
 use rmcp::model::{CallToolResult, ContentBlock};
 
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 
 /// What went wrong in a word that programs know, how, and the next call.
 pub(super) fn text(problem: &Problem) -> String {

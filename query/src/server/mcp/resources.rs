@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::answer::MOST_TOKENS;
 use super::tools;
 use crate::access::Caller;
-use crate::server::http::{App, Problem};
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 const BUNDLE: &str = "bundle://";
 const SCHEMA: &str = "schema://";

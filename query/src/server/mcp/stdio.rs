@@ -9,8 +9,9 @@ use tracerag_index::Lake;
 
 use super::Handler;
 use crate::access::{Gate, GateOptions};
+use crate::server::app::App;
 use crate::server::engine::Engine;
-use crate::server::http::{App, Origins};
+use crate::server::http::Origins;
 use crate::server::sessions::Sessions;
 use crate::server::{ServeError, ServerOptions};
 

@@ -23,7 +23,7 @@ use super::connection::Cancelled;
 use super::{Service, failure, shown};
 use crate::access::{Limits, Turn, Visit};
 use crate::error::{QueryError, Result};
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 
 /// Rows that are encoded at once.
 const ROWS: usize = 1_024;

@@ -2,7 +2,7 @@
 
 use pgwire::error::{ErrorInfo, PgWireError};
 
-use super::super::http::Problem;
+use super::super::problem::Problem;
 use crate::access::Refusal;
 
 /// An error of a statement; the connection goes on.

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::http::App;
+use super::app::App;
 use catalog::Catalogs;
 
 /// What `audit` calls this interface.

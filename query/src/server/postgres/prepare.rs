@@ -27,7 +27,7 @@ use super::query::{Asked, described, shown_columns};
 use super::{Service, cursor, failure};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result};
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 use crate::session::Parameters;
 
 /// Parameters of a statement: as many as the protocol can count.

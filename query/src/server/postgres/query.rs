@@ -29,7 +29,7 @@ use super::settings::{Settings, Unset, assignments};
 use super::{INTERFACE, Service, failure, shown, statement};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result};
-use crate::server::http::Problem;
+use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
 
 /// A statement, with its text: both are deep where the statement is, so they are made on the threads for queries.

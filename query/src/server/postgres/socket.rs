@@ -20,7 +20,7 @@ use tokio_util::codec::{Framed, FramedParts};
 use super::prepare::Prepared;
 use super::stream::Stream;
 use super::{Service, failure};
-use crate::server::http::MOST_BYTES;
+use crate::server::MOST_BYTES;
 
 /// How long it may take until somebody is let in.
 const LOGIN: Duration = Duration::from_secs(30);

@@ -11,13 +11,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request};
+use axum::http::{HeaderMap, Method, Request};
 use serde_json::json;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::access::{GateOptions, Limits, MintedToken, TokenFile};
+use crate::access::{Gate, GateOptions, Limits, MintedToken, Scope, TokenFile};
+use crate::server::engine::Engine;
 use crate::server::mcp::{self, ProtectedResource};
+use crate::server::sessions::Sessions;
 use crate::session::SessionOptions;
 use crate::tests::lake::{FAILING, FOREIGN, TestLake, ask as ask_lake};
 

@@ -10,8 +10,9 @@ use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::bundle::{reading, view};
 use crate::error::QueryError;
-use crate::server::http::{Problem, handed_out};
+use crate::server::bundles::handed_out;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 
 /// Sections, what explains the failure first.
 const SECTIONS: [&str; 13] = [

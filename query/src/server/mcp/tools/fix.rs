@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, parsed};
-use crate::server::http::{Problem, record_masked};
+use crate::server::fixes::record_masked;
 use crate::server::mcp::answer::Answer;
+use crate::server::problem::Problem;
 
 /// Records what was done about an incident.
 pub(super) async fn record(call: &mut Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Problem> {

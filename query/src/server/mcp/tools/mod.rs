@@ -6,7 +6,6 @@ mod logs;
 mod schema;
 mod similar;
 mod sql;
-mod terms;
 mod trace;
 mod traces;
 mod verify;
@@ -24,7 +23,10 @@ use crate::access::{Caller, Scope, Visit};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::json::rows;
 use crate::page::page;
-use crate::server::http::{App, Cursor, Problem, noted};
+use crate::server::app::App;
+use crate::server::app::noted;
+use crate::server::cursor::Cursor;
+use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
 
 /// Rows that are read for one page: more than any budget has room for.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::json::rows;
-use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 
 /// Columns of every table, or of the one that is named.
 const COLUMNS: &str = "select table_name, column_name, data_type from information_schema.columns \

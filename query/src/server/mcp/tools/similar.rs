@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::search::SimilarIncident;
-use crate::server::http::{Problem, SimilarAsk};
+use crate::server::http::SimilarAsk;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 
 /// Incidents like a text or a trace, most alike first.
 pub(super) async fn find(call: &mut Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Problem> {

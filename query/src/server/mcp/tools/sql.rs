@@ -10,8 +10,9 @@ use crate::access::Scope;
 use crate::error::Result as QueryResult;
 use crate::json::value;
 use crate::page::{Page, has_order, page};
-use crate::server::http::{Problem, bound};
+use crate::server::http::bound;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
 
 /// Rows that are read for one page: more than any budget has room for.

@@ -9,8 +9,8 @@ use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::error::Result as QueryResult;
 use crate::json::rows;
-use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 use crate::session::Session;
 
 /// Columns of the trace that say how it went.

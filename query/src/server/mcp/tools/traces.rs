@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::terms::Terms;
 use super::{Call, parsed};
-use crate::server::http::Problem;
 use crate::server::mcp::answer::Answer;
+use crate::server::problem::Problem;
+use crate::server::terms::Terms;
 
 /// Nanoseconds of a millisecond.
 const MILLISECOND: i64 = 1_000_000;

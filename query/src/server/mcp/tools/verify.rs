@@ -9,8 +9,8 @@ use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::bundle::by_id;
 use crate::error::QueryError;
-use crate::server::http::Problem;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 use crate::verify::{Document, Report, Subject, verify_with};
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ pub(super) async fn citations(call: &mut Call<'_>, arguments: Map<String, Value>
     let work = move |session: crate::Session| async move {
         let subject = Subject::known(by_id(&session, &bundle_id).boxed().await?);
         let report = match Document::read(&text) {
-            Ok(document) => verify_with(&session, subject, &document).boxed().await,
+            Ok(document) => verify_with(&session, subject, &document).boxed().await?,
             Err(reason) => Report::refused(subject.bundle_id().map(str::to_owned), reason),
         };
         Ok((report, session.snapshot().head().position))
