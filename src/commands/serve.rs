@@ -9,7 +9,7 @@ use clap::Args;
 use tracerag_index::Lake;
 use tracerag_ingest::IngestError;
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
-use tracerag_query::access::{GateOptions, Limits, Mask};
+use tracerag_query::access::{GateOptions, IssuerOptions, Limits, Mask};
 use tracerag_query::server::{ProtectedResource, Server, ServerOptions, TlsFiles};
 
 use crate::cli::Context;
@@ -89,6 +89,16 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
     let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
     let tls = file(&serve.tls_certificate).zip(file(&serve.tls_key));
     let mut origins = serve.allowed_origins.clone();
+    let oauth = (!serve.oauth_issuer.is_empty())
+        .then(|| ProtectedResource { issuer: serve.oauth_issuer.clone(), public_url: serve.public_url.clone() });
+    let issuer = oauth.as_ref().map(|resource| IssuerOptions {
+        issuer: resource.issuer.clone(),
+        audiences: vec![match serve.oauth_audience.as_str() {
+            "" => resource.resource(),
+            audience => audience.to_owned(),
+        }],
+        tenant_claim: serve.oauth_tenant_claim.clone(),
+    });
     origins.extend(Some(&serve.public_url).filter(|url| !url.is_empty()).cloned());
     Ok(ServerOptions {
         http: serve.http.clone(),
@@ -98,14 +108,14 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
         is_behind_tls: serve.behind_tls,
         gate: GateOptions {
             tokens_file: file(&serve.tokens_file),
+            issuer,
             tenant: config.tenant.default.clone(),
             limits,
             mask: mask(config)?,
         },
         session: super::session_options(config, &config.tenant.default),
         origins,
-        oauth: (!serve.oauth_issuer.is_empty())
-            .then(|| ProtectedResource { issuer: serve.oauth_issuer.clone(), public_url: serve.public_url.clone() }),
+        oauth,
     })
 }
 

@@ -168,6 +168,18 @@ impl Config {
                 "serve.oauth_issuer needs serve.public_url: who gives a token has to know what it is for; set both",
             ));
         }
+        let is_secret = ["https://", "http://localhost", "http://127.0.0.1", "http://[::1]"];
+        if !serve.oauth_issuer.is_empty() && !is_secret.iter().any(|begin| serve.oauth_issuer.starts_with(begin)) {
+            return refuse(format!(
+                "serve.oauth_issuer is {:?}, whose keys anybody on the way could change; write its https address",
+                serve.oauth_issuer
+            ));
+        }
+        if !serve.oauth_issuer.is_empty() && serve.oauth_tenant_claim.is_empty() {
+            return refuse(String::from(
+                "serve.oauth_tenant_claim is empty, so no token would be of a tenant; name a claim, such as tenant",
+            ));
+        }
         if serve.query_memory.0 < MIB || serve.query_memory.0 > self.memory_limit.0.0 {
             return refuse(format!(
                 "serve.query_memory is from 1MiB to memory_limit ({} MiB); change one of them",

@@ -416,8 +416,12 @@ pub struct ServeSection {
     pub tokens_file: String,
     /// How clients reach this server.
     pub public_url: String,
-    /// Who gives agents their tokens, for those that log in by OAuth; empty: nobody is named.
+    /// Who gives access tokens that are taken besides those of the file; empty: nobody.
     pub oauth_issuer: String,
+    /// For whom its access tokens have to be; empty: for `public_url` with `/mcp`.
+    pub oauth_audience: String,
+    /// The claim of its access tokens that names the tenant.
+    pub oauth_tenant_claim: String,
     /// Certificate of the server, in PEM; empty: no TLS.
     pub tls_certificate: String,
     /// Its key.
@@ -449,6 +453,8 @@ impl Default for ServeSection {
             tokens_file: String::new(),
             public_url: String::new(),
             oauth_issuer: String::new(),
+            oauth_audience: String::new(),
+            oauth_tenant_claim: String::from("tenant"),
             tls_certificate: String::new(),
             tls_key: String::new(),
             behind_tls: false,

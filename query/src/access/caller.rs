@@ -105,6 +105,9 @@ pub enum Refusal {
     /// The file of tokens cannot be read.
     #[error("the server cannot read its tokens and lets nobody in; its log says why")]
     NoTokens,
+    /// No keys of the issuer are known, so its tokens cannot be told from others.
+    #[error("the server could not fetch the keys of its issuer and takes none of its tokens; its log says why")]
+    NoKeys,
     /// What is done cannot be written down.
     #[error("the server cannot write down who asks, so it answers nobody; its log says why")]
     NoAudit,
@@ -119,6 +122,7 @@ impl Refusal {
             Self::Scope { .. } => "scope-missing",
             Self::Busy { .. } => "busy",
             Self::NoTokens => "tokens-unreadable",
+            Self::NoKeys => "issuer-unreachable",
             Self::NoAudit => "audit-behind",
         }
     }

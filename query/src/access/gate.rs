@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracerag_index::Lake;
 
 use super::audit::{Audit, Visit};
 use super::caller::{Caller, Refusal, Scope};
+use super::issuer::{self, Issuer, IssuerOptions};
 use super::limits::{Admission, Limits, TimedTurn, Turn};
 use super::token_file::TokenFile;
 
@@ -21,8 +23,10 @@ const ANYONE_MAY: [Scope; 5] = [Scope::Sql, Scope::Read, Scope::Similar, Scope::
 
 /// How a gate lets in.
 pub struct GateOptions {
-    /// The tokens; without it everybody comes in who reaches the server, as the tenant below.
+    /// The tokens; without them and an issuer everybody comes in who reaches the server, as the tenant below.
     pub tokens_file: Option<PathBuf>,
+    /// Whose access tokens are taken besides.
+    pub issuer: Option<IssuerOptions>,
     /// The tenant of those without a token.
     pub tenant: String,
     /// What a query and a tenant may have.
@@ -31,10 +35,18 @@ pub struct GateOptions {
     pub mask: Mask,
 }
 
+impl GateOptions {
+    /// Whether nobody needs a token.
+    pub fn is_open(&self) -> bool {
+        self.tokens_file.is_none() && self.issuer.is_none()
+    }
+}
+
 impl std::fmt::Debug for GateOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GateOptions")
             .field("tokens_file", &self.tokens_file)
+            .field("issuer", &self.issuer)
             .field("tenant", &self.tenant)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
@@ -44,6 +56,9 @@ impl std::fmt::Debug for GateOptions {
 /// Turns what a client shows into a caller, gives callers their turn, and writes down what they do.
 pub struct Gate {
     tokens: Option<TokenFile>,
+    issuer: Option<Arc<Issuer>>,
+    /// Fetches the issuer's keys until the gate is gone.
+    _fetching: JoinSet<()>,
     anyone: Caller,
     admission: Admission,
     audit: Arc<Audit>,
@@ -64,8 +79,15 @@ impl Gate {
             principal: ANYONE.into(),
             scopes: ANYONE_MAY.into_iter().collect(),
         };
+        let issuer = options.issuer.map(|options| Arc::new(Issuer::new(options)));
+        let mut fetching = JoinSet::new();
+        if let Some(issuer) = issuer.clone() {
+            fetching.spawn(keep_keys(issuer));
+        }
         Self {
             tokens: options.tokens_file.map(TokenFile::at),
+            issuer,
+            _fetching: fetching,
             anyone,
             admission: Admission::new(options.limits),
             audit: Audit::start(lake),
@@ -75,7 +97,7 @@ impl Gate {
 
     /// Whether nobody needs a token.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_none()
+        self.tokens.is_none() && self.issuer.is_none()
     }
 
     /// What a query and a tenant may have.
@@ -83,16 +105,31 @@ impl Gate {
         self.admission.limits()
     }
 
-    /// Who it is that shows this secret, or none.
+    /// Who it is that shows this secret, or none. A token whose issuer may have new keys waits until these are fetched.
+    ///
+    /// # Errors
+    /// As [`Gate::caller`].
+    pub async fn let_in(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
+        if let (Some(issuer), Some(secret)) = (&self.issuer, secret)
+            && Issuer::may_be_of_one(secret)
+        {
+            issuer.look_up(secret).await;
+        }
+        self.caller(secret)
+    }
+
+    /// The same by what is known already, without waiting.
     ///
     /// # Errors
     /// A [`Refusal`] for who shows none although one is needed, or one that does not hold; for everybody while the
     /// tokens cannot be read or `audit` not be written.
     pub fn caller(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
-        let caller = self.audit.keeps_up().and_then(|()| match (&self.tokens, secret) {
-            (None, _) => Ok(self.anyone.clone()),
-            (Some(_), None) => Err(Refusal::NoToken),
-            (Some(tokens), Some(secret)) => tokens.caller(secret),
+        let caller = self.audit.keeps_up().and_then(|()| match (&self.tokens, &self.issuer, secret) {
+            (None, None, _) => Ok(self.anyone.clone()),
+            (_, _, None) => Err(Refusal::NoToken),
+            (_, Some(issuer), Some(secret)) if Issuer::may_be_of_one(secret) => issuer.caller(secret),
+            (Some(tokens), _, Some(secret)) => tokens.caller(secret),
+            (None, Some(_), Some(_)) => Err(Refusal::UnknownToken),
         });
         if let Err(refusal) = &caller {
             metrics::counter!("tracerag_refused_callers_total", "reason" => refusal.code()).increment(1);
@@ -126,5 +163,14 @@ impl Gate {
     /// Writes down everything that has ended. Visits that end later are lost but for the log.
     pub async fn close(&self) {
         self.audit.stop().await;
+    }
+}
+
+/// Fetches the keys of an issuer, again and again.
+async fn keep_keys(issuer: Arc<Issuer>) {
+    loop {
+        issuer.fetch().await;
+        let pause = if issuer.is_without_keys() { issuer::AGAIN_AFTER } else { issuer::FETCH_EVERY };
+        tokio::time::sleep(pause).await;
     }
 }

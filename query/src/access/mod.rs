@@ -10,6 +10,7 @@
 mod audit;
 mod caller;
 mod gate;
+mod issuer;
 mod limits;
 mod token;
 mod token_file;
@@ -17,6 +18,7 @@ mod token_file;
 pub use audit::Visit;
 pub use caller::{Caller, Refusal, Scope, Scopes};
 pub use gate::{Gate, GateOptions, Mask};
+pub use issuer::IssuerOptions;
 pub use limits::{Limits, TimedTurn, Turn};
 pub use token::{MintedToken, Token};
 pub use token_file::{TokenFile, TokenFileError};

@@ -124,6 +124,7 @@ async fn every_visit_is_written_down() {
     let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
     let options = GateOptions {
         tokens_file: None,
+        issuer: None,
         tenant: "acme".to_owned(),
         limits: Limits::default(),
         mask: Arc::new(|text| text.replace("secret", "<secret>")),

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::caller::{Caller, Scopes};
 
 /// Begins every secret, so that scanners for leaked secrets recognise it.
-const PREFIX: &str = "tracerag_";
+pub(super) const PREFIX: &str = "tracerag_";
 /// Bytes of the hash that name a token where people read.
 const ID_BYTES: usize = 6;
 

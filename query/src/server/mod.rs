@@ -138,7 +138,7 @@ impl Server {
     /// # Errors
     /// See [`ServeError`].
     pub async fn start(lake: Lake, options: ServerOptions) -> std::result::Result<Self, ServeError> {
-        let is_open = options.gate.tokens_file.is_none();
+        let is_open = options.gate.is_open();
         let is_secret = options.tls.is_some() || options.is_behind_tls;
         let (listener, address) = listen("http", &options.http, is_open, is_secret).await?;
         let flight_sql = listen_if_named("flight_sql", &options.flight_sql, is_open, is_secret).await?;

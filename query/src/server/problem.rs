@@ -41,6 +41,23 @@ impl Problem {
         self.retry_after
     }
 
+    /// How a client that lacks a token, or a scope of it, is told so (RFC 6750, section 3), and by `metadata`, an address,
+    /// where it learns who gives one (RFC 9728).
+    pub(super) fn challenge(&self, metadata: Option<&str>) -> Option<String> {
+        if self.status != StatusCode::UNAUTHORIZED {
+            return None;
+        }
+        let mut challenge = String::from("Bearer realm=\"tracerag\"");
+        if let Some(metadata) = metadata {
+            challenge.push_str(&format!(", resource_metadata=\"{metadata}\""));
+        }
+        // Who showed nothing has made no mistake yet.
+        if self.code == Refusal::UnknownToken.code() {
+            challenge.push_str(", error=\"invalid_token\"");
+        }
+        Some(challenge)
+    }
+
     pub(super) fn wrong_request(detail: String) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "wrong-request", detail)
     }
@@ -73,7 +90,7 @@ impl From<Refusal> for Problem {
             Refusal::NoToken | Refusal::UnknownToken => StatusCode::UNAUTHORIZED,
             Refusal::Scope { .. } => StatusCode::FORBIDDEN,
             Refusal::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::NoTokens | Refusal::NoAudit => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoTokens | Refusal::NoKeys | Refusal::NoAudit => StatusCode::SERVICE_UNAVAILABLE,
         };
         let retry_after = match refusal {
             Refusal::Busy { retry_after } => Some(retry_after),
@@ -134,6 +151,7 @@ fn is_the_clients(error: &QueryError) -> bool {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let challenge = self.challenge(None);
         let mut members = Map::new();
         members.insert("type".to_owned(), json!(format!("urn:tracerag:problem:{}", self.code)));
         members.insert("title".to_owned(), json!(self.code.replace('-', " ")));
@@ -148,8 +166,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let how = HeaderValue::from_static("Bearer realm=\"tracerag\"");
+        if let Some(Ok(how)) = challenge.as_deref().map(HeaderValue::from_str) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
         }
         response

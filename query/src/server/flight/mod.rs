@@ -121,8 +121,9 @@ impl Flight {
         Self { app, flights: Kept::new(TICKETS_LAST, TICKETS), statements: Kept::new(STATEMENTS_LAST, STATEMENTS) }
     }
 
-    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Problem> {
-        Ok(self.app.gate().caller(login::secret(request.metadata()).as_deref())?)
+    /// Who shows this secret, or none.
+    async fn caller(&self, secret: Option<String>) -> Result<Caller, Problem> {
+        Ok(self.app.gate().let_in(secret.as_deref()).await?)
     }
 
     /// What a descriptor asks for.
@@ -273,7 +274,7 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        self.caller(&request)?;
+        self.caller(login::secret(request.metadata())).await?;
         let secret = login::secret(request.metadata()).unwrap_or_default();
         let answered = HandshakeResponse { protocol_version: 0, payload: secret.clone().into() };
         let mut response = Response::new(futures::stream::iter([Ok(answered)]).boxed());
@@ -285,24 +286,24 @@ impl FlightService for Flight {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(login::secret(request.metadata())).await?;
         Ok(Response::new(self.info(&caller, request.into_inner()).await?))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(login::secret(request.metadata())).await?;
         let schema = self.schema(&caller, &request.into_inner()).await?;
         Ok(Response::new(SchemaResult { schema }))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(login::secret(request.metadata())).await?;
         let answer = self.rows(&caller, &request.into_inner()).await?;
         Ok(Response::new(answer.into_stream()))
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(login::secret(request.metadata())).await?;
         let limit = self.app.gate().limits().time;
         // Values come as slowly as the client likes.
         let put = tokio::time::timeout(limit, self.put(&caller, request.into_inner())).await;
@@ -312,25 +313,25 @@ impl FlightService for Flight {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.caller(login::secret(request.metadata())).await?;
         let result = self.act(&caller, &request.into_inner()).await?;
         Ok(Response::new(futures::stream::iter(result.map(Ok)).boxed()))
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.caller(&request)?;
+        self.caller(login::secret(request.metadata())).await?;
         let actions = actions::ACTIONS
             .map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
         Ok(Response::new(futures::stream::iter(actions).boxed()))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        self.caller(&request)?;
+        self.caller(login::secret(request.metadata())).await?;
         Err(status::not_offered("there are no flights to list; list tables with GetTables, or ask with SQL").into())
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        self.caller(&request)?;
+        self.caller(login::secret(request.metadata())).await?;
         Err(status::not_offered("queries cannot be polled; ask with GetFlightInfo and read the rows with DoGet").into())
     }
 
@@ -338,7 +339,7 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        self.caller(&request)?;
+        self.caller(login::secret(request.metadata())).await?;
         Err(status::not_offered("there is nothing to exchange; ask with GetFlightInfo and DoGet").into())
     }
 }

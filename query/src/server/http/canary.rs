@@ -51,12 +51,15 @@ pub(super) async fn webhook(
     request: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     // Who shows a token in the header is let in or not before the body is looked at.
-    let shown = bearer(&headers).map(|secret| app.gate().caller(Some(secret))).transpose()?;
+    let shown = match bearer(&headers) {
+        Some(secret) => Some(app.gate().let_in(Some(secret)).await?),
+        None => None,
+    };
     let read = body::<Webhook>(request);
     let secret = read.as_ref().ok().and_then(|webhook| webhook.metadata.get("token"));
     let caller = match shown {
         Some(caller) => caller,
-        None => app.gate().caller(secret.map(String::as_str))?,
+        None => app.gate().let_in(secret.map(String::as_str)).await?,
     };
     let mut metadata = read?.metadata;
     metadata.remove("token");

@@ -129,6 +129,6 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.gate().caller(bearer(&parts.headers)).map_err(Problem::from)
+        app.gate().let_in(bearer(&parts.headers)).await.map_err(Problem::from)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -33,6 +33,11 @@ pub struct ProtectedResource {
 }
 
 impl ProtectedResource {
+    /// What tokens are for that are made for this server: its agents' address.
+    pub fn resource(&self) -> String {
+        self.at(PATH)
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.trim_end_matches('/'))
     }
@@ -40,7 +45,7 @@ impl ProtectedResource {
     /// The document of RFC 9728.
     fn metadata(&self) -> Value {
         json!({
-            "resource": self.at(PATH),
+            "resource": self.resource(),
             "authorization_servers": [self.issuer],
             "bearer_methods_supported": ["header"],
             "scopes_supported": Scope::ALL.map(Scope::name),
@@ -60,9 +65,9 @@ pub(in crate::server) fn routes(app: App, resource: Option<ProtectedResource>) -
     let handler = Handler::new(app);
     let service =
         StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(NeverSessionManager::default()), config);
-    let challenge = resource.as_ref().and_then(challenge);
+    let metadata: Option<Arc<str>> = resource.as_ref().map(|resource| resource.at(&format!("{METADATA}{PATH}")).into());
     let answer = move |caller: Result<Caller, Problem>, request: Request| {
-        let (service, challenge) = (service.clone(), challenge.clone());
+        let (service, metadata) = (service.clone(), metadata.clone());
         async move {
             match caller {
                 Ok(caller) => {
@@ -70,7 +75,7 @@ pub(in crate::server) fn routes(app: App, resource: Option<ProtectedResource>) -
                     request.extensions_mut().insert(caller);
                     service.handle(request).await.map(Body::new)
                 }
-                Err(problem) => refused(problem, challenge),
+                Err(problem) => refused(problem, metadata.as_deref()),
             }
         }
     };
@@ -88,17 +93,10 @@ pub(in crate::server) fn routes(app: App, resource: Option<ProtectedResource>) -
     router
 }
 
-/// What a client without a token is told: where it can learn who gives one.
-fn challenge(resource: &ProtectedResource) -> Option<HeaderValue> {
-    let metadata = resource.at(&format!("{METADATA}{PATH}"));
-    HeaderValue::from_str(&format!("Bearer realm=\"tracerag\", resource_metadata=\"{metadata}\"")).ok()
-}
-
-fn refused(problem: Problem, challenge: Option<HeaderValue>) -> Response {
+fn refused(problem: Problem, metadata: Option<&str>) -> Response {
+    let challenge = problem.challenge(metadata);
     let mut response = problem.into_response();
-    if let Some(challenge) = challenge
-        && response.status() == StatusCode::UNAUTHORIZED
-    {
+    if let Some(Ok(challenge)) = challenge.as_deref().map(HeaderValue::from_str) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response

@@ -25,7 +25,7 @@ pub async fn serve_stdio(
     options: ServerOptions,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let gate = GateOptions { tokens_file: None, ..options.gate };
+    let gate = GateOptions { tokens_file: None, issuer: None, ..options.gate };
     let template = crate::server::template(options.session, &gate.limits);
     let (_stop, stopping) = watch::channel(false);
     let (_cut, is_cut) = watch::channel(false);

@@ -62,6 +62,7 @@ impl Interface {
         let folder = tempfile::tempdir().unwrap();
         let gate = GateOptions {
             tokens_file: Some(folder.path().join("tokens.json")),
+            issuer: None,
             tenant: "acme".to_owned(),
             limits: limits.clone(),
             mask: Arc::new(|text| text.replace("jane@example.org", "<email>")),

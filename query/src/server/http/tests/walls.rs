@@ -73,7 +73,9 @@ async fn tokens_and_scopes_are_required() {
     let answer = interface.get("/v1/status", "").await;
     assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("token-missing")));
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"tracerag\""));
-    assert_eq!(interface.get("/v1/status", "tracerag_00").await.json()["code"], "token-unknown");
+    let answer = interface.get("/v1/status", "tracerag_00").await;
+    assert_eq!(answer.json()["code"], "token-unknown");
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"tracerag\", error=\"invalid_token\""));
     assert_eq!(interface.get("/openapi.json", "").await.status, 200);
     let requests = [
         (Method::POST, "/v1/sql", Scope::Sql, json!({"query": "select 1"})),
