@@ -2,10 +2,10 @@
 
 use clap::Args;
 use tracerag_query::canary::{Objective, Report, Request, Verdict, compare};
+use tracerag_query::untrusted::clean;
 use tracerag_query::{QueryError, canary};
 
 use super::status::StatusFormat;
-use super::verify::shown;
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
@@ -133,7 +133,7 @@ fn table(report: &Report) -> String {
     for reason in &report.reasons {
         text.push_str(&format!("- {reason}\n"));
     }
-    text = shown(&text);
+    text = clean(&text);
     text.push_str(&output::table(
         &["what", "baseline", "candidate", "difference (95 %)", "p, corrected", "worse"],
         rows,
@@ -180,7 +180,7 @@ fn latency(latency: &canary::Latency) -> Vec<Vec<String>> {
     let rows = quantiles.into_iter().zip(differences.chain(std::iter::repeat(String::new())));
     rows.map(|((name, before, now, test), difference)| {
         vec![
-            shown(&format!("{name} of {}, ms", latency.span_name)),
+            clean(&format!("{name} of {}, ms", latency.span_name)),
             ms(before),
             ms(now),
             difference,
@@ -194,7 +194,7 @@ fn latency(latency: &canary::Latency) -> Vec<Vec<String>> {
 fn memory(memory: &canary::Memory) -> Vec<String> {
     let mib = |usage: &canary::Usage| format!("{:.1} in {}", usage.mean / f64::from(1 << 20), usage.instances);
     vec![
-        shown(&format!("{}, MiB in instances", memory.metric)),
+        clean(&format!("{}, MiB in instances", memory.metric)),
         mib(&memory.baseline),
         mib(&memory.candidate),
         String::new(),
@@ -211,7 +211,7 @@ fn failure(failure: &canary::Failure) -> Vec<String> {
     };
     let title = failure.title.as_deref().unwrap_or("a failure");
     vec![
-        shown(&format!("{kind}{title} ({})", failure.fingerprint.chars().take(12).collect::<String>())),
+        clean(&format!("{kind}{title} ({})", failure.fingerprint.chars().take(12).collect::<String>())),
         failure.baseline.to_string(),
         failure.candidate.to_string(),
         String::new(),

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tracerag_query::untrusted::clean;
 use tracerag_query::verify::{Document, Report, Subject, verify, verify_with};
 use tracerag_query::{QueryError, Session, bundle};
 use tracerag_schemas::bundle::Bundle;
@@ -131,6 +132,7 @@ pub(super) fn read_bytes(place: &str) -> Result<Vec<u8>, Error> {
     bytes.map_err(Error::io(format!("read {what}")))
 }
 
+/// The report as people see it. Text of claims and of the evidence is data, so nothing of it steers a terminal.
 pub(super) fn table(report: &Report) -> String {
     let rows = report
         .claims
@@ -138,12 +140,12 @@ pub(super) fn table(report: &Report) -> String {
         .map(|claim| {
             let reasons: Vec<String> = claim.reasons.iter().map(ToString::to_string).collect();
             let verdict = if claim.accepted { "accepted" } else { "rejected" };
-            vec![shown(&claim.id), verdict.to_owned(), shown(&claim.text), shown(&reasons.join("\n"))]
+            vec![clean(&claim.id), verdict.to_owned(), clean(&claim.text), clean(&reasons.join("\n"))]
         })
         .collect();
     let mut text = output::table(&["claim", "verdict", "text", "why"], rows, &[]);
     for reason in &report.reasons {
-        text.push_str(&format!("{}\n", shown(&reason.to_string())));
+        text.push_str(&format!("{}\n", clean(&reason.to_string())));
     }
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     text.push_str(&format!(
@@ -155,11 +157,6 @@ pub(super) fn table(report: &Report) -> String {
         percent(report.coverage)
     ));
     text
-}
-
-/// Text of claims and of the evidence is data: no control characters reach a terminal.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -188,7 +185,7 @@ mod tests {
             citation_recall: 1.0,
             coverage: 0.5,
             reasons: vec![],
-            claims: vec![claim("c1", "payments failed", vec![]), claim("c2", "payments \u{1b}logged it", reasons)],
+            claims: vec![claim("c1", "payments failed", vec![]), claim("c2", "payments \u{1b}[1mlogged it", reasons)],
         };
         insta::assert_snapshot!(table(&report), @r#"
     ┌───────┬──────────┬────────────────────┬────────────────────────────┐

@@ -215,7 +215,14 @@ fn candidates(text: &mut String, candidates: &[String]) {
     }
 }
 
-/// One line of text that Markdown takes for nothing but text, and that mentions nobody.
+/// What keeps two characters apart that would be something together, and is not seen itself.
+const APART: &str = "<!-- -->";
+
+/// One line of text that Markdown takes for nothing but text, and that mentions nobody and refers to nothing.
+///
+/// GitHub and GitLab look for mentions (`@name`), references (`#12`, `GH-12`, `!12`, `&12`, `%12`, `~12`, `$12`) and
+/// addresses in the text that comes of the Markdown, where a backslash before the sign is gone. So the sign and what
+/// follows are kept apart by a comment.
 pub(super) fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in line(text).trim().chars() {
@@ -223,8 +230,13 @@ pub(super) fn plain(text: &str) -> String {
             escaped.push('\\');
         }
         escaped.push(c);
-        if c == '@' {
-            escaped.push_str("<!-- -->");
+        let is_sign = matches!(c, '@' | '#' | '!' | '&' | '%' | '~' | '$');
+        let ends = |begin: &str| {
+            let start = escaped.len().checked_sub(begin.len());
+            start.and_then(|start| escaped.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(begin))
+        };
+        if is_sign || ends("gh-") || ends("://") || ends("www.") {
+            escaped.push_str(APART);
         }
     }
     escaped

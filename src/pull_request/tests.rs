@@ -108,7 +108,9 @@ fn a_description_has_everything() {
 #[test]
 fn texts_format_nothing() {
     assert_eq!(plain("a_b **c** [d](e)\n<img>"), "a\\_b \\*\\*c\\*\\* \\[d\\](e) \\<img\\>");
-    assert_eq!(plain("@team \u{202e}#1"), "@<!-- -->team \\#1");
+    assert_eq!(plain("@team \u{202e}#1"), "@<!-- -->team \\#<!-- -->1");
+    assert_eq!(plain("gh-1 a/b!2 50%"), "gh-<!-- -->1 a/b\\!<!-- -->2 50%<!-- -->");
+    assert_eq!(plain("https://example.com/a/issues/1"), "https://<!-- -->example.com/a/issues/1");
 }
 
 /// An outcome without one of the three verdicts is refused.

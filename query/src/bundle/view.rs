@@ -21,7 +21,12 @@ pub fn without_heaps(mut bundle: Bundle) -> Bundle {
     bundle.context.late.retain(|late| late.get("section").and_then(Value::as_str) != Some("heaps"));
     let withheld = bundle.evidence.heaps.len() + late - bundle.context.late.len();
     bundle.evidence.heaps.clear();
-    let omitted = Omitted { omitted: withheld as u64, why: NO_HEAPS.to_owned() };
+    let mut omitted = Omitted { omitted: withheld as u64, why: NO_HEAPS.to_owned() };
+    // What the bundle itself has no room for is still not there.
+    if let Some(before) = bundle.evidence.omitted.get("heaps") {
+        omitted.omitted += before.omitted;
+        omitted.why = format!("{NO_HEAPS}; {} of them: {}", before.omitted, before.why);
+    }
     bundle.evidence.omitted.insert("heaps".to_owned(), omitted);
     bundle
 }
@@ -34,7 +39,7 @@ pub fn without_heaps(mut bundle: Bundle) -> Bundle {
 pub fn json(bundle: &Bundle, max_tokens: Option<usize>) -> Result<Value> {
     let mut document = serde_json::to_value(bundle)?;
     let mut view = Map::new();
-    if bundle.evidence.omitted.get("heaps").is_some_and(|omitted| omitted.why == NO_HEAPS) {
+    if bundle.evidence.omitted.get("heaps").is_some_and(|omitted| omitted.why.starts_with(NO_HEAPS)) {
         view.insert("withheld".to_owned(), json!(["heaps"]));
     }
     if let Some(max_tokens) = max_tokens {
@@ -113,6 +118,15 @@ mod tests {
         assert_eq!(document["view"]["withheld"], json!(["heaps"]));
         assert!(document["evidence"]["omitted"]["heaps"]["omitted"].as_u64().unwrap() > 0);
         assert!(!document.to_string().contains("decimal.Big"), "{document}");
+
+        let mut cut = whole;
+        let withheld = view.evidence.omitted["heaps"].omitted;
+        cut.evidence.omitted.insert("heaps".to_owned(), Omitted { omitted: 7, why: "the bundle holds 50".to_owned() });
+        let view = without_heaps(cut);
+        let omitted = &view.evidence.omitted["heaps"];
+        assert_eq!(omitted.omitted, withheld + 7);
+        assert!(omitted.why.starts_with(NO_HEAPS) && omitted.why.ends_with("7 of them: the bundle holds 50"));
+        assert_eq!(json(&view, None).unwrap()["view"]["withheld"], json!(["heaps"]));
     }
 
     /// A view fits its room as long as the trace itself does; what is left out is counted, entry by entry, and the

@@ -67,15 +67,6 @@ impl Handler {
     }
 }
 
-/// An error of the protocol.
-fn protocol_error(problem: &Problem) -> ErrorData {
-    match problem.code() {
-        "failed" | "stopped" => ErrorData::internal_error(refusal::text(problem), None),
-        code if code.ends_with("-unknown") => ErrorData::resource_not_found(refusal::text(problem), None),
-        _ => ErrorData::invalid_params(refusal::text(problem), None),
-    }
-}
-
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder().enable_prompts().enable_resources().enable_tools().build();
@@ -111,7 +102,7 @@ impl ServerHandler for Handler {
         let called = tokio::select! {
             called = called => called,
             // Nobody waits for the answer any more.
-            () = context.ct.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
+            () = context.ct.cancelled() => return Err(refusal::cancelled()),
         };
         match called {
             Some(Ok(document)) => Ok(CallToolResult::structured(document).into()),
@@ -128,9 +119,9 @@ impl ServerHandler for Handler {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let caller = self.caller(&context).map_err(|problem| protocol_error(&problem))?;
+        let caller = self.caller(&context).map_err(|problem| refusal::protocol(&problem))?;
         let listed = resources::list(&self.app, &caller).boxed().await;
-        listed.map(ListResourcesResult::with_all_items).map_err(|problem| protocol_error(&problem))
+        listed.map(ListResourcesResult::with_all_items).map_err(|problem| refusal::protocol(&problem))
     }
 
     async fn list_resource_templates(
@@ -147,9 +138,9 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let caller = self.caller(&context).map_err(|problem| protocol_error(&problem))?;
+        let caller = self.caller(&context).map_err(|problem| refusal::protocol(&problem))?;
         let read = resources::read(&self.app, &caller, &request.uri).boxed().await;
-        read.map(ReadResourceResponse::from).map_err(|problem| protocol_error(&problem))
+        read.map(ReadResourceResponse::from).map_err(|problem| refusal::protocol(&problem))
     }
 
     async fn list_prompts(

@@ -256,6 +256,7 @@ async fn the_gate_is_that_of_http() {
         let answer = send(&interface, wrong, &[], &list).await;
         assert_eq!(answer.status, 401, "{}", answer.text);
         let challenge = answer.header("www-authenticate").unwrap();
+        assert_eq!(challenge.ends_with("error=\"invalid_token\""), !wrong.is_empty(), "{challenge}");
         let metadata = challenge.split('"').find(|part| part.starts_with("https://")).unwrap();
         let path = metadata.strip_prefix("https://tracerag.example.com").unwrap();
         let document = interface.get(path, "").await.json();
@@ -288,4 +289,22 @@ async fn resources_and_the_prompt() {
     let arguments = json!({"name": "root_cause_with_citations", "arguments": {"trace_id": FAILING}});
     let prompt = request(&interface, &token, "prompts/get", arguments).await;
     assert!(prompt["result"]["messages"][0]["content"]["text"].as_str().unwrap().contains(FAILING), "{prompt}");
+}
+
+/// Every tool that is listed is there to be called: one that is asked with an argument that none has looks at it and
+/// refuses it. Guarantees that no tool answers for another, and none is listed without being made.
+#[tokio::test]
+async fn every_listed_tool_is_made() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &Scope::ALL).await;
+    let listed = request(&interface, &token, "tools/list", json!({})).await;
+    let tools = listed["result"]["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 9);
+    for tool in tools {
+        let name = tool["name"].as_str().unwrap();
+        let result = called(&interface, &token, name, json!({"no_such_argument": {"a": 1}})).await;
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert_eq!(result["isError"], true, "{name}: {text}");
+        assert!(!text.contains("not made"), "{name}: {text}");
+    }
 }

@@ -128,7 +128,8 @@ pub(super) async fn call(
             "run_sql" => sql::run(&mut call, arguments).boxed().await,
             "describe_schema" => schema::describe(&mut call, arguments).boxed().await,
             "record_fix" => fix::record(&mut call, arguments).boxed().await,
-            _ => verify::citations(&mut call, arguments).boxed().await,
+            "verify_citations" => verify::citations(&mut call, arguments).boxed().await,
+            other => Err(Problem::wrong_request(format!("the tool {other} is defined and not made; use another"))),
         }
     };
     let done = done.await;
