@@ -4,6 +4,7 @@
 
 mod attestation;
 mod claims;
+mod deadline;
 mod mutations;
 mod predicates;
 
