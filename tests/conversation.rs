@@ -16,7 +16,8 @@ const ONE_FLUSH: (&str, &str) = ("TRACERAG_LAKE__FLUSH_INTERVAL", "1h");
 /// What stands in the page for the id of the bundle, which the redaction key changes.
 const BUNDLE_ID: &str = "$BUNDLE_ID";
 /// Members that differ each time, and what stands for them.
-const VARYING: [(&str, &str); 3] = [("next_cursor", "$NEXT_CURSOR"), ("fix_id", "$FIX_ID"), ("author", "$AUTHOR")];
+const VARYING: [(&str, &str); 4] =
+    [("next_cursor", "$NEXT_CURSOR"), ("fix_id", "$FIX_ID"), ("author", "$AUTHOR"), ("fixed_at", "$NOW")];
 
 /// A call of the page.
 struct Call<'a> {

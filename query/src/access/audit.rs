@@ -165,7 +165,7 @@ fn batch(rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {
 
 /// Something that a caller does. It is written down when it ends, or as `cancelled` when it is dropped before.
 ///
-/// What it asked for is masked when it ends: by then scope and turn were looked at, and who lacks them has cost nothing.
+/// What it asked for is masked when it ends: scope and turn are looked at before, and no text costs more than its bound.
 pub struct Visit {
     audit: Arc<Audit>,
     /// With the arguments as they came.

@@ -48,8 +48,7 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::MOST_BYTES;
-use super::app::App;
-use super::app::noted;
+use super::app::{App, noted};
 use super::problem::Problem;
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};

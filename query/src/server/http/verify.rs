@@ -52,15 +52,17 @@ pub(super) async fn verify(
         _ => return Err(Problem::wrong_request("claims are an object, or Markdown as a text".to_owned())),
     };
     let named = match &about {
-        About::Id(id) => id.clone(),
-        About::File(text) => Subject::of_file(text, &[]).bundle_id().unwrap_or_default().to_owned(),
+        About::Id(id) => id.as_str(),
+        About::File(_) => "",
     };
-    let mut visit = app.gate().visit(&caller, INTERFACE, "verify", &named);
-    if !named.is_empty() {
-        visit.of_bundle(&named);
-    }
+    let mut visit = app.gate().visit(&caller, INTERFACE, "verify", named);
+    visit.of_bundle(named);
     let work = move |session: Session| async move { report(&session, about, &claims).boxed().await };
     let report = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    // Whether a bundle that was sent has the id that it names takes time to find out, so that is known only now.
+    if let Some(bundle_id) = &report.bundle_id {
+        visit.of_bundle(bundle_id);
+    }
     let document = serde_json::to_value(&report).map_err(|error| Problem::from(QueryError::from(error)));
     let document = noted(&mut visit, document)?;
     Ok(super::json(visit, StatusCode::OK, report.claims.len(), &document))
