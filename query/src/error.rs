@@ -250,6 +250,7 @@ impl From<DataFusionError> for QueryError {
                 | DataFusionError::SchemaError(..)
                 | DataFusionError::NotImplemented(_)
                 | DataFusionError::Configuration(_) => Self::Sql(error.strip_backtrace()),
+                DataFusionError::External(cause) if cause.is::<regex::Error>() => Self::Sql(error.strip_backtrace()),
                 _ => Self::Engine(Box::new(error)),
             },
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::channel::oneshot;
 use pgwire::api::{ClientInfo, ConnectionGuard, ConnectionHandle};
 use pgwire::error::PgWireResult;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::cursor::Cursor;
 use super::failure;
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
     statements: Mutex<Statements>,
     handle: Arc<ConnectionHandle>,
+    /// One of those that the server has.
+    _place: OwnedSemaphorePermit,
     /// Requests to cancel find the connection as long as it is there.
     _guard: ConnectionGuard,
 }
@@ -33,6 +36,7 @@ impl Connection {
     pub(super) fn new(
         secret: Option<String>,
         settings: Settings,
+        place: OwnedSemaphorePermit,
         handle: Arc<ConnectionHandle>,
         guard: ConnectionGuard,
     ) -> Self {
@@ -42,6 +46,7 @@ impl Connection {
             cursors: Mutex::default(),
             statements: Mutex::default(),
             handle,
+            _place: place,
             _guard: guard,
         }
     }

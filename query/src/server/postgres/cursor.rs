@@ -10,7 +10,7 @@ use pgwire::api::results::{FieldInfo, QueryResponse, Response, Tag};
 use pgwire::error::{PgWireError, PgWireResult};
 use tokio::sync::Mutex;
 
-use super::connection::Connection;
+use super::connection::{Cancelled, Connection};
 use super::query::Asked;
 use super::{Service, failure};
 use crate::session::Parameters;
@@ -29,14 +29,21 @@ impl Cursor {
         &self.fields
     }
 
-    /// The next rows, at most so many if bounded.
-    fn fetch(self: Arc<Self>, most: Option<usize>) -> QueryResponse {
+    /// The next rows, at most so many if bounded, until they are cancelled.
+    fn fetch(self: Arc<Self>, most: Option<usize>, cancelled: Cancelled) -> QueryResponse {
         let fields = Arc::clone(&self.fields);
         let left = most.unwrap_or(usize::MAX);
-        let rows = futures::stream::unfold((self, left), |(cursor, left)| async move {
+        let rows = futures::stream::unfold((self, cancelled, left), |(cursor, mut cancelled, left)| async move {
             let left = left.checked_sub(1)?;
-            let row = cursor.rows.lock().await.data_rows().next().await?;
-            Some((row, (cursor, left)))
+            let row = {
+                let mut rows = cursor.rows.lock().await;
+                tokio::select! {
+                    biased;
+                    () = cancelled.wait() => Some(Err(PgWireError::QueryCanceled)),
+                    row = rows.data_rows().next() => row,
+                }
+            }?;
+            Some((row, (cursor, cancelled, left)))
         });
         let mut response = QueryResponse::new(fields, rows);
         response.set_command_tag("FETCH");
@@ -55,7 +62,7 @@ impl Service {
         match &*asked.statement {
             Statement::Declare { stmts } => {
                 let (name, query) = declared(stmts)?;
-                let query = Asked { statement: Arc::new(query), text: Arc::clone(&asked.text) };
+                let query = Asked { statement: Arc::new(query), ..asked.clone() };
                 if connection.cursors().len() >= MOST {
                     return Err(failure::of("53400", format!("a connection has {MOST} cursors at most; close one")));
                 }
@@ -67,7 +74,8 @@ impl Service {
             Statement::Fetch { name, direction, .. } => {
                 let known = connection.cursors().get(&name.value).cloned();
                 let cursor = known.ok_or_else(|| unknown(&name.value))?;
-                Ok(Response::Query(cursor.fetch(most(direction)?)))
+                // A request to cancel means this statement, and no more the one that declared the cursor.
+                Ok(Response::Query(cursor.fetch(most(direction)?, connection.begin().await)))
             }
             Statement::Close { cursor: CloseCursor::Specific { name } } => {
                 connection.cursors().remove(&name.value).ok_or_else(|| unknown(&name.value))?;

@@ -64,7 +64,12 @@ impl ExtendedQueryHandler for Service {
     {
         let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
         let statement = client.portal_store().get_statement(name);
-        let statement = statement.ok_or_else(|| PgWireError::StatementNotFound(name.to_owned()))?;
+        let statement = statement.ok_or_else(|| {
+            failure::of(
+                "26000",
+                format!("there is no prepared statement {name:?}; prepare it on this connection first"),
+            )
+        })?;
         check(&message, &statement.statement)?;
         let portal = Portal::try_new(&message, statement)?;
         client.portal_store().put_portal(Arc::new(portal));
@@ -100,11 +105,19 @@ impl ExtendedQueryHandler for Service {
     {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
         let portal = client.portal_store().get_portal(name);
-        let portal = portal.ok_or_else(|| PgWireError::PortalNotFound(name.to_owned()))?;
+        let portal = portal.ok_or_else(|| {
+            failure::of("34000", format!("there is no portal {name:?}; bind a prepared statement to it first"))
+        })?;
         // Zero is no bound.
         let most = usize::try_from(message.max_rows).unwrap_or(0);
         let state = portal.state();
         let mut state = state.lock().await;
+        // An answer that begins now is cancelled with its query. One that goes on may be behind other statements, so a
+        // request to cancel is taken for it from here on.
+        let mut cancelled = None;
+        if matches!(*state, PortalExecutionState::Suspended(_)) {
+            cancelled = Some(Connection::of(client)?.begin().await);
+        }
         if matches!(*state, PortalExecutionState::Initial) {
             match ExtendedQueryHandler::do_query(self, client, &portal, most).await? {
                 Response::Query(rows) => *state = PortalExecutionState::Suspended(rows),
@@ -115,7 +128,17 @@ impl ExtendedQueryHandler for Service {
             }
         }
         let sent = match &mut *state {
-            PortalExecutionState::Suspended(rows) => send_partial_query_response(client, rows, most).await,
+            PortalExecutionState::Suspended(rows) => {
+                let sending = send_partial_query_response(client, rows, most);
+                match &mut cancelled {
+                    None => sending.await,
+                    Some(cancelled) => tokio::select! {
+                        biased;
+                        () = cancelled.wait() => Err(PgWireError::QueryCanceled),
+                        sent = sending => sent,
+                    },
+                }
+            }
             _ => {
                 let nothing = Tag::new("SELECT").with_rows(0);
                 client.feed(PgWireBackendMessage::CommandComplete(nothing.into())).await?;

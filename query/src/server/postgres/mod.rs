@@ -4,10 +4,12 @@
 //! be rewritten for DataFusion, and arrow-pg encodes values. Ours is what gate and limits demand: what is read is bounded
 //! (`socket`, `stream`), who somebody is (`startup`), that each statement is a visit with a turn and a session on the
 //! newest head (`query`), that answers are sent while they are computed, within their limits (`answer`), in types that
-//! the protocol has (`shown`).
+//! the protocol has (`shown`), and that a client that is gone, idles or does not read holds none of it without end
+//! (`socket`, `stream`). Where DataFusion lacks what tools of PostgreSQL say, their statements are rewritten (`rewrite`).
 
 mod answer;
 mod catalog;
+mod computed;
 mod connection;
 mod constants;
 mod cursor;
@@ -15,6 +17,7 @@ mod execute;
 mod failure;
 mod prepare;
 mod query;
+mod rewrite;
 mod settings;
 mod shown;
 mod socket;
@@ -31,7 +34,7 @@ use std::time::Duration;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use pgwire::api::{ConnectionManager, RandomPidSecretKeyGenerator};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -40,6 +43,10 @@ use catalog::Catalogs;
 
 /// What `audit` calls this interface.
 const INTERFACE: &str = "postgres";
+/// Connections of clients that were let in, of all tenants: each keeps what it prepared, and a pool of a tool has a few.
+const MOST_CONNECTIONS: usize = 256;
+/// Connections beside them, of those who log in or cancel.
+const MOST_AT_THE_DOOR: usize = 64;
 /// Pause after a connection could not be accepted: there are no file descriptors left.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -54,6 +61,7 @@ struct Inner {
     /// Whether who does not speak TLS is sent away, before a password is asked for.
     needs_tls: bool,
     connections: Arc<ConnectionManager>,
+    places: Arc<Semaphore>,
     keys: RandomPidSecretKeyGenerator,
     parser: PostgresCompatibilityParser,
     catalogs: Catalogs,
@@ -66,6 +74,7 @@ impl Service {
                 app,
                 needs_tls,
                 connections: Arc::new(ConnectionManager::new()),
+                places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
                 keys: RandomPidSecretKeyGenerator::default(),
                 parser: PostgresCompatibilityParser::new(),
                 catalogs: Catalogs::default(),
@@ -96,6 +105,10 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            // Who comes in nevertheless is told so; beyond these nobody is listened to.
+            Ok((_, address)) if connections.len() >= MOST_CONNECTIONS + MOST_AT_THE_DOOR => {
+                tracing::warn!(%address, "a connection of PostgreSQL was dropped: there are too many");
+            }
             Ok((stream, address)) => {
                 let speaking = socket::speak(service.clone(), stream, tls.clone(), stopped.clone());
                 connections.spawn(async move {

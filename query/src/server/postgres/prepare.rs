@@ -20,12 +20,13 @@ use pgwire::api::results::FieldInfo;
 use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::{MemPortalStore, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
-use pgwire::error::PgWireResult;
+use pgwire::error::{PgWireError, PgWireResult};
+use tokio::time::timeout_at;
 
 use super::connection::Connection;
-use super::query::{Asked, described, shown_columns};
-use super::{Service, cursor, failure};
-use crate::access::{Caller, Scope};
+use super::query::{Admitted, Asked, described, shown_columns};
+use super::{INTERFACE, Service, cursor, failure};
+use crate::access::Caller;
 use crate::error::{QueryError, Result};
 use crate::server::problem::Problem;
 use crate::session::Parameters;
@@ -117,49 +118,58 @@ impl QueryParser for Service {
 }
 
 impl Service {
-    /// Plans a query to learn of its parameters and columns.
+    /// Plans a query to learn of its parameters and columns. It is written down as a visit, as its execution is.
     async fn prepare(&self, connection: &Connection, asked: Asked, types: &[Option<Type>]) -> PgWireResult<Prepared> {
         let (query, is_cursor) = match &*asked.statement {
             Statement::Declare { stmts } => (Arc::new(cursor::declared(stmts)?.1), true),
             _ => (Arc::clone(&asked.statement), false),
         };
-        let caller = connection.caller(self.inner.app.gate()).map_err(failure::fatal)?;
-        match self.learn(&caller, query, types.to_vec()).await {
-            Ok(learnt) => {
-                let columns = if is_cursor { Columns::Text(vec![]) } else { Columns::Of(learnt.columns) };
-                let count = learnt.inferred.len().max(types.len());
-                let parameters = (0..count).map(|index| {
-                    let declared = types.get(index).cloned().flatten();
-                    let inferred = learnt.inferred.get(index).and_then(Option::as_ref);
-                    declared.or_else(|| inferred.and_then(|kind| into_pg_type(kind).ok())).unwrap_or(Type::TEXT)
-                });
-                Ok(Prepared {
-                    parameters: parameters.collect(),
-                    asked: Some(asked),
-                    inferred: learnt.inferred,
-                    columns,
-                })
+        let gate = self.inner.app.gate();
+        let caller = connection.caller(gate).map_err(failure::fatal)?;
+        let mut visit = gate.visit(&caller, INTERFACE, "plan", &asked.text);
+        let mut cancelled = connection.begin().await;
+        let learnt = tokio::select! {
+            biased;
+            () = cancelled.wait() => {
+                visit.end("cancelled");
+                return Err(PgWireError::QueryCanceled);
             }
-            Err(problem) => Err(self.refused(connection, &asked.text, &problem)?),
-        }
+            learnt = self.learn(&caller, connection, query, types.to_vec()) => learnt,
+        };
+        let learnt = learnt.map_err(|problem| {
+            visit.end(problem.code());
+            failure::error(&problem)
+        })?;
+        visit.end("ok");
+        let columns = if is_cursor { Columns::Text(vec![]) } else { Columns::Of(learnt.columns) };
+        // Some may be nowhere in the plan: a rewriting took them away, and the client sends their values all the same.
+        let count = learnt.inferred.len().max(types.len()).max(asked.parameters.min(MOST_PARAMETERS));
+        let parameters = (0..count).map(|index| {
+            let declared = types.get(index).cloned().flatten();
+            let inferred = learnt.inferred.get(index).and_then(Option::as_ref);
+            declared.or_else(|| inferred.and_then(|kind| into_pg_type(kind).ok())).unwrap_or(Type::TEXT)
+        });
+        Ok(Prepared { parameters: parameters.collect(), asked: Some(asked), inferred: learnt.inferred, columns })
     }
 
-    async fn learn(&self, caller: &Caller, query: Arc<Statement>, types: Vec<Option<Type>>) -> Result<Learnt, Problem> {
-        let app = &self.inner.app;
-        caller.require(Scope::Sql)?;
-        let turn = app.gate().turn(caller).await?;
-        let session = self.session(caller).await?;
-        let limit = app.gate().limits().time;
+    async fn learn(
+        &self,
+        caller: &Caller,
+        connection: &Connection,
+        query: Arc<Statement>,
+        types: Vec<Option<Type>>,
+    ) -> Result<Learnt, Problem> {
+        let Admitted { session, turn, deadline, seconds } = self.admit(caller, connection).await?;
         let work = async move {
             let plan = session.plan_parsed(Parsed::Statement(Box::new((*query).clone()))).await?;
             let inferred = inferred(&plan)?;
             let nothing = nothing_for(&inferred, types)?;
             Ok::<_, QueryError>(Learnt { columns: described(&plan, nothing.as_ref())?, inferred })
         };
-        let learnt = app.engine().run(async move {
-            let learnt = tokio::time::timeout(limit, work).await;
+        let learnt = self.inner.app.engine().run(async move {
+            let learnt = timeout_at(deadline, work).await;
             drop(turn);
-            learnt.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
+            learnt.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds }))
         });
         learnt.await.map_err(Problem::from)
     }

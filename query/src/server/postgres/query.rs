@@ -20,14 +20,15 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::simplequery::Query;
 use pgwire::messages::startup::ParameterStatus;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Begun;
 use super::connection::Connection;
 use super::prepare::forget;
-use super::settings::{Settings, Unset, assignments};
+use super::settings::{Settings, Unset, assignments, no_time};
 use super::{INTERFACE, Service, failure, shown, statement};
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, Scope, Turn};
 use crate::error::{QueryError, Result};
 use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
@@ -37,6 +38,18 @@ use crate::session::{Parameters, Session};
 pub(super) struct Asked {
     pub(super) statement: Arc<Statement>,
     pub(super) text: Arc<str>,
+    /// The number of the last parameter in the text of the client.
+    pub(super) parameters: usize,
+}
+
+/// A query that has its turn.
+pub(super) struct Admitted {
+    pub(super) session: Session,
+    pub(super) turn: Turn,
+    /// When its time has passed.
+    pub(super) deadline: Instant,
+    /// The time that it has, as errors tell it.
+    pub(super) seconds: u64,
 }
 
 #[async_trait]
@@ -109,9 +122,10 @@ impl Service {
         let (inner, owned) = (Arc::clone(&self.inner), text.to_owned());
         let parsed = app.engine().run(async move {
             let statements = statement::parse(&owned, &inner.parser)?;
+            let parameters = statement::last_parameter(&owned);
             let asked = statements.into_iter().map(|statement| {
                 let text = statement.to_string().into();
-                Asked { statement: Arc::new(statement), text }
+                Asked { statement: Arc::new(statement), text, parameters }
             });
             Ok(asked.collect::<Vec<_>>())
         });
@@ -164,8 +178,8 @@ impl Service {
             Statement::Discard { object_type } => {
                 if *object_type == DiscardObject::ALL {
                     connection.cursors().clear();
-                    *connection.settings() = Settings::default();
                     forget_all(client, &connection);
+                    change(client, &connection, reset_all).await?;
                 }
                 Ok(Response::Execution(Tag::new(&asked.text)))
             }
@@ -179,12 +193,19 @@ impl Service {
                 connection.forget(&name.value);
                 Ok(Response::Execution(Tag::new("DEALLOCATE")))
             }
-            Statement::Set(set) => set_all(client, &connection, set).await,
+            Statement::Set(set) => {
+                change(client, &connection, |settings| {
+                    let mut assignments = assignments(set).unwrap_or_default().into_iter();
+                    assignments.try_for_each(|(name, value)| settings.set(&name, value.as_deref()))
+                })
+                .await?;
+                Ok(Response::Execution(Tag::new("SET")))
+            }
             Statement::Reset(reset) => {
                 match &reset.reset {
-                    Reset::ALL => *connection.settings() = Settings::default(),
+                    Reset::ALL => change(client, &connection, reset_all).await?,
                     Reset::ConfigurationParameter(name) => {
-                        connection.settings().set(&name.to_string(), None).map_err(not_set)?;
+                        change(client, &connection, |settings| settings.set(&name.to_string(), None)).await?;
                     }
                 }
                 Ok(Response::Execution(Tag::new("RESET")))
@@ -233,13 +254,7 @@ impl Service {
         asked: &Asked,
         parameters: Option<Parameters>,
     ) -> Result<Begun, Problem> {
-        let app = &self.inner.app;
-        caller.require(Scope::Sql)?;
-        let turn = app.gate().turn(caller).await?;
-        let limit = app.gate().limits().time;
-        let limit = connection.settings().statement_timeout().map_or(limit, |timeout| timeout.min(limit));
-        let (deadline, seconds) = (Instant::now() + limit, limit.as_secs().max(1));
-        let session = self.session(caller).await?;
+        let Admitted { session, turn, deadline, seconds } = self.admit(caller, connection).await?;
         let statement = Arc::clone(&asked.statement);
         let work = async move {
             let plan = session.plan_parsed(Parsed::Statement(Box::new((*statement).clone()))).await?;
@@ -248,12 +263,33 @@ impl Service {
         };
         let work =
             async move { timeout_at(deadline, work).await.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds })) };
-        let (schema, batches) = app.engine().run(work).await?;
+        let (schema, batches) = self.inner.app.engine().run(work).await?;
         Ok(Begun { batches, schema, _turn: turn, deadline, seconds })
     }
 
+    /// A turn and a session for a query of a caller, and the time that it has: as the server bounds it from its turn on,
+    /// or as the client bounds it from now on (`statement_timeout`).
+    pub(super) async fn admit(&self, caller: &Caller, connection: &Connection) -> Result<Admitted, Problem> {
+        caller.require(Scope::Sql)?;
+        let gate = self.inner.app.gate();
+        let most = gate.limits().time;
+        let asked = connection.settings().statement_timeout();
+        let seconds = asked.map_or(most, |asked| asked.min(most)).as_secs().max(1);
+        let late = |_: Elapsed| Problem::from(QueryError::TimeLimit { seconds });
+        // What is too far away to be told is no bound.
+        let until = asked.and_then(|asked| Instant::now().checked_add(asked));
+        let turn = match until {
+            Some(until) => timeout_at(until, gate.turn(caller)).await.map_err(late)??,
+            None => gate.turn(caller).await?,
+        };
+        let deadline = Instant::now() + most;
+        let deadline = until.map_or(deadline, |until| until.min(deadline));
+        let session = timeout_at(deadline, self.session(caller)).await.map_err(late)??;
+        Ok(Admitted { session, turn, deadline, seconds })
+    }
+
     /// A session of a caller on the newest head, with the catalog that tools of PostgreSQL read.
-    pub(super) async fn session(&self, caller: &Caller) -> Result<Session> {
+    async fn session(&self, caller: &Caller) -> Result<Session> {
         let app = &self.inner.app;
         let session = app.sessions().open(caller).await?;
         let catalog = self.inner.catalogs.of(caller, &session, app.engine()).await?;
@@ -285,26 +321,41 @@ where
     }
 }
 
-async fn set_all<C>(client: &mut C, connection: &Connection, set: &Set) -> PgWireResult<Response>
+/// Changes settings, and tells the client of those that it is told of and that are others now.
+async fn change<C>(
+    client: &mut C,
+    connection: &Connection,
+    change: impl FnOnce(&mut Settings) -> Result<(), Unset>,
+) -> PgWireResult<()>
 where
     C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
     C::Error: Debug,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
-    for (name, value) in assignments(set).unwrap_or_default() {
-        let told = connection.settings().set(&name, value.as_deref());
-        if let Some((name, value)) = told.map_err(not_set)? {
-            let status = ParameterStatus::new(name.to_owned(), value);
-            client.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
-        }
+    let (changed, told) = {
+        let mut settings = connection.settings();
+        let before: Vec<_> = settings.reported().collect();
+        let changed = change(&mut settings);
+        let told: Vec<_> = settings.reported().filter(|setting| !before.contains(setting)).collect();
+        (changed, told)
+    };
+    for (name, value) in told {
+        let status = ParameterStatus::new(name.to_owned(), value);
+        client.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
     }
-    Ok(Response::Execution(Tag::new("SET")))
+    changed.map_err(not_set)
+}
+
+fn reset_all(settings: &mut Settings) -> Result<(), Unset> {
+    settings.reset();
+    Ok(())
 }
 
 fn not_set(unset: Unset) -> PgWireError {
     match unset {
         Unset::Unknown(name) => unknown_setting(&name),
         Unset::Fixed { name, value } => failure::of("22023", format!("{name} is {value} here, and cannot be changed")),
+        Unset::NoTime { name, value } => failure::of("22023", no_time(name, &value)),
     }
 }
 

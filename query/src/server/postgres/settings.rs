@@ -16,6 +16,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
     ("DateStyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
     ("enable_seqscan", "on"),
@@ -80,6 +81,9 @@ const FIXED: &[(&str, &[&str])] = &[
     ("transaction_read_only", &["on", "true", "1"]),
 ];
 
+/// Settings that are times.
+const TIMES: &[&str] = &["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"];
+
 /// Why a setting was not set.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unset {
@@ -92,12 +96,21 @@ pub(super) enum Unset {
         /// Its value.
         value: &'static str,
     },
+    /// It is a time, and the value is none.
+    NoTime {
+        /// The setting.
+        name: &'static str,
+        /// The value.
+        value: String,
+    },
 }
 
 /// The settings of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     set: HashMap<&'static str, String>,
+    /// What was set when the connection began.
+    begun: HashMap<&'static str, String>,
 }
 
 impl Settings {
@@ -117,14 +130,30 @@ impl Settings {
         self.all().filter(|(name, _)| REPORTED.contains(name))
     }
 
-    /// Sets a value, or without one what it was at first. What it is now is given back if the client is to be told.
-    pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<(&'static str, String)>, Unset> {
+    /// What is set now is what [`Settings::reset`] brings back.
+    pub(super) fn begin(&mut self) {
+        self.begun.clone_from(&self.set);
+    }
+
+    /// Every setting is what it was when the connection began.
+    pub(super) fn reset(&mut self) {
+        self.set.clone_from(&self.begun);
+    }
+
+    /// Sets a value, or without one what it was when the connection began.
+    pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Unset> {
         let Some((name, default)) = known(name) else {
             // A name with a dot is an extension's; anybody may make one up.
-            return if name.contains('.') { Ok(None) } else { Err(Unset::Unknown(name.to_owned())) };
+            return if name.contains('.') { Ok(()) } else { Err(Unset::Unknown(name.to_owned())) };
         };
         match value {
-            None => drop(self.set.remove(name)),
+            None => match self.begun.get(name) {
+                Some(value) => drop(self.set.insert(name, value.clone())),
+                None => drop(self.set.remove(name)),
+            },
+            Some(value) if TIMES.contains(&name) && milliseconds(value).is_none() => {
+                return Err(Unset::NoTime { name, value: value.to_owned() });
+            }
             Some(value) => {
                 let fixed = FIXED.iter().find(|(fixed, _)| *fixed == name);
                 let lower = value.to_ascii_lowercase();
@@ -136,23 +165,35 @@ impl Settings {
                 }
             }
         }
-        Ok(self.show(name).filter(|(name, _)| REPORTED.contains(name)))
+        Ok(())
     }
 
     /// How long a statement may take, if the client has bounded it.
     pub(super) fn statement_timeout(&self) -> Option<Duration> {
-        let text = self.set.get("statement_timeout")?.trim();
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-        let number: u64 = digits.parse().ok()?;
-        let milliseconds = match text.trim_start_matches(digits).trim() {
-            "" | "ms" => number,
-            "s" => number.saturating_mul(1_000),
-            "min" => number.saturating_mul(60_000),
-            "h" => number.saturating_mul(3_600_000),
-            _ => return None,
-        };
+        let milliseconds = milliseconds(self.set.get("statement_timeout")?)?;
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
+}
+
+/// A time as PostgreSQL writes it, in milliseconds where it has no unit. `None`: it is none.
+fn milliseconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let number: u64 = digits.parse().ok()?;
+    match text.trim_start_matches(digits).trim() {
+        "us" => Some(number.div_ceil(1_000)),
+        "" | "ms" => Some(number),
+        "s" => Some(number.saturating_mul(1_000)),
+        "min" => Some(number.saturating_mul(60_000)),
+        "h" => Some(number.saturating_mul(3_600_000)),
+        "d" => Some(number.saturating_mul(86_400_000)),
+        _ => None,
+    }
+}
+
+/// What is told of [`Unset::NoTime`].
+pub(super) fn no_time(name: &str, value: &str) -> String {
+    format!("{value:?} is no time; set {name} to a number of milliseconds, or to one with a unit, as '30s'")
 }
 
 fn known(name: &str) -> Option<(&'static str, &'static str)> {
@@ -203,26 +244,44 @@ mod tests {
     fn settings_are_kept() {
         let mut settings = Settings::default();
         assert_eq!(settings.show("timezone"), Some(("TimeZone", "UTC".to_owned())));
-        let told = settings.set("TIMEZONE", Some("Europe/Berlin")).unwrap();
-        assert_eq!(told, Some(("TimeZone", "Europe/Berlin".to_owned())));
+        settings.set("TIMEZONE", Some("Europe/Berlin")).unwrap();
         assert_eq!(settings.show("time zone").unwrap().1, "Europe/Berlin");
         settings.set("timezone", None).unwrap();
         assert_eq!(settings.show("timezone").unwrap().1, "UTC");
         settings.set("datestyle", Some("ISO")).unwrap();
         assert!(matches!(settings.set("datestyle", Some("German")), Err(Unset::Fixed { name: "DateStyle", .. })));
         assert_eq!(settings.set("nosuch", Some("1")), Err(Unset::Unknown("nosuch".to_owned())));
-        assert_eq!(settings.set("plpgsql.check", Some("1")), Ok(None));
+        assert_eq!(settings.set("plpgsql.check", Some("1")), Ok(()));
     }
 
-    /// Times with and without a unit; 0 is no bound.
+    /// What a client asked for when it connected is what its settings go back to, one by one and all at once.
+    #[test]
+    fn settings_go_back_to_the_beginning() {
+        let mut settings = Settings::default();
+        settings.set("timezone", Some("Europe/Berlin")).unwrap();
+        settings.begin();
+        settings.set("timezone", Some("Asia/Tokyo")).unwrap();
+        settings.set("timezone", None).unwrap();
+        assert_eq!(settings.show("timezone").unwrap().1, "Europe/Berlin");
+        settings.set("timezone", Some("Asia/Tokyo")).unwrap();
+        settings.set("application_name", Some("psql")).unwrap();
+        settings.reset();
+        assert_eq!(settings.show("timezone").unwrap().1, "Europe/Berlin");
+        assert_eq!(settings.show("application_name").unwrap().1, "");
+    }
+
+    /// Times with and without a unit; 0 is no bound, and what is no time is refused.
     #[test]
     fn a_timeout_has_units() {
         let mut settings = Settings::default();
         for (text, bound) in
-            [("250", Some(250)), ("3s", Some(3_000)), ("2 min", Some(120_000)), ("0", None), ("x", None)]
+            [("250", Some(250)), ("3s", Some(3_000)), ("2 min", Some(120_000)), ("1us", Some(1)), ("0", None)]
         {
             settings.set("statement_timeout", Some(text)).unwrap();
             assert_eq!(settings.statement_timeout(), bound.map(Duration::from_millis), "{text}");
+        }
+        for wrong in ["x", "-1", "3 weeks", ""] {
+            assert!(matches!(settings.set("statement_timeout", Some(wrong)), Err(Unset::NoTime { .. })), "{wrong}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
@@ -15,8 +16,8 @@ use pgwire::messages::startup::Authentication;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::connection::Connection;
-use super::settings::{Settings, Unset};
-use super::{Service, failure};
+use super::settings::{Settings, Unset, no_time};
+use super::{MOST_CONNECTIONS, Service, failure};
 
 #[async_trait]
 impl StartupHandler for Service {
@@ -60,12 +61,19 @@ impl Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         self.inner.app.gate().caller(secret.as_deref()).map_err(failure::fatal)?;
+        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| {
+            let most = format!(
+                "too many connections: this server has {MOST_CONNECTIONS} at once; close one that idles, or share them \
+                 by a pool"
+            );
+            failure::fatal_of("53300", most)
+        })?;
         let settings = asked_for(client.metadata())?;
         let reported = settings.reported().map(|(name, value)| (name.to_owned(), value)).collect();
         let (pid, key) = self.inner.keys.generate(&*client);
         client.set_pid_and_secret_key(pid, key.clone());
         let (handle, guard) = self.inner.connections.register(pid, key);
-        client.session_extensions().insert(Connection::new(secret, settings, handle, guard));
+        client.session_extensions().insert(Connection::new(secret, settings, place, handle, guard));
         finish_authentication(client, &Reported(reported)).await
     }
 }
@@ -80,12 +88,14 @@ fn asked_for(parameters: &HashMap<String, String>) -> PgWireResult<Settings> {
     for (name, value) in named.chain(options.map(|(name, value)| (name.trim(), value.trim()))) {
         match settings.set(name, Some(value)) {
             // The rest is no setting: user, database, options, or of no bearing here.
-            Ok(_) | Err(Unset::Unknown(_)) => {}
+            Ok(()) | Err(Unset::Unknown(_)) => {}
+            Err(Unset::NoTime { name, value }) => return Err(failure::fatal_of("22023", no_time(name, &value))),
             Err(Unset::Fixed { name, value }) => {
                 return Err(failure::fatal_of("22023", format!("{name} is {value} here; connect without setting it")));
             }
         }
     }
+    settings.begin();
     Ok(settings)
 }
 

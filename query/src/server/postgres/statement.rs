@@ -9,6 +9,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement, visit_relations};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
     CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, RewriteArrayAnyAllOperation,
@@ -16,6 +17,7 @@ use datafusion_pg_catalog::sql::rules::{
 };
 use regex::Regex;
 
+use super::rewrite;
 use crate::bounds;
 use crate::error::Result;
 
@@ -33,10 +35,29 @@ pub(super) fn parse(text: &str, catalog: &PostgresCompatibilityParser) -> Result
     // without; an analyst's answer would be wrong, so their statements are not touched but for spellings.
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
         Ok(statements) if !is_about_catalog(text, &statements) => Ok(statements.into_iter().map(spelled).collect()),
-        Ok(_) => catalog.parse(&by_name(text)).map_err(wrong),
+        Ok(_) => Ok(catalog.parse(&by_name(text)).map_err(wrong)?.into_iter().map(of_catalog).collect()),
         // Some statements that tools send are known by heart, and are no SQL to the parser.
-        Err(error) => catalog.parse(text).map_err(|_| wrong(error)),
+        Err(error) => {
+            let known = catalog.parse(text).map_err(|_| wrong(error))?;
+            Ok(known.into_iter().map(of_catalog).collect())
+        }
     }
+}
+
+/// The number of the last parameter that a text names; 0: none. A statement about the catalog may lose the part with it,
+/// and its values come all the same.
+pub(super) fn last_parameter(text: &str) -> usize {
+    // What is no SQL is told by the parser.
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().unwrap_or_default();
+    let numbers = tokens.iter().filter_map(|token| match token {
+        Token::Placeholder(name) => name.strip_prefix('$')?.parse::<usize>().ok(),
+        _ => None,
+    });
+    numbers.max().unwrap_or(0)
+}
+
+fn of_catalog(statement: Statement) -> Statement {
+    rewrite::in_words_of_datafusion(rewrite::without_details(statement))
 }
 
 /// A function of a type that is compared: `typinput='pg_catalog.array_in'::regproc`, as the PostgreSQL JDBC driver asks.
@@ -63,8 +84,9 @@ fn is_about_catalog(text: &str, statements: &[Statement]) -> bool {
         })
         .is_break()
     };
-    // `'spans'::regclass` reads the catalog without naming it.
-    text.to_ascii_lowercase().contains("::reg") || statements.iter().any(names_catalog)
+    // `'spans'::regclass` and `cast('spans' as regclass)` read the catalog without naming it.
+    let text = text.to_ascii_lowercase();
+    ["::reg", " as reg"].iter().any(|cast| text.contains(cast)) || statements.iter().any(names_catalog)
 }
 
 fn is_of_catalog(name: &ObjectName) -> bool {
@@ -90,7 +112,7 @@ fn spelled(statement: Statement) -> Statement {
         &StripCollate,
         &FixVersionColumnName,
     ];
-    rules.iter().fold(statement, |statement, rule| rule.rewrite(statement))
+    rewrite::in_words_of_datafusion(rules.iter().fold(statement, |statement, rule| rule.rewrite(statement)))
 }
 
 #[cfg(test)]
@@ -111,6 +133,15 @@ mod tests {
         assert_eq!(parsed(ours), [ours]);
         let theirs = "SELECT (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c";
         assert!(parsed(theirs)[0].contains("NULL"), "{:?}", parsed(theirs));
+    }
+
+    /// A parameter counts also where its part of the statement is given up, and where a text only looks like one it does
+    /// not. Guarantees that the values that a client sends are as many as the statement says it wants.
+    #[test]
+    fn parameters_are_counted_as_they_were_written() {
+        let text = "SELECT (SELECT a.x = $2 FROM pg_attrdef a WHERE a.y = c.oid) FROM pg_class c WHERE c.relname = $1";
+        assert!(parsed(text)[0].contains("NULL") && !parsed(text)[0].contains("$2"), "{:?}", parsed(text));
+        assert_eq!((last_parameter(text), last_parameter("select '$3', 1"), last_parameter("")), (2, 0, 0));
     }
 
     /// Several statements, spellings of PostgreSQL, nothing, and what is no SQL.

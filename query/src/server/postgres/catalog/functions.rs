@@ -48,7 +48,6 @@ pub(super) fn all(listed: &Arc<[Listed]>) -> Vec<ScalarUDF> {
         pg::create_current_schema_udf(),
         pg::create_current_schemas_udf(),
         pg::create_pg_get_userbyid_udf(),
-        pg::create_pg_table_is_visible(),
         pg::format_type::create_format_type_udf(),
         pg::create_session_user_udf(),
         pg::pg_get_expr_udf::create_pg_get_expr_udf(),

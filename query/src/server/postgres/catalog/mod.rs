@@ -2,13 +2,15 @@
 //!
 //! It tells what tables and columns there are, which is the same for every tenant and until the server ends, so it is
 //! made once for each kind of caller, and nothing in it comes from rows. datafusion-pg-catalog makes most of it; ours
-//! are the columns' types, our functions, and `information_schema` in PostgreSQL's words.
+//! are the columns' types, that there are no keys and indexes, our functions, and `information_schema` in PostgreSQL's
+//! words.
 
 mod attributes;
 mod functions;
 mod information;
+mod relations;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -32,7 +34,7 @@ use datafusion_pg_catalog::pg_catalog::{
 };
 use futures::TryStreamExt;
 
-use super::{constants, shown};
+use super::{computed, constants, shown};
 use crate::access::{Caller, Scope};
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::error::Result;
@@ -89,12 +91,10 @@ impl Catalog {
         let statics = Arc::new(PgCatalogStaticTables::try_new()?);
         let listed: Arc<[constants::Listed]> = functions::listed().into();
         let description = Description::of(tables, &statics, &information_schema).await?;
-        Ok(Self {
-            pg_catalog: pg_catalog(&description, &statics, &listed).await?,
-            information_schema,
-            functions: functions::all(&listed),
-            keywords: Arc::clone(&statics.pg_get_keywords),
-        })
+        let (pg_catalog, hidden) = pg_catalog(&description, &statics, &listed).await?;
+        let mut functions = functions::all(&listed);
+        functions.extend(computed::all(hidden));
+        Ok(Self { pg_catalog, information_schema, functions, keywords: Arc::clone(&statics.pg_get_keywords) })
     }
 
     /// The same session with this catalog beside the lake's tables.
@@ -158,7 +158,8 @@ impl Description {
         let mut pg_catalog = Vec::new();
         for name in PG_CATALOG_TABLES {
             if let Some(table) = empty.build_table_by_name(name)? {
-                pg_catalog.push(Described { name: (*name).to_owned(), columns: table.schema(), kind: TableType::Base });
+                let columns = relations::columns(name, &table.schema());
+                pg_catalog.push(Described { name: (*name).to_owned(), columns, kind: TableType::Base });
             }
         }
         let mut information = Vec::new();
@@ -206,18 +207,31 @@ impl CatalogInfo for Description {
     }
 }
 
-/// The tables of `pg_catalog`, made once.
+/// The tables of `pg_catalog`, made once, and the numbers of those that are found with their schema only.
 async fn pg_catalog(
     description: &Description,
     statics: &Arc<PgCatalogStaticTables>,
     listed: &[constants::Listed],
-) -> Result<Arc<dyn SchemaProvider>> {
+) -> Result<(Arc<dyn SchemaProvider>, BTreeSet<i32>)> {
     let provider = PgCatalogSchemaProvider::try_new(description.clone(), Arc::clone(statics), EmptyContextProvider)?;
     let schema = MemorySchemaProvider::new();
+    let (mut schemas, mut classes) = (None, None);
     let others = PG_CATALOG_TABLES.iter().copied().filter(|name| !NUMBERED_FIRST.contains(name));
     for name in NUMBERED_FIRST.into_iter().chain(others) {
         let Some(table) = provider.build_table_by_name(name)? else { continue };
+        if let Some(nothing) = relations::without_rows(name, &table.schema()) {
+            schema.register_table(name.to_owned(), memory(nothing)?)?;
+            continue;
+        }
         let table: Arc<dyn TableProvider> = match (name, &table) {
+            ("pg_namespace", PgCatalogTable::Dynamic(_)) => {
+                let rows = rows(&table).await?;
+                memory(schemas.insert(rows).clone())?
+            }
+            ("pg_class", PgCatalogTable::Dynamic(_)) => {
+                let rows = relations::with_options(&rows(&table).await?)?;
+                memory(classes.insert(rows).clone())?
+            }
             ("pg_attribute", PgCatalogTable::Dynamic(_)) => {
                 let rows = rows(&table).await?;
                 memory(attributes::with_types(&rows, description.columns())?)?
@@ -228,7 +242,11 @@ async fn pg_catalog(
         };
         schema.register_table(name.to_owned(), table)?;
     }
-    Ok(Arc::new(schema))
+    let hidden = match (&schemas, &classes) {
+        (Some(schemas), Some(classes)) => relations::hidden(schemas, classes)?,
+        _ => BTreeSet::new(),
+    };
+    Ok((Arc::new(schema), hidden))
 }
 
 /// The rows of a table that is made of the description.

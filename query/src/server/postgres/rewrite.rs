@@ -1,0 +1,236 @@
+//! What PostgreSQL has and DataFusion has not, brought into its words.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::{mem, slice};
+
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, Select, Statement, TableAlias, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+    VisitorMut,
+};
+
+/// Brings a pattern with another escape character into one with the backslash, as a function of PostgreSQL does.
+pub(super) const LIKE_ESCAPE: &str = "like_escape";
+/// The subscripts of a list.
+pub(super) const GENERATE_SUBSCRIPTS: &str = "generate_subscripts";
+
+/// The same statement in DataFusion's words; its answer is the same.
+///
+/// - `LIKE pattern ESCAPE '/'` has the backslash as the escape character.
+/// - `generate_subscripts(list, 1)` has a row for each element, as `unnest` has.
+pub(super) fn in_words_of_datafusion(mut statement: Statement) -> Statement {
+    let _ = VisitMut::visit(&mut statement, &mut Words);
+    statement
+}
+
+struct Words;
+
+impl VisitorMut for Words {
+    type Break = ();
+
+    /// After what it is made of: what takes its place is not looked at again.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(character) = escape_char.take_if(|character| !is_backslash(character)) {
+                    let given = mem::replace(&mut **pattern, null());
+                    **pattern = call(LIKE_ESCAPE, vec![text(given), Expr::Value(character)]);
+                }
+            }
+            Expr::Function(function) if is_named(&function.name, GENERATE_SUBSCRIPTS) => {
+                let subscripts = mem::replace(expr, null());
+                *expr = call("unnest", vec![subscripts]);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_backslash(character: &ValueWithSpan) -> bool {
+    matches!(&character.value, Value::SingleQuotedString(character) if character == "\\")
+}
+
+fn is_named(name: &ObjectName, wanted: &str) -> bool {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.is_some_and(|last| last.value.eq_ignore_ascii_case(wanted))
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.with_empty_span())
+}
+
+/// With its type, which a parameter of a function would not have.
+fn text(expr: Expr) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type: DataType::Text, array: false, format: None }
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+/// The same statement about the catalog with nothing in place of subqueries in its columns that refer to the rows around
+/// them. Tools look there for defaults, sequences and collations of columns, of which there are none here.
+pub(super) fn without_details(mut statement: Statement) -> Statement {
+    let _ = VisitMut::visit(&mut statement, &mut Columns);
+    statement
+}
+
+struct Columns;
+
+impl VisitorMut for Columns {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for column in &mut select.projection {
+            let _ = VisitMut::visit(column, &mut Details);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Details;
+
+impl VisitorMut for Details {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Subquery(query) = expr
+            && refers_outside(query)
+        {
+            *expr = null();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a query names a column of a table that it does not read.
+fn refers_outside(query: &Query) -> bool {
+    let mut read = Read::default();
+    let _ = Visit::visit(query, &mut read);
+    Visit::visit(query, &mut Outside(&read)).is_break()
+}
+
+/// The names by which a query may call the tables that it reads, in lower case.
+#[derive(Default)]
+struct Read(HashSet<String>);
+
+impl Read {
+    fn add(&mut self, name: &[Ident]) {
+        self.0.insert(qualifier(name));
+    }
+}
+
+fn qualifier(name: &[Ident]) -> String {
+    let words: Vec<String> = name.iter().map(|word| word.value.to_lowercase()).collect();
+    words.join(".")
+}
+
+impl Visitor for Read {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        let alias = match table {
+            TableFactor::Table { name, alias, .. } => {
+                let words: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident()).cloned().collect();
+                // With or without its schema.
+                self.add(&words);
+                if let Some(last) = words.last() {
+                    self.add(slice::from_ref(last));
+                }
+                alias
+            }
+            TableFactor::Derived { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. } => alias,
+            _ => return ControlFlow::Continue(()),
+        };
+        if let Some(TableAlias { name, .. }) = alias {
+            self.add(slice::from_ref(name));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Outside<'a>(&'a Read);
+
+impl Visitor for Outside<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::CompoundIdentifier(words)
+                if words.split_last().is_some_and(|(_, table)| !self.0.0.contains(&qualifier(table))) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+
+    fn rewritten(rule: fn(Statement) -> Statement, text: &str) -> String {
+        let statement = Parser::parse_sql(&PostgreSqlDialect {}, text).unwrap().pop().unwrap();
+        rule(statement).to_string()
+    }
+
+    /// Another escape character than the backslash is taken out of the way, of a parameter, too; the backslash stays.
+    #[test]
+    fn an_escape_character_becomes_the_backslash() {
+        assert_eq!(
+            rewritten(in_words_of_datafusion, "SELECT a NOT LIKE $1 || '%' ESCAPE '/', a ILIKE 'b' ESCAPE '!'"),
+            "SELECT a NOT LIKE like_escape(CAST($1 || '%' AS TEXT), '/'), a ILIKE like_escape(CAST('b' AS TEXT), '!')"
+        );
+        for kept in ["SELECT a LIKE 'b' ESCAPE '\\'", "SELECT a LIKE 'b'"] {
+            assert_eq!(rewritten(in_words_of_datafusion, kept), kept);
+        }
+    }
+
+    /// A function that gives rows is unnested once.
+    #[test]
+    fn subscripts_are_rows() {
+        assert_eq!(
+            rewritten(in_words_of_datafusion, "SELECT unnest(a), pg_catalog.generate_subscripts(a, 1) AS i FROM t"),
+            "SELECT unnest(a), unnest(pg_catalog.generate_subscripts(a, 1)) AS i FROM t"
+        );
+    }
+
+    /// Subqueries that refer to the row around them are given up wherever they are in a column; what refers to their own
+    /// tables stays, with the schema, without it, and by another name.
+    #[test]
+    fn details_of_rows_are_given_up() {
+        assert_eq!(
+            rewritten(
+                without_details,
+                "SELECT CASE WHEN a.b THEN (SELECT d.c FROM pg_catalog.pg_attrdef AS d WHERE d.x = a.x) ELSE 'e' END FROM a"
+            ),
+            "SELECT CASE WHEN a.b THEN NULL ELSE 'e' END FROM a"
+        );
+        for kept in [
+            "SELECT a.b = (SELECT pg_catalog.pg_class.oid FROM pg_catalog.pg_class WHERE pg_class.relname = 'x') FROM a",
+            "SELECT (SELECT c.oid FROM pg_class AS c CROSS JOIN (SELECT 1 AS n) AS s WHERE s.n = c.oid) FROM a",
+            "SELECT a.b FROM a WHERE a.b = (SELECT max(c.b) FROM c WHERE c.a = a.a)",
+        ] {
+            assert_eq!(rewritten(without_details, kept), kept);
+        }
+    }
+}
