@@ -186,9 +186,9 @@ fn drivers_of_postgres_work() {
     }
 }
 
-/// SQLAlchemy reads what tables there are, with their columns, and rows of them.
+/// SQLAlchemy reads what schemas, tables and views there are, with their columns, that they have no keys and indexes, and
+/// rows of them; pandas reads a table by its name.
 #[test]
-#[ignore = "SQLAlchemy's reflection needs LIKE with an escape character, json_build_object and lists of index columns, which are not there yet"]
 fn sqlalchemy_reflects_tables() {
     let Some(clients) = Clients::find() else { return };
     let served = Served::start(worked_example::replayed(), "");

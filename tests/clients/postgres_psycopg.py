@@ -6,6 +6,7 @@ python postgres_psycopg.py PORT TOKEN TRACE_ID. It ends with status 0 if every c
 import json
 import sys
 import threading
+import time
 from datetime import datetime, timezone
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import errors
 
 START = datetime(2026, 11, 16, 12, 0, 5, tzinfo=timezone.utc)
 ENDLESS = "select count(*) from generate_series(1, 1000000000000)"
+MOST_CONNECTIONS = 256
 
 
 def results_are_typed(connection, trace):
@@ -69,6 +71,12 @@ def errors_are_known(connection):
         ("delete from spans", errors.ReadOnlySqlTransaction),
         ("select * from nothing", errors.UndefinedTable),
         ("selec 1", errors.SyntaxError),
+        ("select nofunction(1)", errors.UndefinedFunction),
+        ("select name, count(*) from spans", errors.GroupingError),
+        ("select 1 / 0", errors.DivisionByZero),
+        ("select 'x'::int", errors.InvalidTextRepresentation),
+        ("select 'a' ~ '('", errors.InvalidRegularExpression),
+        ("set statement_timeout = 'soon'", errors.InvalidParameterValue),
     ]:
         try:
             connection.execute(statement)
@@ -77,9 +85,8 @@ def errors_are_known(connection):
         raise AssertionError(f"{statement} is answered")
 
 
-def statements_are_cancelled(connection):
-    """A statement that would run for long ends when it is cancelled, and the connection goes on; a bound of the client
-    ends it, too."""
+def until_cancelled(connection, work):
+    """Does work that does not end before it is cancelled, from another thread."""
     ended = threading.Event()
 
     def cancel():
@@ -89,13 +96,19 @@ def statements_are_cancelled(connection):
     canceller = threading.Thread(target=cancel)
     canceller.start()
     try:
-        connection.execute(ENDLESS)
-        raise AssertionError("an endless statement has ended")
+        work()
+        raise AssertionError("endless work has ended")
     except errors.QueryCanceled as error:
         assert "user request" in str(error), error
     finally:
         ended.set()
         canceller.join()
+
+
+def statements_are_cancelled(connection):
+    """A statement that would run for long ends when it is cancelled, and the connection goes on; a bound of the client
+    ends it, too."""
+    until_cancelled(connection, lambda: connection.execute(ENDLESS))
     connection.execute("set statement_timeout = '300ms'")
     try:
         connection.execute(ENDLESS)
@@ -104,6 +117,63 @@ def statements_are_cancelled(connection):
         assert "stopped after" in str(error), error
     connection.execute("set statement_timeout = 0")
     assert connection.execute("select 1").fetchone() == (1,)
+
+
+def fetching_is_cancelled(connection):
+    """A request to cancel ends the fetch from a cursor that was declared before other statements, and with it the
+    transaction."""
+    connection.execute("begin")
+    # Its first row never comes, and declaring it does not wait for it.
+    connection.execute(f"declare slow cursor for {ENDLESS}")
+    assert connection.execute("select 1").fetchone() == (1,)
+    until_cancelled(connection, lambda: connection.execute("fetch 1 from slow"))
+    connection.execute("rollback")
+    assert connection.execute("select 1").fetchone() == (1,)
+
+
+def settings_are_told(target, token):
+    """The client is told of settings that change: when one is set, when all go back, which is to what the client asked
+    for when it connected."""
+    options = "-c timezone=Europe/Berlin"
+    with psycopg.connect(target, password=token, autocommit=True, options=options) as connection:
+        def told():
+            return connection.info.parameter_status("TimeZone"), connection.info.parameter_status("application_name")
+
+        assert told() == ("Europe/Berlin", ""), told()
+        connection.execute("set timezone to 'Asia/Tokyo'")
+        connection.execute("set application_name to 'notebook'")
+        assert told() == ("Asia/Tokyo", "notebook"), told()
+        connection.execute("reset timezone")
+        assert told() == ("Europe/Berlin", "notebook"), told()
+        connection.execute("reset all")
+        assert told() == ("Europe/Berlin", ""), told()
+        connection.execute("set timezone to 'Asia/Tokyo'")
+        connection.execute("discard all")
+        assert told() == ("Europe/Berlin", ""), told()
+
+
+def let_in(target, token):
+    """A connection, as soon as there is a place: the server notices a little later that a client has left."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return psycopg.connect(target, password=token, autocommit=True)
+        except psycopg.OperationalError as error:
+            assert "too many connections" in str(error) and time.monotonic() < until, error
+            time.sleep(0.1)
+
+
+def connections_are_counted(target, token):
+    """There are so many connections at once: one more is told so, and comes in when others have left."""
+    connections = [let_in(target, token) for _ in range(MOST_CONNECTIONS)]
+    try:
+        psycopg.connect(target, password=token).close()
+        raise AssertionError("one more comes in")
+    except psycopg.OperationalError as error:
+        assert "too many connections" in str(error), error
+    for connection in connections:
+        connection.close()
+    let_in(target, token).close()
 
 
 def main(port, token, trace):
@@ -115,6 +185,9 @@ def main(port, token, trace):
         rows_come_in_parts(connection)
         errors_are_known(connection)
         statements_are_cancelled(connection)
+        fetching_is_cancelled(connection)
+    settings_are_told(target, token)
+    connections_are_counted(target, token)
     try:
         psycopg.connect(target, password="tracerag_00").close()
         raise AssertionError("a wrong password comes in")

@@ -37,13 +37,14 @@ struct Computed {
 
 impl Computed {
     fn new(kind: Kind) -> Self {
-        let (counts, volatility): (&[usize], _) = match kind {
-            Kind::LikeEscape => (&[2], Volatility::Immutable),
-            Kind::GenerateSubscripts => (&[2, 3], Volatility::Immutable),
-            Kind::TableIsVisible(_) => (&[1], Volatility::Stable),
+        let signature = match kind {
+            Kind::LikeEscape => Signature::any(2, Volatility::Immutable),
+            Kind::GenerateSubscripts => {
+                Signature::one_of(vec![TypeSignature::Any(2), TypeSignature::Any(3)], Volatility::Immutable)
+            }
+            Kind::TableIsVisible(_) => Signature::any(1, Volatility::Stable),
         };
-        let counts = counts.iter().map(|count| TypeSignature::Any(*count)).collect();
-        Self { kind, signature: Signature::one_of(counts, volatility) }
+        Self { kind, signature }
     }
 }
 
@@ -69,7 +70,7 @@ impl ScalarUDFImpl for Computed {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let columns = ColumnarValue::values_to_arrays(&args.args)?;
+        let columns = args.args.iter().map(|value| value.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
         let computed: ArrayRef = match (&self.kind, columns.as_slice()) {
             (Kind::LikeEscape, [patterns, characters]) => Arc::new(with_backslashes(patterns, characters)?),
             (Kind::GenerateSubscripts, [lists, ..]) => subscripts(lists)?,

@@ -46,8 +46,9 @@ fn recorded(file: &str) -> impl Iterator<Item = &str> {
     file.split("\n;\n").map(str::trim).filter(|statement| !statement.is_empty())
 }
 
-/// Each statement that psql, DBeaver, Metabase, Grafana and the JDBC driver send when they begin is answered; Grafana's
-/// macros are there as its plug-in expands them. The recordings are those of datafusion-postgres, and ours.
+/// Each statement that psql, DBeaver, Metabase, Grafana, the JDBC driver and SQLAlchemy (with what is built upon it, as
+/// Superset and pandas) send when they begin is answered; Grafana's macros are there as its plug-in expands them, and
+/// SQLAlchemy's are those of its reflection. The recordings are those of datafusion-postgres, and ours.
 #[tokio::test]
 async fn tools_can_begin() {
     let lake = TestLake::example(false, 10_000).await;
@@ -58,6 +59,7 @@ async fn tools_can_begin() {
         ("metabase", include_str!("metabase.sql")),
         ("grafana", include_str!("grafana.sql")),
         ("jdbc", include_str!("jdbc.sql")),
+        ("sqlalchemy", include_str!("sqlalchemy.sql")),
     ] {
         assert!(recorded(file).count() > 1, "{tool}");
         for statement in recorded(file) {
@@ -115,6 +117,51 @@ async fn the_catalog_tells_nothing_of_others() {
     assert_eq!(ask(&theirs, counted).await, json!([{"n": 0}]));
     let databases = "select datname from pg_database where datname <> 'postgres'";
     assert_eq!(ask(&ours, databases).await, json!([{"datname": "tracerag"}]));
+}
+
+/// Tables of `information_schema` are found with their schema only, others by their name; there are no indexes and no keys,
+/// and what would list their columns is a list.
+#[tokio::test]
+async fn the_catalog_tells_what_is_found_and_how() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = session(&lake, "acme").await;
+    let visible = "select relname, pg_table_is_visible(oid) as found from pg_class where relname in
+                   ('spans', 'incidents', 'pg_class', 'key_column_usage') order by 1";
+    assert_eq!(
+        ask(&session, visible).await,
+        json!([
+            {"relname": "incidents", "found": true},
+            {"relname": "key_column_usage", "found": false},
+            {"relname": "pg_class", "found": true},
+            {"relname": "spans", "found": true},
+        ])
+    );
+    let counts = "select (select count(*) from pg_index) as indexes, (select count(*) from pg_constraint) as keys";
+    assert_eq!(ask(&session, counts).await, json!([{"indexes": 0, "keys": 0}]));
+    let kinds = "select attname, format_type(atttypid, atttypmod) as kind from pg_attribute
+                 where attrelid = 'pg_catalog.pg_index'::regclass and attname in ('indkey', 'indclass') order by 1";
+    assert_eq!(
+        ask(&session, kinds).await,
+        json!([{"attname": "indclass", "kind": "integer[]"}, {"attname": "indkey", "kind": "smallint[]"}])
+    );
+}
+
+/// Patterns with an escape character of their own, and lists with their subscripts, in an analyst's statement.
+#[tokio::test]
+async fn words_of_postgres_are_understood() {
+    let lake = TestLake::example(false, 10_000).await;
+    let session = session(&lake, "acme").await;
+    let patterns = "select 'a_b' like 'a/_b' escape '/' as same, 'axb' like 'a/_b' escape '/' as other,
+                    'A%' ilike 'a!%' escape '!' as without_case, 'a/b' like 'a//b' escape '/' as escaped,
+                    'ab' not like 'a/_' escape '/' as negated";
+    assert_eq!(
+        ask(&session, patterns).await,
+        json!([{"same": true, "other": false, "without_case": true, "escaped": true, "negated": true}])
+    );
+    let tables = "select count(*) as n from pg_class where relname like 'pg/_class' || '%' escape '/'";
+    assert_eq!(ask(&session, tables).await, json!([{"n": 1}]));
+    let lists = "select unnest(l) as item, generate_subscripts(l, 1) as i from (select array['a', 'b'] as l) as t";
+    assert_eq!(ask(&session, lists).await, json!([{"item": "a", "i": 1}, {"item": "b", "i": 2}]));
 }
 
 /// Functions that clients call about the server, and ours where `\df` looks.
