@@ -250,7 +250,10 @@ impl From<DataFusionError> for QueryError {
                 | DataFusionError::SchemaError(..)
                 | DataFusionError::NotImplemented(_)
                 | DataFusionError::Configuration(_) => Self::Sql(error.strip_backtrace()),
-                DataFusionError::External(cause) if cause.is::<regex::Error>() => Self::Sql(error.strip_backtrace()),
+                // Of the parser of regular expressions, which is a crate of DataFusion's.
+                DataFusionError::External(cause) if cause.to_string().starts_with("regex parse error") => {
+                    Self::Sql(error.strip_backtrace())
+                }
                 _ => Self::Engine(Box::new(error)),
             },
         }

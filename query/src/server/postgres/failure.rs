@@ -93,6 +93,7 @@ const FAILED: Words = &[
     ("out of range", "22003"),
     ("more than one row", "21000"),
     ("escape character", "22025"),
+    ("Regular expression did not compile", "2201B"),
     ("Can't cast value", "22003"),
     ("Error parsing timestamp", "22007"),
     ("Cast error", "22P02"),
