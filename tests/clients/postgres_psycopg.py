@@ -37,6 +37,8 @@ def parameters_are_bound(connection, trace):
         assert connection.execute(query, [START, 1, trace]).fetchone() == (3,)
     assert connection.execute("select %s::bigint + 1, %s::text", [41, None]).fetchone() == (42, None)
     assert connection.execute("select name from trace_tree(%s) limit 1", [trace]).fetchone() == ("POST /checkout",)
+    # Nothing tells the types of these.
+    assert connection.execute("select %s, %s, %s", [None, "a", "b"]).fetchone() == (None, "a", "b")
     hostile = "'; drop table spans; --"
     assert connection.execute("select count(*) from spans where name = %s", [hostile]).fetchone() == (0,)
 

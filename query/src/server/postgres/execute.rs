@@ -196,7 +196,14 @@ impl ExtendedQueryHandler for Service {
     {
         let prepared = &portal.statement.statement;
         let Some(asked) = &prepared.asked else { return Ok(Response::EmptyQuery) };
-        let inferred: Vec<Option<&DataType>> = prepared.inferred.iter().map(Option::as_ref).collect();
+        // An absent value of which nobody knows the type would be left out, and those after it be taken for it: it is text.
+        let is_untyped = |index: usize| portal.statement.parameter_types.get(index).is_none_or(Option::is_none);
+        let is_absent = |index: usize| portal.parameters.get(index).is_some_and(Option::is_none);
+        let inferred = (0..portal.parameter_len()).map(|index| {
+            let known = prepared.inferred.get(index).and_then(Option::as_ref);
+            known.or_else(|| (is_untyped(index) && is_absent(index)).then_some(&DataType::Utf8))
+        });
+        let inferred: Vec<Option<&DataType>> = inferred.collect();
         let parameters = match portal.parameter_len() {
             0 => None,
             _ => Some(deserialize_parameters(portal, &inferred)?),
