@@ -56,6 +56,7 @@ mod place;
 mod s3;
 mod stage;
 pub mod stored;
+pub mod templates;
 pub mod tree;
 
 pub use error::{Error, Result};

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use futures::future::try_join_all;
 use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
+use lance::dataset::scanner::DatasetRecordBatchStream;
 use tracerag_index::columns::{present, with_absent};
 use tracerag_index::{DatasetHead, Head, Lake};
 use tracerag_schemas::Table;
@@ -163,6 +164,31 @@ impl Snapshot {
         Ok(datasets.into_iter().flat_map(|(_, batches)| batches).filter(|batch| batch.num_rows() > 0).collect())
     }
 
+    /// Hands out rows of the tenant batch by batch, for whoever keeps little of many; within a dataset in no order.
+    pub(crate) async fn each(
+        &self,
+        table: Table,
+        read: Read<'_>,
+        mut take: impl FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let filter = self.within_wall(read.filter);
+        let schema = self.lake.schemas().newest(table);
+        for dataset in self.open(table, &read.ranges).await? {
+            let mut rows = stream(table, &dataset, filter.clone(), read.columns, false).await?;
+            while let Some(batch) = rows.try_next().await.map_err(|source| failed(table, source))? {
+                take(&with_absent(batch, &schema, read.columns)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn within_wall(&self, filter: Option<Expr>) -> Expr {
+        match filter {
+            Some(filter) => self.wall().and(filter),
+            None => self.wall(),
+        }
+    }
+
     /// Rows of the tenant by dataset, with their row ids if asked for.
     async fn scan(
         &self,
@@ -170,24 +196,13 @@ impl Snapshot {
         read: Read<'_>,
         with_row_id: bool,
     ) -> Result<Vec<(Arc<Dataset>, Vec<RecordBatch>)>> {
-        let filter = match read.filter {
-            Some(filter) => self.wall().and(filter),
-            None => self.wall(),
-        };
+        let filter = self.within_wall(read.filter);
         let datasets = self.open(table, &read.ranges).await?;
         let scans = datasets.into_iter().map(|dataset| {
             let filter = filter.clone();
             async move {
-                let failed = |source| QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) };
-                let mut scan = dataset.scan();
-                scan.project(&present(&dataset, read.columns)).map_err(failed)?;
-                scan.filter_expr(filter);
-                scan.scan_in_order(false);
-                if with_row_id {
-                    scan.with_row_id();
-                }
-                let stream = scan.try_into_stream().boxed().await.map_err(failed)?;
-                let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(failed)?;
+                let rows = stream(table, &dataset, filter, read.columns, with_row_id).await?;
+                let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(|source| failed(table, source))?;
                 let schema = self.lake.schemas().newest(table);
                 let batches = batches.into_iter().map(|batch| with_absent(batch, &schema, read.columns));
                 let batches = batches.collect::<Result<Vec<_>, _>>()?;
@@ -196,6 +211,28 @@ impl Snapshot {
         });
         try_join_all(scans).await
     }
+}
+
+/// Those of the columns that a dataset has, of the rows that meet a filter.
+async fn stream(
+    table: Table,
+    dataset: &Dataset,
+    filter: Expr,
+    columns: &[&str],
+    with_row_id: bool,
+) -> Result<DatasetRecordBatchStream> {
+    let mut scan = dataset.scan();
+    scan.project(&present(dataset, columns)).map_err(|source| failed(table, source))?;
+    scan.filter_expr(filter);
+    scan.scan_in_order(false);
+    if with_row_id {
+        scan.with_row_id();
+    }
+    scan.try_into_stream().boxed().await.map_err(|source| failed(table, source))
+}
+
+fn failed(table: Table, source: lance::Error) -> QueryError {
+    QueryError::Lance { dataset: table.name().to_owned(), source: Box::new(source) }
 }
 
 /// A time as a literal of the lake's type.

@@ -29,6 +29,7 @@ const ADDED: &[(u32, Table, &str)] = &[
     (2, Table::Failures, "gave_up_span_id"),
     (2, Table::Failures, "fingerprint_all_frames"),
     (2, Table::IncidentCounts, "echo_count"),
+    (2, Table::Logs, "template"),
 ];
 
 /// What a release knows of the columns of a lake: those of its own schema, and which of them came with it.

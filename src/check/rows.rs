@@ -62,7 +62,7 @@ fn identity(table: Table) -> Option<&'static [&'static str]> {
 
 /// Columns that are not compared: the origin, which may be that of any copy, what the pipeline adds, and what depends
 /// on records that were read before.
-const NOT_COMPARED: [&str; 9] = [
+const NOT_COMPARED: [&str; 10] = [
     "kafka_topic",
     "kafka_partition",
     "kafka_offset",
@@ -71,6 +71,7 @@ const NOT_COMPARED: [&str; 9] = [
     "build_git_sha",
     "build_match",
     "template_id",
+    "template",
     "detail",
 ];
 

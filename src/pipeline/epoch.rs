@@ -9,6 +9,7 @@ use arrow::datatypes::Int64Type;
 use arrow::row::{RowConverter, SortField};
 use tracerag_enrich::{Counts, Flushed};
 use tracerag_index::failures::{self, FailureRules};
+use tracerag_index::templates::with_templates;
 use tracerag_index::{ClosedTrace, Epoch, SourceProgress};
 use tracerag_schemas::{SourcePartition, Table, staged};
 
@@ -61,7 +62,7 @@ fn assemble(
         .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, rules))
         .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let spans = staged::stage(&flushed.spans, &Table::Spans.lake_schema())?;
-    let logs = staged::stage(&flushed.logs, &Table::Logs.lake_schema())?;
+    let logs = staged::stage(&with_templates(&flushed.logs)?, &Table::Logs.lake_schema())?;
     let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
     let closed = closed_traces(&flushed, &sources);
     let mut rows = distinct_payloads(waiting)?;

@@ -139,6 +139,8 @@ const NAMED: &[(&str, &[&str])] = &[
     ("select * from builds where starts_with(git_sha, $1)", &["{commit}"]),
     ("select * from trace_tree('{trace}')", &[]),
     ("select * from trace_tree($1)", &["{trace}"]),
+    ("select * from log_templates('{\"trace_id\": \"{trace}\"}')", &[]),
+    ("select * from log_templates() where template like '%{word}%'", &[]),
     ("select * from evidence_bundle('{trace}')", &[]),
     ("select * from evidence_bundle($1)", &["{trace}"]),
     ("select * from similar_incidents('{trace}', 10)", &[]),

@@ -4,7 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
+use tracerag_index::templates::{merged, template};
 use tracerag_index::tree;
+use tracerag_schemas::attributes::type_name;
 use tracerag_schemas::bundle::{Log, Span};
 
 /// Failing spans and all spans above them.
@@ -26,13 +28,14 @@ pub(crate) fn depths(spans: &[Span]) -> HashMap<&str, usize> {
     depths
 }
 
-/// Records that say the same thing stand once, the first of them with their number; the most severe first, else in the
-/// order of the bundle.
+/// Records of one log statement stand once, the first of them with their number; the most severe first, else in the
+/// order of the bundle. The statement is told by the message's template, or by the message itself where it has none.
 pub(crate) fn clusters(logs: &[Log]) -> Vec<(&Log, usize)> {
+    let statements = statements(logs);
     let mut clusters: Vec<(&Log, usize)> = Vec::new();
-    let mut known: HashMap<(&Option<String>, &Option<String>, String), usize> = HashMap::new();
-    for log in logs {
-        let key = (&log.service, &log.severity, without_digits(&body(log)));
+    let mut known: HashMap<(&Option<String>, &Option<String>, &str), usize> = HashMap::new();
+    for (log, statement) in logs.iter().zip(&statements) {
+        let key = (&log.service, &log.severity, statement.as_str());
         match known.get(&key) {
             Some(cluster) => clusters[*cluster].1 += 1,
             None => {
@@ -49,6 +52,30 @@ pub(crate) fn clusters(logs: &[Log]) -> Vec<(&Log, usize)> {
     };
     clusters.sort_by_key(|(log, _)| rank(log));
     clusters
+}
+
+/// The template of each record, merged with those of its service.
+fn statements(logs: &[Log]) -> Vec<String> {
+    let mut templates: Vec<String> = logs
+        .iter()
+        .map(|log| {
+            let kind = log.body.is_array().then_some(type_name::KVLIST);
+            let body = body(log);
+            template(&body, kind).unwrap_or_else(|| without_digits(&body))
+        })
+        .collect();
+    let mut of_service: HashMap<&Option<String>, Vec<usize>> = HashMap::new();
+    for (index, log) in logs.iter().enumerate() {
+        of_service.entry(&log.service).or_default().push(index);
+    }
+    for indices in of_service.values() {
+        let given: Vec<&str> = indices.iter().map(|index| templates[*index].as_str()).collect();
+        let merged = merged(&given);
+        for (index, template) in indices.iter().zip(merged) {
+            templates[*index] = template;
+        }
+    }
+    templates
 }
 
 /// The text of a record.
@@ -89,5 +116,44 @@ pub(crate) fn duration(ns: Option<i64>) -> String {
         None => "-".to_owned(),
         Some(ns) if ns >= 1_000_000_000 => format!("{:.2} s", ns as f64 / 1e9),
         Some(ns) => format!("{:.2} ms", ns as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn log(severity: &str, body: &str) -> Log {
+        Log {
+            anchor: String::new(),
+            time: None,
+            severity: Some(severity.to_owned()),
+            body: Value::from(body),
+            event_name: None,
+            service: Some("shop".to_owned()),
+            instance: None,
+            span_id: None,
+            joined_by: "ids".to_owned(),
+            attributes: serde_json::Map::new(),
+        }
+    }
+
+    /// Records of one statement are one cluster whatever their ids, durations and names, records of another severity are
+    /// another one, and the severest come first.
+    #[test]
+    fn records_of_a_statement_are_one_cluster() {
+        let mut logs = vec![log("INFO", "cart 7f3b0c9e-1f7a-4b57-9e70-2f60a9c1d001 took 12 ms")];
+        logs.push(log("ERROR", "cart 1 took 3 s"));
+        logs.push(log("INFO", "cart 9 took 1.5 s"));
+        let names = ["alice", "bob", "carol", "dave", "erin"];
+        logs.extend(names.iter().map(|name| log("INFO", &format!("login of {name} refused"))));
+        let found: Vec<(String, usize)> = clusters(&logs).into_iter().map(|(log, count)| (body(log), count)).collect();
+        let expected = [
+            ("cart 1 took 3 s", 1),
+            ("cart 7f3b0c9e-1f7a-4b57-9e70-2f60a9c1d001 took 12 ms", 2),
+            ("login of alice refused", 5),
+        ];
+        assert_eq!(found, expected.map(|(text, count)| (text.to_owned(), count)));
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod lengths;
 mod node;
 pub(crate) mod scalars;
 pub(crate) mod similar;
+mod templates;
 mod tree;
 
 use std::sync::Arc;
@@ -40,16 +41,18 @@ pub(crate) enum Function {
     SimilarIncidents,
     EvidenceBundle,
     TraceTree,
+    LogTemplates,
 }
 
 impl Function {
-    const ALL: [Self; 3] = [Self::SimilarIncidents, Self::EvidenceBundle, Self::TraceTree];
+    const ALL: [Self; 4] = [Self::SimilarIncidents, Self::EvidenceBundle, Self::TraceTree, Self::LogTemplates];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SimilarIncidents => "similar_incidents",
             Self::EvidenceBundle => "evidence_bundle",
             Self::TraceTree => "trace_tree",
+            Self::LogTemplates => "log_templates",
         }
     }
 
@@ -58,6 +61,7 @@ impl Function {
             Self::SimilarIncidents => "similar_incidents(text_or_trace_id, k [, options])",
             Self::EvidenceBundle => "evidence_bundle(trace_id)",
             Self::TraceTree => "trace_tree(trace_id)",
+            Self::LogTemplates => "log_templates([options])",
         }
     }
 
@@ -66,6 +70,7 @@ impl Function {
         match self {
             Self::SimilarIncidents => 1..=3,
             Self::EvidenceBundle | Self::TraceTree => 1..=1,
+            Self::LogTemplates => 0..=1,
         }
     }
 
@@ -79,6 +84,7 @@ impl Function {
             Self::SimilarIncidents => similar::schema(),
             Self::EvidenceBundle => evidence::schema(),
             Self::TraceTree => tree::schema(),
+            Self::LogTemplates => templates::schema(),
         }
     }
 
@@ -87,6 +93,7 @@ impl Function {
             Self::SimilarIncidents => similar::call(bundler, arguments).await,
             Self::EvidenceBundle => evidence::call(bundler, arguments).await,
             Self::TraceTree => tree::call(bundler.snapshot(), arguments).await,
+            Self::LogTemplates => templates::call(bundler.snapshot(), arguments).await,
         }
     }
 

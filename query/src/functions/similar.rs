@@ -14,6 +14,8 @@ use crate::bundle::Bundler;
 use crate::error::{QueryError, Result};
 use crate::search::{SimilarIncident, SimilarRequest};
 
+/// The function's name.
+const FUNCTION: &str = "similar_incidents";
 /// Incidents in an answer where the call names no number.
 const DEFAULT_K: usize = 10;
 
@@ -81,18 +83,21 @@ impl Options {
         request.min_version = self.min_version;
         request.max_version = self.max_version;
         request.environment = self.environment;
+        let time = |text: &str| time(FUNCTION, text);
         request.since = self.since.as_deref().map(time).transpose()?;
         request.until = self.until.as_deref().map(time).transpose()?;
         Ok(())
     }
 }
 
-fn time(text: &str) -> Result<i64> {
-    string_to_timestamp_nanos(text).map_err(|_| wrong(format!("{text:?} is not a time; write it as in RFC 3339")))
+/// A time among the options of a function, in ns.
+pub(super) fn time(function: &'static str, text: &str) -> Result<i64> {
+    let wrong = |_| QueryError::Argument { function, why: format!("{text:?} is not a time; write it as in RFC 3339") };
+    string_to_timestamp_nanos(text).map_err(wrong)
 }
 
 fn wrong(why: String) -> QueryError {
-    QueryError::Argument { function: "similar_incidents", why }
+    QueryError::Argument { function: FUNCTION, why }
 }
 
 fn batch(found: &[SimilarIncident]) -> Result<RecordBatch> {

@@ -2,9 +2,11 @@
 
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::json;
+use tracerag_index::templates;
+use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, TestLake, ask, at, rows};
+use super::lake::{FAILING, NOON, TestLake, ask, at, rows};
 use crate::{QueryError, bundle};
 
 /// A trace comes back in tree order, with depth, self time and critical path.
@@ -22,6 +24,43 @@ async fn trees_are_in_order() {
     );
     let query = format!("select t.name from trace_tree(lower(upper('{FAILING}'))) as t where t.depth = 1");
     assert_eq!(ask(&session, &query).await, json!([{"name": "charge"}]));
+}
+
+/// Records are counted by template, of the tenant alone; those without one are a row of their own. Options narrow them.
+#[tokio::test]
+async fn log_templates_are_counted() {
+    let lake = TestLake::empty().await;
+    let log = |tenant: &str, hash: u32, seconds: i64, body: &str, service: &str| {
+        let template = templates::template(body, None);
+        json!({"tenant_id": tenant, "time": at(seconds), "body": body, "service_name": service, "severity_number": 9,
+               "record_hash": format!("{hash:032x}"), "template": template,
+               "template_id": template.as_deref().map(templates::template_id),
+               "attributes": {}, "attributes_types": {}, "resource_attributes": {}, "kafka_topic": "logs",
+               "kafka_partition": 0, "kafka_offset": hash, "ingested_at": at(seconds)})
+    };
+    let rows = vec![
+        log("acme", 1, 0, "cart 1 took 5 ms", "shop"),
+        log("acme", 2, 9, "cart 22 took 1 s", "shop"),
+        log("acme", 3, 5, "started", "stock"),
+        log("acme", 4, 6, "", "stock"),
+        log("other", 5, 7, "cart 1 took 5 ms", "shop"),
+    ];
+    lake.write(&[(Table::Logs, rows)], NOON + 100 * SECOND).await;
+    let session = lake.session("acme").await;
+    let query = "select template, service_name, record_count, last_seen from log_templates()";
+    assert_eq!(
+        ask(&session, query).await,
+        json!([
+            {"template": "cart <*> took <*>", "service_name": "shop", "record_count": 2, "last_seen": at(9)},
+            {"template": "started", "service_name": "stock", "record_count": 1, "last_seen": at(5)},
+            {"template": null, "service_name": null, "record_count": 1, "last_seen": at(6)},
+        ])
+    );
+    let query = "select l.body from logs l join log_templates('{\"service\": \"shop\"}') t \
+                 on array_has(t.template_ids, l.template_id) order by l.time";
+    assert_eq!(ask(&session, query).await, json!([{"body": "cart 1 took 5 ms"}, {"body": "cart 22 took 1 s"}]));
+    let error = session.collect("select * from log_templates('{\"servce\": \"x\"}')", None).await.unwrap_err();
+    assert!(error.to_string().contains("service, trace_id, since, until"), "{error}");
 }
 
 /// Bound parameters reach the arguments of table functions, by position and by name, and beside

@@ -2,7 +2,8 @@ use arrow::datatypes::{DataType, Field};
 
 use super::column::*;
 
-/// `record_hash` is 16 bytes: resource, scope, times, ids, body and attributes of the record.
+/// `record_hash` is 16 bytes: resource, scope, times, ids, body and attributes of the record. `template` is what the
+/// messages of one log statement have in common, and `template_id` a hash of it; both are null where a body holds a stack.
 pub(super) fn columns() -> Vec<Field> {
     data_table(vec![
         time("time"),
@@ -16,6 +17,7 @@ pub(super) fn columns() -> Vec<Field> {
         text("body_type"),
         Field::new("record_hash", DataType::FixedSizeBinary(16), true),
         text("template_id"),
+        text("template"),
         text("event_name"),
         int("flags"),
         text("service_name"),

@@ -56,6 +56,12 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
+/// The same in one pass: what only a second one would find (a quote that has lost its partner) stays.
+#[must_use]
+pub(crate) fn mask_once(text: &str) -> String {
+    pass(clip(text, MAX_INPUT))
+}
+
 /// `text` cut to at most `max` bytes, at a character's boundary.
 #[must_use]
 pub(crate) fn clip(text: &str, max: usize) -> &str {
@@ -238,7 +244,7 @@ impl Scan<'_> {
 
 /// The end of a placeholder at `start`, of ours or of redaction: `<` + lower-case name + `>`,
 /// perhaps with a name of what was kept behind a colon (`<url:payments>`).
-fn placeholder_end(bytes: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn placeholder_end(bytes: &[u8], start: usize) -> Option<usize> {
     let rest = bytes.get(start + 1..)?;
     if !rest.first()?.is_ascii_lowercase() {
         return None;
