@@ -68,6 +68,6 @@ pub use functions::table_functions;
 pub use links::LinkCache;
 pub use page::{Page, page};
 pub use script::statements;
-pub use search::{KnownFix, SearchCache, SimilarIncident, SimilarRequest};
+pub use search::{Asked, KnownFix, SearchCache, SimilarIncident, SimilarRequest};
 pub use session::{Parameters, Session, SessionOptions};
 pub use snapshot::Snapshot;

@@ -21,7 +21,13 @@ pub(crate) struct SimilarArgs {
     /// Only incidents of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
-    /// An error message, or a question in plain words
+    /// Only incidents seen in these versions of their service, such as ">=1.8 <2"
+    #[arg(long, value_name = "BOUNDS")]
+    versions: Option<String>,
+    /// What the text is; where it is not said, a text with frames in it is a stack
+    #[arg(long = "as", value_name = "KIND", value_parser = ["message", "stacktrace", "span_path", "payload"])]
+    asked: Option<String>,
+    /// An error message, a question in plain words, or a stack trace
     text: Option<String>,
 }
 
@@ -36,6 +42,8 @@ pub(crate) async fn run(context: Context, args: SimilarArgs) -> Result<(), Error
                 trace_id: args.trace,
                 k: args.k as usize,
                 service: args.service,
+                versions: args.versions,
+                asked: args.asked.and_then(|asked| serde_json::from_value(json!(asked)).ok()),
                 ..SimilarRequest::default()
             };
             session.similar(&request).await?.iter().map(SimilarIncident::json).collect()
@@ -51,7 +59,8 @@ pub(crate) async fn run(context: Context, args: SimilarArgs) -> Result<(), Error
 
 /// Asks a server.
 async fn ask(server: &Server, args: &SimilarArgs) -> Result<Vec<Value>, Error> {
-    let request = json!({"text": args.text, "trace_id": args.trace, "k": args.k, "service": args.service});
+    let request = json!({"text": args.text, "trace_id": args.trace, "k": args.k, "service": args.service,
+                         "versions": args.versions, "asked": args.asked});
     let answer = server.post(&["v1", "similar"], &request).await?;
     let mut answer = server.json(answer).await?;
     match answer.get_mut("incidents").map(Value::take) {

@@ -12,7 +12,7 @@ use tracerag_schemas::tables::timestamp;
 use super::arguments::Arguments;
 use crate::bundle::Bundler;
 use crate::error::{QueryError, Result};
-use crate::search::{SimilarIncident, SimilarRequest};
+use crate::search::{Asked, SimilarIncident, SimilarRequest};
 
 /// The function's name.
 const FUNCTION: &str = "similar_incidents";
@@ -63,6 +63,8 @@ struct Options {
     error_type: Option<String>,
     min_version: Option<String>,
     max_version: Option<String>,
+    versions: Option<String>,
+    asked: Option<Asked>,
     environment: Option<String>,
     since: Option<String>,
     until: Option<String>,
@@ -71,7 +73,8 @@ struct Options {
 fn options(text: &str) -> Result<Options> {
     serde_json::from_str(text).map_err(|error| {
         wrong(format!(
-            "options are a JSON object with service, error_type, min_version, max_version, environment, since, until: {error}"
+            "options are a JSON object with service, error_type, min_version, max_version, versions, environment, since, \
+             until, asked (message, stacktrace, span_path, payload): {error}"
         ))
     })
 }
@@ -82,6 +85,8 @@ impl Options {
         request.error_type = self.error_type;
         request.min_version = self.min_version;
         request.max_version = self.max_version;
+        request.versions = self.versions;
+        request.asked = self.asked;
         request.environment = self.environment;
         let time = |text: &str| time(FUNCTION, text);
         request.since = self.since.as_deref().map(time).transpose()?;

@@ -15,7 +15,8 @@ use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
-use super::{SimilarRequest, versions};
+use super::versions::{self, Requirement};
+use super::{SimilarRequest, argument};
 use crate::error::{QueryError, Result};
 use crate::rows::{Columns, text};
 use crate::snapshot::{Read, Snapshot, time_literal};
@@ -53,7 +54,7 @@ struct Key {
     lake: String,
     version: Option<u64>,
     tenant: String,
-    filters: [Option<String>; 4],
+    filters: [Option<String>; 5],
     times: [Option<i64>; 2],
 }
 
@@ -68,6 +69,7 @@ impl Key {
                 request.environment.clone(),
                 request.min_version.clone(),
                 request.max_version.clone(),
+                request.versions.clone(),
             ],
             times: [request.since, request.until],
         }
@@ -148,6 +150,7 @@ impl Allowed {
             || request.until.is_some()
             || request.min_version.is_some()
             || request.max_version.is_some()
+            || request.versions.is_some()
     }
 
     pub(super) fn fingerprints(&self) -> &HashSet<String> {
@@ -208,7 +211,14 @@ async fn read(snapshot: &Snapshot, request: &SimilarRequest) -> Result<HashSet<S
     if let Some(until) = request.until {
         both(col("first_seen").lt_eq(time_literal(until)));
     }
-    let by_version = request.min_version.is_some() || request.max_version.is_some();
+    let wanted = match &request.versions {
+        Some(versions) => Some(
+            Requirement::parse(versions)
+                .ok_or_else(|| argument("versions are bounds with blanks between them, such as: >=1.8 <2"))?,
+        ),
+        None => None,
+    };
+    let by_version = request.min_version.is_some() || request.max_version.is_some() || wanted.is_some();
     let columns: &[&str] = if by_version { &["fingerprint", "versions"] } else { &["fingerprint"] };
     let (least, most) = (request.min_version.as_deref(), request.max_version.as_deref());
     let mut allowed = HashSet::new();
@@ -221,7 +231,10 @@ async fn read(snapshot: &Snapshot, request: &SimilarRequest) -> Result<HashSet<S
             let fits = versions.is_none_or(|versions| {
                 let seen = versions.value(row);
                 let Some(seen) = seen.as_string_opt::<i32>().filter(|_| versions.is_valid(row)) else { return false };
-                seen.iter().flatten().any(|version| versions::is_within(version, least, most))
+                seen.iter().flatten().any(|version| {
+                    versions::is_within(version, least, most)
+                        && wanted.as_ref().is_none_or(|wanted| wanted.takes(version))
+                })
             });
             if fits {
                 allowed.insert(fingerprint.to_owned());

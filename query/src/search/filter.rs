@@ -87,6 +87,12 @@ impl Filter {
             && self.allows(&incident.fingerprint)
     }
 
+    /// Whether a row of failures, or of their counts, passes.
+    pub(super) fn takes_row(&self, fingerprint: &str, service: Option<&str>, error_type: Option<&str>) -> bool {
+        let fits = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        fits(&self.service, service) && fits(&self.error_type, error_type) && self.allows(fingerprint)
+    }
+
     /// Whether one of the trace's own incidents passes.
     pub(super) fn admits(&self, fingerprint: &str, history: &History) -> bool {
         let fits = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;

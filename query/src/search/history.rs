@@ -70,6 +70,11 @@ pub(super) struct History {
 }
 
 impl History {
+    /// A trace with a failure of the incident.
+    pub(super) fn example(&self) -> Option<&str> {
+        self.example.as_deref()
+    }
+
     pub(super) fn incident(
         &self,
         fingerprint: &str,

@@ -23,6 +23,7 @@ use super::failed;
 use super::filter::Filter;
 use super::probe::{Probe, Question};
 use super::rank::{Weights, places};
+use super::stack::Overlap;
 use super::words::Query;
 use crate::error::{QueryError, Result};
 use crate::rows::{Columns, owned};
@@ -117,6 +118,27 @@ pub(super) struct Found {
     pub identifier: Option<String>,
     /// Other incidents with the same text, which it stands for.
     pub alike: usize,
+    /// What its stack shares with the question's.
+    pub frames: Option<Overlap>,
+    /// Why it is like a structure that was asked for, in words.
+    pub by_structure: Option<String>,
+}
+
+impl Found {
+    /// An incident of which nothing is known yet.
+    pub(super) fn of(fingerprint: String) -> Self {
+        Self {
+            fingerprint,
+            score: 0.0,
+            distance: None,
+            same_text: false,
+            shared: vec![],
+            identifier: None,
+            alike: 0,
+            frames: None,
+            by_structure: None,
+        }
+    }
 }
 
 /// A text of an incident, as a search found it.
@@ -254,13 +276,13 @@ fn fuse(probe: &Probe, has_vectors: bool, near: &[Candidate], by_words: &[Candid
                 false => query.coverage(&candidate.words),
             };
             Found {
-                fingerprint: candidate.fingerprint.clone(),
                 score: weights.fuse(vectors, Some(words), strength),
                 distance: candidate.distance,
                 same_text: candidate.hash == own_hash,
                 shared: if words.is_some() { query.shared(&candidate.words, NAMED_WORDS) } else { vec![] },
                 identifier,
                 alike: alike.len() - 1,
+                ..Found::of(candidate.fingerprint.clone())
             }
         })
         .filter(|found| found.score > 0.0)

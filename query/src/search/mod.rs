@@ -1,8 +1,9 @@
 //! Similar incidents: vectors and words, fused, filtered before the search.
 //!
-//! A question is a text or a failing trace. Of a trace, incidents with its own fingerprints come first;
-//! then, for both, what is near by meaning (vectors of masked texts) and by words (messages as they came).
-//! Without a sentence model the words alone answer, and every reason says so.
+//! A question is a text, a stack or a failing trace. Of a trace, incidents with its own fingerprints come first;
+//! then, for all, what is near by meaning (vectors of masked texts) and by words (messages as they came), of which what
+//! shares the stack's frames comes up. Without a sentence model the words alone answer, and every reason says so.
+//! Paths of spans and shapes of payloads are compared as they are.
 
 mod allowed;
 mod filter;
@@ -10,15 +11,20 @@ mod history;
 mod hybrid;
 mod probe;
 mod rank;
+mod rerank;
+mod stack;
+mod structure;
 mod versions;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use futures::future::try_join_all;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::time::rfc3339;
@@ -30,16 +36,34 @@ use filter::Filter;
 use history::{History, Merges};
 use hybrid::{Corpus, Found};
 pub(crate) use probe::FailureText;
-use probe::Question;
+use probe::{Question, Structure};
 
 /// Incidents in one answer at most.
 const MOST: usize = 1_000;
+/// Candidates whose stacks are looked at: two for each that is asked for, and so many at least.
+const LEAST_STACKS: usize = 16;
+
+/// What the text of a question is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// A message, or plain words.
+    Message,
+    /// A stack as a language prints it.
+    Stacktrace,
+    /// A path of spans: `checkout > payments/Charge`.
+    SpanPath,
+    /// A payload, or the shape of one, as JSON.
+    Payload,
+}
 
 /// What to look for, and among which incidents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimilarRequest {
     /// An error message, or a question in plain words. Either this or `trace_id`.
     pub text: Option<String>,
+    /// What the text is. Where it is not said, a text with frames in it is a stack, and any other a message.
+    pub asked: Option<Asked>,
     /// A failing trace, as 32 hex digits.
     pub trace_id: Option<String>,
     /// Incidents in the answer at most; 1 to 1,000.
@@ -52,6 +76,8 @@ pub struct SimilarRequest {
     pub min_version: Option<String>,
     /// Only incidents that were seen in this version of their service or an earlier one.
     pub max_version: Option<String>,
+    /// Only incidents that were seen in a version of their service that meets all these bounds: `>=1.8 <2`.
+    pub versions: Option<String>,
     /// Only incidents that were seen in this environment.
     pub environment: Option<String>,
     /// Only incidents that were seen at or after this time, in ns since the epoch.
@@ -64,12 +90,14 @@ impl Default for SimilarRequest {
     fn default() -> Self {
         Self {
             text: None,
+            asked: None,
             trace_id: None,
             k: 10,
             service: None,
             error_type: None,
             min_version: None,
             max_version: None,
+            versions: None,
             environment: None,
             since: None,
             until: None,
@@ -97,7 +125,8 @@ pub struct SimilarIncident {
     pub title: String,
     /// Service.
     pub service_name: Option<String>,
-    /// Cosine distance of the texts' vectors, 0 (same direction) to 2; `None` where there is no vector.
+    /// Cosine distance of the texts' vectors, 0 (same direction) to 2; `None` where there is no vector. Of a path or a
+    /// payload, the part that is not alike, 0 to 1.
     pub distance: Option<f64>,
     /// Fused rank, above 0 and at most 1; comparable within one answer only.
     pub score: f64,
@@ -224,7 +253,14 @@ async fn ask(
     let Some(question) = question else { return Ok(vec![]) };
     let mut best: HashMap<String, Found> = HashMap::new();
     let mut searched = vec![];
-    if !filter.is_empty() {
+    if let Some(structure) = question.structure.as_ref().filter(|_| !filter.is_empty()) {
+        // Some more, because people may have merged some of them.
+        let most = 2 * k;
+        searched.push(match structure {
+            Structure::Path(path) => structure::by_path(snapshot, &filter, path, most).await?,
+            Structure::Payload(payload) => structure::by_payload(snapshot, &filter, payload, most).await?,
+        });
+    } else if !filter.is_empty() {
         let (vectors, scope) = tokio::try_join!(
             hybrid::vectors(&corpus, embedding, &question),
             hybrid::Scope::of(&corpus, cache, &filter),
@@ -262,10 +298,7 @@ async fn answer(
         }
     }
     let mut others: Vec<(String, Found)> = best.into_iter().collect();
-    others.sort_by(|(a, one), (b, other)| {
-        let by_distance = distance_or_last(one.distance).total_cmp(&distance_or_last(other.distance));
-        other.score.total_cmp(&one.score).then(by_distance).then_with(|| a.cmp(b))
-    });
+    others.sort_by(best_first);
     let mut answer = Vec::new();
     let mut seen = HashSet::new();
     let trace_id = question.trace_id.as_deref();
@@ -279,13 +312,22 @@ async fn answer(
         seen.insert(fingerprint.as_str());
         answer.push(history.incident(fingerprint, Some(0.0), 1.0, own_reason(history)));
     }
+    let mut histories = HashMap::new();
+    if trace_id.is_some() || !question.stack.is_empty() {
+        let looked_at = others.len().min((2 * k).max(LEAST_STACKS));
+        let names: Vec<&str> = others[..looked_at].iter().map(|(fingerprint, _)| fingerprint.as_str()).collect();
+        histories = history::read(snapshot, merges, &names, trace_id).await?;
+        rerank::by_frames(snapshot, merges, question, &mut others, &histories).await?;
+        others.sort_by(best_first);
+    }
     // Nearly all have counts, so few more than are wanted are read. What is embedded may be ahead of this head.
     for chunk in others.chunks(k) {
         if answer.len() >= k {
             break;
         }
-        let names: Vec<&str> = chunk.iter().map(|(fingerprint, _)| fingerprint.as_str()).collect();
-        let histories = history::read(snapshot, merges, &names, trace_id).await?;
+        let names = chunk.iter().map(|(fingerprint, _)| fingerprint.as_str());
+        let unread: Vec<&str> = names.filter(|name| !histories.contains_key(*name)).collect();
+        histories.extend(history::read(snapshot, merges, &unread, trace_id).await?);
         for (fingerprint, found) in chunk {
             if let Some(history) = histories.get(fingerprint.as_str())
                 && seen.insert(fingerprint.as_str())
@@ -297,6 +339,11 @@ async fn answer(
     }
     answer.truncate(k);
     Ok(answer)
+}
+
+fn best_first((a, one): &(String, Found), (b, other): &(String, Found)) -> Ordering {
+    let by_distance = distance_or_last(one.distance).total_cmp(&distance_or_last(other.distance));
+    other.score.total_cmp(&one.score).then(by_distance).then_with(|| a.cmp(b))
 }
 
 fn distance_or_last(distance: Option<f64>) -> f64 {

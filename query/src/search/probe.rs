@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 
 use arrow::record_batch::RecordBatch;
+use tracerag_index::failures::InAppRules;
+use tracerag_index::failures::fingerprint::text_for_embedding;
+use tracerag_index::failures::frames::StackTrace;
 use tracerag_index::failures::mask::mask;
 use tracerag_schemas::Table;
 
-use super::{SimilarRequest, argument};
+use super::stack::Stack;
+use super::{Asked, SimilarRequest, argument};
 use crate::bundle::why_absent;
 use crate::error::{QueryError, Result};
 use crate::lookup::ById;
@@ -81,8 +85,17 @@ impl Probe {
     }
 }
 
-/// A question.
+/// A structure that is looked for, and not words.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Structure {
+    /// A path of spans.
+    Path(String),
+    /// A payload or its shape, as JSON.
+    Payload(String),
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Question {
     /// The trace, if it is about one.
     pub trace_id: Option<String>,
@@ -90,6 +103,10 @@ pub(super) struct Question {
     pub own: Vec<String>,
     /// Texts to search with.
     pub probes: Vec<Probe>,
+    /// The stack that was given; that of a trace is in the lake.
+    pub stack: Stack,
+    /// The structure, if it is about one; then there is nothing else.
+    pub structure: Option<Structure>,
 }
 
 impl Question {
@@ -101,11 +118,21 @@ impl Question {
             (Some(text), None) if text.trim().is_empty() => {
                 Err(argument("the text is empty; give a message or a question"))
             }
-            (Some(text), None) => {
-                let probe = Probe::new(mask(text), text);
-                Ok(Some(Self { trace_id: None, own: vec![], probes: vec![probe] }))
-            }
+            (Some(text), None) => Ok(Some(Self::of_text(text, request.asked))),
             (None, Some(trace_id)) => Self::of_trace(snapshot, trace_id.trim()).await,
+        }
+    }
+
+    fn of_text(text: &str, asked: Option<Asked>) -> Self {
+        let nothing = Self { trace_id: None, own: vec![], probes: vec![], stack: Stack::default(), structure: None };
+        match asked {
+            Some(Asked::SpanPath) => Self { structure: Some(Structure::Path(text.to_owned())), ..nothing },
+            Some(Asked::Payload) => Self { structure: Some(Structure::Payload(text.to_owned())), ..nothing },
+            None | Some(Asked::Stacktrace) => match of_stack(text) {
+                Some((probe, stack)) => Self { probes: vec![probe], stack, ..nothing },
+                None => Self { probes: vec![Probe::new(mask(text), text)], ..nothing },
+            },
+            Some(Asked::Message) => Self { probes: vec![Probe::new(mask(text), text)], ..nothing },
         }
     }
 
@@ -160,8 +187,18 @@ impl Question {
                 break;
             }
         }
-        Ok(Self { trace_id: Some(trace_id), own, probes })
+        Ok(Self { trace_id: Some(trace_id), own, probes, stack: Stack::default(), structure: None })
     }
+}
+
+/// What the failure with this stack would be embedded as, and the stack; `None` of a text that holds none.
+fn of_stack(text: &str) -> Option<(Probe, Stack)> {
+    let trace = StackTrace::parse(text, &InAppRules::default());
+    let place = trace.frames().find_map(|frame| frame.function.as_deref()).unwrap_or_default();
+    let first = trace.sections.first().filter(|_| !trace.is_empty())?;
+    let message = first.message.as_deref().unwrap_or_default();
+    let masked = text_for_embedding(first.exception_type.as_deref(), &mask(message), &trace, place);
+    Some((Probe::new(masked.clone(), &format!("{message}\n{masked}")), Stack::of_trace(&trace)))
 }
 
 /// What is embedded of these fingerprints: the text of the first row.

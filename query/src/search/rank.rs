@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::hybrid::{Corpus, Found};
+use super::stack::Overlap;
 
 /// Constant of reciprocal rank fusion: how little the first places differ.
 const RRF: f64 = 60.0;
@@ -59,6 +60,9 @@ pub(super) fn places<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<usize> {
 
 /// Why an incident is in the answer.
 pub(super) fn reason(found: &Found, corpus: &Corpus, history: &History) -> String {
+    if let Some(why) = &found.by_structure {
+        return why.clone();
+    }
     let mut parts = Vec::new();
     if let Some(identifier) = &found.identifier {
         parts.push(format!("contains {identifier}"));
@@ -74,6 +78,10 @@ pub(super) fn reason(found: &Found, corpus: &Corpus, history: &History) -> Strin
             _ => "loosely related text",
         };
         parts.push(format!("{how} (distance {distance:.3} by {})", corpus.model_name()));
+    }
+    if let Some(overlap) = &found.frames {
+        let Overlap { frames, of, innermost, .. } = overlap;
+        parts.push(format!("shares {frames} of {of} stack frames, {innermost} the innermost"));
     }
     if !found.shared.is_empty() && !found.same_text {
         parts.push(format!("shares the words {}", found.shared.join(", ")));

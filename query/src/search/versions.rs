@@ -8,6 +8,42 @@ pub(super) fn is_within(version: &str, least: Option<&str>, most: Option<&str>) 
         && most.is_none_or(|most| compare(version, most) != Ordering::Greater)
 }
 
+/// Versions as a list of bounds that all hold: `>=1.8 <2`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Requirement<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Requirement<'a> {
+    /// Reads versions, each perhaps behind one of `>=`, `<=`, `=`, `>`, `<`, with blanks or commas between them. `None`
+    /// of anything else. A pre-release is below its release: `<2` takes `2.0.0-rc.1`.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let is_between = |letter: char| matches!(letter, ' ' | ',');
+        if text.starts_with(is_between) || text.ends_with(is_between) {
+            return None;
+        }
+        let bounds = text.split(is_between).filter(|bound| !bound.is_empty()).map(|bound| {
+            let operator = [">=", "<=", "=", ">", "<"].into_iter().find(|operator| bound.starts_with(operator));
+            let operator = operator.unwrap_or_default();
+            let version = &bound[operator.len()..];
+            (!version.is_empty() && !version.contains(['<', '>', '='])).then_some((operator, version))
+        });
+        bounds.collect::<Option<Vec<_>>>().filter(|bounds| !bounds.is_empty()).map(Self)
+    }
+
+    /// Whether a version meets all bounds.
+    pub(super) fn takes(&self, version: &str) -> bool {
+        self.0.iter().all(|(operator, bound)| {
+            let order = compare(version, bound);
+            match *operator {
+                ">=" => order.is_ge(),
+                "<=" => order.is_le(),
+                ">" => order.is_gt(),
+                "<" => order.is_lt(),
+                _ => order.is_eq(),
+            }
+        })
+    }
+}
+
 /// Compares versions as people read them: numbers as numbers, a leading `v` aside, `1.9.0-rc.1` before `1.9.0`.
 fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (plain(one), plain(other));
@@ -62,6 +98,21 @@ fn by_part(one: &str, other: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All bounds hold; a version alone is that version. What is no list of bounds is none.
+    #[test]
+    fn requirements_are_met_or_not() {
+        let takes = |text: &str, version: &str| Requirement::parse(text).is_some_and(|wanted| wanted.takes(version));
+        for (version, expected) in [("1.7.9", false), ("1.8", true), ("v1.10.3", true), ("2.0.0", false)] {
+            assert_eq!(takes(">=1.8 <2", version), expected, "{version}");
+            assert_eq!(takes(">=1.8, <2", version), expected, "{version}");
+        }
+        assert!(takes("1.8", "v1.8.0") && takes("=1.8", "1.8") && !takes("1.8", "1.8.1"));
+        assert!(takes(">1.8", "1.8.1") && !takes(">1.8", "1.8") && takes("<=1.8", "1.8"));
+        for wrong in ["", " ", ">=", "> 1", "<>1", "1>2", " 1", "1,"] {
+            assert_eq!(Requirement::parse(wrong), None, "{wrong}");
+        }
+    }
 
     /// Versions compare by their numbers, not by their letters; a pre-release comes before its release.
     #[test]
