@@ -1,6 +1,6 @@
 //! A sentence model as the rest of the program holds it: cheap to make, loaded once, shared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,10 @@ pub struct Embedding {
 
 struct Inner {
     source: Source,
+    cache: PathBuf,
     state: Mutex<State>,
+    /// The model that was configured before, while there is need of it.
+    other: Mutex<Option<Embedding>>,
 }
 
 #[derive(Default)]
@@ -50,7 +53,27 @@ impl Embedding {
     /// The model of a configuration: `all-MiniLM-L6-v2` or another name below `CACHE/models`,
     /// `hashed-ngrams`, or a folder with an ONNX model and its tokenizer. Nothing is read yet.
     pub fn new(model: &str, cache: &Path) -> Self {
-        Self { inner: Arc::new(Inner { source: Source::of(model, cache), state: Mutex::default() }) }
+        let source = Source::of(model, cache);
+        let (state, other) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { source, cache: cache.to_owned(), state, other }) }
+    }
+
+    /// Another model of the same cache. It stays loaded until yet another one is asked for, or none is needed any more
+    /// ([`Embedding::forget_other`]).
+    #[must_use]
+    pub fn other(&self, model: &str) -> Self {
+        let mut other = self.inner.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = other.as_ref().filter(|known| known.model_name() == model) {
+            return known.clone();
+        }
+        let new = Self::new(model, &self.inner.cache);
+        *other = Some(new.clone());
+        new
+    }
+
+    /// Gives back the memory of another model that was asked for.
+    pub fn forget_other(&self) {
+        *self.inner.other.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Name of the model as configured.

@@ -164,6 +164,20 @@ async fn the_position_stands_in_the_same_commit() {
     assert_eq!(u64::try_from(stored).unwrap(), position);
 }
 
+/// The tables of other models are found with their models' names, and a model's own is none of them.
+#[tokio::test]
+async fn tables_of_other_models_are_found() {
+    let mut fixture = Fixture::new().await;
+    fixture.counts(&[("a", "f1", "decimal overflow")]).await;
+    Indexer::new(fixture.lake.clone(), Arc::new(hashed())).catch_up().await.unwrap();
+    let own = hashed().model().await.unwrap();
+    assert!(vectors::of_others(&fixture.lake, &own).await.unwrap().is_empty());
+    let next = Model { name: "next".to_owned(), dimension: 7 };
+    let others = vectors::of_others(&fixture.lake, &next).await.unwrap();
+    let names: Vec<_> = others.iter().map(|other| (other.name.clone(), other.model.clone())).collect();
+    assert_eq!(names, [(vectors::dataset_name(&own), own.name)]);
+}
+
 /// Texts are taken by bytes, those of their messages included, as by number: large ones come a few at a time, at least
 /// one, and all are embedded in the end.
 #[tokio::test]

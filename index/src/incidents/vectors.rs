@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lance::Dataset;
 use tracerag_schemas::tables::timestamp;
@@ -84,6 +85,42 @@ pub async fn open(lake: &Lake, embedding: &Embedding) -> Result<Option<Arc<Datas
         Err(Error::Lance { source, .. }) if is_absent(&source) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A table of a model that is not the configured one.
+#[derive(Debug, Clone)]
+pub struct Other {
+    /// Name of the dataset, as of [`dataset_name`].
+    pub name: String,
+    /// Name of the model.
+    pub model: String,
+    /// The newest version.
+    pub dataset: Arc<Dataset>,
+}
+
+/// The tables of other models than this one that have rows: those that were configured before.
+///
+/// # Errors
+/// When the lake cannot be listed or a table cannot be read.
+pub async fn of_others(lake: &Lake, model: &Model) -> Result<Vec<Other>> {
+    let own = dataset_name(model);
+    let mut others = Vec::new();
+    for folder in lake.datasets_in(TABLE).await? {
+        let name = format!("{TABLE}/{folder}");
+        if name == own {
+            continue;
+        }
+        let dataset = lake.newest(&name).await?;
+        let mut scan = dataset.scan();
+        scan.project(&["model"]).at(&name, "reading its model")?;
+        scan.limit(Some(1), None).at(&name, "reading its model")?;
+        let row = scan.try_into_batch().await.at(&name, "reading its model")?;
+        let models = row.column_by_name("model").and_then(|column| column.as_string_opt::<i32>());
+        if let Some(model) = models.and_then(|models| models.iter().flatten().next()) {
+            others.push(Other { model: model.to_owned(), name, dataset });
+        }
+    }
+    Ok(others)
 }
 
 /// How far a table is behind `incident_counts`.

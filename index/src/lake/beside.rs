@@ -70,12 +70,16 @@ impl Lake {
 
     /// Names of the days that have a folder for a table, whether a head names them or not.
     pub(crate) async fn day_folders(&self, table: Table) -> Result<Vec<String>> {
-        let folder = table.name();
+        self.datasets_in(table.name()).await
+    }
+
+    /// Names of the datasets in a folder of the lake; none if there is no such folder.
+    pub(crate) async fn datasets_in(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = self.store(&format!("{}/{folder}", self.inner.uri), folder).await?;
         let entries = match store.read_dir(path).await {
             Ok(entries) => entries,
             Err(error) if is_absent(&error) => return Ok(vec![]),
-            Err(error) => return Err(error).at(folder, "listing its days"),
+            Err(error) => return Err(error).at(folder, "listing its datasets"),
         };
         Ok(entries.iter().filter_map(|entry| entry.strip_suffix(".lance")).map(str::to_owned).collect())
     }

@@ -16,7 +16,7 @@ use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
 use lance_linalg::distance::MetricType;
 use tokio::sync::OnceCell;
-use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, vectors, waiting_texts};
+use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, Model, vectors, waiting_texts};
 
 use super::allowed::SearchCache;
 use super::failed;
@@ -40,6 +40,8 @@ const PROBED_PART: usize = 16;
 const LEAST_PROBES: usize = 8;
 /// Rows that are compared exactly for each that is wanted.
 const REFINE: u32 = 2;
+/// A model is behind where for so many texts that it has embedded more than one waits.
+const BEHIND: usize = 10;
 /// Shared words that a reason names.
 const NAMED_WORDS: usize = 4;
 
@@ -48,11 +50,14 @@ pub(super) struct Corpus {
     table: Option<Stored>,
     /// The tenant's texts that are in no table; filters are not applied yet.
     waiting: OnceCell<Arc<[IncidentText]>>,
+    /// The model whose vectors are searched. It is not the configured one while that is behind.
+    embedding: Option<Embedding>,
     model: Option<String>,
     words_only: Option<String>,
 }
 
 struct Stored {
+    name: String,
     dataset: Arc<Dataset>,
     rows: usize,
     /// Whether there is an index of words; without one the table is small.
@@ -61,7 +66,13 @@ struct Stored {
 
 impl Corpus {
     pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
-        let none = |why: String| Self { table: None, waiting: OnceCell::new(), model: None, words_only: Some(why) };
+        let none = |why: String| Self {
+            table: None,
+            waiting: OnceCell::new(),
+            embedding: None,
+            model: None,
+            words_only: Some(why),
+        };
         let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
         let model = match embedding.model().await {
             Ok(model) => model,
@@ -74,15 +85,43 @@ impl Corpus {
             Err(error) => return Err(failed(error)),
         };
         let table = match vectors::open(snapshot.lake(), embedding).await? {
-            Some(dataset) => {
-                let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
-                let rows = dataset.count_rows(None).await.map_err(lance)?;
-                Some(Stored { has_words: !indices.is_empty(), rows, dataset })
-            }
+            Some(dataset) => Some(Stored::of(vectors::dataset_name(&model), dataset).await?),
             None => None,
         };
         let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
-        Ok(Self { table, waiting: OnceCell::new(), model: Some(model.name), words_only })
+        let waiting = OnceCell::new();
+        let own =
+            Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only };
+        let rows = own.table.as_ref().map_or(0, |table| table.rows);
+        if own.waiting(snapshot).await?.len() * BEHIND <= rows {
+            embedding.forget_other();
+            return Ok(own);
+        }
+        Ok(Self::before(snapshot, embedding, &model, rows).await?.unwrap_or(own))
+    }
+
+    /// The vectors of the model that was configured before, if there are more of them and it is still installed.
+    async fn before(snapshot: &Snapshot, embedding: &Embedding, model: &Model, rows: usize) -> Result<Option<Self>> {
+        let mut most: Option<(vectors::Other, usize)> = None;
+        for other in vectors::of_others(snapshot.lake(), model).await? {
+            let count = other.dataset.count_rows(None).await.map_err(lance)?;
+            if count > most.as_ref().map_or(rows, |(_, known)| *known) {
+                most = Some((other, count));
+            }
+        }
+        let Some((other, _)) = most else { return Ok(None) };
+        let before = embedding.other(&other.model);
+        match before.model().await {
+            Ok(model) if vectors::dataset_name(&model) == other.name => Ok(Some(Self {
+                table: Some(Stored::of(other.name, other.dataset).await?),
+                waiting: OnceCell::new(),
+                embedding: Some(before),
+                model: Some(model.name),
+                words_only: None,
+            })),
+            // Its files are gone, or others are there under its name.
+            _ => Ok(None),
+        }
     }
 
     /// Name of the model that made the vectors.
@@ -97,10 +136,18 @@ impl Corpus {
 
     async fn waiting(&self, snapshot: &Snapshot) -> Result<&[IncidentText]> {
         let read = async {
-            let table = self.table.as_ref().map(|table| (vectors::TABLE, &*table.dataset));
+            let table = self.table.as_ref().map(|table| (table.name.as_str(), &*table.dataset));
             waiting_texts(snapshot.lake(), snapshot.head(), snapshot.tenant(), table).await
         };
         Ok(self.waiting.get_or_try_init(|| read).await?)
+    }
+}
+
+impl Stored {
+    async fn of(name: String, dataset: Arc<Dataset>) -> Result<Self> {
+        let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
+        let rows = dataset.count_rows(None).await.map_err(lance)?;
+        Ok(Self { name, has_words: !indices.is_empty(), rows, dataset })
     }
 }
 
@@ -154,12 +201,10 @@ struct Candidate {
 }
 
 /// The vector of each of the question's probes; `None` where there is no model or no table.
-pub(super) async fn vectors(
-    corpus: &Corpus,
-    embedding: Option<&Embedding>,
-    question: &Question,
-) -> Result<Vec<Option<Vec<f32>>>> {
-    let (Some(_), Some(embedding)) = (&corpus.table, embedding) else { return Ok(vec![None; question.probes.len()]) };
+pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<Option<Vec<f32>>>> {
+    let (Some(_), Some(embedding)) = (&corpus.table, &corpus.embedding) else {
+        return Ok(vec![None; question.probes.len()]);
+    };
     let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
     Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
 }

@@ -262,7 +262,7 @@ async fn ask(
         });
     } else if !filter.is_empty() {
         let (vectors, scope) = tokio::try_join!(
-            hybrid::vectors(&corpus, embedding, &question),
+            hybrid::vectors(&corpus, &question),
             hybrid::Scope::of(&corpus, cache, &filter),
         )?;
         let (corpus, scope, asked) = (&corpus, &scope, &question);

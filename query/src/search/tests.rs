@@ -551,6 +551,23 @@ async fn a_paraphrase_is_found_by_meaning() {
     }
 }
 
+/// After a change of the model the vectors of the one before answer until the new one has embedded what there is.
+#[tokio::test]
+async fn the_model_before_answers_meanwhile() {
+    let Some(cache) = installed() else { return };
+    let mut fixture = Fixture::new().await;
+    fixture.incidents(&[incident("f0", "disk quota exceeded on volume data"), incident("f1", "session expired")]).await;
+    fixture.embed(&Embedding::new("all-MiniLM-L6-v2", &cache)).await;
+    let new = Embedding::new("hashed-ngrams", &cache);
+    let question = about("no storage space left", 1);
+    let found = fixture.ask(Some(&new), &question).await;
+    assert_eq!(fingerprints(&found), ["f0"], "{found:?}");
+    assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{found:?}");
+    fixture.embed(&new).await;
+    let found = fixture.ask(Some(&new), &question).await;
+    assert!(found.iter().all(|incident| !incident.reason.contains("all-MiniLM")), "{found:?}");
+}
+
 /// Where the files of the default model are, or `None` after saying so; with `CI=true` they must be there.
 fn installed() -> Option<PathBuf> {
     let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/tracerag");
