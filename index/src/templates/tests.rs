@@ -151,7 +151,8 @@ proptest! {
         quoted in prop::array::uniform2("[a-z ]{1,20}"),
     ) {
         // Words that begin a date or a duration would be part of the value.
-        let [a, b, c, d]: [String; 4] = words.iter().map(|word| format!("q{word}")).collect::<Vec<_>>().try_into().unwrap();
+        let words: Vec<String> = words.iter().map(|word| format!("q{word}")).collect();
+        let [a, b, c, d]: [String; 4] = words.try_into().unwrap();
         let text = |n: usize| {
             let id = uuid::Uuid::from_u128(ids[n]);
             format!("{a} {} {b} {id} {c} \"{}\" {d}={}", numbers[n], quoted[n], numbers[n])
@@ -176,7 +177,9 @@ proptest! {
     /// What templates merge to does not depend on their order, and is what it is a case of: as many words, each the same
     /// or a wildcard.
     #[test]
-    fn merging_does_not_depend_on_order(words in prop::collection::vec(prop::collection::vec("[ab<*>]{1,3}", 3..6), 0..40)) {
+    fn merging_does_not_depend_on_order(
+        words in prop::collection::vec(prop::collection::vec("[ab<*>]{1,3}", 3..6), 0..40),
+    ) {
         let texts: Vec<String> = words.iter().map(|words| words.join(" ")).collect();
         let mut given: Vec<&str> = texts.iter().map(String::as_str).collect();
         let mut forwards = merged(&given);

@@ -261,10 +261,8 @@ async fn ask(
             Structure::Payload(payload) => structure::by_payload(snapshot, &filter, payload, most).await?,
         });
     } else if !filter.is_empty() {
-        let (vectors, scope) = tokio::try_join!(
-            hybrid::vectors(&corpus, &question),
-            hybrid::Scope::of(&corpus, cache, &filter),
-        )?;
+        let (vectors, scope) =
+            tokio::try_join!(hybrid::vectors(&corpus, &question), hybrid::Scope::of(&corpus, cache, &filter),)?;
         let (corpus, scope, asked) = (&corpus, &scope, &question);
         let searches = question.probes.iter().zip(&vectors).map(|(probe, vector)| async move {
             hybrid::search(snapshot, corpus, scope, asked, probe, vector.as_deref(), k).await
