@@ -32,8 +32,8 @@ pub(crate) struct Global {
     /// Tenant to read, and tenant of what names none [default: the configuration's tenant.default]
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
-    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, bundle, verify,
-    /// canary, fix, status, mcp
+    /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, compare, bundle,
+    /// verify, canary, fix, status, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
 }
@@ -56,6 +56,8 @@ enum Command {
     Sql(commands::sql::SqlArgs),
     /// Find similar incidents
     Similar(commands::similar::SimilarArgs),
+    /// Say what failing traces have more often than good ones: flags, builds, payload shapes and others
+    Compare(commands::compare::CompareArgs),
     /// Print the evidence bundle of a trace
     Bundle(commands::bundle::BundleArgs),
     /// Say whether claims about a bundle hold, without a model
@@ -95,6 +97,7 @@ impl Command {
             self,
             Self::Sql(_)
                 | Self::Similar(_)
+                | Self::Compare(_)
                 | Self::Bundle(_)
                 | Self::Verify(_)
                 | Self::Canary(_)
@@ -157,7 +160,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, bundle, verify, canary, fix, status and mcp; run this command where the lake can be reached",
+                "--server is for sql, similar, compare, bundle, verify, canary, fix, status and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,
@@ -177,6 +180,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Mcp(args) => commands::mcp::run(context, args).await,
             Command::Sql(args) => commands::sql::run(context, args).await,
             Command::Similar(args) => commands::similar::run(context, args).await,
+            Command::Compare(args) => commands::compare::run(context, args).await,
             Command::Bundle(args) => commands::bundle::run(context, args).await,
             Command::Verify(args) => commands::verify::run(context, args).await,
             Command::Prompt(args) => commands::prompt::run(context, args).await,

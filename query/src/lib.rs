@@ -2,7 +2,7 @@
 //!
 //! - **In:** a [`tracerag_index::Lake`] and a tenant.
 //! - **Out:** Arrow batches of a query ([`Session::sql`]), [bundles](bundle), and whether [claims](verify) about one hold.
-//! - [`canary`] says whether a version is worse than another one.
+//! - [`canary`] says whether a version is worse than another one, [`compare`] what differs between failing and good traces.
 //! - [`server`] gives all of it to others, through the gate of [`access`].
 //!
 //! A [`Session`] stays on the head it was opened on, so everything it answers is one consistent
@@ -33,6 +33,7 @@ mod bounds;
 pub mod bundle;
 pub mod canary;
 mod catalog;
+pub mod compare;
 pub mod encode;
 pub mod error;
 pub mod fixes;
@@ -53,6 +54,7 @@ pub mod server;
 pub mod session;
 mod snapshot;
 mod statement;
+mod statistics;
 pub mod status;
 mod tables;
 pub mod tokens;

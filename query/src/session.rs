@@ -26,6 +26,7 @@ use tracerag_index::{Head, Lake};
 use crate::bounds;
 use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
+use crate::compare;
 use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
 use crate::links::LinkCache;
@@ -70,6 +71,9 @@ pub struct SessionOptions {
     pub links: LinkCache,
     /// What is kept of searches from one session to the next; clones share it.
     pub searches: SearchCache,
+    /// How long a bundle that is handed out waits, once it is there, for what tells its trace from good ones; without
+    /// it nobody looks.
+    pub compares_within: Option<Duration>,
     /// The sentence model that similar incidents are looked for with; without one, words alone.
     pub embedding: Option<Arc<Embedding>>,
 }
@@ -89,6 +93,7 @@ impl SessionOptions {
             plans: true,
             links: LinkCache::default(),
             searches: SearchCache::default(),
+            compares_within: None,
             embedding: None,
         }
     }
@@ -145,7 +150,8 @@ impl Session {
             options.searches,
             options.embedding.clone(),
             options.heaps,
-        );
+        )
+        .comparing_within(options.compares_within);
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)
@@ -296,6 +302,15 @@ impl Session {
     /// As [`crate::search::similar`].
     pub async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
         self.bundler.similar(request).await
+    }
+
+    /// What differs between failing traces and comparable good ones of the tenant.
+    ///
+    /// # Errors
+    /// [`QueryError::TraceUnknown`] and the others that say why there is no such trace, [`QueryError::IncidentUnknown`],
+    /// [`QueryError::Argument`] for a trace that did not fail, and when the lake cannot be read.
+    pub async fn compare(&self, request: &compare::Request) -> Result<compare::Report> {
+        self.bundler.compare(request).await
     }
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {

@@ -444,6 +444,10 @@ pub struct Context {
     /// Similar incidents, nearest first.
     #[serde(default)]
     pub similar: Vec<Similar>,
+    /// What differs between traces that fail as this one does and comparable good ones, as `compare_to_baseline` says
+    /// it. `None` of a trace that did not fail, and where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Value>,
     /// Heap summaries and inbound links that came after the seal.
     #[serde(default)]
     pub late: Vec<Value>,

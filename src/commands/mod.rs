@@ -3,6 +3,7 @@
 pub(crate) mod bundle;
 pub(crate) mod canary;
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod fix;
@@ -25,6 +26,7 @@ pub(crate) mod token;
 pub(crate) mod verify;
 
 use std::path::Path;
+use std::time::Duration;
 
 use tracerag_index::Lake;
 use tracerag_query::{Session, SessionOptions};
@@ -33,6 +35,9 @@ use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
 use crate::repository::Prefix;
+
+/// How long a command waits for what tells a bundle's trace from good ones: the program takes longer to start in all.
+const COMPARES_WITHIN: Duration = Duration::from_secs(2);
 
 /// A session on the newest head of a lake that exists.
 async fn session(context: &Context) -> Result<Session, Error> {
@@ -54,6 +59,7 @@ fn session_options(config: &Config, tenant: &str) -> SessionOptions {
         seal_after: config.window.seal_after.0,
         embedding: Some(config.embedding.model()),
         idle_gap: Some(config.window.idle_gap.0),
+        compares_within: Some(COMPARES_WITHIN),
         ..SessionOptions::new(tenant)
     }
 }

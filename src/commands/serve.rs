@@ -9,6 +9,7 @@ use clap::Args;
 use tracerag_index::Lake;
 use tracerag_ingest::IngestError;
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
+use tracerag_query::SessionOptions;
 use tracerag_query::access::{GateOptions, IssuerOptions, Limits, Mask};
 use tracerag_query::server::{ProtectedResource, Server, ServerOptions, TlsFiles};
 
@@ -23,6 +24,9 @@ const STOP_WITHIN: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long such a look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a bundle waits, once it is there, for what tells its trace from good ones: it is to come at once.
+const COMPARES_WITHIN: Duration = Duration::from_millis(5);
 
 /// Options of `serve`: all are in the section `[serve]` of the configuration.
 #[derive(Debug, Args)]
@@ -113,7 +117,10 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
             limits,
             mask: mask(config)?,
         },
-        session: super::session_options(config, &config.tenant.default),
+        session: SessionOptions {
+            compares_within: Some(COMPARES_WITHIN),
+            ..super::session_options(config, &config.tenant.default)
+        },
         origins,
         oauth,
     })

@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 TOOLS = [
     "find_similar_incidents",
     "get_evidence_bundle",
+    "compare_to_baseline",
     "search_traces",
     "get_trace",
     "get_logs",

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::rows::{Columns, instant, items, owned, texts};
 
 /// A row's flags, in stated order, without anchors.
-pub(super) fn flags_in_effect(columns: Columns<'_>, row: usize) -> Result<Vec<Flag>> {
+pub(crate) fn flags_in_effect(columns: Columns<'_>, row: usize) -> Result<Vec<Flag>> {
     let list = columns.list("flags_in_effect")?;
     let fields = columns.items(list, "flags_in_effect")?;
     let text = |name| fields.text(name);
@@ -57,7 +57,7 @@ pub(super) fn flags(mut flags: Vec<Flag>, anchors: &mut Anchors) -> Vec<Flag> {
 }
 
 /// A row's builds, in stated order, without anchors.
-pub(super) fn builds_in_effect(columns: Columns<'_>, row: usize) -> Result<Vec<Build>> {
+pub(crate) fn builds_in_effect(columns: Columns<'_>, row: usize) -> Result<Vec<Build>> {
     let list = columns.list("builds_in_effect")?;
     let fields = columns.items(list, "builds_in_effect")?;
     let text = |name| fields.text(name);

@@ -1,12 +1,16 @@
-//! What stands beside the evidence: heaps and links that came after the seal, similar incidents.
+//! What stands beside the evidence: heaps and links that came after the seal, similar incidents, and what differs from
+//! good traces.
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 use tracerag_schemas::anchor::{Anchor, Target};
 use tracerag_schemas::bundle::{Heap, Linked, Similar};
 
 use super::Bundler;
-use crate::error::Result;
+use crate::compare::{self, Depth, Request, Subject};
+use crate::error::{QueryError, Result};
 use crate::search::{FailureText, KnownFix, SimilarIncident};
+use crate::snapshot::Snapshot;
 
 /// Similar incidents in one bundle.
 const SIMILAR: usize = 5;
@@ -35,6 +39,26 @@ fn similar(incident: SimilarIncident) -> Similar {
         reason: Some(incident.reason),
         fixes: incident.fixes.iter().map(KnownFix::json).collect(),
     }
+}
+
+/// What differs between traces that fail as this one does and good ones; `None` of a trace that did not fail. As with
+/// similar incidents, a comparison that fails is only logged.
+pub(super) async fn baseline(snapshot: &Snapshot, trace_id: &str) -> Option<Value> {
+    let request = Request::new(Subject::Trace(trace_id.to_owned()));
+    match compare::compare(snapshot, &request, Depth::brief()).boxed().await {
+        Ok(report) if report.differences.is_empty() => Some(json!({"said": report.said})),
+        Ok(report) => Some(report.json()),
+        Err(QueryError::Argument { .. }) => None,
+        Err(error) => {
+            tracing::warn!(trace_id, %error, "the bundle has no comparison with good traces");
+            None
+        }
+    }
+}
+
+/// What stands for a comparison that would have kept the bundle waiting.
+pub(super) fn not_in_time() -> Value {
+    json!({"said": "not compared with good traces in the time that a bundle has; ask compare_to_baseline"})
 }
 
 /// Late evidence as JSON: each entry says what it is under `section`.

@@ -6,7 +6,7 @@
 //!
 //! [`SessionOptions::seal_after`]: crate::SessionOptions::seal_after
 
-mod changes;
+pub(crate) mod changes;
 mod context;
 mod failures;
 mod footprint;
@@ -25,6 +25,7 @@ mod trace;
 pub mod view;
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,9 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
 use futures::FutureExt;
+use futures::future::{Either, select};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
 use tracerag_schemas::bundle::{Bundle, Context, Evidence, Omitted};
@@ -41,6 +44,7 @@ use tracerag_schemas::ids::parse_hex;
 use tracerag_schemas::version::BUNDLE_SCHEMA;
 
 use crate::Session;
+use crate::compare::{self, Depth};
 use crate::error::{QueryError, Result};
 use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
@@ -52,13 +56,13 @@ pub use store::{by_id, pin, store};
 use trace::TraceRow;
 pub(crate) use trace::why_absent;
 
-/// Assembles the bundle of a trace's newest revision, with similar incidents beside the evidence,
-/// without storing it.
+/// Assembles the bundle of a trace's newest revision, with similar incidents beside the evidence, and with what
+/// differs from good traces where the session says how long to wait for it; without storing it.
 ///
 /// # Errors
 /// [`QueryError::TraceUnknown`] and the others that say why there is none; never an empty bundle.
 pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
-    session.bundler().assemble_with_similar(trace_id).boxed().await
+    session.bundler().assemble_in_context(trace_id).boxed().await
 }
 
 /// The stored bundle of an id (`sha256:...`), or the one of a trace, which is stored now.
@@ -84,6 +88,7 @@ pub struct Bundler {
     searches: SearchCache,
     embedding: Option<Arc<Embedding>>,
     shows_heaps: bool,
+    compares_within: Option<Duration>,
 }
 
 impl std::fmt::Debug for Bundler {
@@ -102,7 +107,12 @@ impl Bundler {
         shows_heaps: bool,
     ) -> Self {
         let seal_after = i64::try_from(seal_after.as_nanos()).unwrap_or(i64::MAX);
-        Self { snapshot, seal_after, links, searches, embedding, shows_heaps }
+        Self { snapshot, seal_after, links, searches, embedding, shows_heaps, compares_within: None }
+    }
+
+    /// The same with what differs from good traces, as [`crate::SessionOptions::compares_within`] says.
+    pub(crate) fn comparing_within(self, compares_within: Option<Duration>) -> Self {
+        Self { compares_within, ..self }
     }
 
     /// Whether who asks may see heap summaries; see [`view::without_heaps`].
@@ -112,6 +122,10 @@ impl Bundler {
 
     pub(crate) async fn similar(&self, request: &SimilarRequest) -> Result<Vec<SimilarIncident>> {
         search::similar_with(&self.snapshot, self.embedding.as_deref(), &self.searches, request).await
+    }
+
+    pub(crate) async fn compare(&self, request: &compare::Request) -> Result<compare::Report> {
+        compare::compare(&self.snapshot, request, Depth::whole(self.shows_heaps)).boxed().await
     }
 
     /// The head, for its tenant.
@@ -151,6 +165,28 @@ impl Bundler {
         let (bundle, similar) = tokio::join!(bundle, similar);
         let mut bundle = bundle?;
         bundle.context.similar = similar;
+        Ok(bundle)
+    }
+
+    /// The bundle with similar incidents, and with what differs from good traces as far as that is known in time: it is
+    /// looked for beside everything else, and then waited for no longer than the session says.
+    ///
+    /// # Errors
+    /// See [`assemble`].
+    async fn assemble_in_context(&self, trace: &str) -> Result<Bundle> {
+        let Some(within) = self.compares_within else { return self.assemble_with_similar(trace).await };
+        let bundle = pin!(self.assemble_with_similar(trace));
+        let baseline = pin!(context::baseline(&self.snapshot, trace));
+        let (mut bundle, baseline) = match select(bundle, baseline).await {
+            Either::Left((bundle, baseline)) => {
+                // Without a bundle there is nothing to wait for.
+                let bundle = bundle?;
+                let in_time = timeout(within, baseline).await;
+                (bundle, in_time.unwrap_or_else(|_| Some(context::not_in_time())))
+            }
+            Either::Right((baseline, bundle)) => (bundle.await?, baseline),
+        };
+        bundle.context.baseline = baseline;
         Ok(bundle)
     }
 

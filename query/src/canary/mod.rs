@@ -3,13 +3,13 @@
 //! - **In:** a [`Request`] and a session; everything is read from its one head.
 //! - **Out:** a [`Report`]: a verdict with the figures that it rests on.
 //!
-//! `reading` asks the lake, `verdict` judges, `statistics` has the tests; the last two are functions of numbers alone.
+//! `reading` asks the lake, `verdict` judges by the tests of `crate::statistics`; the last two are functions of numbers
+//! alone.
 
 mod reading;
 mod report;
 mod request;
 mod sample;
-mod statistics;
 mod verdict;
 
 #[cfg(test)]
@@ -22,6 +22,7 @@ pub use report::{
 };
 pub use request::{Objective, PARAMETERS, Request};
 
+pub(crate) use reading::MEMORY;
 use reading::{Group, Way, describe, shared_names};
 use request::Against;
 use verdict::{Observed, judge};

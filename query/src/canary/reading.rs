@@ -14,11 +14,11 @@ use tracerag_schemas::bundle::Bundle;
 
 use super::request::{By, Request, wrong};
 use super::sample::Sample;
-use super::statistics::Share;
 use super::verdict::{Instances, LEAST_DURATIONS, Observed, Seen};
 use crate::error::Result;
 use crate::rows::{Columns, number, text};
 use crate::session::Session;
+use crate::statistics::Share;
 
 /// Names of spans whose durations are compared.
 const MOST_NAMES: usize = 20;
@@ -29,7 +29,7 @@ const COMMIT_DIGITS: std::ops::RangeInclusive<usize> = 7..=40;
 
 /// What a process or its container uses, as the semantic conventions (1.43) name it, and as SDKs named it before them.
 /// The heap's limits, and what was allocated in all, are none of it.
-const MEMORY: [&str; 15] = [
+pub(crate) const MEMORY: [&str; 15] = [
     "process.memory.usage",
     "container.memory.usage",
     "container.memory.working_set",

@@ -12,7 +12,7 @@ use super::report::{
     Allowed, Difference, Durations, Errors, Failure, Latency, LeftOut, Memory, Rate, Report, Test, Usage, Verdict,
 };
 use super::request::{Against, By, Request};
-use super::statistics::{self, Share, Weighted};
+use crate::statistics::{self, Share, Weighted};
 
 /// The parts of the allowed error.
 const ERRORS: f64 = 3.0;

@@ -7,6 +7,7 @@
 //! [`ExtensionPlanner`] takes their values when the plan becomes executable.
 
 mod arguments;
+mod compare;
 mod evidence;
 mod exec;
 pub(crate) mod lengths;
@@ -42,10 +43,17 @@ pub(crate) enum Function {
     EvidenceBundle,
     TraceTree,
     LogTemplates,
+    CompareToBaseline,
 }
 
 impl Function {
-    const ALL: [Self; 4] = [Self::SimilarIncidents, Self::EvidenceBundle, Self::TraceTree, Self::LogTemplates];
+    const ALL: [Self; 5] = [
+        Self::SimilarIncidents,
+        Self::EvidenceBundle,
+        Self::TraceTree,
+        Self::LogTemplates,
+        Self::CompareToBaseline,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -53,6 +61,7 @@ impl Function {
             Self::EvidenceBundle => "evidence_bundle",
             Self::TraceTree => "trace_tree",
             Self::LogTemplates => "log_templates",
+            Self::CompareToBaseline => "compare_to_baseline",
         }
     }
 
@@ -62,6 +71,7 @@ impl Function {
             Self::EvidenceBundle => "evidence_bundle(trace_id)",
             Self::TraceTree => "trace_tree(trace_id)",
             Self::LogTemplates => "log_templates([options])",
+            Self::CompareToBaseline => "compare_to_baseline(trace_id_or_fingerprint [, options])",
         }
     }
 
@@ -71,6 +81,7 @@ impl Function {
             Self::SimilarIncidents => 1..=3,
             Self::EvidenceBundle | Self::TraceTree => 1..=1,
             Self::LogTemplates => 0..=1,
+            Self::CompareToBaseline => 1..=2,
         }
     }
 
@@ -85,6 +96,7 @@ impl Function {
             Self::EvidenceBundle => evidence::schema(),
             Self::TraceTree => tree::schema(),
             Self::LogTemplates => templates::schema(),
+            Self::CompareToBaseline => compare::schema(),
         }
     }
 
@@ -94,6 +106,7 @@ impl Function {
             Self::EvidenceBundle => evidence::call(bundler, arguments).await,
             Self::TraceTree => tree::call(bundler.snapshot(), arguments).await,
             Self::LogTemplates => templates::call(bundler.snapshot(), arguments).await,
+            Self::CompareToBaseline => compare::call(bundler, arguments).await,
         }
     }
 

@@ -13,13 +13,13 @@ use crate::snapshot::{Read, Snapshot};
 
 /// Merges by people: a fingerprint counts for its target.
 #[derive(Debug, Default)]
-pub(super) struct Merges {
+pub(crate) struct Merges {
     targets: HashMap<String, String>,
 }
 
 impl Merges {
     /// The newest rule of each fingerprint holds.
-    pub(super) async fn read(snapshot: &Snapshot) -> Result<Self> {
+    pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self> {
         let columns = ["action", "fingerprint", "target", "created_at"];
         let read = Read { columns: &columns, filter: None, ranges: vec![] };
         let mut newest: HashMap<String, (Option<i64>, Option<String>)> = HashMap::new();
@@ -46,8 +46,14 @@ impl Merges {
     }
 
     /// The fingerprint that this one counts for.
-    pub(super) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
+    pub(crate) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
         self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
+    }
+
+    /// The fingerprints that count for this one, itself first.
+    pub(crate) fn members<'a>(&'a self, fingerprint: &'a str) -> Vec<&'a str> {
+        let merged = self.targets.iter().filter(|(_, target)| *target == fingerprint);
+        std::iter::once(fingerprint).chain(merged.map(|(merged, _)| merged.as_str())).collect()
     }
 }
 

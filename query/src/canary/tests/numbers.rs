@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::sample::{MOST, Sample};
-use super::super::statistics::{
+use crate::statistics::{
     Share, Weighted, binomial, fisher, holm, quantile, quantile_difference, rank_sum, rate_difference, tail,
 };
 

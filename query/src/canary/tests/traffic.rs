@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 
 use super::super::report::{Report, Verdict};
 use super::super::request::Request;
-use super::super::statistics::Share;
 use super::super::verdict::{Instances, Observed, Seen, judge};
+use crate::statistics::Share;
 
 /// A request with more parameters than the needed ones.
 pub(super) fn request(more: &[(&str, &str)]) -> Request {

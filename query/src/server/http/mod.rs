@@ -4,6 +4,7 @@ mod accept;
 mod answer;
 mod bundles;
 mod canary;
+mod compare;
 mod fixes;
 mod incidents;
 mod origins;
@@ -34,6 +35,7 @@ use super::bearer::bearer;
 use super::problem::Problem;
 use crate::access::{Caller, Visit};
 use crate::encode::Encoding;
+pub(super) use compare::Ask as CompareAsk;
 pub(super) use origins::Origins;
 pub(super) use parameters::bound;
 pub(super) use similar::Ask as SimilarAsk;
@@ -44,9 +46,10 @@ const INTERFACE: &str = "http";
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Every request that is answered, as method and path; `openapi.json` describes the same.
-const ROUTES: [(&str, &str); 15] = [
+const ROUTES: [(&str, &str); 16] = [
     ("post", "/v1/sql"),
     ("post", "/v1/similar"),
+    ("post", "/v1/compare"),
     ("get", "/v1/bundles/{id}"),
     ("post", "/v1/bundles/{id}/pin"),
     ("delete", "/v1/bundles/{id}/pin"),
@@ -67,6 +70,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
     Some(match (method, path) {
         ("post", "/v1/sql") => post(sql::sql),
         ("post", "/v1/similar") => post(similar::similar),
+        ("post", "/v1/compare") => post(compare::compare),
         ("get", "/v1/bundles/{id}") => get(bundles::bundle),
         ("post", "/v1/bundles/{id}/pin") => post(bundles::pin),
         ("delete", "/v1/bundles/{id}/pin") => delete(bundles::unpin),

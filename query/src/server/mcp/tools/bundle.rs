@@ -15,7 +15,7 @@ use crate::server::mcp::answer::{Answer, Found};
 use crate::server::problem::Problem;
 
 /// Sections, what explains the failure first.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "failures",
     "failing_path",
     "flags",
@@ -24,6 +24,7 @@ const SECTIONS: [&str; 13] = [
     "heaps",
     "payloads",
     "similar",
+    "baseline",
     "metrics",
     "linked",
     "other_spans",
@@ -106,6 +107,7 @@ fn entries(bundle: &Bundle) -> serde_json::Result<Entries> {
     add(&mut entries, "heaps", &evidence.heaps)?;
     add(&mut entries, "payloads", &evidence.payloads)?;
     add(&mut entries, "similar", &bundle.context.similar)?;
+    add(&mut entries, "baseline", &bundle.context.baseline)?;
     add(&mut entries, "metrics", &evidence.metrics)?;
     add(&mut entries, "linked", &evidence.linked)?;
     add(&mut entries, "other_spans", critical.into_iter().chain(beside))?;

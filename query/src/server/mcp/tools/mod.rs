@@ -1,6 +1,7 @@
 //! The tools: what each takes stands in `tools.json`, what each does in a file of its name.
 
 mod bundle;
+mod compare;
 mod fix;
 mod logs;
 mod schema;
@@ -121,6 +122,7 @@ pub(super) async fn call(
         match name {
             "find_similar_incidents" => similar::find(&mut call, arguments).boxed().await,
             "get_evidence_bundle" => bundle::get(&mut call, arguments).boxed().await,
+            "compare_to_baseline" => compare::baseline(&mut call, arguments).boxed().await,
             "search_traces" => traces::search(&mut call, arguments).boxed().await,
             "get_trace" => trace::get(&mut call, arguments).boxed().await,
             "get_logs" => logs::get(&mut call, arguments).boxed().await,
@@ -141,9 +143,10 @@ pub(super) async fn call(
 
 /// The name of a tool that there is, as `audit` has it.
 fn known(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "find_similar_incidents",
         "get_evidence_bundle",
+        "compare_to_baseline",
         "search_traces",
         "get_trace",
         "get_logs",
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn definitions_are_complete_and_short() {
         let tools = definitions();
-        assert_eq!(tools.len(), 9);
+        assert_eq!(tools.len(), 10);
         for tool in tools {
             assert!(known(&tool.name).is_some(), "{}", tool.name);
             assert!(tool.description.is_some() && tool.output_schema.is_some(), "{}", tool.name);

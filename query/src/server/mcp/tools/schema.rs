@@ -15,11 +15,12 @@ const COLUMNS: &str = "select table_name, column_name, data_type from informatio
                        where table_schema = 'public' and ($1 = '' or table_name = $1) \
                        order by table_name, ordinal_position";
 /// Functions of the lake, besides those of SQL.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "similar_incidents(text_or_trace_id, k [, options as JSON]) is a table",
     "evidence_bundle(trace_id) is a table of one row",
     "trace_tree(trace_id) is a table: spans in tree order",
     "log_templates([options as JSON]) is a table: log statements with their counts",
+    "compare_to_baseline(trace_id_or_fingerprint [, options as JSON]) is a table",
     "attr(map, key); maps also as attributes['http.route']",
     "date_bin(interval, time)",
     "approx_percentile_cont(number, share)",

@@ -1,4 +1,4 @@
-//! The tests that a canary rests on. Pure functions of numbers; each names where it comes from.
+//! The tests that verdicts rest on. Pure functions of numbers; each names where it comes from.
 //!
 //! Every test is one-sided: a small probability says that the candidate is worse, never that it is better.
 
@@ -11,19 +11,19 @@ const MOST_EXACT: usize = 40;
 
 /// How many of how many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Share {
+pub(crate) struct Share {
     pub events: u64,
     pub of: u64,
 }
 
 impl Share {
     /// The events can never be more than what they are of.
-    pub(super) fn new(events: u64, of: u64) -> Self {
+    pub(crate) fn new(events: u64, of: u64) -> Self {
         Self { events: events.min(of), of }
     }
 
     /// 0 for none of none.
-    pub(super) fn rate(self) -> f64 {
+    pub(crate) fn rate(self) -> f64 {
         match self.of {
             0 => 0.0,
             of => self.events as f64 / of as f64,
@@ -31,7 +31,7 @@ impl Share {
     }
 
     /// Wilson's score interval of 95 % (1927).
-    pub(super) fn interval(self) -> [f64; 2] {
+    pub(crate) fn interval(self) -> [f64; 2] {
         if self.of == 0 {
             return [0.0, 1.0];
         }
@@ -47,7 +47,7 @@ impl Share {
 }
 
 /// An interval of 95 % for how much larger the candidate's rate is: Newcombe (1998), method 10.
-pub(super) fn rate_difference(baseline: Share, candidate: Share) -> [f64; 2] {
+pub(crate) fn rate_difference(baseline: Share, candidate: Share) -> [f64; 2] {
     let ([low_b, high_b], [low_c, high_c]) = (baseline.interval(), candidate.interval());
     combined(baseline.rate(), [low_b, high_b], candidate.rate(), [low_c, high_c])
 }
@@ -66,7 +66,7 @@ fn combined(baseline: f64, of_baseline: [f64; 2], candidate: f64, of_candidate: 
 /// have the same rate. It conditions on the number of events, so it holds for any number of them and never says
 /// "worse" more often than it may, where a normal approximation does for the few errors of a good service. Barnard's
 /// test would see a little more in small groups, for a maximum over all rates that could be.
-pub(super) fn fisher(baseline: Share, candidate: Share) -> f64 {
+pub(crate) fn fisher(baseline: Share, candidate: Share) -> f64 {
     let events = baseline.events + candidate.events;
     if events == 0 || baseline.of == 0 || candidate.of == 0 {
         return 1.0;
@@ -92,7 +92,7 @@ pub(super) fn fisher(baseline: Share, candidate: Share) -> f64 {
 }
 
 /// The exact binomial test, one-sided: how probable so many events or more are at a rate.
-pub(super) fn binomial(observed: Share, rate: f64) -> f64 {
+pub(crate) fn binomial(observed: Share, rate: f64) -> f64 {
     if observed.events == 0 || rate >= 1.0 {
         return 1.0;
     }
@@ -137,7 +137,7 @@ fn ln_binomial(all: u64, chosen: u64) -> f64 {
 /// The rank sum test of Mann and Whitney, one-sided: how probable it is that the candidate's values rank so high or
 /// higher, if both are of one distribution. Over all arrangements for few values, ties included; else by the normal
 /// distribution with the correction for ties.
-pub(super) fn rank_sum(baseline: &[f64], candidate: &[f64]) -> f64 {
+pub(crate) fn rank_sum(baseline: &[f64], candidate: &[f64]) -> f64 {
     if baseline.is_empty() || candidate.is_empty() {
         return 1.0;
     }
@@ -191,7 +191,7 @@ fn arrangements(ranks: &[usize], chosen: usize, sum: usize) -> f64 {
 }
 
 /// A quantile of sorted values by the nearest rank; `None` of none.
-pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied()
 }
@@ -210,7 +210,7 @@ fn quantile_interval(sorted: &[f64], share: f64) -> Option<[f64; 2]> {
 }
 
 /// How much larger a quantile of the candidate is, with an interval of 95 % where there are enough values for one.
-pub(super) fn quantile_difference(baseline: &[f64], candidate: &[f64], share: f64) -> Option<(f64, Option<[f64; 2]>)> {
+pub(crate) fn quantile_difference(baseline: &[f64], candidate: &[f64], share: f64) -> Option<(f64, Option<[f64; 2]>)> {
     let (of_b, of_c) = (quantile(baseline, share)?, quantile(candidate, share)?);
     let ends = quantile_interval(baseline, share).zip(quantile_interval(candidate, share));
     Some((of_c - of_b, ends.map(|(ends_b, ends_c)| combined(of_b, ends_b, of_c, ends_c))))
@@ -218,7 +218,7 @@ pub(super) fn quantile_difference(baseline: &[f64], candidate: &[f64], share: f6
 
 /// The quantile test for the slowest twentieth (Johnson and others 1987): whether more of the values above the 95th
 /// percentile of both together are the candidate's than may be by chance. The rank test hardly sees a tail.
-pub(super) fn tail(baseline: &[f64], candidate: &[f64]) -> f64 {
+pub(crate) fn tail(baseline: &[f64], candidate: &[f64]) -> f64 {
     let mut all = [baseline, candidate].concat();
     all.sort_by(f64::total_cmp);
     let Some(bound) = quantile(&all, 0.95) else { return 1.0 };
@@ -231,14 +231,14 @@ pub(super) fn tail(baseline: &[f64], candidate: &[f64]) -> f64 {
 
 /// A hypothesis among several: its probability, and how much of the error that is allowed it may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weighted {
+pub(crate) struct Weighted {
     pub p: f64,
     pub weight: f64,
 }
 
 /// Probabilities corrected for their number: Holm (1979), with the weights of its section 3. Those at or below a level
 /// are rejected; that any true one is has at most that probability, however the hypotheses hang together.
-pub(super) fn holm(hypotheses: &[Weighted]) -> Vec<f64> {
+pub(crate) fn holm(hypotheses: &[Weighted]) -> Vec<f64> {
     let mut order: Vec<(usize, Weighted)> =
         hypotheses.iter().copied().enumerate().filter(|(_, one)| one.weight > 0.0).collect();
     order.sort_by(|(_, a), (_, b)| (a.p / a.weight).total_cmp(&(b.p / b.weight)));

@@ -1,0 +1,83 @@
+//! What differs between failing traces and comparable good ones.
+//!
+//! - **In:** a [`Request`] (a failing trace, or an incident) and one head of the lake.
+//! - **Out:** a [`Report`]: what is over-represented among the failing traces, with counts, a test and its correction
+//!   for all that was tested; and in words what was compared, or why nothing can be said.
+//!
+//! `sides` chooses the traces, `reading` reads their rows, `observe` makes variables of them, and `judge` tests these.
+//! Everything after the reading is a function of rows alone. What is tested is chosen without a look at which traces
+//! failed, so that the correction holds; what only says that a trace failed is no variable (`consequence`).
+
+mod consequence;
+mod judge;
+mod observe;
+
+mod reading;
+mod report;
+mod request;
+mod sides;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
+
+pub use report::{Counted, Difference, Report};
+pub use request::{Request, Subject};
+pub use variables::Kind;
+
+use crate::error::Result;
+use crate::snapshot::Snapshot;
+use sides::Sides;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Depth {
+    /// Failing traces at most.
+    pub failing: usize,
+    /// Good traces at most.
+    pub good: usize,
+    /// Whether memory metrics are compared.
+    pub memory: bool,
+    /// Whether heap summaries are compared; they need a scope of their own.
+    pub heaps: bool,
+}
+
+impl Depth {
+    /// For whoever asks for a comparison. More traces would tell no more of a cause that is worth to be told.
+    pub(crate) fn whole(heaps: bool) -> Self {
+        Self { failing: 200, good: 600, memory: true, heaps }
+    }
+
+    /// For what stands beside a bundle: little, and nothing that has to be looked for by time.
+    pub(crate) fn brief() -> Self {
+        Self { failing: 30, good: 60, memory: false, heaps: false }
+    }
+}
+
+/// Compares the failing traces of a request with good ones.
+///
+/// # Errors
+/// [`crate::QueryError::TraceUnknown`] and the others that say why there is no such trace,
+/// [`crate::QueryError::IncidentUnknown`], [`crate::QueryError::Argument`] for a trace that did not fail, and when the
+/// lake cannot be read. That there are too few traces is no error.
+pub(crate) async fn compare(snapshot: &Snapshot, request: &Request, depth: Depth) -> Result<Report> {
+    let sides = Sides::of(snapshot, request, depth).await?;
+    let position = snapshot.head().position;
+    if let Some(too_few) = sides.too_few() {
+        return Ok(Report::without(&sides, too_few, position));
+    }
+    let rows = reading::read(snapshot, &sides, depth).await?;
+    // A thousand traces are some ten thousand spans, which keep a thread busy for a while.
+    let judged = SpawnedTask::spawn_blocking(move || {
+        let variables = observe::observe(&rows, &sides)?;
+        let judged = judge::judge(&variables, sides.failing.len());
+        Ok(Report::of(&sides, judged, position))
+    });
+    match judged.join_unwind().await {
+        Ok(report) => report,
+        Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
+    }
+}
