@@ -9,6 +9,7 @@ mod checkout;
 mod checkout_live;
 mod claims;
 mod commands;
+mod compare;
 mod conversation;
 mod dead_letters;
 mod demo;

@@ -144,6 +144,8 @@ const NAMED: &[(&str, &[&str])] = &[
     ("select * from evidence_bundle('{trace}')", &[]),
     ("select * from evidence_bundle($1)", &["{trace}"]),
     ("select * from similar_incidents('{trace}', 10)", &[]),
+    ("select * from compare_to_baseline('{trace}')", &[]),
+    ("select * from compare_to_baseline($1)", &["{fingerprint}"]),
     ("select * from similar_incidents('overflow', 100, '{\"service\": \"{word}pay\"}')", &[]),
     ("select 1 / count(*) from spans where service_name = '{word}pay'", &[]),
     ("select (select min(start_time) from spans where service_name = '{word}shop') is null as absent", &[]),

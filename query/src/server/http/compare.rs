@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{INTERFACE, body};
-use crate::server::app::App;
-use crate::server::problem::Problem;
 use crate::access::{Caller, Scope};
 use crate::compare::{Request, Subject};
+use crate::server::app::App;
+use crate::server::problem::Problem;
 
 /// What is asked for.
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod canary;
+mod compare;
 mod limits;
 mod malformed;
 mod walls;
