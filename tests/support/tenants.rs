@@ -23,7 +23,7 @@ impl Names {
             word: "wombat",
             trace: "c0c1".repeat(8),
             bundle: format!("sha256:{}", "c2c3".repeat(16)),
-            fingerprint: "c4c5".repeat(16),
+            fingerprint: "c4c5".repeat(8),
             commit: String::from("feeddad"),
         }
     }

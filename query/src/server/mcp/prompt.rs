@@ -31,7 +31,7 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
          1. Call find_similar_incidents with this trace_id: a known fix is worth more than a new theory.\n\
          2. Call get_evidence_bundle with it. Read failures and failing_path first, then flags and builds; take the next \
          pages only for what you still need. Note bundle_id. If trace.complete or sealed is false, or something is left \
-         out, say so.\n\
+         out, say so. compare_to_baseline says what good traces lack: it may be the cause, or have come at the same time.\n\
          3. State the root cause and the way from it to the failure as claims. Each claim has an id, a text, the anchors \
          of the bundle that it rests on, and at least one quote (verbatim, with its anchor) or predicate such as \
          status(span:ID) = ERROR, flag(\"key\") = \"variant\", before(A, B). What came before is not yet a cause: claim \
