@@ -57,6 +57,8 @@ impl Interface for Http {
             "GET /v1/status",
             r#"POST /v1/similar {"text": "quokkadigits overflow numbatdigits overflow", "k": 100}"#,
             r#"POST /v1/similar {"trace_id": "{trace}"}"#,
+            r#"POST /v1/compare {"trace_id": "{trace}"}"#,
+            r#"POST /v1/compare {"fingerprint": "{fingerprint}"}"#,
             r#"POST /v1/similar {"text": "overflow", "service": "{word}pay"}"#,
             r#"POST /v1/fixes {"fingerprint": "none", "summary": "seen", "bundle_id": "{bundle}"}"#,
             r#"POST /v1/sql {"query": "select * from spans order by name", "page_size": 1}"#,

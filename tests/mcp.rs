@@ -126,6 +126,8 @@ impl Interface for Mcp {
             r#"search_traces {"service": "{word}pay"}"#,
             r#"search_traces {"fingerprint": "{fingerprint}"}"#,
             r#"find_similar_incidents {"trace_id": "{trace}"}"#,
+            r#"compare_to_baseline {"trace_id": "{trace}"}"#,
+            r#"compare_to_baseline {"fingerprint": "{fingerprint}"}"#,
             r#"find_similar_incidents {"text": "overflow", "k": 100}"#,
             r#"find_similar_incidents {"text": "overflow", "service": "{word}pay"}"#,
             r#"verify_citations {"bundle_id": "{bundle}", "claims": "{word}pay failed [log:0]"}"#,

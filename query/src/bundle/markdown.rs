@@ -31,6 +31,7 @@ pub fn view(bundle: &Bundle, max_tokens: usize) -> String {
     metrics(&mut page, bundle);
     links(&mut page, bundle);
     other_spans(&mut page, bundle);
+    baseline(&mut page, bundle);
     similar(&mut page, bundle);
     page.finish(bundle)
 }
@@ -270,6 +271,23 @@ fn links(page: &mut Page, bundle: &Bundle) {
         .iter()
         .map(|link| format!("- [{}] {} trace {}", link.anchor, link.direction, opt(&link.trace_id)));
     page.section("Linked traces", lines);
+}
+
+/// What failing traces have more often than good ones, as far as somebody has looked.
+fn baseline(page: &mut Page, bundle: &Bundle) {
+    let report = bundle.context.baseline.as_ref();
+    let differences = report.and_then(|report| report.get("differences")).and_then(Value::as_array);
+    let lines = differences.into_iter().flatten().map(|one| {
+        let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or("-");
+        format!(
+            "- {} {} = {}: {}",
+            text("kind"),
+            short(text("name"), 160),
+            short(text("value"), 160),
+            short(text("reason"), 300)
+        )
+    });
+    page.section("More often than in good traces", lines);
 }
 
 fn similar(page: &mut Page, bundle: &Bundle) {

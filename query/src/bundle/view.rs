@@ -88,6 +88,7 @@ fn cut(document: &mut Value, room: usize) -> Map<String, Value> {
         }
         cut_list(document.pointer_mut(&list), section, any);
     }
+    cut_list(document.pointer_mut("/context/baseline/differences"), "baseline", any);
     cut_list(document.pointer_mut("/context/similar"), "similar", any);
     left_out
 }

@@ -11,7 +11,6 @@
 mod consequence;
 mod judge;
 mod observe;
-
 mod reading;
 mod report;
 mod request;
@@ -28,7 +27,7 @@ pub use report::{Counted, Difference, Report};
 pub use request::{Request, Subject};
 pub use variables::Kind;
 
-use crate::error::Result;
+use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
 use sides::Sides;
 
@@ -74,7 +73,7 @@ pub(crate) async fn compare(snapshot: &Snapshot, request: &Request, depth: Depth
     let judged = SpawnedTask::spawn_blocking(move || {
         let variables = observe::observe(&rows, &sides)?;
         let judged = judge::judge(&variables, sides.failing.len());
-        Ok(Report::of(&sides, judged, position))
+        Ok::<_, QueryError>(Report::of(&sides, judged, position))
     });
     match judged.join_unwind().await {
         Ok(report) => report,

@@ -16,7 +16,7 @@ use crate::snapshot::{Range, Read, Snapshot, time_literal};
 pub(super) const POINT_AGE: i64 = 300 * SECOND;
 
 const OF_TRACES: [&str; 4] = ["trace_id", "revision", "flags_in_effect", "builds_in_effect"];
-const OF_SPANS: [&str; 15] = [
+const OF_SPANS: [&str; 14] = [
     "trace_id",
     "span_id",
     "parent_span_id",
@@ -31,7 +31,6 @@ const OF_SPANS: [&str; 15] = [
     "attributes_types",
     "resource_attributes",
     "resource_attributes_types",
-    "status_code",
 ];
 const OF_PAYLOADS: [&str; 6] = ["trace_id", "span_id", "direction", "shape", "sample", "redactions"];
 const OF_HEAPS: [&str; 4] = ["trace_id", "service_name", "top_types", "top_sites"];

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use arrow::array::{MapArray, StringArray, TimestampNanosecondArray};
+use arrow::array::{Array, MapArray, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use tracerag_index::tree::{TreeSpan, places};
 use tracerag_schemas::anchor::{Anchor, Target, version_or_commit};
@@ -200,7 +200,7 @@ fn attribute(
     let name = format!("{} {key}", span.service());
     variables.say(Kind::Attribute, &name, trace, value, || Some(span.anchor()));
     if matches!(kind, Some(type_name::INT | type_name::DOUBLE))
-        && let Ok(number) = value.parse()
+        && let Ok(number) = value.parse::<f64>()
     {
         variables.measure(Kind::Attribute, &name, trace, number, f64::max, || Some(span.anchor()));
     }

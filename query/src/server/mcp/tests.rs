@@ -81,6 +81,9 @@ async fn every_tool_answers() {
     let fingerprint = failure["fingerprint"].as_str().unwrap();
     let similar = ask("find_similar_incidents", json!({"trace_id": FAILING, "k": 3})).await;
     assert_eq!(similar["data"]["incidents"][0]["fingerprint"], fingerprint, "{similar}");
+    let compared = ask("compare_to_baseline", json!({"trace_id": FAILING})).await;
+    assert_eq!(compared["data"]["fingerprint"], fingerprint, "{compared}");
+    assert!(compared["data"]["said"].as_str().unwrap().contains("1 failing and 0 good"), "{compared}");
     let traces = ask("search_traces", json!({"status": "error", "fingerprint": fingerprint})).await;
     assert_eq!(traces["data"]["traces"][0]["trace_id"], FAILING, "{traces}");
     let none =
