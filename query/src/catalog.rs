@@ -17,7 +17,7 @@ use tracerag_index::incidents::{Embedding, vectors};
 use tracerag_schemas::Table;
 
 use crate::snapshot::Snapshot;
-use crate::tables::{LakeTable, LogsTable, TracesTable, VectorsTable};
+use crate::tables::{IncidentsTable, LakeTable, LogsTable, NeighboursTable, TracesTable, VectorsTable};
 use crate::views::{VIEWS, View};
 
 /// The catalog's name.
@@ -72,6 +72,7 @@ fn base_tables(
     let logs = LogsTable::new(stored(Table::Logs), stored(Table::Spans), stored(Table::Traces));
     tables.insert(Table::Logs.name(), Arc::new(logs));
     tables.insert(Table::Traces.name(), Arc::new(TracesTable::new(stored(Table::Traces))));
+    tables.insert(NeighboursTable::NAME, Arc::new(NeighboursTable::new(snapshot.clone(), embedding.clone())));
     tables.insert(vectors::TABLE, Arc::new(VectorsTable::new(snapshot.clone(), embedding)));
     tables
 }
@@ -79,6 +80,7 @@ fn base_tables(
 /// The one schema of a session. Views are planned when they are first named: most queries need none.
 pub(crate) struct LakeSchema {
     tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
+    snapshot: Snapshot,
     sees: Sees,
     views: Mutex<HashMap<&'static str, Arc<dyn TableProvider>>>,
     planner: SessionState,
@@ -105,7 +107,7 @@ impl LakeSchema {
         }
         let catalogs = catalogs(Arc::new(base))?;
         let planner = SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(catalogs).build();
-        Ok(Self { tables, sees, views: Mutex::default(), planner })
+        Ok(Self { tables, snapshot: snapshot.clone(), sees, views: Mutex::default(), planner })
     }
 
     /// The views over tables that are there.
@@ -119,7 +121,11 @@ impl LakeSchema {
             return Ok(Some(Arc::clone(known)));
         }
         let plan = self.planner.create_logical_plan(view.query).await?;
-        let table: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(view.query.to_owned())));
+        let planned = ViewTable::new(plan, Some(view.query.to_owned()));
+        let table: Arc<dyn TableProvider> = match view.of_incidents {
+            true => Arc::new(IncidentsTable::new(planned, self.snapshot.clone())?),
+            false => Arc::new(planned),
+        };
         self.views.lock().unwrap_or_else(PoisonError::into_inner).insert(view.name, Arc::clone(&table));
         Ok(Some(table))
     }

@@ -5,15 +5,81 @@
 pub(crate) struct View {
     pub name: &'static str,
     pub query: &'static str,
+    /// Whether its rows are incidents, to which `appeared_with` is added: see [`crate::tables::IncidentsTable`].
+    pub of_incidents: bool,
+}
+
+impl View {
+    const fn new(name: &'static str, query: &'static str) -> Self {
+        Self { name, query, of_incidents: false }
+    }
+
+    const fn of_incidents(name: &'static str, query: &'static str) -> Self {
+        Self { name, query, of_incidents: true }
+    }
+}
+
+/// Incidents, but for what they appeared with. Rules of people come last: a merged fingerprint counts for its target.
+/// Rows from before schema 2 know no echoes. The fix is the newest that was not found wrong or half a fix; what is seen
+/// after it came back. A row of counts that begins before the fix and ends after it came back at its end at the latest.
+macro_rules! incidents {
+    () => {
+        "with rules as (
+           select fingerprint, target from (
+             select fingerprint, target, action,
+               row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest
+             from grouping_rule_events) where newest = 1 and action = 'merge'
+         ), fixed as (
+           select fingerprint, fix_id, fixed_at from (
+             select coalesce(r.target, e.fingerprint) as fingerprint, e.fix_id, e.fixed_at,
+               row_number() over (partition by coalesce(r.target, e.fingerprint)
+                 order by e.fixed_at desc, e.fix_id desc) as newest
+             from fix_events e left join rules r on e.fingerprint = r.fingerprint
+             where e.outcome is null or e.outcome = 'fixed') where newest = 1
+         )
+         select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
+           i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
+           i.fix_id, i.fixed_at, i.regressed_at, i.regressed_version,
+           arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+           arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
+         from (
+         select tenant_id, fingerprint,
+           first_value(title order by own desc, ingested_at, first_seen) as title,
+           first_value(service_name order by own desc, ingested_at, first_seen) as service_name,
+           first_value(exception_type order by own desc, ingested_at, first_seen) as exception_type,
+           first_value(text order by own desc, ingested_at, first_seen) as text,
+           min(first_seen) as first_seen, max(last_seen) as last_seen,
+           sum(failure_count) as failure_count, coalesce(sum(echo_count), 0) as echo_count,
+           sum(trace_count) as trace_count,
+           array_sort(array_distinct(flatten(array_agg(versions) filter (where versions is not null)))) as versions,
+           array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
+             filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids,
+           max(fix_id) as fix_id, max(fixed_at) as fixed_at,
+           min(case when first_seen > fixed_at then first_seen when last_seen > fixed_at then last_seen end)
+             as regressed_at,
+           first_value(versions[1] order by last_seen)
+             filter (where last_seen > fixed_at and versions[1] is not null) as regressed_version,
+           max(ingested_at) as ingested_at
+         from (
+           select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
+             c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
+             c.echo_count, c.trace_count, c.versions, c.example_trace_ids, c.ingested_at, f.fix_id, f.fixed_at
+           from incident_counts c left join rules r on c.fingerprint = r.fingerprint
+             left join fixed f on coalesce(r.target, c.fingerprint) = f.fingerprint
+         ) group by tenant_id, fingerprint
+         ) i left join (
+           select fingerprint, max(model) as model from incident_vectors group by fingerprint
+         ) v on i.fingerprint = v.fingerprint"
+    };
 }
 
 /// Every view.
-pub(crate) static VIEWS: [View; 7] = [
+pub(crate) static VIEWS: [View; 8] = [
     // A change holds until the next change of the same key for the same service, instance and
     // environment. An evaluation tells of one moment: another may see another variant.
-    View {
-        name: "flags",
-        query: "select tenant_id, kind, key, variant, value, service_name, service_instance_id,
+    View::new(
+        "flags",
+        "select tenant_id, kind, key, variant, value, service_name, service_instance_id,
                   deployment_environment_name, valid_from, valid_to, source, trace_id, span_id, reason,
                   provider_name, set_id, version, digest, kafka_topic, kafka_partition, kafka_offset, ingested_at
                 from (
@@ -24,10 +90,10 @@ pub(crate) static VIEWS: [View; 7] = [
                   union all
                   select *, valid_from as valid_to from flag_events where source = 'evaluation'
                 ) where variant is not null or value is not null or digest is not null",
-    },
-    View {
-        name: "builds",
-        query: "select tenant_id, service_name, service_instance_id, deployment_environment_name, version, git_sha,
+    ),
+    View::new(
+        "builds",
+        "select tenant_id, service_name, service_instance_id, deployment_environment_name, version, git_sha,
                   build_number, artifact, lockfile_digests, schema_migrations, valid_from, valid_to, source,
                   event_type, kafka_topic, kafka_partition, kafka_offset, ingested_at
                 from (
@@ -36,65 +102,36 @@ pub(crate) static VIEWS: [View; 7] = [
                       order by valid_from, kafka_topic, kafka_partition, kafka_offset) as valid_to
                     from build_events
                 ) where removed is not true",
-    },
-    // Rules of people come last: a merged fingerprint counts for its target. Rows from before schema 2 know no echoes.
+    ),
     // This view and those below have no origin, and as time of ingestion the nearest that they have to one.
-    View {
-        name: "incidents",
-        query: "select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
-                  i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
-                  arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
-                  arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
-                from (
-                select tenant_id, fingerprint,
-                  first_value(title order by own desc, ingested_at, first_seen) as title,
-                  first_value(service_name order by own desc, ingested_at, first_seen) as service_name,
-                  first_value(exception_type order by own desc, ingested_at, first_seen) as exception_type,
-                  first_value(text order by own desc, ingested_at, first_seen) as text,
-                  min(first_seen) as first_seen, max(last_seen) as last_seen,
-                  sum(failure_count) as failure_count, coalesce(sum(echo_count), 0) as echo_count,
-                  sum(trace_count) as trace_count,
-                  array_sort(array_distinct(flatten(array_agg(versions) filter (where versions is not null)))) as versions,
-                  array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
-                    filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids,
-                  max(ingested_at) as ingested_at
-                from (
-                  select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
-                    c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
-                    c.echo_count, c.trace_count, c.versions, c.example_trace_ids, c.ingested_at
-                  from incident_counts c left join (
-                    select fingerprint, target from (
-                      select fingerprint, target, action,
-                        row_number() over (partition by fingerprint order by created_at desc) as newest
-                      from grouping_rule_events) where newest = 1 and action = 'merge'
-                  ) r on c.fingerprint = r.fingerprint
-                ) group by tenant_id, fingerprint
-                ) i left join (
-                  select fingerprint, max(model) as model from incident_vectors group by fingerprint
-                ) v on i.fingerprint = v.fingerprint",
-    },
+    View::of_incidents("incidents", incidents!()),
+    // By the clock of who asks, not by the stream's: the question is what is new to people.
+    View::of_incidents(
+        "new_incidents",
+        concat!("select * from (", incidents!(), ") where first_seen >= now() - interval '24 hours'"),
+    ),
     // Pinning appends a row, so the newest row of a bundle holds.
-    View {
-        name: "bundles",
-        query: "select tenant_id, bundle_id, trace_id, revision, position, created_at, sealed, pinned, supersedes, bundle,
+    View::new(
+        "bundles",
+        "select tenant_id, bundle_id, trace_id, revision, position, created_at, sealed, pinned, supersedes, bundle,
                   arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
                   arrow_cast(null, 'Int64') as kafka_offset, created_at as ingested_at
                 from (select *, row_number() over (partition by bundle_id order by created_at desc) as newest
                       from bundle_events) where newest = 1",
-    },
-    View {
-        name: "fixes",
-        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+    ),
+    View::new(
+        "fixes",
+        "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
                   arrow_cast(null, 'Int64') as kafka_offset, fixed_at as ingested_at from fix_events",
-    },
-    View {
-        name: "grouping_rules",
-        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+    ),
+    View::new(
+        "grouping_rules",
+        "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
                   arrow_cast(null, 'Int64') as kafka_offset, created_at as ingested_at from grouping_rule_events",
-    },
-    View {
-        name: "audit",
-        query: "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
+    ),
+    View::new(
+        "audit",
+        "select *, arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
                   arrow_cast(null, 'Int64') as kafka_offset, audit_events.time as ingested_at from audit_events",
-    },
+    ),
 ];

@@ -39,7 +39,7 @@ const DEEPEST: usize = 6_400;
 const PROBED_PART: usize = 16;
 const LEAST_PROBES: usize = 8;
 /// Rows that are compared exactly for each that is wanted.
-const REFINE: u32 = 2;
+pub(super) const REFINE: u32 = 2;
 /// A model is behind where for so many texts that it has embedded more than one waits.
 const BEHIND: usize = 10;
 /// Shared words that a reason names.
@@ -209,6 +209,11 @@ pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<
     Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
 }
 
+/// Partitions of the vector index that are searched, of a table with so many rows.
+pub(super) fn probes(rows: usize) -> usize {
+    (rows / vectors::ROWS_PER_PARTITION).div_ceil(PROBED_PART).max(LEAST_PROBES)
+}
+
 /// Which rows of the table are searched.
 pub(super) struct Scope<'a> {
     filter: &'a Filter,
@@ -362,7 +367,7 @@ async fn nearest(
 ) -> Result<Vec<Candidate>> {
     let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
     let key = Float32Array::from(vector.to_vec());
-    let probes = (table.rows / vectors::ROWS_PER_PARTITION).div_ceil(PROBED_PART).max(LEAST_PROBES);
+    let probes = probes(table.rows);
     let mut rows = depth + question.own.len();
     loop {
         let mut scan = table.dataset.scan();
@@ -507,10 +512,10 @@ fn candidates(batch: &RecordBatch) -> Result<Vec<Candidate>> {
         .collect())
 }
 
-fn lance(source: lance::Error) -> QueryError {
+pub(super) fn lance(source: lance::Error) -> QueryError {
     QueryError::Lance { dataset: vectors::TABLE.to_owned(), source: Box::new(source) }
 }
 
-fn unknown(column: &str) -> QueryError {
+pub(super) fn unknown(column: &str) -> QueryError {
     QueryError::Column { dataset: vectors::TABLE.to_owned(), column: column.to_owned() }
 }

@@ -9,6 +9,7 @@ mod allowed;
 mod filter;
 mod history;
 mod hybrid;
+mod neighbours;
 mod probe;
 mod rank;
 mod rerank;
@@ -36,6 +37,7 @@ use filter::Filter;
 use history::History;
 pub(crate) use history::Merges;
 use hybrid::{Corpus, Found};
+pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
 use probe::{Question, Structure};
 

@@ -5,8 +5,11 @@
 //! that it can filter by any expression, but reads `attributes['k']` as a field of a struct and then
 //! fails, so it is only ever given what [`pushdown`] has let through.
 
+mod appeared;
 mod conform;
+mod incidents;
 mod logs;
+mod neighbours;
 mod prune;
 mod pushdown;
 mod traces;
@@ -29,7 +32,9 @@ use lance::Dataset;
 use lance::datafusion::LanceTableProvider;
 use tracerag_schemas::Table;
 
+pub(crate) use incidents::IncidentsTable;
 pub(crate) use logs::LogsTable;
+pub(crate) use neighbours::NeighboursTable;
 pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 

@@ -232,6 +232,8 @@ async fn the_schema_is_the_contracts() {
         "select bundle_id, position, pinned, bundle from bundles",
         "select fix_id, fingerprint, summary, outcome from fixes",
         "select fingerprint, title, text, versions from incidents",
+        "select fix_id, fixed_at, regressed_at, regressed_version, appeared_with from new_incidents",
+        "select fingerprint, neighbour_fingerprint, distance, score from incident_neighbours",
         "select trace_id, services, flags_in_effect, closed_at from traces",
     ] {
         assert_eq!(ask(&session, query).await, json!([]), "{query}");

@@ -1,0 +1,182 @@
+//! `incidents` and `new_incidents`: a view in SQL, and beside it what each incident appeared with.
+//!
+//! The view is planned for each scan, so that a query which does not ask for `appeared_with` pays nothing for it: it
+//! needs the spans of a trace of every incident.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result, internal_err};
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
+use futures::TryStreamExt;
+
+use super::appeared::{self, APPEARED_WITH, NEEDED};
+use crate::error::QueryError;
+use crate::snapshot::Snapshot;
+
+/// Incidents with what they appeared with.
+#[derive(Debug)]
+pub(crate) struct IncidentsTable {
+    view: ViewTable,
+    snapshot: Snapshot,
+    schema: SchemaRef,
+}
+
+impl IncidentsTable {
+    /// The table over a view that has the columns which `appeared_with` is made of.
+    ///
+    /// # Errors
+    /// When it lacks one of them.
+    pub(crate) fn new(view: ViewTable, snapshot: Snapshot) -> Result<Self> {
+        let columns = view.schema();
+        for needed in NEEDED {
+            columns.index_of(needed)?;
+        }
+        let appeared = Arc::new(Field::new(APPEARED_WITH, appeared::data_type(), true));
+        let schema = Arc::new(Schema::new(columns.fields().iter().cloned().chain([appeared]).collect::<Vec<_>>()));
+        Ok(Self { view, snapshot, schema })
+    }
+}
+
+#[async_trait]
+impl TableProvider for IncidentsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        self.view.get_table_definition()
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let is_added = |filter: &Expr| filter.column_refs().iter().any(|column| column.name == APPEARED_WITH);
+        let support = |filter: &&Expr| match is_added(filter) {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Exact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let stored = self.view.schema();
+        let added = stored.fields().len();
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..=added).collect());
+        if !wanted.contains(&added) {
+            return self.view.scan(state, Some(&wanted), filters, limit).await;
+        }
+        let mut read: Vec<usize> = wanted.iter().copied().filter(|column| *column != added).collect();
+        for needed in NEEDED {
+            let column = stored.index_of(needed)?;
+            if !read.contains(&column) {
+                read.push(column);
+            }
+        }
+        let input = self.view.scan(state, Some(&read), filters, limit).await?;
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        Ok(Arc::new(AppearedExec::new(input, self.snapshot.clone(), schema)))
+    }
+}
+
+/// Adds what they appeared with to incidents.
+struct AppearedExec {
+    input: Arc<dyn ExecutionPlan>,
+    snapshot: Snapshot,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+}
+
+impl AppearedExec {
+    fn new(input: Arc<dyn ExecutionPlan>, snapshot: Snapshot, schema: SchemaRef) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { input, snapshot, schema, properties: Arc::new(properties) }
+    }
+}
+
+impl fmt::Debug for AppearedExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppearedExec")
+    }
+}
+
+impl DisplayAs for AppearedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppearedExec")
+    }
+}
+
+impl ExecutionPlan for AppearedExec {
+    fn name(&self) -> &str {
+        "AppearedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let [input] = children.as_slice() else {
+            return internal_err!("what incidents appeared with is added to one input");
+        };
+        Ok(Arc::new(Self::new(Arc::clone(input), self.snapshot.clone(), Arc::clone(&self.schema))))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (snapshot, schema) = (self.snapshot.clone(), Arc::clone(&self.schema));
+        let incidents = self.input.execute(partition, context)?;
+        let rows = incidents.and_then(move |batch| {
+            let (snapshot, schema) = (snapshot.clone(), Arc::clone(&schema));
+            async move { with_appeared(&snapshot, &batch, &schema).await.map_err(DataFusionError::from) }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows)))
+    }
+}
+
+/// The rows of a batch in the wanted form.
+async fn with_appeared(
+    snapshot: &Snapshot,
+    incidents: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, QueryError> {
+    let appeared = appeared::column(snapshot, incidents).await?;
+    let column = |field: &Arc<Field>| match field.name() == APPEARED_WITH {
+        true => Some(Arc::clone(&appeared)),
+        false => incidents.column_by_name(field.name()).cloned(),
+    };
+    let columns = schema.fields().iter().map(|field| {
+        let missing = || QueryError::Column { dataset: String::from("incidents"), column: field.name().clone() };
+        column(field).ok_or_else(missing)
+    });
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?)
+}
