@@ -36,9 +36,11 @@
 //! # }
 //! ```
 
+pub mod activity;
 #[cfg(target_os = "linux")]
 mod cached_reads;
 pub mod columns;
+mod document;
 pub mod error;
 pub mod fail_point;
 pub mod failures;
@@ -59,6 +61,7 @@ pub mod stored;
 pub mod templates;
 pub mod tree;
 
+pub use document::Document;
 pub use error::{Error, Result};
 pub use journal::{
     ClosedTrace, DatasetHead, Epoch, Head, Resume, ResumedTrace, SourceProgress, SourceState, Staged, StagedDataset,

@@ -15,6 +15,7 @@ mod context;
 mod dead_letter_topic;
 mod error;
 mod event;
+mod event_topic;
 pub mod files;
 mod following;
 pub mod kafka;
@@ -45,6 +46,7 @@ pub use config::{InitialOffset, JsonTopics, KafkaConfig, OtlpTopics, OutOfRange,
 pub use dead_letter_topic::DeadLetterTopic;
 pub use error::SourceError;
 pub use event::{Event, Lag};
+pub use event_topic::EventTopic;
 pub use following::Following;
 pub use kafka::{KafkaSource, SourceLimits};
 pub use keying::{Keying, Verdict};

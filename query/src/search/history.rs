@@ -45,6 +45,12 @@ impl Merges {
         Ok(Self { targets })
     }
 
+    /// These fingerprints, and those that people have merged into them.
+    pub(super) fn members<'a>(&'a self, fingerprints: &[&'a str]) -> Vec<&'a str> {
+        let merged = self.targets.iter().filter(|(_, target)| fingerprints.contains(&target.as_str()));
+        fingerprints.iter().copied().chain(merged.map(|(fingerprint, _)| fingerprint.as_str())).collect()
+    }
+
     /// The fingerprint that this one counts for.
     pub(crate) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
         self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
@@ -118,9 +124,7 @@ pub(super) async fn read(
     if fingerprints.is_empty() {
         return Ok(HashMap::new());
     }
-    let merged = merges.targets.iter().filter(|(_, target)| fingerprints.contains(&target.as_str()));
-    let members: Vec<&str> =
-        fingerprints.iter().copied().chain(merged.map(|(fingerprint, _)| fingerprint.as_str())).collect();
+    let members = merges.members(fingerprints);
     let (mut histories, mut fixes) =
         tokio::try_join!(counts(snapshot, merges, &members, asked), fixes(snapshot, merges, &members))?;
     for (fingerprint, history) in &mut histories {
@@ -197,7 +201,11 @@ async fn counts(
 }
 
 /// Known fixes by the fingerprint that counts, newest first.
-async fn fixes(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<HashMap<String, Vec<KnownFix>>> {
+pub(super) async fn fixes(
+    snapshot: &Snapshot,
+    merges: &Merges,
+    members: &[&str],
+) -> Result<HashMap<String, Vec<KnownFix>>> {
     let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome", "test_name"];
     let mut fixes: HashMap<String, Vec<KnownFix>> = HashMap::new();
     let by = ById::any("fingerprint", members.to_vec());

@@ -5,6 +5,7 @@
 //! shares the stack's frames comes up. Without a sentence model the words alone answer, and every reason says so.
 //! Paths of spans and shapes of payloads are compared as they are.
 
+mod activity;
 mod allowed;
 mod filter;
 mod history;
@@ -32,6 +33,7 @@ use tracerag_schemas::time::rfc3339;
 
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
+pub use activity::{Activity, Fixed, activity};
 pub use allowed::SearchCache;
 use filter::Filter;
 use history::History;

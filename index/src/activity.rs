@@ -1,0 +1,111 @@
+//! Which incidents have got failures since somebody looked last: the tail of `incident_counts`.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, StringArray};
+use arrow::record_batch::RecordBatch;
+use futures::TryStreamExt;
+use lance::Dataset;
+use lance::dataset::transaction::Operation;
+use lance_table::format::Fragment;
+use serde::{Deserialize, Serialize};
+use tracerag_schemas::Table;
+
+use crate::error::{At, Error, Result, is_absent};
+use crate::journal::Head;
+use crate::lake::Lake;
+
+/// How far somebody has looked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// The journal's position.
+    pub position: u64,
+    /// The version of `incident_counts`.
+    version: u64,
+    /// Fragments of it with an id below this were looked at.
+    fragments: u64,
+}
+
+/// Incidents that have got failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// How far was looked now.
+    pub looked: Looked,
+    /// Fingerprints by tenant.
+    pub fingerprints: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The incidents that have rows at a head which were not there when it was looked last. Rows that a compaction has moved
+/// are known; where it is not known any more what it moved, its incidents are named again.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn touched(lake: &Lake, head: &Head, before: Looked) -> Result<Touched> {
+    let mut touched = Touched { looked: Looked { position: head.position, ..before }, ..Touched::default() };
+    let counts = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0);
+    let Some((name, counts)) = counts.filter(|(_, counts)| counts.version > before.version) else {
+        return Ok(touched);
+    };
+    let dataset = lake.dataset(name, counts.version).await?;
+    let moved = moved(name, &dataset, before).await?;
+    let is_new = |fragment: &&Fragment| fragment.id >= before.fragments && !moved.contains(&fragment.id);
+    let fragments: Vec<Fragment> = dataset.fragments().iter().filter(is_new).cloned().collect();
+    let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or_default();
+    touched.looked.version = counts.version;
+    touched.looked.fragments = end.max(before.fragments);
+    if fragments.is_empty() {
+        return Ok(touched);
+    }
+    let mut scan = dataset.scan();
+    scan.project(&["tenant_id", "fingerprint"]).at(name, "reading new failures")?;
+    scan.with_fragments(fragments);
+    let mut rows = scan.try_into_stream().await.at(name, "reading new failures")?;
+    while let Some(batch) = rows.try_next().await.at(name, "reading new failures")? {
+        let (tenants, fingerprints) = (text(&batch, "tenant_id")?, text(&batch, "fingerprint")?);
+        for (tenant, fingerprint) in tenants.iter().zip(fingerprints.iter()) {
+            let (Some(tenant), Some(fingerprint)) = (tenant, fingerprint) else { continue };
+            let of_tenant = match touched.fingerprints.get_mut(tenant) {
+                Some(of_tenant) => of_tenant,
+                None => touched.fingerprints.entry(tenant.to_owned()).or_default(),
+            };
+            if !of_tenant.contains(fingerprint) {
+                of_tenant.insert(fingerprint.to_owned());
+            }
+        }
+    }
+    Ok(touched)
+}
+
+/// Fragments that hold only rows which were looked at before, under other ids.
+async fn moved(name: &str, dataset: &Arc<Dataset>, before: Looked) -> Result<HashSet<u64>> {
+    let mut moved = HashSet::new();
+    if before.version == 0 {
+        return Ok(moved);
+    }
+    for version in before.version + 1..=dataset.version_id() {
+        let transaction = match dataset.read_transaction_by_version(version).await {
+            Ok(transaction) => transaction,
+            // Cleaned away.
+            Err(error) if is_absent(&error) => continue,
+            Err(error) => return Err(error).at(name, "reading what was compacted"),
+        };
+        let Some(Operation::Rewrite { groups, .. }) = transaction.map(|transaction| transaction.operation) else {
+            continue;
+        };
+        for group in groups {
+            let is_known = |fragment: &Fragment| fragment.id < before.fragments || moved.contains(&fragment.id);
+            if group.old_fragments.iter().all(is_known) {
+                moved.extend(group.new_fragments.iter().map(|fragment| fragment.id));
+            }
+        }
+    }
+    Ok(moved)
+}
+
+fn text<'a>(batch: &'a RecordBatch, column: &'static str) -> Result<&'a StringArray> {
+    batch.column_by_name(column).and_then(|values| values.as_string_opt::<i32>()).ok_or_else(|| Error::Schema {
+        table: Table::IncidentCounts.name(),
+        detail: format!("column {column} is not as this release knows it"),
+    })
+}
