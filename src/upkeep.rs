@@ -1,6 +1,7 @@
-//! What goes on behind the pipeline: texts are embedded, tables are kept in shape. Neither slows it.
+//! What goes on behind the pipeline: texts are embedded, tables are kept in shape, events about incidents are told. None
+//! of it slows the pipeline.
 //!
-//! Of several workers on a lake one keeps the tables, as long as it lives: see [`Lease`].
+//! Of several workers on a lake one keeps the tables and tells the events, as long as it lives: see [`Lease`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tracerag_index::incidents::{Embedding, Indexer};
 use tracerag_index::{Lake, Lease, MaintainOptions, Retention, maintain};
 
 use crate::config::Config;
+use crate::events::IncidentEvents;
 
 /// How often new texts are looked for.
 const EMBED_EVERY: Duration = Duration::from_secs(5);
@@ -26,15 +28,17 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Starts both tasks, for a worker of this name.
-    pub(crate) fn start(lake: Lake, config: &Config, worker: &str) -> Self {
+    /// Starts the tasks, for a worker of this name.
+    pub(crate) fn start(lake: Lake, config: &Config, worker: &str, events: Option<IncidentEvents>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let embedding = config.embedding.model();
         let retention = config.retention.retention();
         let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
         let lease = Lease::new(lake.clone(), worker);
-        let keep = tokio::spawn(keep(lake, lease, retention, stopped));
-        Self { stop, tasks: vec![embed, keep] }
+        let (holds, is_held) = watch::channel(false);
+        let mut tasks = vec![embed, tokio::spawn(keep(lake, lease, retention, stopped.clone(), holds))];
+        tasks.extend(events.map(|events| tokio::spawn(events.run(is_held, stopped))));
+        Self { stop, tasks }
     }
 
     /// Lets each task end its step and waits for it.
@@ -68,12 +72,29 @@ async fn embed(lake: Lake, embedding: Arc<Embedding>, mut stopped: watch::Receiv
     }
 }
 
-async fn keep(lake: Lake, mut lease: Lease, retention: Retention, mut stopped: watch::Receiver<bool>) {
+/// Looks after the tables while this worker has the lease, and tells through `holds` whether it has.
+async fn keep(
+    lake: Lake,
+    mut lease: Lease,
+    retention: Retention,
+    mut stopped: watch::Receiver<bool>,
+    holds: watch::Sender<bool>,
+) {
     let mut round = 0_u64;
+    // The tables can wait for the first round, what is told of cannot.
+    match lease.take().await {
+        Ok(is_held) => holds.send_replace(is_held),
+        Err(error) => {
+            tracing::debug!(%error, "the lease of upkeep is not known");
+            false
+        }
+    };
     while !pause(&mut stopped, MAINTAIN_EVERY).await {
         let looks_for_strays = round.is_multiple_of(STRAYS_EVERY);
         let options = MaintainOptions { looks_for_strays, retention: retention.clone(), ..MaintainOptions::default() };
-        match lease.during(maintain(&lake, &options)).await {
+        let kept = lease.during(maintain(&lake, &options)).await;
+        holds.send_replace(matches!(kept, Ok(Some(_))));
+        match kept {
             Ok(Some(Ok(report))) => {
                 tracing::debug!(?report, "upkeep");
                 round += 1;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, StringArray};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{col, lit};
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::transaction::Operation;
@@ -37,11 +39,12 @@ pub struct Touched {
 }
 
 /// The incidents that have rows at a head which were not there when it was looked last. Rows that a compaction has moved
-/// are known; where it is not known any more what it moved, its incidents are named again.
+/// are known; where it is not known any more what it moved, its incidents are named again. Only rows count of failures
+/// that were seen since a time, in ns.
 ///
 /// # Errors
 /// When the table cannot be read.
-pub async fn touched(lake: &Lake, head: &Head, before: Looked) -> Result<Touched> {
+pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Result<Touched> {
     let mut touched = Touched { looked: Looked { position: head.position, ..before }, ..Touched::default() };
     let counts = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0);
     let Some((name, counts)) = counts.filter(|(_, counts)| counts.version > before.version) else {
@@ -60,6 +63,8 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked) -> Result<Touched
     let mut scan = dataset.scan();
     scan.project(&["tenant_id", "fingerprint"]).at(name, "reading new failures")?;
     scan.with_fragments(fragments);
+    let since = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
+    scan.filter_expr(col("last_seen").gt_eq(lit(since)));
     let mut rows = scan.try_into_stream().await.at(name, "reading new failures")?;
     while let Some(batch) = rows.try_next().await.at(name, "reading new failures")? {
         let (tenants, fingerprints) = (text(&batch, "tenant_id")?, text(&batch, "fingerprint")?);

@@ -17,6 +17,7 @@ use super::status::StatusFormat;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
+use crate::events::IncidentEvents;
 use crate::output;
 use crate::patience::{Backoff, Patience, Step};
 use crate::pipeline::Pipeline;
@@ -59,6 +60,7 @@ pub(crate) async fn run(context: Context, args: RunArgs) -> Result<(), Error> {
     config.require(&[])?;
     // Before any broker is waited for.
     Pipeline::check(&config)?;
+    IncidentEvents::check(&config)?;
     let (readiness, stop) = attend(&config).await?;
     let rekeying = match args.rekey {
         true => Some(rekey::Beside::start(&mut config, Arc::clone(&stop)).await?),
@@ -91,7 +93,8 @@ async fn work(config: Config, makes_lake: bool, readiness: Arc<Readiness>, stop:
         let pipeline = runtime.block_on(Pipeline::open(&config, &id))?;
         let upkeep = {
             let _entered = runtime.enter();
-            Upkeep::start(pipeline.lake().clone(), &config, &id)
+            let events = IncidentEvents::open(pipeline.lake(), &config)?;
+            Upkeep::start(pipeline.lake().clone(), &config, &id, events)
         };
         let worked = Worker::on(source, &config, pipeline, readiness).and_then(|mut worker| {
             worker.outlast_faults(patience);

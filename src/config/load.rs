@@ -159,6 +159,7 @@ impl Config {
         if !letters.is_empty() && (*letters == self.rekey.spans || *letters == self.rekey.logs) {
             return refuse(format!("{letters:?} is kafka.dead_letter_topic and cannot be named under [rekey], too"));
         }
+        self.incident_events.check(&self.topics)?;
         let serve = &self.serve;
         if serve.tls_certificate.is_empty() != serve.tls_key.is_empty() {
             return refuse(String::from("serve.tls_certificate and serve.tls_key go together; set both or none"));
@@ -391,6 +392,28 @@ mod tests {
         assert!(error.contains("line 3"), "{error}");
         let error = load("[rekey]\ntopics = 1\n", &[]).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("group_id"), "{error}");
+    }
+
+    /// What cannot be told, and what would come back, is refused with what to do; an address that may hold a secret is
+    /// not shown.
+    #[test]
+    fn incident_events_are_checked() {
+        let hook = |url: &str| format!("webhooks = [{{ url = \"{url}\", secret_env = \"S\" }}]\n");
+        for (text, part) in [
+            ("topic = \"otlp_spans\"\n".to_owned(), "is read as spans"),
+            (hook("ftp://example.com/T0SECRET"), "no address of HTTP"),
+            ("webhooks = [{ url = \"https://example.com\", secret_env = \"\" }]\n".to_owned(), "secret_env"),
+            ("per_minute = 0\n".to_owned(), "per_minute"),
+            ("spike = { window = \"1s\" }\n".to_owned(), "window is a minute"),
+            ("spike = { least = 3 }\n".to_owned(), "least"),
+            ("spike = { chance = 1.0 }\n".to_owned(), "chance"),
+            ("quiet_after = \"1h\"\n".to_owned(), "quiet_after"),
+        ] {
+            let error = load(&format!("[incident_events]\n{text}"), &[]).unwrap_err().to_string();
+            assert!(error.contains(part) && !error.contains("T0SECRET"), "{error}");
+        }
+        load(&format!("[incident_events]\ntopic = \"incident_events\"\n{}", hook("https://example.com/x")), &[])
+            .unwrap();
     }
 
     /// Re-keying in the worker's process needs memory of its own, which is asked for only there.

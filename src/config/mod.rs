@@ -4,6 +4,7 @@
 //! `tracerag.example.toml`.
 
 mod document;
+mod incident_events;
 mod load;
 mod units;
 
@@ -24,6 +25,7 @@ use tracerag_query::verify::{SigningKey, is_public_key};
 use tracerag_schemas::Table;
 
 pub use document::Unresolved;
+pub use incident_events::{EventKind, IncidentEventsSection, SpikeRule, Webhook};
 pub use load::{ConfigError, Overrides};
 pub use units::{Bytes, MaxBytes, Span};
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub retention: RetentionSection,
     /// The sentence model.
     pub embedding: EmbeddingSection,
+    /// Who is told what of incidents.
+    pub incident_events: IncidentEventsSection,
     /// Where a worker answers about itself.
     pub metrics: MetricsSection,
     /// Where a server listens.

@@ -5,7 +5,6 @@
 //! shares the stack's frames comes up. Without a sentence model the words alone answer, and every reason says so.
 //! Paths of spans and shapes of payloads are compared as they are.
 
-mod activity;
 mod allowed;
 mod filter;
 mod history;
@@ -13,6 +12,7 @@ mod hybrid;
 mod neighbours;
 mod probe;
 mod rank;
+mod recent;
 mod rerank;
 mod stack;
 mod structure;
@@ -33,7 +33,6 @@ use tracerag_schemas::time::rfc3339;
 
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
-pub use activity::{Activity, Fixed, activity};
 pub use allowed::SearchCache;
 use filter::Filter;
 use history::History;
@@ -42,6 +41,7 @@ use hybrid::{Corpus, Found};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
 use probe::{Question, Structure};
+pub use recent::{Activity, Fixed, activity};
 
 /// Incidents in one answer at most.
 const MOST: usize = 1_000;

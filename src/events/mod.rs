@@ -1,0 +1,338 @@
+//! Events about incidents: a stage of its own behind the pipeline, which looks at what was counted, decides what is told
+//! ([`decide`]), and tells it to a topic and to webhooks.
+//!
+//! Of several workers one does it, with the lease of the upkeep. A wrong lease is harmless: a round counts only once its
+//! state is in the lake, and of two that write it one is told that it was too late.
+
+mod budget;
+mod decide;
+mod event;
+mod state;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::join_all;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::sync::watch;
+use tracerag_index::activity::touched;
+use tracerag_index::{Document, Head, Lake};
+use tracerag_ingest::source::{EventTopic, SourceError};
+use tracerag_query::{Activity, Snapshot, activity};
+
+use crate::config::{Config, ConfigError, EventKind};
+use crate::worker::now;
+use decide::{Rules, decide};
+use event::{CONTENT_TYPE, Event, GROUPED};
+use state::{Outbox, State};
+use webhook::Receiver;
+
+/// The folder of the state below the lake.
+const FOLDER: &str = "incident_events";
+/// How often new failures are looked for.
+const EVERY: Duration = Duration::from_secs(5);
+/// How long before the first round an incident was first seen at most to be told of as new, in ns: an hour.
+const BEGINS_WITHIN: i64 = 3_600_000_000_000;
+/// Incidents that are read at a time.
+const AT_ONCE: usize = 200;
+/// How long one receiver is sent events in one round, so that others do not wait for it.
+const SENDS_FOR: Duration = Duration::from_secs(20);
+
+/// What keeps a round from being done. It is done again.
+#[derive(Debug, Error)]
+enum RoundError {
+    #[error(transparent)]
+    Index(#[from] tracerag_index::Error),
+    #[error(transparent)]
+    Query(#[from] tracerag_query::QueryError),
+    #[error("the state of events in LAKE/incident_events is not read: {0}; a newer release may have written it")]
+    State(#[from] serde_json::Error),
+}
+
+/// Someone who is told.
+struct Sink {
+    /// What names its outbox.
+    key: String,
+    kinds: Vec<EventKind>,
+    tenants: Vec<String>,
+    to: To,
+}
+
+enum To {
+    Topic(EventTopic),
+    Webhook { receiver: Receiver, host: String },
+}
+
+impl To {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Topic(_) => "topic",
+            Self::Webhook { .. } => "webhook",
+        }
+    }
+
+    async fn send(&self, event: &Event, now: i64) -> Result<(), String> {
+        match self {
+            Self::Topic(topic) => {
+                let sent = topic.send(&event.subject, CONTENT_TYPE, &event.text()).await;
+                sent.map_err(|error: SourceError| error.to_string())
+            }
+            Self::Webhook { receiver, .. } => receiver.send(event, now).await,
+        }
+    }
+}
+
+impl Sink {
+    fn wants(&self, event: &Event) -> bool {
+        let is_wanted = |kind: &EventKind| match event.kind.as_str() {
+            GROUPED => event.data["kinds"].get(kind.name()).is_some(),
+            name => name == kind.name(),
+        };
+        (self.tenants.is_empty() || self.tenants.contains(&event.tenant))
+            && (self.kinds.is_empty() || self.kinds.iter().any(is_wanted))
+    }
+
+    /// Sends what is due, one after the other, until something fails or its time is over.
+    async fn deliver(&self, outbox: &mut Outbox, now: i64) {
+        let begun = Instant::now();
+        while begun.elapsed() < SENDS_FOR {
+            let Some(event) = outbox.due(now).cloned() else { return };
+            let to = self.to.name();
+            match self.to.send(&event, crate::worker::now()).await {
+                Ok(()) => {
+                    metrics::counter!("tracerag_incident_events_sent_total", "to" => to).increment(1);
+                    outbox.sent(&event.id);
+                }
+                Err(reason) => {
+                    metrics::counter!("tracerag_incident_events_failed_total", "to" => to).increment(1);
+                    let goes_on = outbox.failed(&event.id, now);
+                    let host = if let To::Webhook { host, .. } = &self.to { host.as_str() } else { "" };
+                    tracing::warn!(
+                        to,
+                        host,
+                        id = event.id,
+                        reason,
+                        goes_on,
+                        "an event about an incident was not taken"
+                    );
+                    if !goes_on {
+                        metrics::counter!("tracerag_incident_events_dropped_total", "reason" => "refused").increment(1);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The stage.
+pub(crate) struct IncidentEvents {
+    lake: Lake,
+    document: Document,
+    sinks: Vec<Sink>,
+    rules: Rules,
+    per_minute: u32,
+    /// That of the server, for links.
+    address: String,
+    /// The state as this worker has written or read it last, with its number; `None`: it has to be read.
+    known: Option<(Option<u64>, State)>,
+}
+
+impl IncidentEvents {
+    /// The stage of a configuration; `None`: nobody is to be told.
+    ///
+    /// # Errors
+    /// When a receiver's secret is missing, or the client of Kafka refuses its settings.
+    pub(crate) fn open(lake: &Lake, config: &Config) -> Result<Option<Self>, crate::Error> {
+        let section = &config.incident_events;
+        if !section.is_on() {
+            return Ok(None);
+        }
+        let mut sinks = Vec::new();
+        if !section.topic.is_empty() {
+            let topic = EventTopic::open(&config.kafka, &section.topic)?;
+            let key = format!("topic {}", section.topic);
+            sinks.push(Sink { key, kinds: vec![], tenants: vec![], to: To::Topic(topic) });
+        }
+        for webhook in &section.webhooks {
+            // The address may hold a secret, and the state is no place for one.
+            let key = hex::encode(Sha256::digest(webhook.url.as_bytes()));
+            let to = To::Webhook { receiver: Receiver::new(webhook)?, host: webhook.host() };
+            sinks.push(Sink { key, kinds: webhook.kinds.clone(), tenants: webhook.tenants.clone(), to });
+        }
+        Ok(Some(Self {
+            lake: lake.clone(),
+            document: Document::new(lake.clone(), FOLDER),
+            sinks,
+            rules: Rules { spike: section.spike, quiet_after: section.quiet_after.nanos() },
+            per_minute: section.per_minute,
+            address: config.serve.public_url.clone(),
+            known: None,
+        }))
+    }
+
+    /// That the secrets are there, before anything is connected to.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+        config.incident_events.webhooks.iter().try_for_each(|webhook| Receiver::new(webhook).map(|_| ()))
+    }
+
+    /// Works as long as this worker has the lease, until it is told to stop.
+    pub(crate) async fn run(mut self, holds: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            if *holds.borrow() {
+                let stop = async {
+                    // Without a sender there is nobody left to wait for.
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                let done = tokio::select! {
+                    done = self.round(now()) => done,
+                    () = stop => return,
+                };
+                if let Err(error) = done {
+                    tracing::warn!(%error, "events about incidents wait and will be tried again");
+                    self.known = None;
+                }
+            } else {
+                self.known = None;
+            }
+            if tokio::time::timeout(EVERY, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// One round: decide, write down, send.
+    async fn round(&mut self, now: i64) -> Result<(), RoundError> {
+        let (number, before) = match self.known.take() {
+            Some(known) => known,
+            None => match self.document.read().await? {
+                Some((number, text)) => (Some(number), serde_json::from_slice(&text)?),
+                None => (None, State { told_until: now.saturating_sub(BEGINS_WITHIN), ..State::default() }),
+            },
+        };
+        let head = Arc::new(self.lake.newest_head().await?);
+        let mut state = before.clone();
+        let events = self.decide(&head, &mut state, now).await?;
+        self.queue(&mut state, events, now);
+        let Some(number) = self.write(number, &before, &state).await? else { return Ok(()) };
+        let before = state.clone();
+        let sinks = &self.sinks;
+        let outboxes = std::mem::take(&mut state.outboxes).into_iter().map(|(key, mut outbox)| async move {
+            if let Some(sink) = sinks.iter().find(|sink| sink.key == key) {
+                sink.deliver(&mut outbox, now).await;
+            }
+            (key, outbox)
+        });
+        state.outboxes = join_all(outboxes).await.into_iter().filter(|(_, outbox)| outbox.len() > 0).collect();
+        let waiting: usize = state.outboxes.values().map(Outbox::len).sum();
+        metrics::gauge!("tracerag_incident_events_waiting").set(waiting as f64);
+        self.known = self.write(number, &before, &state).await?.map(|number| (number, state));
+        Ok(())
+    }
+
+    /// What happened since the last round. The state is brought to the head's position.
+    async fn decide(
+        &self,
+        head: &Arc<Head>,
+        state: &mut State,
+        now: i64,
+    ) -> Result<BTreeMap<String, Vec<Event>>, RoundError> {
+        let found = touched(&self.lake, head, state.looked, state.told_until).boxed().await?;
+        state.looked = found.looked;
+        let mut asked = found.fingerprints;
+        for (tenant, open) in &state.open {
+            // A spike ends, and an incident gets quiet, without a failure that says so.
+            let due = open.iter().filter(|(_, open)| {
+                open.spiking.is_some() || open.last_seen.saturating_add(self.rules.quiet_after) <= now
+            });
+            let due: BTreeSet<String> = due.map(|(fingerprint, _)| fingerprint.clone()).collect();
+            if !due.is_empty() {
+                asked.entry(tenant.clone()).or_default().extend(due);
+            }
+        }
+        let since = now.saturating_sub(self.rules.spike.history.nanos());
+        let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        for (tenant, fingerprints) in asked {
+            let snapshot = Snapshot::new(self.lake.clone(), Arc::clone(head), &tenant);
+            let open = state.open.entry(tenant.clone()).or_default();
+            let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
+            for chunk in fingerprints.chunks(AT_ONCE) {
+                let activities = activity(&snapshot, chunk, since).boxed().await?;
+                let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
+                // What was merged into another, or dropped by retention, is an incident of its own no more.
+                for gone in chunk.iter().filter(|fingerprint| !counted.contains(*fingerprint)) {
+                    open.remove(*gone);
+                }
+                for seen in &activities {
+                    let next = decide(&self.rules, open.get(&seen.fingerprint), state.told_until, now, seen);
+                    let (next, occurrences) = next;
+                    match next {
+                        Some(next) => open.insert(seen.fingerprint.clone(), next),
+                        None => open.remove(&seen.fingerprint),
+                    };
+                    let told = occurrences.iter().map(|occurrence| self.event(&tenant, seen, occurrence));
+                    events.entry(tenant.clone()).or_default().extend(told);
+                }
+            }
+        }
+        state.open.retain(|_, open| !open.is_empty());
+        // Whatever is not open any more was last seen before this.
+        state.told_until = state.told_until.max(now.saturating_sub(self.rules.quiet_after));
+        Ok(events)
+    }
+
+    fn event(&self, tenant: &str, seen: &Activity, occurrence: &decide::Occurrence) -> Event {
+        metrics::counter!("tracerag_incident_events_total", "kind" => occurrence.kind.name()).increment(1);
+        Event::of(tenant, seen, occurrence, &self.address)
+    }
+
+    /// Puts what is told now into the outboxes of those who want it.
+    fn queue(&self, state: &mut State, mut events: BTreeMap<String, Vec<Event>>, now: i64) {
+        for tenant in events.keys() {
+            if !state.budgets.contains_key(tenant) {
+                state.budgets.insert(tenant.clone(), budget::Budget::default());
+            }
+        }
+        for (tenant, budget) in &mut state.budgets {
+            let told = budget.take(tenant, events.remove(tenant).unwrap_or_default(), self.per_minute, now);
+            for event in told {
+                for sink in self.sinks.iter().filter(|sink| sink.wants(&event)) {
+                    let outbox = state.outboxes.entry(sink.key.clone()).or_default();
+                    if !outbox.push(event.clone(), now) {
+                        metrics::counter!("tracerag_incident_events_dropped_total", "reason" => "full").increment(1);
+                    }
+                }
+            }
+        }
+        state.budgets.retain(|_, budget| !budget.is_over(now));
+        // Of receivers that are not configured any more nothing is kept.
+        state.outboxes.retain(|key, _| self.sinks.iter().any(|sink| sink.key == *key));
+    }
+
+    /// Writes the state down if it has changed. Gives its number; the outer `None`: another worker was quicker, and this
+    /// round has not been.
+    async fn write(
+        &self,
+        number: Option<u64>,
+        before: &State,
+        state: &State,
+    ) -> Result<Option<Option<u64>>, RoundError> {
+        if state == before && number.is_some() {
+            return Ok(Some(number));
+        }
+        let written = self.document.replace(number, &serde_json::to_vec(state)?).await?;
+        if written.is_none() {
+            tracing::debug!("another worker tells of incidents");
+        }
+        Ok(written.map(Some))
+    }
+}

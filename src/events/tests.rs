@@ -1,0 +1,220 @@
+//! Which events follow from which counts, how many are told, and what becomes of those that are not taken.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use tracerag_query::{Activity, Fixed};
+
+use super::budget::Budget;
+use super::decide::{Occurrence, Open, Rules, decide, is_spike};
+use super::event::{Event, GROUPED};
+use super::state::Outbox;
+use crate::config::{EventKind, IncidentEventsSection, SpikeRule};
+
+const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+/// An instant of 2026-11-23.
+const NOON: i64 = 1_795_435_200 * SECOND;
+
+fn rules() -> Rules {
+    let section = IncidentEventsSection::default();
+    Rules { spike: section.spike, quiet_after: section.quiet_after.nanos() }
+}
+
+fn seen(first: i64, last: i64) -> Activity {
+    Activity {
+        fingerprint: "abcd".into(),
+        first_seen: first,
+        last_seen: last,
+        seen: vec![(last, 1)],
+        ..Activity::default()
+    }
+}
+
+fn kinds(occurrences: &[Occurrence]) -> Vec<EventKind> {
+    occurrences.iter().map(|occurrence| occurrence.kind).collect()
+}
+
+/// An incident comes, is seen again, is not seen for a day, and comes back. Guarantees that it is new once and quiet
+/// once, and that what comes back after it was quiet is not new.
+#[test]
+fn an_incident_is_new_once_and_quiet_once() {
+    let rules = rules();
+    let since = NOON - HOUR;
+    let (open, told) = decide(&rules, None, since, NOON, &seen(NOON - SECOND, NOON - SECOND));
+    assert_eq!(kinds(&told), [EventKind::New]);
+    let (open, told) = decide(&rules, open.as_ref(), since, NOON + MINUTE, &seen(NOON - SECOND, NOON + MINUTE));
+    assert!(told.is_empty());
+    let later = NOON + 24 * HOUR + MINUTE;
+    let (open, told) = decide(&rules, open.as_ref(), since, later, &seen(NOON - SECOND, NOON + MINUTE));
+    assert_eq!((open.clone(), kinds(&told)), (None, vec![EventKind::Quiet]));
+    // The time of which everything is told has gone on with the clock.
+    let (open, told) =
+        decide(&rules, open.as_ref(), later - 24 * HOUR, later + HOUR, &seen(NOON - SECOND, later + HOUR));
+    assert!(told.is_empty());
+    assert!(open.is_some());
+}
+
+/// Incidents that were there before anybody was to be told are seen again. Guarantees that they are not new.
+#[test]
+fn what_was_there_before_is_not_new() {
+    let (open, told) = decide(&rules(), None, NOON - HOUR, NOON, &seen(NOON - 2 * HOUR, NOON));
+    assert!(told.is_empty() && open.is_some());
+}
+
+/// A fix, and then a failure; more failures; a second fix, and a failure. Guarantees one event a fix.
+#[test]
+fn a_regression_is_told_once_a_fix() {
+    let fixed = |fix_id: &str, at: i64, back: i64| Activity {
+        fix: Some(Fixed { fix_id: fix_id.into(), fixed_at: at }),
+        regressed: Some((back, Some("2.0.0".into()))),
+        ..seen(NOON - 24 * HOUR, back)
+    };
+    let open = Open { last_seen: NOON - HOUR, ..Open::default() };
+    let (open, told) = decide(&rules(), Some(&open), NOON - HOUR, NOON, &fixed("a", NOON - MINUTE, NOON));
+    assert_eq!(kinds(&told), [EventKind::Regressed]);
+    let (open, told) = decide(&rules(), open.as_ref(), NOON - HOUR, NOON, &fixed("a", NOON - MINUTE, NOON));
+    assert!(told.is_empty());
+    let next = fixed("b", NOON + MINUTE, NOON + HOUR);
+    let (_, told) = decide(&rules(), open.as_ref(), NOON - HOUR, NOON + HOUR, &next);
+    assert_eq!(kinds(&told), [EventKind::Regressed]);
+    assert_eq!(told[0].which, "b");
+}
+
+/// Failures at one a window for a day, and then so many in the last one.
+fn steady(last: i64) -> Activity {
+    let windows = (1..288).map(|window| (NOON - window * 5 * MINUTE - SECOND, 1));
+    Activity { seen: windows.chain([(NOON - SECOND, last)]).collect(), ..seen(NOON - 24 * HOUR, NOON - SECOND) }
+}
+
+/// Numbers of failures in the last window, on top of one a window before. Guarantees that a spike needs the stated
+/// number, that it is told once as long as it lasts, and again after it has ended.
+#[test]
+fn a_spike_is_told_once() {
+    let rule = rules().spike;
+    assert_eq!(is_spike(&rule, NOON, &steady(19)), None);
+    assert_eq!(is_spike(&rule, NOON, &steady(20)), Some((20, 1.0)));
+    let open = Open { last_seen: NOON - MINUTE, ..Open::default() };
+    let (open, told) = decide(&rules(), Some(&open), 0, NOON, &steady(40));
+    assert_eq!(kinds(&told), [EventKind::Spiking]);
+    let (open, told) = decide(&rules(), open.as_ref(), 0, NOON, &steady(40));
+    assert!(told.is_empty());
+    let (open, _) = decide(&rules(), open.as_ref(), 0, NOON, &steady(1));
+    let (_, told) = decide(&rules(), open.as_ref(), 0, NOON, &steady(40));
+    assert_eq!(kinds(&told), [EventKind::Spiking]);
+}
+
+/// What stays at a high rate, or has had as busy a window before, or is younger than six windows, does not spike.
+#[test]
+fn what_is_usual_is_no_spike() {
+    let rule = rules().spike;
+    let mut plateau = steady(105);
+    plateau.seen.push((NOON - 6 * MINUTE, 99));
+    assert_eq!(is_spike(&rule, NOON, &plateau), None);
+    let mut bursts = steady(100);
+    bursts.seen.push((NOON - 20 * HOUR, 120));
+    assert_eq!(is_spike(&rule, NOON, &bursts), None);
+    let young = Activity { first_seen: NOON - 30 * MINUTE, ..steady(1_000) };
+    assert_eq!(is_spike(&rule, NOON, &young), None);
+}
+
+fn event(number: usize) -> Event {
+    let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: number.to_string(), spike: None };
+    Event::of("default", &seen(NOON, NOON), &occurrence, "https://tracerag.example.com/")
+}
+
+/// Ids of the same and of other occurrences, tenants and kinds. Guarantees that an id is a function of what happened,
+/// whatever is known of the incident by then, and differs where something else did.
+#[test]
+fn ids_are_stable() {
+    let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: String::new(), spike: None };
+    let id = |tenant: &str, seen: &Activity, occurrence: &Occurrence| Event::of(tenant, seen, occurrence, "").id;
+    let known = id("default", &seen(NOON, NOON), &occurrence);
+    assert_eq!(known, id("default", &seen(NOON, NOON + HOUR), &Occurrence { at: NOON + 1, ..occurrence.clone() }));
+    assert_ne!(known, id("other", &seen(NOON, NOON), &occurrence));
+    assert_ne!(known, id("default", &seen(NOON, NOON), &Occurrence { kind: EventKind::Quiet, ..occurrence.clone() }));
+    assert_ne!(known, id("default", &seen(NOON, NOON), &Occurrence { which: "b".into(), ..occurrence }));
+}
+
+/// An event as text. Guarantees what CloudEvents 1.0 asks for, and that the link leads to the example on the server.
+#[test]
+fn an_event_is_a_cloud_event() {
+    let with_example = Activity { example_trace_id: Some("00ff".into()), ..seen(NOON, NOON) };
+    let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: String::new(), spike: None };
+    let event = Event::of("default", &with_example, &occurrence, "https://tracerag.example.com/");
+    let text: serde_json::Value = serde_json::from_str(&event.text()).unwrap();
+    assert_eq!((&text["specversion"], &text["type"]), (&"1.0".into(), &"dev.tracerag.incident.new".into()));
+    assert_eq!((&text["subject"], &text["time"]), (&"abcd".into(), &"2026-11-23T12:00:00.000000000Z".into()));
+    assert_eq!(text["data"]["link"], "https://tracerag.example.com/v1/bundles/00ff");
+}
+
+/// An outbox whose receiver refuses everything for a day. Guarantees growing pauses, and that an event goes at last and
+/// not before its day is over.
+#[test]
+fn an_event_is_tried_for_a_day() {
+    let mut outbox = Outbox::default();
+    outbox.push(event(1), NOON);
+    let (mut now, mut pauses) = (NOON, vec![]);
+    loop {
+        let id = outbox.due(now).unwrap().id.clone();
+        if !outbox.failed(&id, now) {
+            break;
+        }
+        let begun = now;
+        while outbox.due(now).is_none() {
+            now += SECOND;
+        }
+        pauses.push((now - begun) / SECOND);
+    }
+    assert_eq!(pauses[..4], [5, 10, 20, 40]);
+    assert_eq!(pauses.iter().max(), Some(&3600));
+    assert!(now >= NOON + 24 * HOUR && outbox.len() == 0);
+}
+
+proptest! {
+    /// Rounds with any numbers of events at any times. Guarantees that no minute has more than it may, that every event
+    /// is told by itself or counted in a group once, and that ids do not repeat.
+    #[test]
+    fn a_minute_has_its_events(rounds in prop::collection::vec((0_usize..40, 1_i64..90), 1..20), most in 1_u32..10) {
+        let (mut budget, mut now, mut next) = (Budget::default(), NOON, 0);
+        let mut told: Vec<(i64, Event)> = vec![];
+        for (count, seconds) in rounds.iter().copied().chain([(0, 60)]) {
+            now += seconds * SECOND;
+            let events = (next..next + count).map(event).collect();
+            next += count;
+            told.extend(budget.take("default", events, most, now).into_iter().map(|event| (now.div_euclid(MINUTE), event)));
+        }
+        let mut minutes = std::collections::BTreeMap::new();
+        for (minute, _) in &told {
+            *minutes.entry(*minute).or_insert(0_u32) += 1;
+        }
+        prop_assert!(minutes.values().all(|count| *count <= most));
+        let counted: u64 = told.iter().map(|(_, event)| match event.kind.as_str() {
+            GROUPED => event.data["count"].as_u64().unwrap(),
+            _ => 1,
+        }).sum();
+        prop_assert_eq!(counted, next as u64);
+        let ids: std::collections::BTreeSet<&str> = told.iter().map(|(_, event)| event.id.as_str()).collect();
+        prop_assert_eq!(ids.len(), told.len());
+    }
+
+    /// Any counts over a day. Guarantees that what is called a spike has the least number, and is above every window of
+    /// the history, and that order does not matter.
+    #[test]
+    fn a_spike_stands_out(counts in prop::collection::vec((0_i64..24 * 60, 0_i64..60), 0..200)) {
+        let rule = SpikeRule::default();
+        let mut activity = seen(NOON - 24 * HOUR, NOON);
+        activity.seen = counts.iter().map(|(minutes, count)| (NOON - minutes * MINUTE, *count)).collect();
+        let found = is_spike(&rule, NOON, &activity);
+        activity.seen.reverse();
+        prop_assert_eq!(is_spike(&rule, NOON, &activity), found);
+        let of = |window: i64| -> i64 {
+            counts.iter().filter(|(minutes, _)| minutes / 5 == window).map(|(_, count)| count).sum()
+        };
+        if let Some((last, _)) = found {
+            prop_assert_eq!(last, of(0));
+            prop_assert!(last >= 20 && (1..288).all(|window| of(window) < last));
+        }
+    }
+}
