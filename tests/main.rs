@@ -20,6 +20,7 @@ mod fail_points;
 mod flight;
 mod hostile;
 mod http_clients;
+mod incident_events;
 mod isolation;
 mod kafka_away;
 mod kafka_changes;

@@ -174,6 +174,11 @@ impl Tracerag {
         self.background(config, &["run"], log)
     }
 
+    /// Starts a worker in the background, with more variables (`NAME=value`) in its environment.
+    pub fn worker_knowing(&self, variables: &[&str], config: &Path, log: &str) -> Process {
+        self.start(variables, config, &["run"], log)
+    }
+
     /// Starts a worker that aborts at a step of its way into the lake: `staged:3` is the third time that it passes there.
     pub fn worker_failing_at(&self, step: &str, config: &Path, log: &str) -> Process {
         self.start(&[&format!("TRACERAG_FAIL_AT={step}")], config, &["run"], log)

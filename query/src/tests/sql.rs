@@ -280,6 +280,36 @@ async fn every_table_has_its_origin() {
     assert_eq!(ask(&session, "select title from incident_vectors where kafka_offset is null").await, json!([]));
 }
 
+/// An incident that was fixed between its two failures, and fixes that were none. Guarantees that it came back with the
+/// first failure after the newest fix that holds, in that failure's version, and what had changed in the hour before it
+/// was first seen: a build and a flag, nearest first, and nothing of longer ago.
+#[tokio::test]
+async fn incidents_tell_what_they_came_with_and_that_they_came_back() {
+    let lake = TestLake::example(false, 100).await;
+    let fix = |fix_id: &str, seconds: i64, outcome: &str| json!({"tenant_id": "acme", "fix_id": fix_id, "fingerprint": "abcd", "fixed_at": at(seconds), "outcome": outcome});
+    let fixes =
+        [fix("older", 1, "fixed"), fix("holds", 5, "fixed"), fix("half", 6, "mitigated"), fix("none", 7, "wrong")];
+    lake.lake.append_side(Table::Fixes, batch(Table::Fixes, &fixes)).await.unwrap();
+    let session = lake.session("acme").await;
+    let asked = "select fix_id, fixed_at, regressed_at, regressed_version from incidents where fingerprint = 'abcd'";
+    assert_eq!(
+        ask(&session, asked).await,
+        json!([{"fix_id": "holds", "fixed_at": at(5), "regressed_at": at(9), "regressed_version": "1.8.2"}])
+    );
+    let appeared = ask(&session, "select appeared_with, title from incidents").await;
+    let changes = appeared[0]["appeared_with"].as_array().unwrap();
+    let changes: Vec<_> =
+        changes.iter().map(|change| (&change["kind"], &change["value"], &change["changed_at"])).collect();
+    assert_eq!(
+        changes,
+        [(&json!("flag"), &json!("strict"), &json!(at(-60))), (&json!("build"), &json!("1.9.0"), &json!(at(-600)))]
+    );
+    assert_eq!(
+        ask(&session, "select count(*) n from incidents where appeared_with is not null").await,
+        json!([{"n": 1}])
+    );
+}
+
 /// A query that takes too long ends with an error that says what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_queries_are_stopped() {
