@@ -74,6 +74,8 @@ enum Command {
     PrBody(commands::pr_body::PrBodyArgs),
     /// Record what was done about an incident, or list it
     Fix(commands::fix::FixArgs),
+    /// Merge incidents that are one, or split them again
+    Group(commands::group::GroupArgs),
     /// Print the public keys by which signatures of bundles are checked
     Keys(commands::keys::KeysArgs),
     /// Show what the pipeline has taken and where it stands
@@ -189,6 +191,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Canary(args) => commands::canary::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,
+            Command::Group(args) => commands::group::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,

@@ -7,6 +7,7 @@ pub(crate) mod compare;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod fix;
+pub(crate) mod group;
 pub(crate) mod guard_patch;
 pub(crate) mod keys;
 pub(crate) mod mcp;

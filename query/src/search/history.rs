@@ -46,7 +46,7 @@ impl Merges {
     }
 
     /// These fingerprints, and those that people have merged into them.
-    pub(super) fn members<'a>(&'a self, fingerprints: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn members<'a>(&'a self, fingerprints: &[&'a str]) -> Vec<&'a str> {
         let merged = self.targets.iter().filter(|(_, target)| fingerprints.contains(&target.as_str()));
         fingerprints.iter().copied().chain(merged.map(|(fingerprint, _)| fingerprint.as_str())).collect()
     }

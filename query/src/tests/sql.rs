@@ -6,9 +6,10 @@ use arrow::datatypes::DataType;
 use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
+use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, TestLake, ask, at, batch};
-use crate::{QueryError, Session};
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch};
+use crate::{QueryError, Session, grouping};
 
 /// Lance's reads in a query's plan whose address has a part.
 async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
@@ -308,6 +309,30 @@ async fn incidents_tell_what_they_came_with_and_that_they_came_back() {
         ask(&session, "select count(*) n from incidents where appeared_with is not null").await,
         json!([{"n": 1}])
     );
+}
+
+/// Three incidents are merged one after the other and one is split off again. Guarantees that chains count for their end,
+/// that nothing is counted twice or lost, and that loops, repeats and what is not there are refused.
+#[tokio::test]
+async fn people_merge_and_split() {
+    let lake = TestLake::example(false, 100).await;
+    let count = |fingerprint: &str| {
+        json!({"tenant_id": "acme", "fingerprint": fingerprint, "title": fingerprint, "failure_count": 1, "trace_count": 1,
+               "first_seen": at(20), "last_seen": at(20), "kafka_topic": "otlp_spans", "kafka_partition": 0,
+               "kafka_offset": 1, "ingested_at": at(101)})
+    };
+    lake.write(&[(Table::IncidentCounts, vec![count("b"), count("c")])], NOON + 101 * SECOND).await;
+    let session = lake.session("acme").await;
+    let incidents = "select fingerprint f, failure_count n from incidents order by 1";
+    grouping::merge(&session, "me", "c", "b", "alike").await.unwrap();
+    let target = grouping::merge(&session, "me", "b", "abcd", "alike").await.unwrap();
+    assert_eq!((target.as_str(), ask(&session, incidents).await), ("abcd", json!([{"f": "abcd", "n": 7}])));
+    for (one, other) in [("abcd", "c"), ("c", "abcd"), ("b", "b"), ("nowhere", "abcd")] {
+        assert!(grouping::merge(&session, "me", one, other, "").await.is_err(), "{one} into {other}");
+    }
+    assert_eq!(grouping::split(&session, "me", "c", "no").await.unwrap(), "abcd");
+    assert_eq!(ask(&session, incidents).await, json!([{"f": "abcd", "n": 6}, {"f": "c", "n": 1}]));
+    assert!(grouping::split(&session, "me", "c", "no").await.is_err());
 }
 
 /// A query that takes too long ends with an error that says what to do.

@@ -1,0 +1,99 @@
+//! Rules of people about groups: one fingerprint counts for another, or for itself again.
+//!
+//! Rules are only ever added, and the newest of a fingerprint holds: for everything that was counted before, and for
+//! every failure that comes. They name no chains: who merges an incident that others were merged into takes these along.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::{ParamValues, ScalarValue};
+use futures::FutureExt;
+use tracerag_schemas::Table;
+
+use crate::Session;
+use crate::error::{QueryError, Result};
+use crate::search::Merges;
+
+const MERGE: &str = "merge";
+const SPLIT: &str = "split";
+
+/// One rule that is to be added.
+struct Rule<'a> {
+    action: &'static str,
+    fingerprint: &'a str,
+    target: &'a str,
+}
+
+/// Lets a fingerprint count for another one, and gives the one that counts: that which the other counts for.
+///
+/// # Errors
+/// [`QueryError::IncidentUnknown`] for what the tenant does not have, [`QueryError::Argument`] where the two are one
+/// incident already, and when the lake cannot be read or written.
+pub async fn merge(session: &Session, author: &str, fingerprint: &str, into: &str, reason: &str) -> Result<String> {
+    let merges = Merges::read(session.snapshot()).await?;
+    let target = merges.target(into).to_owned();
+    if merges.target(fingerprint) == target {
+        return Err(wrong(format!("{fingerprint} and {into} are one incident already")));
+    }
+    known(session, fingerprint).await?;
+    known(session, &target).await?;
+    let rules: Vec<Rule<'_>> = merges
+        .members(&[fingerprint])
+        .into_iter()
+        .map(|member| Rule { action: MERGE, fingerprint: member, target: &target })
+        .collect();
+    append(session, author, reason, &rules).await?;
+    Ok(target)
+}
+
+/// Lets a fingerprint that was merged count for itself again, and gives the one that it counted for.
+///
+/// # Errors
+/// [`QueryError::Argument`] for one that was not merged, and when the lake cannot be read or written.
+pub async fn split(session: &Session, author: &str, fingerprint: &str, reason: &str) -> Result<String> {
+    let merges = Merges::read(session.snapshot()).await?;
+    let target = merges.target(fingerprint);
+    if target == fingerprint {
+        return Err(wrong(format!("{fingerprint} was not merged into another incident, so there is nothing to split")));
+    }
+    append(session, author, reason, &[Rule { action: SPLIT, fingerprint, target }]).await?;
+    Ok(target.to_owned())
+}
+
+fn wrong(why: String) -> QueryError {
+    QueryError::Argument { function: "group", why }
+}
+
+/// That the tenant has failures of a fingerprint, merged or not.
+async fn known(session: &Session, fingerprint: &str) -> Result<()> {
+    let parameters = ParamValues::from(vec![ScalarValue::from(fingerprint)]);
+    let query = "select 1 from incident_counts where fingerprint = $1 limit 1";
+    let found = session.collect(query, Some(parameters)).boxed().await?;
+    match found.iter().all(|batch| batch.num_rows() == 0) {
+        true => Err(QueryError::IncidentUnknown { fingerprint: fingerprint.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+async fn append(session: &Session, author: &str, reason: &str, rules: &[Rule<'_>]) -> Result<()> {
+    let snapshot = session.snapshot();
+    let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; rules.len()])) };
+    let each = |get: &dyn Fn(&Rule<'_>) -> String| -> ArrayRef {
+        Arc::new(rules.iter().map(|rule| Some(get(rule))).collect::<StringArray>())
+    };
+    let created_at = TimestampNanosecondArray::from(vec![crate::bundle::now(); rules.len()]).with_timezone("UTC");
+    let columns: Vec<ArrayRef> = vec![
+        same(snapshot.tenant()),
+        each(&|_| hex::encode(rand::random::<[u8; 16]>())),
+        each(&|rule| rule.action.to_owned()),
+        each(&|rule| rule.fingerprint.to_owned()),
+        each(&|rule| rule.target.to_owned()),
+        same(author),
+        same(reason),
+        Arc::new(created_at),
+    ];
+    let rows = RecordBatch::try_new(Table::GroupingRules.lake_schema(), columns)?;
+    snapshot.lake().append_side(Table::GroupingRules, rows).boxed().await?;
+    Ok(())
+}
