@@ -21,7 +21,7 @@ use crate::lake::Lake;
 /// How far somebody has looked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
-    /// The journal's position.
+    /// The journal's position when the table had changed last.
     pub position: u64,
     /// The version of `incident_counts`.
     version: u64,
@@ -45,7 +45,7 @@ pub struct Touched {
 /// # Errors
 /// When the table cannot be read.
 pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Result<Touched> {
-    let mut touched = Touched { looked: Looked { position: head.position, ..before }, ..Touched::default() };
+    let mut touched = Touched { looked: before, ..Touched::default() };
     let counts = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0);
     let Some((name, counts)) = counts.filter(|(_, counts)| counts.version > before.version) else {
         return Ok(touched);
@@ -55,8 +55,8 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Re
     let is_new = |fragment: &&Fragment| fragment.id >= before.fragments && !moved.contains(&fragment.id);
     let fragments: Vec<Fragment> = dataset.fragments().iter().filter(is_new).cloned().collect();
     let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or_default();
-    touched.looked.version = counts.version;
-    touched.looked.fragments = end.max(before.fragments);
+    let fragments_end = end.max(before.fragments);
+    touched.looked = Looked { position: head.position, version: counts.version, fragments: fragments_end };
     if fragments.is_empty() {
         return Ok(touched);
     }

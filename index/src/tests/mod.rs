@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod activity;
 mod basics;
 mod exactly_once;
 mod failing_store;

@@ -159,8 +159,8 @@ fn batch(schema: &SchemaRef, tenant: &str, model: &str, found: &[Neighbour]) -> 
     };
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "tenant_id" => same(tenant),
-        FINGERPRINT => text(|neighbour| &neighbour.fingerprint),
-        "neighbour_fingerprint" => text(|neighbour| &neighbour.neighbour),
+        FINGERPRINT => text(|neighbour| neighbour.fingerprint.as_str()),
+        "neighbour_fingerprint" => text(|neighbour| neighbour.neighbour.as_str()),
         "distance" => number(|neighbour| neighbour.distance),
         "score" => number(|neighbour| 1.0 - neighbour.distance),
         "model" => same(model),
