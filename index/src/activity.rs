@@ -70,13 +70,7 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Re
         let (tenants, fingerprints) = (text(&batch, "tenant_id")?, text(&batch, "fingerprint")?);
         for (tenant, fingerprint) in tenants.iter().zip(fingerprints.iter()) {
             let (Some(tenant), Some(fingerprint)) = (tenant, fingerprint) else { continue };
-            let of_tenant = match touched.fingerprints.get_mut(tenant) {
-                Some(of_tenant) => of_tenant,
-                None => touched.fingerprints.entry(tenant.to_owned()).or_default(),
-            };
-            if !of_tenant.contains(fingerprint) {
-                of_tenant.insert(fingerprint.to_owned());
-            }
+            touched.fingerprints.entry(tenant.to_owned()).or_default().insert(fingerprint.to_owned());
         }
     }
     Ok(touched)

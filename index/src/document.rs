@@ -39,7 +39,7 @@ impl Document {
     }
 
     /// Replaces the text that was read with a number, or makes the first one. Gives the number of the new text; `None`:
-    /// somebody else has replaced it meanwhile, and nothing is written.
+    /// somebody else has replaced it meanwhile, and this text counts for nothing.
     ///
     /// # Errors
     /// When the folder cannot be listed or written. The text may have been replaced all the same.

@@ -33,9 +33,9 @@ macro_rules! incidents {
            select fingerprint, fix_id, fixed_at from (
              select coalesce(r.target, e.fingerprint) as fingerprint, e.fix_id, e.fixed_at,
                row_number() over (partition by coalesce(r.target, e.fingerprint)
-                 order by e.fixed_at desc, e.fix_id desc) as newest
+                 order by e.fixed_at desc, e.fix_id) as newest
              from fix_events e left join rules r on e.fingerprint = r.fingerprint
-             where e.outcome is null or e.outcome = 'fixed') where newest = 1
+             where e.fixed_at is not null and (e.outcome is null or e.outcome = 'fixed')) where newest = 1
          )
          select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
            i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, v.model,

@@ -1,5 +1,5 @@
 //! Events about incidents: a stage of its own behind the pipeline, which looks at what was counted, decides what is told
-//! ([`decide`]), and tells it to a topic and to webhooks.
+//! ([`mod@decide`]), and tells it to a topic and to webhooks.
 //!
 //! Of several workers one does it, with the lease of the upkeep. A wrong lease is harmless: a round counts only once its
 //! state is in the lake, and of two that write it one is told that it was too late.
@@ -98,20 +98,20 @@ impl Sink {
             && (self.kinds.is_empty() || self.kinds.iter().any(is_wanted))
     }
 
-    /// Sends what is due, one after the other, until something fails or its time is over.
-    async fn deliver(&self, outbox: &mut Outbox, now: i64) {
+    /// Sends what is due, one after the other, until something fails or its time is over. `round` is when the round began.
+    async fn deliver(&self, outbox: &mut Outbox, round: i64) {
         let begun = Instant::now();
         while begun.elapsed() < SENDS_FOR {
-            let Some(event) = outbox.due(now).cloned() else { return };
+            let Some(event) = outbox.due(round).cloned() else { return };
             let to = self.to.name();
-            match self.to.send(&event, crate::worker::now()).await {
+            match self.to.send(&event, now()).await {
                 Ok(()) => {
                     metrics::counter!("tracerag_incident_events_sent_total", "to" => to).increment(1);
                     outbox.sent(&event.id);
                 }
                 Err(reason) => {
                     metrics::counter!("tracerag_incident_events_failed_total", "to" => to).increment(1);
-                    let goes_on = outbox.failed(&event.id, now);
+                    let goes_on = outbox.failed(&event.id, round);
                     let host = if let To::Webhook { host, .. } = &self.to { host.as_str() } else { "" };
                     tracing::warn!(
                         to,
@@ -298,9 +298,7 @@ impl IncidentEvents {
     /// Puts what is told now into the outboxes of those who want it.
     fn queue(&self, state: &mut State, mut events: BTreeMap<String, Vec<Event>>, now: i64) {
         for tenant in events.keys() {
-            if !state.budgets.contains_key(tenant) {
-                state.budgets.insert(tenant.clone(), budget::Budget::default());
-            }
+            state.budgets.entry(tenant.clone()).or_default();
         }
         for (tenant, budget) in &mut state.budgets {
             let told = budget.take(tenant, events.remove(tenant).unwrap_or_default(), self.per_minute, now);
