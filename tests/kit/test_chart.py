@@ -5,6 +5,7 @@ the program takes the configurations in it is a Rust test (tests/deployment.rs).
 """
 
 import os
+import re
 import unittest
 
 import yaml
@@ -15,6 +16,8 @@ CHART = parts.ROOT / "deploy/helm/tracerag"
 EXAMPLES = sorted(file.name.removesuffix("-values.yaml") for file in (CHART / "ci").glob("*-values.yaml"))
 # Values without which nothing is rendered.
 LEAST = ["config.kafka.bootstrap_servers=kafka:9092", "redaction.existingSecret=key"]
+# A server that lacks nothing but what keeps tokens from others.
+SERVER = "server.enabled=true,lake.volume.accessMode=ReadWriteMany,server.tokens.existingSecret=tokens"
 
 
 def snapshot(name):
@@ -29,6 +32,15 @@ def objects(name):
 
 def pods(found):
     return {key: found[key]["spec"]["template"] for key in found if key[0] in ("StatefulSet", "Deployment")}
+
+
+def each_with_lake():
+    """Each pod of an example that has to do with the lake, with what is deployed beside it."""
+    for name in EXAMPLES:
+        found = objects(name)
+        for template in pods(found).values():
+            if template["metadata"]["labels"]["app.kubernetes.io/component"] != "rekey":
+                yield name, found, template
 
 
 class Chart(unittest.TestCase):
@@ -62,6 +74,11 @@ class Chart(unittest.TestCase):
             "config.lake.uri=/data/lake": "below /var/lib/tracerag",
             "lake.volume.enabled=false": "name a bucket in config.lake.uri",
             "workers.replicas=2": "ReadWriteMany",
+            "server.enabled=true,server.tokens.existingSecret=tokens,server.behindTls=true": "ReadWriteMany",
+            f"{SERVER}": "cross the network in clear",
+            f"{SERVER},server.behindTls=true,server.tokens.existingSecret=": "tracerag token create",
+            f"{SERVER},server.behindTls=true,server.ingress.enabled=true": "server.ingress.host",
+            "server.tokens.file=tokens.json": "file",
             "workers.replica=2": "replica",
             "config.kafka.options.a=1": "kafka",
             "workers.terminationGracePeriodSeconds=5": "terminationGracePeriodSeconds",
@@ -86,8 +103,19 @@ class Chart(unittest.TestCase):
                 ports = {port["name"]: port["containerPort"] for port in container["ports"]}
                 self.assertEqual(container["livenessProbe"]["httpGet"], {"path": "/healthz", "port": "metrics"})
                 self.assertEqual(container["readinessProbe"]["httpGet"], {"path": "/readyz", "port": "metrics"})
-                self.assertEqual(ports, {"metrics": 9464})
-                self.assertEqual(container["args"], ["run"] if kind == "StatefulSet" else ["rekey"])
+                component = template["metadata"]["labels"]["app.kubernetes.io/component"]
+                toml = found["ConfigMap", volumes["config"]["configMap"]["name"]]["data"]["tracerag.toml"]
+                self.assertEqual(set(ports.values()), {int(port) for port in re.findall(r'= "0\.0\.0\.0:(\d+)"', toml)})
+                self.assertEqual(kind == "StatefulSet", component == "worker")
+                self.assertEqual(container["args"], [{"worker": "run", "rekey": "rekey", "server": "serve"}[component]])
+                scraped = [
+                    item
+                    for (kind, _), item in found.items()
+                    if kind == "Service"
+                    and item["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+                    and item["spec"].get("publishNotReadyAddresses")
+                ]
+                self.assertEqual([service["spec"]["ports"][0]["name"] for service in scraped], ["metrics"], name)
             for (kind, _), item in found.items():
                 spec = item.get("spec", {})
                 selector = spec.get("selector", {})
@@ -97,21 +125,28 @@ class Chart(unittest.TestCase):
                 elif kind in ("Service", "PodDisruptionBudget"):
                     of = [pod for pod in pods(found).values() if labels.items() <= pod["metadata"]["labels"].items()]
                     self.assertEqual(len(of), 1, f"{name}: {kind}")
+                    for port in spec.get("ports", []):
+                        listened = [listened["name"] for listened in of[0]["spec"]["containers"][0]["ports"]]
+                        self.assertIn(port["targetPort"], listened, name)
                 elif kind == "ServiceMonitor":
                     services = [found[key] for key in found if key[0] == "Service"]
                     for service in services:
                         self.assertLessEqual(labels.items(), service["metadata"]["labels"].items())
-                        self.assertIn(spec["endpoints"][0]["port"], [port["name"] for port in service["spec"]["ports"]])
+                    self.assertEqual(spec["endpoints"][0]["port"], "metrics")
+                elif kind == "Ingress":
+                    for path in spec["rules"][0]["http"]["paths"]:
+                        backend = path["backend"]["service"]
+                        service = found["Service", backend["name"]]
+                        self.assertIn(backend["port"]["name"], [port["name"] for port in service["spec"]["ports"]])
                 if kind == "StatefulSet":
                     self.assertIn(("Service", spec["serviceName"]), found)
 
     def test_where_the_lake_lies(self):
-        """Guarantees that workers have the volume that their configuration names or none where the lake is in S3, and
-        that a volume which the chart makes outlives it."""
-        for name in EXAMPLES:
-            found = objects(name)
-            spec = found["StatefulSet", "tracerag"]["spec"]["template"]["spec"]
-            toml = found["ConfigMap", "tracerag-worker"]["data"]["tracerag.toml"]
+        """Guarantees that workers and servers have the volume that their configuration names, and can write to it, or
+        none where the lake is in S3; and that a volume which the chart makes outlives it."""
+        for name, found, template in each_with_lake():
+            spec = template["spec"]
+            toml = found["ConfigMap", spec["volumes"][0]["configMap"]["name"]]["data"]["tracerag.toml"]
             claims = [volume["persistentVolumeClaim"]["claimName"] for volume in spec["volumes"] if "persistentVolumeClaim" in volume]
             mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
             if name == "s3":
@@ -119,6 +154,7 @@ class Chart(unittest.TestCase):
                 self.assertEqual(claims, [])
             else:
                 self.assertIn(f'uri = "{mounts["lake"]}/', toml)
+                self.assertNotIn("readOnly", next(mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "lake"))
                 made = found.get(("PersistentVolumeClaim", claims[0]))
                 self.assertEqual(made is None, name == "rekey", name)
                 if made:
@@ -137,7 +173,9 @@ class Chart(unittest.TestCase):
                 mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
                 variables = {variable["name"] for variable in container["env"]}
                 values = [line.split(" = ")[1].strip('"') for line in toml.splitlines() if "${" in line]
-                self.assertTrue(any(value.startswith("${file:/etc/tracerag/redaction/") for value in values), key)
+                has_key = any(value.startswith("${file:/etc/tracerag/redaction/") for value in values)
+                self.assertEqual(has_key, container["args"] != ["serve"], key)
+                self.assertEqual("/etc/tracerag/redaction" in mounts, has_key, key)
                 for value in values:
                     where, what = value[2:-1].split(":")
                     if where == "env":
@@ -151,6 +189,34 @@ class Chart(unittest.TestCase):
                 self.assertEqual(container["securityContext"]["capabilities"], {"drop": ["ALL"]})
                 self.assertTrue(container["securityContext"]["readOnlyRootFilesystem"])
                 self.assertFalse(spec["automountServiceAccountToken"])
+
+    def test_servers_answer_who_has_a_token(self):
+        """Guarantees that a server has a file of tokens from a Secret, speaks TLS with the files of another or says that
+        somebody in front does, and has nothing of what workers need for Kafka."""
+        servers = 0
+        for name, found, template in each_with_lake():
+            spec = template["spec"]
+            if spec["containers"][0]["args"] != ["serve"]:
+                continue
+            servers += 1
+            toml = found["ConfigMap", spec["volumes"][0]["configMap"]["name"]]["data"]["tracerag.toml"]
+            serve = dict(re.findall(r"^\s+(\w+) = \"?(.*?)\"?$", toml.split("[serve]")[1].split("\n[")[0], re.M))
+            mounts = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+            volumes = {volume["name"]: volume for volume in spec["volumes"]}
+            self.assertNotIn("kafka", toml)
+            folder, key = serve["tokens_file"].rsplit("/", 1)
+            self.assertEqual(volumes[mounts[folder]]["secret"]["secretName"], "tracerag-tokens")
+            self.assertEqual(key, "tokens" if name == "s3" else "tokens.json")
+            if "tls_certificate" in serve:
+                self.assertEqual((serve["tls_certificate"], serve["tls_key"]), ("/etc/tracerag/tls/tls.crt", "/etc/tracerag/tls/tls.key"))
+                self.assertEqual(volumes[mounts["/etc/tracerag/tls"]]["secret"]["secretName"], "tracerag-tls")
+            else:
+                self.assertEqual(serve["behind_tls"], "true")
+            if ("Ingress", "tracerag-server") in found:
+                ingress = found["Ingress", "tracerag-server"]["spec"]
+                self.assertEqual(serve["public_url"], f"https://{ingress['rules'][0]['host']}")
+                self.assertEqual(ingress["tls"][0]["hosts"], [ingress["rules"][0]["host"]])
+        self.assertEqual(servers, 2)
 
     def test_each_value_is_described(self):
         """Guarantees that values.yaml and values.schema.json have the same values."""

@@ -69,15 +69,35 @@ helm.sh/chart: {{ printf "%s-%s" $context.Chart.Name $context.Chart.Version }}
 {{- toYaml $config -}}
 {{- end -}}
 
+{{/* The servers' own: addresses, tokens and TLS, and nothing of Kafka, whose login they then need not have. */}}
+{{- define "tracerag.serverConfig" -}}
+{{- $config := omit (deepCopy .Values.config) "kafka" "topics" "rekey" -}}
+{{- $server := .Values.server -}}
+{{- $serve := dict "http" "0.0.0.0:8080" "tokens_file" (printf "/etc/tracerag/tokens/%s" $server.tokens.secretKey) -}}
+{{- $_ := set $serve "flight_sql" (ternary "0.0.0.0:8081" "" $server.flightSql) -}}
+{{- $_ := set $serve "postgres" (ternary "0.0.0.0:5433" "" $server.postgres) -}}
+{{- if $server.tls.existingSecret -}}
+{{- $_ := set $serve "tls_certificate" "/etc/tracerag/tls/tls.crt" -}}
+{{- $_ := set $serve "tls_key" "/etc/tracerag/tls/tls.key" -}}
+{{- end -}}
+{{- $_ := set $serve "behind_tls" $server.behindTls -}}
+{{- if and $server.ingress.enabled (not (dig "serve" "public_url" "" $config)) -}}
+{{- $_ := set $serve "public_url" (printf "https://%s" $server.ingress.host) -}}
+{{- end -}}
+{{- mergeOverwrite $config (dict "serve" $serve "metrics" (dict "listen" "0.0.0.0:9464")) | toYaml -}}
+{{- end -}}
+
 {{/* The pod of one component. Called with a dict: context, component, arguments, values (of the component). */}}
 {{- define "tracerag.pod" -}}
 {{- $context := .context -}}
-{{- $lake := and (eq .component "worker") $context.Values.lake.volume.enabled -}}
+{{- $isServer := eq .component "server" -}}
+{{- $server := $context.Values.server -}}
+{{- $lake := and (has .component (list "worker" "server")) $context.Values.lake.volume.enabled -}}
 metadata:
   labels:
     {{- include "tracerag.labels" (list $context .component) | nindent 4 }}
   annotations:
-    # A changed configuration is a changed pod, so that an upgrade restarts the workers one by one.
+    # A changed configuration is a changed pod, so that an upgrade restarts one after the other.
     checksum/config: {{ include (print $context.Template.BasePath "/configmap.yaml") $context | sha256sum }}
     {{- with .values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -118,7 +138,16 @@ spec:
       {{- end }}
       ports:
         - { name: metrics, containerPort: 9464 }
-      # The process answers: only one that hangs is restarted. A lake that cannot be written is waited for, not this.
+        {{- if $isServer }}
+        - { name: http, containerPort: 8080 }
+        {{- if $server.flightSql }}
+        - { name: flight-sql, containerPort: 8081 }
+        {{- end }}
+        {{- if $server.postgres }}
+        - { name: postgres, containerPort: 5433 }
+        {{- end }}
+        {{- end }}
+      # The process answers: only one that hangs is restarted. What waits for its lake is not ready, and no more.
       livenessProbe:
         httpGet: { path: /healthz, port: metrics }
         periodSeconds: 10
@@ -137,7 +166,15 @@ spec:
         capabilities: { drop: [ALL] }
       volumeMounts:
         - { name: config, mountPath: /etc/tracerag/config, readOnly: true }
+        {{- if $isServer }}
+        # The folder and not the file, so that a token that is added or revoked arrives without a restart.
+        - { name: tokens, mountPath: /etc/tracerag/tokens, readOnly: true }
+        {{- if $server.tls.existingSecret }}
+        - { name: tls, mountPath: /etc/tracerag/tls, readOnly: true }
+        {{- end }}
+        {{- else }}
         - { name: redaction, mountPath: /etc/tracerag/redaction, readOnly: true }
+        {{- end }}
         {{- range $context.Values.secrets }}
         - { name: {{ printf "secret-%s" .name }}, mountPath: {{ printf "/etc/tracerag/secrets/%s" .name }}, readOnly: true }
         {{- end }}
@@ -148,11 +185,22 @@ spec:
   volumes:
     - name: config
       configMap: { name: {{ printf "%s-%s" (include "tracerag.fullname" $context) .component }} }
+    {{- if $isServer }}
+    - name: tokens
+      secret:
+        secretName: {{ required "server.tokens.existingSecret is empty: a server without tokens answers its own machine only; write tokens.json with `tracerag token create`, make a Secret of it and name it" $server.tokens.existingSecret }}
+        defaultMode: 0440
+    {{- with $server.tls.existingSecret }}
+    - name: tls
+      secret: { secretName: {{ . | quote }}, defaultMode: 0440 }
+    {{- end }}
+    {{- else }}
     - name: redaction
       secret:
         secretName: {{ required "redaction.existingSecret is empty: make a Secret with the key of the identifiers' hashes (openssl rand -hex 32) and name it" $context.Values.redaction.existingSecret }}
         defaultMode: 0440
         items: [{ key: {{ $context.Values.redaction.secretKey | quote }}, path: {{ $context.Values.redaction.secretKey | quote }} }]
+    {{- end }}
     {{- range $context.Values.secrets }}
     - name: {{ printf "secret-%s" .name }}
       secret: { secretName: {{ .name | quote }}, defaultMode: 0440 }
