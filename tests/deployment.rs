@@ -3,6 +3,7 @@
 //! `tests/kit` holds images, paths, ports and volumes of both against each other; here the program and the Collector
 //! read the configurations that they would get.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,11 +11,13 @@ use std::time::Duration;
 use tracerag::{Config, Overrides};
 use tracerag_ingest::source::Signal as Topic;
 
-use crate::kafka_worker::until;
+use crate::kafka_worker::{get, until};
+use crate::support::client::Client;
 use crate::support::collector::{Collector, Signal};
 use crate::support::kafka::Kafka;
 use crate::support::program::Tracerag;
-use crate::support::{free_port, part, telemetry};
+use crate::support::served::LIMIT;
+use crate::support::{free_port, part, telemetry, wait_for};
 
 const COMPOSE: &str = include_str!("../docker-compose.yml");
 const DOCKERFILE: &str = include_str!("../deploy/Dockerfile");
@@ -23,29 +26,78 @@ fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The variables that a worker of the Compose file gets: those of the image, then its own. The broker is another, and
-/// what lies in the container lies in the test's folder.
-fn variables(tracerag: &Tracerag, kafka: &Kafka) -> Vec<(String, String)> {
+/// What the Compose file says of one service.
+fn service(name: &str) -> &'static str {
+    let (_, rest) = COMPOSE.split_once(&format!("\n  {name}:\n")).expect("the service is there");
+    // It ends where the next one begins, which is indented as it is itself.
+    let end = rest.match_indices("\n  ").find(|(at, _)| !rest[at + 3..].starts_with([' ', '#']));
+    end.map_or(rest, |(at, _)| &rest[..at])
+}
+
+/// The arguments with which a service starts the program.
+fn arguments(service: &str) -> Vec<&str> {
+    let (_, rest) = service.split_once("command: [").expect("a command");
+    rest.split(']').next().unwrap().split(", ").map(|word| word.trim_matches('"')).collect()
+}
+
+/// The variables that a service of the Compose file gets: those of the image, then its own. Kafka is another, what lies in
+/// the container lies in the test's folder, and each port is one that is free.
+fn variables(tracerag: &Tracerag, service: &str) -> Vec<(String, String)> {
     let key = tracerag.write("hmac.key", "0123456789abcdef0123456789abcdef\n");
     let of_image = DOCKERFILE.split_whitespace().filter_map(|word| word.split_once('='));
-    let of_service = COMPOSE.lines().filter_map(|line| line.trim().split_once(": "));
-    let mut variables: Vec<(String, String)> = of_image
-        .chain(of_service)
-        .filter(|(name, _)| name.starts_with("TRACERAG_"))
+    let of_service = service.lines().filter_map(|line| line.trim().split_once(": "));
+    let variables = of_image.chain(of_service).filter(|(name, _)| name.starts_with("TRACERAG_"));
+    variables
         .map(|(name, value)| {
-            let value = value.replace("$$", "$").replace("/etc/tracerag/hmac.key", &key.display().to_string());
+            let value = value.trim_matches('"').replace("$$", "$");
+            let value = value.replace("/etc/tracerag/hmac.key", &key.display().to_string());
+            let value = match (value.strip_prefix("/var/lib/tracerag/"), value.strip_prefix("0.0.0.0:")) {
+                (Some(file), _) => tracerag.path(file).display().to_string(),
+                (_, Some(_)) => format!("127.0.0.1:{}", free_port()),
+                _ => value,
+            };
             (name.to_owned(), value)
         })
-        .collect();
-    for (name, value) in &mut variables {
-        match name.as_str() {
-            "TRACERAG_KAFKA__BOOTSTRAP_SERVERS" => *value = kafka.bootstrap(),
-            "TRACERAG_LAKE__URI" => *value = tracerag.path("lake").display().to_string(),
-            "TRACERAG_METRICS__LISTEN" => *value = format!("127.0.0.1:{}", free_port()),
-            _ => {}
-        }
+        .collect()
+}
+
+fn value<'a>(variables: &'a [(String, String)], name: &str) -> &'a str {
+    let found = variables.iter().find(|(found, _)| found == name);
+    found.map_or_else(|| panic!("{name} is not set"), |(_, value)| value.as_str())
+}
+
+/// The port in an address.
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_else(|| panic!("{address} has no port"))
+}
+
+/// Starts the server of the Compose file on the lake of its worker, makes a token as the file says, and asks it over HTTP
+/// and over PostgreSQL's port.
+fn the_server_answers(tracerag: &Tracerag, spans: i64) {
+    let service = service("serve");
+    let variables = variables(tracerag, service);
+    let server = tracerag.background_with(&variables, &arguments(service), "serve.log");
+    let metrics = port(value(&variables, "TRACERAG_METRICS__LISTEN"));
+    wait_for("the server is ready", LIMIT, || {
+        assert!(server.alive(), "{}", server.log_tail());
+        get(metrics, "/readyz").filter(|(status, _)| *status == 200)
+    });
+    let http = port(value(&variables, "TRACERAG_SERVE__HTTP"));
+    let query = "select count(*) as n from spans";
+    assert_eq!(Client::of(http, None).sql(query).status, 401);
+    let (_, rest) = COMPOSE.split_once("exec serve tracerag ").expect("the file says how a token is made");
+    let words: Vec<&str> = rest.lines().next().unwrap().split_whitespace().collect();
+    let made = tracerag.run_with(&variables, &words);
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let client = Client::of(http, Some(made.stdout.trim()));
+    let answer =
+        wait_for("the token is known", LIMIT, || Some(client.sql(query)).filter(|answer| answer.status != 401));
+    assert_eq!(answer.good()[0]["n"], spans);
+    for name in ["TRACERAG_SERVE__FLIGHT_SQL", "TRACERAG_SERVE__POSTGRES"] {
+        let address = value(&variables, name);
+        assert!(TcpStream::connect(address).is_ok(), "nobody listens at {address}, which is {name}");
     }
-    variables
+    assert!(server.terminate(Duration::from_secs(30)), "the server does not end on SIGTERM");
 }
 
 /// Makes the topics that the Compose file makes.
@@ -77,16 +129,23 @@ fn the_collectors_configurations_are_valid() {
     }
 }
 
-/// The deployment of the Compose file in its parts: a broker with its topics, a Collector and a worker with its
-/// configurations. The plan finds every topic and nothing that would keep a worker from starting; then traces that the
-/// Collector is sent are in the lake, and keyed. Guarantees that the three fit each other.
+/// The deployment of the Compose file in its parts: a broker with its topics, a Collector, a worker and a server with their
+/// commands and configurations. The plan finds every topic and nothing that would keep a worker from starting; then traces
+/// that the Collector is sent are in the lake, and keyed, and who has a token is told of them by the server. Guarantees
+/// that the four fit each other.
 #[test]
 fn the_parts_of_compose_work_together() {
     let Some(kafka) = Kafka::start() else { return };
     assert_eq!(make_topics(&kafka), 6);
     let Some(mut collector) = Collector::configured(&kafka, &at("deploy/collector/kafka-keyed.yaml")) else { return };
     let tracerag = Tracerag::new();
-    let variables = variables(&tracerag, &kafka);
+    let of_worker = service("tracerag");
+    let mut variables = variables(&tracerag, of_worker);
+    for (name, value) in &mut variables {
+        if name == "TRACERAG_KAFKA__BOOTSTRAP_SERVERS" {
+            *value = kafka.bootstrap();
+        }
+    }
     let planned = |expected: &str| {
         let ran = tracerag.run_with(&variables, &["run", "--plan", "--format", "json"]);
         assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
@@ -102,8 +161,9 @@ fn the_parts_of_compose_work_together() {
     collector.post_all(Signal::Traces, text.lines());
     collector.stop();
     planned("keyed");
-    let worker = tracerag.worker_with(&variables, "worker.log");
+    let worker = tracerag.background_with(&variables, &arguments(of_worker), "worker.log");
     until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
+    the_server_answers(&tracerag, 21_061);
     assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
 }
 
@@ -131,9 +191,31 @@ fn the_charts_configurations_are_taken() {
         assert!(!configs.is_empty(), "{values}");
         for config in configs {
             assert_eq!(config.metrics.listen, "0.0.0.0:9464", "{values}");
-            assert!(!config.redaction.key.is_empty(), "{values}");
+            // A worker's configuration has a key of the redaction, a server's has a file of tokens.
+            assert_ne!(config.redaction.key.is_empty(), config.serve.tokens_file.is_empty(), "{values}");
         }
     }
+}
+
+/// With servers, the chart has a configuration of theirs. Guarantees that a server starts with it: the values for TLS
+/// or for a proxy, and the ports that are off, are taken as they are meant.
+#[test]
+fn the_charts_servers_listen_where_they_are_asked() {
+    let tracerag = Tracerag::new();
+    let server = |values: &str| {
+        let configs = rendered(&tracerag, values);
+        configs.into_iter().find(|config| !config.serve.tokens_file.is_empty()).expect("a server's configuration").serve
+    };
+    let all = server("shared-volume");
+    assert_eq!((all.http.as_str(), all.flight_sql.as_str()), ("0.0.0.0:8080", "0.0.0.0:8081"));
+    assert_eq!((all.postgres.as_str(), all.behind_tls), ("0.0.0.0:5433", false));
+    assert_eq!(
+        (all.tls_certificate.as_str(), all.tls_key.as_str()),
+        ("/etc/tracerag/tls/tls.crt", "/etc/tracerag/tls/tls.key")
+    );
+    let http = server("s3");
+    assert_eq!((http.flight_sql.as_str(), http.postgres.as_str(), http.behind_tls), ("", "", true));
+    assert_eq!(http.public_url, "https://tracerag.example.com");
 }
 
 /// With re-keying, the chart has two configurations: of the workers, and of what re-keys. Guarantees that the workers

@@ -4,10 +4,12 @@ Where there is a Docker with Compose, it reads the file, too. That the configura
 (tests/deployment.rs).
 """
 
+import http.server
 import os
 import re
 import shutil
 import subprocess
+import threading
 import unittest
 
 import parts
@@ -33,11 +35,13 @@ class Compose(unittest.TestCase):
     def setUp(self):
         self.services = parts.load(COMPOSE)["services"]
         self.worker = self.services["tracerag"]
+        self.server = self.services["serve"]
 
     def test_the_image(self):
-        """Guarantees that Compose builds the image of the repository, that it runs as a user of its own, by number, and
-        that both its stages are of one Debian, whose libraries the program links."""
+        """Guarantees that Compose builds the image of the repository, once for worker and server, that it runs as a user
+        of its own, by number, and that both its stages are of one Debian, whose libraries the program links."""
         build = self.worker["build"]
+        self.assertEqual(self.server["build"], build)
         self.assertTrue((parts.ROOT / build["context"] / build["dockerfile"]).is_file())
         found = dict(instructions())
         self.assertIn("--uid 10001", parts.text(DOCKERFILE))
@@ -58,7 +62,7 @@ class Compose(unittest.TestCase):
 
     def test_volumes_and_ports(self):
         """Guarantees that the lake lies on a volume, that files from the host are there, that ports are those that the
-        parts listen on, and that only this machine reaches them."""
+        parts listen on and the image names, and that only this machine reaches them."""
         declared = parts.load(COMPOSE)["volumes"]
         mounts = {}
         for name, service in self.services.items():
@@ -77,7 +81,10 @@ class Compose(unittest.TestCase):
         self.assertIn("VOLUME", dict(instructions()))
         metrics = environment()["TRACERAG_METRICS__LISTEN"].rsplit(":", 1)[1]
         self.assertEqual(self.worker["ports"], [f"127.0.0.1:{metrics}:{metrics}"])
-        self.assertEqual(dict(instructions())["EXPOSE"], metrics)
+        self.assertEqual(self.server["volumes"], ["lake:/var/lib/tracerag"])
+        listened = [self.server["environment"][f"TRACERAG_SERVE__{key}"].rsplit(":", 1)[1] for key in ("HTTP", "FLIGHT_SQL", "POSTGRES")]
+        self.assertEqual(self.server["ports"], [f"127.0.0.1:{port}:{port}" for port in listened])
+        self.assertEqual(dict(instructions())["EXPOSE"].split(), [metrics, *listened])
         protocols = parts.load("deploy/collector/kafka-keyed.yaml")["receivers"]["otlp"]["protocols"]
         listened = {protocol["endpoint"].rsplit(":", 1)[1] for protocol in protocols.values()}
         self.assertEqual({port.rsplit(":", 1)[1] for port in self.services["collector"]["ports"]}, listened)
@@ -128,7 +135,40 @@ class Compose(unittest.TestCase):
             self.assertEqual(self.services[name]["depends_on"]["topics"]["condition"], "service_completed_successfully")
             self.assertEqual(self.services[name]["restart"], "unless-stopped")
         self.assertEqual(self.services["topics"]["depends_on"]["kafka"]["condition"], "service_healthy")
-        self.assertGreaterEqual(int(self.worker["stop_grace_period"].rstrip("s")), 30)
+        self.assertEqual(self.server["depends_on"], {"tracerag": {"condition": "service_healthy"}})
+        self.assertEqual(self.server["restart"], "unless-stopped")
+        for service in (self.worker, self.server):
+            self.assertGreaterEqual(int(service["stop_grace_period"].rstrip("s")), 30)
+
+    def test_health_is_what_readyz_says(self):
+        """The health checks of worker and server are run, as Compose would run them, against a process that answers 200,
+        503, or not at all. Guarantees that a container is healthy when it is ready, and only then."""
+
+        class Answers(http.server.BaseHTTPRequestHandler):
+            status = 200
+
+            def do_GET(self):
+                self.send_response(self.status if self.path == "/readyz" else 404)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            port = f"/127.0.0.1/{server.server_address[1]} "
+            for service in (self.worker, self.server):
+                word, *command = service["healthcheck"]["test"]
+                self.assertEqual(word, "CMD")
+                metrics = environment()["TRACERAG_METRICS__LISTEN"].rsplit(":", 1)[1]
+                self.assertIn(f"/127.0.0.1/{metrics} ", command[-1])
+                command = [part.replace("$$", "$").replace(f"/127.0.0.1/{metrics} ", port) for part in command]
+                for status, healthy in ((200, True), (503, False)):
+                    Answers.status = status
+                    self.assertEqual(parts.run(*command)[0] == 0, healthy, command)
+                away = [part.replace(port, "/127.0.0.1/1 ") for part in command]
+                self.assertNotEqual(parts.run(*away)[0], 0)
+            server.shutdown()
 
     def test_docker_takes_it(self):
         """Where Docker is: Compose itself reads the file. Guarantees that it is valid."""

@@ -189,12 +189,12 @@ impl Tracerag {
         self.start(&[], config, arguments, log)
     }
 
-    /// Starts a worker in the background that has its configuration in the environment, and no file.
-    pub fn worker_with(&self, variables: &[(String, String)], log: &str) -> Process {
+    /// Starts a command in the background that has its configuration in the environment, and no file.
+    pub fn background_with(&self, variables: &[(String, String)], arguments: &[&str], log: &str) -> Process {
         let empty = self.write("empty.toml", "");
         let variables: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let before: Vec<&str> = variables.iter().map(String::as_str).collect();
-        self.start(&before, &empty, &["run"], log)
+        self.start(&before, &empty, arguments, log)
     }
 
     /// `before` are variables of the environment, as `env` takes them.
