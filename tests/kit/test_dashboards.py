@@ -20,7 +20,7 @@ class Dashboards(unittest.TestCase):
     def test_what_is_there(self):
         """Guarantees that there is one for each thing that is looked at, and that importing one replaces no other."""
         found = dashboards()
-        self.assertEqual(set(found), {"cost", "dead-letters", "health", "lag"})
+        self.assertEqual(set(found), {"cost", "dead-letters", "health", "lag", "queries"})
         self.assertEqual(len({dashboard["uid"] for dashboard in found.values()}), len(found))
 
     def test_they_can_be_imported(self):

@@ -75,6 +75,7 @@ impl Audit {
 
     fn note(&self, row: Row) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!("tracerag_audit_waiting_rows").increment(1.0);
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let unsent = match rows.as_ref() {
             Some(rows) => rows.send(row).err().map(|unsent| unsent.0),
@@ -111,9 +112,10 @@ async fn write(lake: Lake, mut inbox: mpsc::UnboundedReceiver<Row>, waiting: Arc
                 Err(_) => break,
             }
         }
-        metrics::gauge!("tracerag_audit_waiting_rows").set(waiting.load(Ordering::Relaxed) as f64);
         append(&lake, &rows, &inbox).await;
         waiting.fetch_sub(rows.len(), Ordering::Relaxed);
+        // Up and down, so that it grows while the lake refuses rows, and is zero when none is left.
+        metrics::gauge!("tracerag_audit_waiting_rows").decrement(rows.len() as f64);
     }
 }
 
