@@ -13,6 +13,8 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(feature = "lake")]
+pub mod analyst;
+#[cfg(feature = "lake")]
 pub mod broker;
 pub mod decoding;
 #[cfg(feature = "lake")]
