@@ -211,6 +211,8 @@ missing_packages() {
       "$SETUP_TOP/scripts/kafka/fetch.sh" --check || have mvn || echo maven
       ;;
     clients)
+      # They are left out where Python is too old, as Ubuntu 22.04's own is, and so is what only they need.
+      if [ "$(system_name)" = "ubuntu 22.04" ] || have python3; then python_at_least_3_11 || continue; fi
       have psql || echo postgresql-client
       have node || echo nodejs
       # The tests' Java is run from its source.

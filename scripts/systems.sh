@@ -1,9 +1,8 @@
 # shellcheck shell=bash
 # What differs from system to system: how packages are called, and who may install them; sourced by scripts/setup.sh.
 #
-# Tried in fresh root file systems: Debian 12 and 13. Ubuntu 22.04 and 24.04 are here by what their packages are called and
-# hold, and are not tried yet. On others with apt-get Debian's names are taken; where there is no apt-get the set-up says
-# what is missing, and goes on if nothing is.
+# Tried in fresh root file systems: Debian 12 and 13, Ubuntu 22.04 and 24.04. On others with apt-get Debian's names are
+# taken; where there is no apt-get the set-up says what is missing, and goes on if nothing is.
 
 # "debian 12", "ubuntu 24.04", "fedora 42": by os-release, whose fields are shell.
 system_name() {

@@ -53,7 +53,7 @@ words() { tr '\n' ' ' | sed 's/ $//'; }
 # has a Java of its own that is too old for Kafka. Guarantees that the set-up installs packages that exist and are enough.
 each_system_has_its_names() {
   local build="ca-certificates g++ gcc libcurl4-openssl-dev libprotobuf-dev libsasl2-dev libssl-dev make pkg-config protobuf-compiler"
-  local id version java
+  local id version java clients
   while read -r id version java; do
     system "$id" "$version"
     expect "build on $id $version" "$(within 'missing_packages build' | words)" "?(ca-certificates )${build#* }"
@@ -61,8 +61,10 @@ each_system_has_its_names() {
     expect "model on $id $version" "$(within 'missing_packages model' | words)" "python3 python3-pip"
     expect "kit on $id $version" "$(within 'kit_python() { return 1; }; missing_packages kit' | words)" "python3-yaml"
     expect "kafka on $id $version" "$(within 'missing_packages kafka' | words)" "$java-jre-headless maven"
-    expect "clients on $id $version" "$(within 'missing_packages clients' | words)" \
-      "$java-jdk-headless maven nodejs npm postgresql-client python3 python3-venv"
+    # Ubuntu 22.04 has a Python that is too old for the clients, so nothing is installed for them there.
+    clients="$java-jdk-headless maven nodejs npm postgresql-client python3 python3-venv"
+    if [ "$id $version" = "ubuntu 22.04" ]; then clients=""; fi
+    expect "clients on $id $version" "$(within 'missing_packages clients' | words)" "$clients"
   done <<'SYSTEMS'
 debian 12 default
 debian 13 default
@@ -70,6 +72,18 @@ ubuntu 22.04 openjdk-17
 ubuntu 24.04 default
 linuxmint 22 default
 SYSTEMS
+}
+
+# Who brings a newer Python than the system's has the clients, too; where there is but an older one, nothing is installed
+# for them. Guarantees that the set-up asks the Python that is there.
+clients_need_a_new_python() {
+  system ubuntu 22.04
+  program python3 'exit 0'
+  expect "another Python" "$(within 'missing_packages clients' | words)" \
+    "openjdk-17-jdk-headless maven nodejs npm postgresql-client"
+  system debian 12
+  program python3 'exit 1'
+  expect "an old Python" "$(within 'missing_packages clients' | words)" ""
 }
 
 # The name of the system is that of os-release; a system without one, and one without versions, are no errors.
@@ -165,6 +179,7 @@ esac'
 
 shopt -s extglob
 each_system_has_its_names
+clients_need_a_new_python
 systems_are_told_apart
 root_and_sudo_install
 other_systems_go_on
