@@ -147,6 +147,9 @@ class Chart(unittest.TestCase):
         for name, found, template in each_with_lake():
             spec = template["spec"]
             toml = found["ConfigMap", spec["volumes"][0]["configMap"]["name"]]["data"]["tracerag.toml"]
+            # Variables of the image count before the file, so the pod has to name the same lake as the file.
+            variables = {variable["name"]: variable.get("value") for variable in spec["containers"][0]["env"]}
+            self.assertIn(f'uri = "{variables["TRACERAG_LAKE__URI"]}"', toml, name)
             claims = [volume["persistentVolumeClaim"]["claimName"] for volume in spec["volumes"] if "persistentVolumeClaim" in volume]
             mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
             if name == "s3":

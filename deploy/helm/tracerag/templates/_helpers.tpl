@@ -129,6 +129,9 @@ spec:
           valueFrom: { fieldRef: { fieldPath: metadata.name } }
         - name: TRACERAG_CONFIG
           value: /etc/tracerag/config/tracerag.toml
+        # The image names a lake in its environment, and that counts before the file.
+        - name: TRACERAG_LAKE__URI
+          value: {{ $context.Values.config.lake.uri | quote }}
         {{- with $context.Values.env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
