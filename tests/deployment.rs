@@ -71,8 +71,8 @@ fn port(address: &str) -> u16 {
     address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_else(|| panic!("{address} has no port"))
 }
 
-/// Starts the server of the Compose file on the lake of its worker, makes a token as the file says, and asks it over HTTP
-/// and over PostgreSQL's port.
+/// Starts the server of the Compose file on the lake of its worker, makes a token as the file says, asks it over HTTP
+/// with and without it, and looks whether it listens for the other protocols.
 fn the_server_answers(tracerag: &Tracerag, spans: i64) {
     let service = service("serve");
     let variables = variables(tracerag, service);
