@@ -9,11 +9,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::caller::{Caller, Refusal, Scopes};
+use super::jws::{Algorithm, Expected, PublicKey, Unverified};
 use super::token::PREFIX;
 use crate::untrusted;
 
@@ -31,14 +30,8 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_KEYS: usize = 100;
 /// Bytes of a token.
 const MOST_TOKEN: usize = 16 << 10;
-/// Seconds by which the clock of the issuer may differ.
-const LEEWAY: u64 = 60;
 /// Characters of a tenant, and of a subject in `audit`.
 const MOST_CHARACTERS: usize = 200;
-/// Signatures that are accepted. None of them can be made with what everybody may know, as those with a shared secret
-/// could.
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
-
 /// Whose access tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerOptions {
@@ -66,12 +59,11 @@ struct Keys {
     fetched: Option<Instant>,
 }
 
-/// A public key that signs tokens.
+/// A public key with its id.
 #[derive(Debug, Clone)]
 struct Key {
     id: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
+    key: PublicKey,
 }
 
 /// Why keys could not be fetched.
@@ -128,8 +120,8 @@ impl Issuer {
 
     /// Fetches the keys if the token may be signed by one that is not known.
     pub(super) async fn look_up(&self, secret: &str) {
-        let Ok(header) = decode_header(secret) else { return };
-        if self.key(header.kid.as_deref(), header.alg).is_none() {
+        let Ok(token) = Unverified::parse(secret) else { return };
+        if self.key(token.header.kid.as_deref(), token.header.alg).is_none() {
             self.fetch().await;
         }
     }
@@ -143,25 +135,14 @@ impl Issuer {
             tracing::debug!(issuer = %self.options.issuer, why, "a token is refused");
             Refusal::UnknownToken
         };
-        let header = decode_header(secret).map_err(|error| unknown(&error.to_string()))?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(unknown("it is signed with another algorithm than RS256 and ES256"));
-        }
-        if header.crit.is_some() {
-            return Err(unknown("its header has to be understood, and is not"));
-        }
+        let token = Unverified::parse(secret).map_err(unknown)?;
         if self.is_without_keys() {
             return Err(Refusal::NoKeys);
         }
-        let key = self.key(header.kid.as_deref(), header.alg).ok_or_else(|| unknown("its key is not known"))?;
-        let mut validation = Validation::new(header.alg);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        validation.set_issuer(&[&self.options.issuer]);
-        validation.set_audience(&self.options.audiences);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        let token = decode::<Map<String, Value>>(secret, &key, &validation);
-        let claims = token.map_err(|error| unknown(&error.to_string()))?.claims;
+        let key = self.key(token.header.kid.as_deref(), token.header.alg);
+        let key = key.ok_or_else(|| unknown("its key is not known"))?;
+        let expected = Expected { issuer: &self.options.issuer, audiences: &self.options.audiences };
+        let claims = token.verify(&key, &expected).map_err(unknown)?;
         self.of_claims(&claims).ok_or_else(|| unknown("it names no tenant or nobody"))
     }
 
@@ -190,9 +171,9 @@ impl Issuer {
     }
 
     /// The key of an id; where a token names none, the only one there is.
-    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Option<PublicKey> {
         let keys = self.keys();
-        let mut fitting = keys.keys.iter().filter(|key| key.algorithm == algorithm);
+        let mut fitting = keys.keys.iter().filter(|key| key.key.algorithm() == algorithm);
         let found = match id {
             Some(id) => fitting.find(|key| key.id.as_deref() == Some(id)),
             None => fitting.next().filter(|_| fitting.next().is_none()),
@@ -207,7 +188,7 @@ impl Issuer {
         let keys = set.get("keys").and_then(Value::as_array);
         let keys = keys.ok_or_else(|| FetchError::Form { url: url.to_owned(), why: String::from("it has no keys") })?;
         // A key of a kind that is not known here is one that signs nothing for us.
-        Ok(keys.iter().take(MOST_KEYS).filter_map(Key::of).collect())
+        Ok(keys.iter().take(MOST_KEYS).filter_map(PublicKey::of_set).map(|(id, key)| Key { id, key }).collect())
     }
 
     /// What the issuer says of itself, by OpenID Connect or by RFC 8414.
@@ -251,29 +232,6 @@ impl Issuer {
             }
         }
         serde_json::from_slice(&bytes).map_err(|error| FetchError::Form { url: url.to_owned(), why: error.to_string() })
-    }
-}
-
-impl Key {
-    /// A key of a set (RFC 7517), if it is one that signs in a way that is accepted.
-    fn of(value: &Value) -> Option<Self> {
-        let kind = value.get("kty").and_then(Value::as_str)?;
-        let curve = value.get("crv").and_then(Value::as_str);
-        let algorithm = match (kind, curve) {
-            ("RSA", _) => Algorithm::RS256,
-            ("EC", Some("P-256")) => Algorithm::ES256,
-            _ => return None,
-        };
-        let named = value.get("alg").and_then(Value::as_str);
-        if named.is_some_and(|named| named != format!("{algorithm:?}")) {
-            return None;
-        }
-        let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
-        if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
-            return None;
-        }
-        let key = DecodingKey::from_jwk(&jwk).ok()?;
-        Some(Self { id: jwk.common.key_id, algorithm, key })
     }
 }
 

@@ -11,6 +11,7 @@ mod audit;
 mod caller;
 mod gate;
 mod issuer;
+mod jws;
 mod limits;
 mod token;
 mod token_file;

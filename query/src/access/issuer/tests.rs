@@ -5,22 +5,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaPublicKeyComponents,
-};
 use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::rand::SystemRandom;
+use ring::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::access::Scope;
+use crate::access::jws::now;
 
 const AUDIENCE: &str = "https://tracerag.example.com/mcp";
+
+/// Keys of RSA in PKCS#8, as base64.
+const RSA: &str = include_str!("rsa.txt");
+const OTHER_RSA: &str = include_str!("other_rsa.txt");
 
 /// A private key with its name.
 enum Signer {
@@ -29,19 +32,23 @@ enum Signer {
 }
 
 impl Signer {
-    fn rsa(id: &'static str) -> Self {
-        Self::Rsa(id, RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
+    /// One of two keys that were made for this test and protect nothing: `ring` makes none.
+    fn rsa(id: &'static str, file: &str) -> Self {
+        let lines: String = file.lines().collect();
+        Self::Rsa(id, RsaKeyPair::from_pkcs8(&STANDARD.decode(lines).unwrap()).unwrap())
     }
 
     fn ec(id: &'static str) -> Self {
-        Self::Ec(id, EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        let (random, kind) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
+        let file = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+        Self::Ec(id, EcdsaKeyPair::from_pkcs8(kind, file.as_ref(), &random).unwrap())
     }
 
     /// The public key as a set has it.
     fn public(&self) -> Value {
         match self {
             Self::Rsa(id, key) => {
-                let parts = RsaPublicKeyComponents::<Vec<u8>>::from(key.public_key());
+                let parts = PublicKeyComponents::<Vec<u8>>::from(key.public());
                 json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": id, "n": coded(&parts.n), "e": coded(&parts.e)})
             }
             Self::Ec(id, key) => {
@@ -63,7 +70,7 @@ impl Signer {
         let random = SystemRandom::new();
         let signature = match self {
             Self::Rsa(_, key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
+                let mut signature = vec![0; key.public().modulus_len()];
                 key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).unwrap();
                 signature
             }
@@ -117,7 +124,7 @@ impl Served {
 
     /// Claims that let in, with these besides; null takes one away.
     fn claims(&self, other: Value) -> Value {
-        let now = jsonwebtoken::get_current_timestamp();
+        let now = now();
         let mut claims = json!({
             "iss": self.url, "aud": ["other", AUDIENCE], "sub": "agent-7", "exp": now + 600, "nbf": now - 5,
             "org": "acme", "scope": "openid read sql",
@@ -134,7 +141,7 @@ impl Served {
 /// are some here, in whichever of the two claims they stand; so does one of a program that acts for nobody.
 #[tokio::test]
 async fn tokens_of_the_issuer_let_in() {
-    let (rsa, ec) = (Signer::rsa("r1"), Signer::ec("e1"));
+    let (rsa, ec) = (Signer::rsa("r1", RSA), Signer::ec("e1"));
     let served = Served::new(vec![json!({"kty": "OKP", "crv": "X25519", "x": "AA"}), rsa.public(), ec.public()]).await;
     let issuer = served.issuer();
     assert_eq!(issuer.caller(&rsa.token(&served.claims(json!({})))), Err(Refusal::NoKeys));
@@ -154,11 +161,11 @@ async fn tokens_of_the_issuer_let_in() {
 /// Whatever is wrong with a token, nobody is let in: issuer, audience, times, tenant, subject, signature, key, algorithm.
 #[tokio::test]
 async fn anything_else_is_refused() {
-    let (rsa, ec) = (Signer::rsa("r1"), Signer::ec("e1"));
+    let (rsa, ec) = (Signer::rsa("r1", RSA), Signer::ec("e1"));
     let served = Served::new(vec![rsa.public(), ec.public()]).await;
     let issuer = served.issuer();
     issuer.fetch().await;
-    let now = jsonwebtoken::get_current_timestamp();
+    let now = now();
     for wrong in [
         json!({"iss": "https://evil.example.com"}),
         json!({"iss": null}),
@@ -189,7 +196,7 @@ async fn anything_else_is_refused() {
         format!("{unsigned}.{changed}."),
         format!("{shared}.{changed}.{signature}"),
         format!("{critical}.{changed}.{signature}"),
-        Signer::rsa("r1").token(&served.claims(json!({}))),
+        Signer::rsa("r1", OTHER_RSA).token(&served.claims(json!({}))),
         Signer::ec("r1").token(&served.claims(json!({}))),
         Signer::ec("unknown").token(&served.claims(json!({}))),
         String::from(".."),
