@@ -68,6 +68,8 @@ enum Command {
     Scaffold(commands::scaffold::ScaffoldArgs),
     /// Say whether a patch keeps to what the evidence points to
     GuardPatch(commands::guard_patch::GuardPatchArgs),
+    /// Run a test and a patch at the commit that failed: first red as the trace, then green
+    Try(commands::try_patch::TryArgs),
     /// Say whether a version, or a flag's variant, is worse than another one
     Canary(commands::canary::CanaryArgs),
     /// Print the description of a pull request whose claims hold
@@ -188,6 +190,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Prompt(args) => commands::prompt::run(context, args).await,
             Command::Scaffold(args) => commands::scaffold::run(context, args).await,
             Command::GuardPatch(args) => commands::guard_patch::run(context, args).await,
+            Command::Try(args) => commands::try_patch::run(context, args).await,
             Command::Canary(args) => commands::canary::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,

@@ -124,6 +124,19 @@ pub enum Error {
         "the patch does not keep to the evidence: the report says why; `--allow PATH=REASON` lets it change a file by name"
     )]
     PatchRefused,
+    /// A trial of a test and a patch that did not end green.
+    #[error(
+        "the trial ended {outcome}: {reason}; the record says what ran, docs/debugging.md what to do about each outcome"
+    )]
+    TrialNotGreen {
+        /// As the record has it.
+        outcome: &'static str,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Code that is tried cannot run as it was asked for.
+    #[error(transparent)]
+    Sandbox(#[from] crate::trial::SandboxError),
     /// A trace of which no test can be made.
     #[error("{0}; `tracerag bundle --format markdown` shows what there is")]
     NotEnoughEvidence(#[from] crate::scaffold::Missing),

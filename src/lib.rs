@@ -31,6 +31,7 @@ mod scaffold;
 mod server;
 mod source;
 mod telemetry;
+mod trial;
 mod upkeep;
 mod worker;
 

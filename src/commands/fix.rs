@@ -9,6 +9,7 @@ use super::status::StatusFormat;
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
+use crate::trial::TryRecord;
 
 /// Options of `fix`.
 #[derive(Debug, Args)]
@@ -43,6 +44,9 @@ struct RecordArgs {
     /// The test that holds it
     #[arg(long, value_name = "NAME")]
     test: Option<String>,
+    /// What `tracerag try` printed, for the bundle and the test that are not given
+    #[arg(long = "try", value_name = "FILE")]
+    trial: Option<String>,
     /// How well it did
     #[arg(long, value_enum, default_value_t = Outcome::Fixed)]
     outcome: Outcome,
@@ -96,13 +100,17 @@ pub(crate) async fn run(context: Context, args: FixArgs) -> Result<(), Error> {
 
 async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
     let author = args.author;
+    let (bundle_id, test_name) = match args.trial.as_deref() {
+        Some(file) => of_trial(file, args.bundle, args.test)?,
+        None => (args.bundle, args.test),
+    };
     let fix = NewFix {
         fingerprint: args.fingerprint,
         summary: args.summary,
         patch_url: args.patch,
-        bundle_id: args.bundle,
+        bundle_id,
         outcome: Some(args.outcome.into()),
-        test_name: args.test,
+        test_name,
         fixed_at: args.at,
     };
     let fix_id = match &context.server {
@@ -120,6 +128,22 @@ async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
         }
     };
     output::data(&format!("{fix_id}\n"))
+}
+
+/// Bundle and test of a trial that ended green, where they are not given.
+fn of_trial(
+    file: &str,
+    bundle: Option<String>,
+    test: Option<String>,
+) -> Result<(Option<String>, Option<String>), Error> {
+    let text = super::verify::read(file)?;
+    let trial = TryRecord::green(&text, bundle.as_deref()).map_err(|why| Error::WrongFile {
+        option: "--try",
+        file: file.to_owned(),
+        why,
+    })?;
+    let test = test.or_else(|| Some(trial.test.files.join(", ")));
+    Ok((Some(trial.bundle_id), test))
 }
 
 async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {

@@ -24,6 +24,7 @@ pub(crate) mod similar;
 pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod try_patch;
 pub(crate) mod verify;
 
 use std::path::Path;

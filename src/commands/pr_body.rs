@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::output;
 use crate::patch;
 use crate::pull_request::{Canary, Description};
+use crate::trial::TryRecord;
 
 /// Options of `pr-body`.
 #[derive(Debug, Args)]
@@ -31,6 +32,9 @@ pub(crate) struct PrBodyArgs {
     /// What `tracerag guard-patch --format json` said of the change
     #[arg(long, value_name = "FILE")]
     guard: Option<String>,
+    /// What `tracerag try` printed: a test that was red and is green with the change
+    #[arg(long = "try", value_name = "FILE")]
+    trial: Option<String>,
     /// The outcome of a canary: a JSON object with verdict (pass, fail, inconclusive) and figures
     #[arg(long, value_name = "FILE")]
     canary: Option<String>,
@@ -47,6 +51,10 @@ pub(crate) async fn run(context: Context, args: PrBodyArgs) -> Result<(), Error>
     let claims = super::verify::read(&args.claims)?;
     let known = super::verify::vouched(&context, &args.bundle).await?;
     let guard = args.guard.as_deref().map(|file| guard_report(file, &known)).transpose()?;
+    let trial = args.trial.as_deref().map(|file| trial(file, &known.bundle_id)).transpose()?;
+    if let (Some(guard), Some(trial), Some(file)) = (&guard, &trial, &args.trial) {
+        same_change(guard, trial, file)?;
+    }
     let canary = args.canary.as_deref().map(canary).transpose()?;
     let dashboard = dashboard(args.dashboard.as_deref(), &context.config, &known)?;
 
@@ -77,6 +85,7 @@ pub(crate) async fn run(context: Context, args: PrBodyArgs) -> Result<(), Error>
         impact: &impact,
         tests: &args.test,
         guard: guard.as_ref(),
+        trial: trial.as_ref(),
         canary: canary.as_ref(),
         dashboard: dashboard.as_deref(),
     };
@@ -105,6 +114,31 @@ fn guard_report(file: &str, bundle: &Bundle) -> Result<patch::Report, Error> {
         return Err(wrong(String::from("by it the change does not keep to the evidence; mend that first")));
     }
     Ok(report)
+}
+
+/// The record of a trial that ended green, about a bundle.
+fn trial(file: &str, bundle_id: &str) -> Result<TryRecord, Error> {
+    let text = super::verify::read(file)?;
+    TryRecord::green(&text, Some(bundle_id)).map_err(|why| Error::WrongFile {
+        option: "--try",
+        file: file.to_owned(),
+        why,
+    })
+}
+
+/// Whether the patch that was tried is of files that were guarded.
+fn same_change(guard: &patch::Report, trial: &TryRecord, file: &str) -> Result<(), Error> {
+    let is_guarded = |path: &String| guard.files.iter().any(|file| file.path == *path);
+    match trial.patch.files.iter().find(|path| !is_guarded(path)) {
+        None => Ok(()),
+        Some(path) => Err(Error::WrongFile {
+            option: "--try",
+            file: file.to_owned(),
+            why: format!(
+                "it changes {path}, of which the report of --guard says nothing; guard the patch that was tried"
+            ),
+        }),
+    }
 }
 
 fn canary(file: &str) -> Result<Canary, Error> {

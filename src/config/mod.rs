@@ -27,6 +27,7 @@ use tracerag_schemas::Table;
 pub use document::Unresolved;
 pub use incident_events::{EventKind, IncidentEventsSection, SpikeRule, Webhook};
 pub use load::{ConfigError, Overrides};
+pub(crate) use units::parse_bytes;
 pub use units::{Bytes, MaxBytes, Span};
 
 /// Everything that can be configured.

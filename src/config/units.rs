@@ -73,7 +73,8 @@ impl<'de> Deserialize<'de> for MaxBytes {
     }
 }
 
-fn parse_bytes(text: &str) -> Option<usize> {
+/// Bytes of a text such as `64MiB`, or a number of them.
+pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: usize = text.get(..split)?.parse().ok()?;

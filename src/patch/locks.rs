@@ -19,10 +19,20 @@ pub(super) fn compare(bundle: &Bundle, commits: &Commits) -> Result<Vec<LockRow>
     let mut rows = Vec::new();
     for build in &bundle.evidence.builds {
         let Some(commit) = build.git_sha.as_ref().and_then(|sha| commits.get(sha)) else { continue };
-        for (file, digest) in &build.lockfile_digests {
-            let found = found(commit, file, digest.as_str().unwrap_or_default())?;
-            rows.push(row(build, file, found));
-        }
+        rows.extend(of_build(build, commit)?);
+    }
+    Ok(rows)
+}
+
+/// A row for each lock file that a build names, looked for in a commit.
+///
+/// # Errors
+/// When git cannot read a file.
+pub(crate) fn of_build(build: &Build, commit: &Commit) -> Result<Vec<LockRow>, RepositoryError> {
+    let mut rows = Vec::new();
+    for (file, digest) in &build.lockfile_digests {
+        let found = found(commit, file, digest.as_str().unwrap_or_default())?;
+        rows.push(row(build, file, found));
     }
     Ok(rows)
 }

@@ -18,8 +18,10 @@ use crate::repository::{Commit, How, Kind, Locator, Place, Prefix, Repository, R
 use diff::{Change, FileDiff};
 use tests_of::is_test_of;
 
+pub(crate) use diff::parse;
+pub(crate) use locks::of_build as lock_files;
 use report::{Allowed, FileRow, LimitRow};
-pub(crate) use report::{Report, Verdict};
+pub(crate) use report::{LockRow, Report, Verdict};
 
 /// What a patch may do beyond its files.
 #[derive(Debug, Clone)]
@@ -33,7 +35,7 @@ pub(crate) struct Rules {
 }
 
 /// Bytes of a diff that is read.
-const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Compares a diff with the evidence, in the repository that the builds are made from.
 ///

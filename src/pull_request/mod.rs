@@ -16,6 +16,7 @@ use tracerag_schemas::claims::{CLAIMS_SCHEMA, Claim, Claims};
 
 use crate::output::thousands;
 use crate::patch::{self, Verdict};
+use crate::trial::{CommitFrom, TryRecord};
 
 pub(crate) use canary::Canary;
 
@@ -32,6 +33,8 @@ pub(crate) struct Description<'a> {
     pub tests: &'a [String],
     /// What `guard-patch` said, if it was asked. It holds.
     pub guard: Option<&'a patch::Report>,
+    /// A trial that ended green.
+    pub trial: Option<&'a TryRecord>,
     pub canary: Option<&'a Canary>,
     /// Where the trace can be looked at.
     pub dashboard: Option<&'a str>,
@@ -118,7 +121,11 @@ impl Description<'_> {
 
     fn change(&self, text: &mut String) {
         text.push_str("\n### Test and change\n\n");
+        if let Some(trial) = self.trial {
+            tried(text, trial);
+        }
         match self.tests {
+            [] if self.trial.is_some() => {}
             [] => text.push_str("No test was named.\n"),
             tests => tests.iter().for_each(|test| {
                 let _ = writeln!(text, "- test {}", code(test));
@@ -177,6 +184,31 @@ impl Description<'_> {
             fenced("json", &json)
         );
     }
+}
+
+/// What ran, where, and how it ended.
+fn tried(text: &mut String, trial: &TryRecord) {
+    for file in &trial.test.files {
+        let _ = writeln!(text, "- test {}", code(file));
+    }
+    let red = trial.runs.iter().find_map(|run| run.found.as_deref()).unwrap_or_default();
+    let how = match trial.commit_from {
+        CommitFrom::Bundle => "the commit of the build",
+        CommitFrom::Stated => "a commit that was stated for the trial",
+    };
+    let network = if trial.isolation.network { "with network" } else { "without network" };
+    let _ = writeln!(
+        text,
+        "- `tracerag try`, {network}, at {} ({how}): red ({}), then green with the patch {}, by {}",
+        code(&trial.commit),
+        code(red),
+        code(&format!("sha256:{}", trial.patch.sha256)),
+        code(&trial.command),
+    );
+    if trial.refined {
+        text.push_str("- An agent refined the patch once.\n");
+    }
+    text.push('\n');
 }
 
 fn list(entries: &[String]) -> String {

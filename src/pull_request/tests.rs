@@ -74,6 +74,7 @@ fn a_description_has_everything() {
         impact: &impact,
         tests: &[String::from("payments: TestRound")],
         guard: Some(&guarded),
+        trial: None,
         canary: Some(&canary),
         dashboard: Some("https://example.com/t"),
     }

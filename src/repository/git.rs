@@ -105,6 +105,11 @@ impl Repository {
         }
     }
 
+    /// A folder that is known to lie in a repository.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     fn name(&self) -> String {
         self.path.display().to_string()
     }
@@ -132,12 +137,12 @@ impl Repository {
         Ok(Commit { repository: self.clone(), sha, files: entries.collect() })
     }
 
-    fn failed(&self, what: &'static str, detail: String) -> RepositoryError {
+    pub(super) fn failed(&self, what: &'static str, detail: String) -> RepositoryError {
         RepositoryError::Failed { what, path: self.name(), detail }
     }
 
     /// What git prints, or what it complains of.
-    fn git(&self, arguments: &[&str]) -> Result<Result<Vec<u8>, String>, RepositoryError> {
+    pub(super) fn git(&self, arguments: &[&str]) -> Result<Result<Vec<u8>, String>, RepositoryError> {
         let mut git = Command::new("git");
         git.arg("-C").arg(&self.path).args(["--no-pager", "--no-replace-objects", "--literal-pathspecs"]);
         git.args(["-c", "core.fsmonitor=false"]).args(arguments).stdin(Stdio::null());

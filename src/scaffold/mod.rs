@@ -10,7 +10,7 @@ mod dependencies;
 mod effect;
 mod escape;
 mod head;
-mod origin;
+pub(crate) mod origin;
 mod payload;
 mod redacted;
 mod render;
@@ -27,6 +27,9 @@ pub(crate) use escape::Language;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the evidence does not suffice for a failing test: {}", .0.join("; "))]
 pub struct Missing(Vec<String>);
+
+/// What a test says of itself where it fails, and not of the failure of the trace. It stands in every template.
+pub(crate) const ANOTHER_FAILURE: &str = "another failure than that of the trace";
 
 /// A test as a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

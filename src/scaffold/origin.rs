@@ -7,7 +7,7 @@ use tracerag_schemas::bundle::{Evidence, Failure, Span};
 
 /// The failure that the others came of.
 #[derive(Debug)]
-pub(super) struct Origin<'a> {
+pub(crate) struct Origin<'a> {
     pub failure: &'a Failure,
     /// Its span first, then those above it, as far as they are known.
     pub path: Vec<&'a Span>,
@@ -15,7 +15,7 @@ pub(super) struct Origin<'a> {
 
 /// A failure below a span that went well was handled there, so such a one is taken only where there is no other. Times do
 /// not decide, for clocks of hosts differ. `None` if no failure belongs to a span.
-pub(super) fn of(evidence: &Evidence) -> Option<Origin<'_>> {
+pub(crate) fn of(evidence: &Evidence) -> Option<Origin<'_>> {
     let by_id: HashMap<&str, &Span> = evidence.spans.iter().map(|span| (span.span_id.as_str(), span)).collect();
     let placed = evidence.failures.iter().filter_map(|failure| {
         let path = path(&by_id, failure.span_id.as_deref()?);

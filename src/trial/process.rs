@@ -1,0 +1,153 @@
+//! A program with a limit of time, and what it prints up to a limit of bytes.
+
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How often it is looked whether a program has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long what a program has printed may take to arrive after its end.
+const GRACE: Duration = Duration::from_secs(2);
+/// Chunks that may wait to be taken.
+const WAITING: usize = 64;
+
+/// What a program printed: its beginning and its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Printed {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    left_out: usize,
+    room: usize,
+}
+
+impl Printed {
+    /// Room for twice so many bytes.
+    fn with_room(room: usize) -> Self {
+        Self { room, ..Self::default() }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at(bytes.len().min(self.room - self.head.len()));
+        self.head.extend_from_slice(first);
+        self.tail.extend_from_slice(rest);
+        // Cut seldom, so that no byte is moved for each that comes.
+        if self.tail.len() > 2 * self.room {
+            let over = self.tail.len() - self.room;
+            self.tail.drain(..over);
+            self.left_out += over;
+        }
+    }
+
+    /// All that was kept, with a line about what was not.
+    pub(super) fn text(&self) -> String {
+        let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail));
+        match self.left_out {
+            0 => format!("{head}{tail}"),
+            left_out => format!("{head}\n[{left_out} bytes are left out]\n{tail}"),
+        }
+    }
+}
+
+/// How a program ended, and what it printed.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// `None`: it was ended, for its time was over.
+    pub status: Option<ExitStatus>,
+    pub printed: Printed,
+    pub took: Duration,
+}
+
+/// Runs a program with its children in a process group of their own, which ends with it. `input` is its standard input;
+/// standard output is gathered, twice `room` bytes at most.
+///
+/// # Errors
+/// When it does not start or cannot be waited for.
+pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: usize) -> io::Result<Ran> {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
+    let group = Pid::from_child(&child);
+    if let Some(mut stdin) = child.stdin.take() {
+        let input = input.to_vec();
+        // A program that reads nothing must not hold this one up.
+        std::thread::spawn(move || drop(stdin.write_all(&input)));
+    }
+    let (chunks, taken) = sync_channel(WAITING);
+    if let Some(stdout) = child.stdout.take() {
+        std::thread::spawn(move || forward(stdout, &chunks));
+    }
+    let mut printed = Printed::with_room(room);
+    let status = loop {
+        take_for(&taken, LOOK, &mut printed);
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if begun.elapsed() >= limit {
+            break None;
+        }
+    };
+    let took = begun.elapsed();
+    // Also after a good end: what it has left behind holds its output open, and may go on for ever.
+    let _ = kill_process_group(group, Signal::KILL);
+    child.wait()?;
+    take_for(&taken, GRACE, &mut printed);
+    Ok(Ran { status, printed, took })
+}
+
+fn forward(mut from: impl Read, to: &SyncSender<Vec<u8>>) {
+    let mut chunk = vec![0; 64 << 10];
+    while let Ok(read) = from.read(&mut chunk) {
+        if read == 0 || to.send(chunk[..read].to_vec()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes what comes within a time, or until there will be nothing more.
+fn take_for(taken: &Receiver<Vec<u8>>, time: Duration, printed: &mut Printed) {
+    let until = Instant::now() + time;
+    loop {
+        match taken.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(chunk) => printed.take(&chunk),
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                // Whoever closes its output need not have ended.
+                return std::thread::sleep(until.saturating_duration_since(Instant::now()).min(LOOK));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, input: &[u8], limit: Duration) -> Ran {
+        run(Command::new("sh").args(["-c", script]), input, limit, 64).unwrap()
+    }
+
+    /// A program gets its input, and its status and output come back. One whose time is over is ended, with the children
+    /// that it has started: what they hold open does not hold anything up.
+    #[test]
+    fn a_program_ends_by_itself_or_is_ended() {
+        let ran = shell("cat; exit 3", b"hello", Duration::from_secs(60));
+        assert_eq!((ran.status.unwrap().code(), ran.printed.text().as_str()), (Some(3), "hello"));
+        let ran = shell("echo begun; sleep 600 & sleep 600", b"", Duration::from_millis(300));
+        assert!(ran.status.is_none() && ran.printed.text() == "begun\n", "{ran:?}");
+        let ran = shell("sleep 600 & echo done", b"", Duration::from_secs(60));
+        assert!(ran.status.unwrap().success() && ran.took < Duration::from_secs(60));
+    }
+
+    /// Of a long output the beginning and the end are kept, and it is said how much is not.
+    #[test]
+    fn long_output_is_cut_in_the_middle() {
+        let ran = shell("echo first; seq 1 10000; echo last", b"", Duration::from_secs(60));
+        let text = ran.printed.text();
+        assert!(text.starts_with("first\n1\n") && text.ends_with("last\n") && text.contains("bytes are left out"));
+        assert!(text.len() < 1_000, "{}", text.len());
+    }
+}
