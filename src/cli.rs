@@ -36,6 +36,10 @@ pub(crate) struct Global {
     /// verify, canary, fix, status, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
+    /// Read the lake as `tracerag snapshot create NAME` has held it: sql, similar, bundle, verify, prompt, scaffold,
+    /// guard-patch, try, canary, pr-body
+    #[arg(long, visible_alias = "at-snapshot", global = true, value_name = "NAME", conflicts_with = "server")]
+    snapshot: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +84,8 @@ enum Command {
     Group(commands::group::GroupArgs),
     /// Print the public keys by which signatures of bundles are checked
     Keys(commands::keys::KeysArgs),
+    /// Hold the lake as it is now under a name, list such names, and let them go
+    Snapshot(commands::snapshot::SnapshotArgs),
     /// Show what the pipeline has taken and where it stands
     Status(commands::status::StatusArgs),
     /// Give the lake the schema of this release, when all workers are of this release
@@ -110,6 +116,23 @@ impl Command {
                 | Self::Mcp(_)
         )
     }
+
+    /// Whether it reads one picture of the lake, which may be an older one.
+    fn reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Sql(_)
+                | Self::Similar(_)
+                | Self::Bundle(_)
+                | Self::Verify(_)
+                | Self::Prompt(_)
+                | Self::Scaffold(_)
+                | Self::GuardPatch(_)
+                | Self::Try(_)
+                | Self::Canary(_)
+                | Self::PrBody(_)
+        )
+    }
 }
 
 /// Formats of `sql`.
@@ -133,6 +156,8 @@ pub(crate) struct Context {
     pub tenant: String,
     /// The server to ask instead of the lake.
     pub server: Option<Server>,
+    /// The snapshot to read instead of the newest head.
+    pub snapshot: Option<String>,
 }
 
 /// Parses the command line, runs the command and says how it ended: 0 done, 1 failed, 2 wrong use.
@@ -169,7 +194,14 @@ fn run(cli: Cli) -> Result<(), Error> {
         }
         None => None,
     };
-    let context = Context { tenant: config.tenant.default.clone(), config, server };
+    let snapshot = cli.global.snapshot;
+    if snapshot.is_some() && !cli.command.reads() {
+        return Err(Error::Usage(String::from(
+            "--snapshot is for commands that read one picture of the lake: sql, similar, bundle, verify, prompt, \
+             scaffold, guard-patch, try, canary and pr-body",
+        )));
+    }
+    let context = Context { tenant: config.tenant.default.clone(), config, server, snapshot };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -196,6 +228,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Fix(args) => commands::fix::run(context, args).await,
             Command::Group(args) => commands::group::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,
+            Command::Snapshot(args) => commands::snapshot::run(context, args).await,
             Command::Status(args) => commands::status::run(context, args).await,
             Command::Migrate(args) => commands::migrate::run(context, args).await,
             Command::Check(args) => commands::check::run(context, args).await,

@@ -59,6 +59,26 @@ pub enum Error {
         /// Seconds after which a worker that has written nothing is not waited for.
         wait: u64,
     },
+    /// No snapshot has the name.
+    #[error("the lake has no snapshot {name:?}; `tracerag snapshot list` shows those that there are")]
+    NoSnapshot {
+        /// Its name.
+        name: String,
+    },
+    /// A snapshot has the name already.
+    #[error(
+        "the lake has a snapshot {name:?} already; take another name, or drop it with `tracerag snapshot drop {name}`"
+    )]
+    SnapshotIsThere {
+        /// Its name.
+        name: String,
+    },
+    /// A name that no snapshot can have.
+    #[error("{name:?} is no name of a snapshot; write 1 to 64 letters, digits, `-` and `_`, a letter or digit first")]
+    SnapshotName {
+        /// The text.
+        name: String,
+    },
     /// Lance failed.
     #[error("{step} of dataset {dataset} failed: {source}")]
     Lance {

@@ -53,6 +53,7 @@ pub mod lake;
 pub mod letters;
 pub mod maintain;
 pub mod migrate;
+mod pinned;
 mod place;
 #[cfg(feature = "s3")]
 mod s3;
@@ -72,6 +73,7 @@ pub use lake::{Lake, LakeOptions};
 pub use letters::{LetterFilter, WaitingLetters};
 pub use maintain::{Lease, MaintainOptions, MaintainReport, Retention, maintain};
 pub use migrate::{Migration, migrate};
+pub use pinned::Pinned;
 pub use stored::stored_rows;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use datafusion::sql::parser::Statement;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
 use tracerag_index::incidents::Embedding;
-use tracerag_index::{Head, Lake};
+use tracerag_index::{Head, Lake, Pinned};
 
 use crate::bounds;
 use crate::bundle::Bundler;
@@ -134,12 +134,26 @@ impl Session {
         Self::at(lake, Arc::new(head), options)
     }
 
+    /// A session on a snapshot that was made by name.
+    ///
+    /// # Errors
+    /// When the limits cannot be set up.
+    pub fn on(lake: &Lake, pinned: Pinned, options: SessionOptions) -> Result<Self> {
+        let head = Arc::new(pinned.head.clone());
+        let snapshot = Snapshot::new(lake.clone(), head, &options.tenant).with_pinned(Arc::new(pinned));
+        Self::of(snapshot, options)
+    }
+
     /// A session on a given head.
     ///
     /// # Errors
     /// When the limits cannot be set up.
     pub fn at(lake: &Lake, head: Arc<Head>, options: SessionOptions) -> Result<Self> {
-        let mut snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
+        let snapshot = Snapshot::new(lake.clone(), head, &options.tenant);
+        Self::of(snapshot, options)
+    }
+
+    fn of(mut snapshot: Snapshot, options: SessionOptions) -> Result<Self> {
         if let Some(idle_gap) = options.idle_gap {
             snapshot = snapshot.with_idle_gap(idle_gap);
         }

@@ -12,7 +12,8 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::scanner::DatasetRecordBatchStream;
 use tracerag_index::columns::{present, with_absent};
-use tracerag_index::{DatasetHead, Head, Lake};
+use tracerag_index::incidents::{Embedding, vectors};
+use tracerag_index::{DatasetHead, Head, Lake, Pinned};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
@@ -23,6 +24,8 @@ use crate::lookup::{self, ById, Found};
 pub struct Snapshot {
     lake: Lake,
     head: Arc<Head>,
+    /// Where it is one that was made by name: what no head names is read as it was then.
+    pinned: Option<Arc<Pinned>>,
     tenant: Arc<str>,
     wait_seconds: u64,
 }
@@ -65,7 +68,7 @@ impl Range {
 impl Snapshot {
     /// A head of a lake, for a tenant.
     pub fn new(lake: Lake, head: Arc<Head>, tenant: &str) -> Self {
-        Self { lake, head, tenant: Arc::from(tenant), wait_seconds: WAIT_SECONDS }
+        Self { lake, head, pinned: None, tenant: Arc::from(tenant), wait_seconds: WAIT_SECONDS }
     }
 
     /// The same, where traces close after an idle gap that is known; as in `[window].idle_gap`.
@@ -73,6 +76,36 @@ impl Snapshot {
     pub fn with_idle_gap(mut self, idle_gap: Duration) -> Self {
         self.wait_seconds = idle_gap.as_secs().max(1);
         self
+    }
+
+    /// The same, where the head is that of a snapshot that was made by name.
+    #[must_use]
+    pub(crate) fn with_pinned(mut self, pinned: Arc<Pinned>) -> Self {
+        self.pinned = Some(pinned);
+        self
+    }
+
+    /// The same with side tables at their newest. A bundle that was handed out is found there, whenever that was.
+    pub(crate) fn with_newest_beside(&self) -> Self {
+        Self { pinned: None, ..self.clone() }
+    }
+
+    /// Whether it is a snapshot that was made by name.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
+    /// Whether this is what a snapshot of the lake holds.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
+    /// The table of vectors that a model has made; `None` before it has made any.
+    pub(crate) async fn vectors(&self, embedding: &Embedding) -> tracerag_index::Result<Option<Arc<Dataset>>> {
+        match &self.pinned {
+            Some(pinned) => vectors::open_pinned(&self.lake, embedding, pinned).await,
+            None => vectors::open(&self.lake, embedding).await,
+        }
     }
 
     /// Seconds after which a trace that is open now is worth asking for again.
@@ -109,10 +142,15 @@ impl Snapshot {
             .collect()
     }
 
-    /// A table's datasets that have rows, opened: at the head's versions, side tables at their newest.
+    /// A table's datasets that have rows, opened: at the head's versions, side tables at their newest or at those of a
+    /// snapshot that was made by name.
     pub(crate) async fn open(&self, table: Table, ranges: &[Range]) -> Result<Vec<Arc<Dataset>>> {
         let mut opened = if table.is_side() {
-            vec![self.lake.newest(table.name()).await?]
+            let held = self.pinned.as_ref().and_then(|pinned| pinned.beside.get(table.name()));
+            vec![match held {
+                Some(version) => self.lake.dataset(table.name(), *version).await?,
+                None => self.lake.newest(table.name()).await?,
+            }]
         } else {
             let datasets = self.datasets(table, ranges);
             try_join_all(datasets.iter().map(|(name, dataset)| self.lake.dataset(name, dataset.version))).await?

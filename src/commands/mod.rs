@@ -21,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod scaffold;
 pub(crate) mod serve;
 pub(crate) mod similar;
+pub(crate) mod snapshot;
 pub(crate) mod sql;
 pub(crate) mod status;
 pub(crate) mod token;
@@ -41,7 +42,7 @@ use crate::repository::Prefix;
 /// How long a command waits for what tells a bundle's trace from good ones: the program takes longer to start in all.
 const COMPARES_WITHIN: Duration = Duration::from_secs(2);
 
-/// A session on the newest head of a lake that exists.
+/// A session on the newest head of a lake that exists, or on the snapshot that was named.
 async fn session(context: &Context) -> Result<Session, Error> {
     open_session(context, false).await
 }
@@ -51,7 +52,10 @@ async fn open_session(context: &Context, unredacted: bool) -> Result<Session, Er
     context.config.require(&["lake", "embedding"])?;
     let lake = Lake::open_to_ask(context.config.lake.options()).await?;
     let options = SessionOptions { unredacted, ..session_options(&context.config, &context.tenant) };
-    Ok(Session::open(&lake, options).await?)
+    Ok(match &context.snapshot {
+        Some(name) => Session::on(&lake, lake.snapshot(name).await?, options)?,
+        None => Session::open(&lake, options).await?,
+    })
 }
 
 /// How sessions of a configuration are made.

@@ -14,6 +14,7 @@ use lance_linalg::distance::MetricType;
 use super::vectors::{ROWS_PER_PARTITION, Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
 use crate::error::{At, Result};
 use crate::lake::Lake;
+use crate::pinned::hold;
 
 /// Rows outside the indices that are put up with, beside 5 % of all rows.
 const UNINDEXED_ROWS: usize = 5_000;
@@ -148,6 +149,7 @@ async fn clean(lake: &Lake, name: &str) -> Result<()> {
     let notes: Vec<(&str, &str)> = stamp.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     stamped.update_metadata(notes).await.at(name, "keeping how far it is")?;
     let dataset = lake.remember(name, stamped);
+    hold(lake, name, &lake.snapshots().await?).await?;
     let barrier = lake.barrier(name, &dataset).await?;
     let policy = CleanupPolicy {
         before_version: Some(barrier.version_id()),

@@ -17,6 +17,7 @@ use super::embedding::{Embedding, Model};
 use crate::error::{At, Error, Result, is_absent};
 use crate::journal::position::POSITION;
 use crate::lake::Lake;
+use crate::pinned::Pinned;
 
 /// Folder of the tables, and the name under which SQL reads that of the configured model.
 pub const TABLE: &str = "incident_vectors";
@@ -121,6 +122,18 @@ pub async fn of_others(lake: &Lake, model: &Model) -> Result<Vec<Other>> {
         }
     }
     Ok(others)
+}
+
+/// The version of a model's table that a snapshot holds; `None` if it holds none.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_pinned(lake: &Lake, embedding: &Embedding, pinned: &Pinned) -> Result<Option<Arc<Dataset>>> {
+    let name = dataset_name(&embedding.model().await?);
+    match pinned.beside.get(&name) {
+        Some(version) => Ok(Some(lake.dataset(&name, *version).await?)),
+        None => Ok(None),
+    }
 }
 
 /// How far a table is behind `incident_counts`.

@@ -103,7 +103,7 @@ pub struct ResumedTrace {
 }
 
 /// The versions of all datasets at one position, which are one consistent picture.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// Number of this head: maintenance publishes further heads of the same position.
     pub sequence: u64,
@@ -115,7 +115,8 @@ pub struct Head {
     pub published_at: i64,
     /// Datasets by name: `spans/2026-11-23`, `flags`.
     pub datasets: BTreeMap<String, DatasetHead>,
-    /// Stream time of each partition that was read, in ns.
+    /// Stream time of each partition that was read, in ns. It follows from `sources`.
+    #[serde(skip)]
     pub stream_times: Vec<(SourcePartition, i64)>,
     /// Where each partition stands.
     pub sources: Vec<SourceState>,

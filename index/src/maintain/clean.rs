@@ -19,6 +19,7 @@ use crate::journal::heads::{self, HEADS};
 use crate::journal::log::JOURNAL;
 use crate::journal::position::{POSITION, position_of};
 use crate::lake::{Lake, table_of};
+use crate::pinned::{Pinned, hold};
 
 pub(super) async fn clean(
     lake: &Lake,
@@ -28,9 +29,16 @@ pub(super) async fn clean(
 ) -> Result<()> {
     let pruned = prune_heads(lake, options).await;
     let Some(kept) = report.check(HEADS, pruned) else { return Ok(()) };
+    // Where it is not known what snapshots hold, nothing is removed.
+    let snapshots = lake.snapshots().await;
+    let Some(snapshots) = report.check("snapshots", snapshots) else { return Ok(()) };
     for name in names {
         let is_side = table_of(name).is_some_and(|(table, _)| table.is_side());
-        let cleaned = if is_side { by_time(lake, name, options).await } else { data(lake, name, &kept, options).await };
+        let cleaned = match hold(lake, name, &snapshots).await {
+            Ok(held) if is_side => by_time(lake, name, held, options).await,
+            Ok(held) => data(lake, name, &kept, held, options).await,
+            Err(error) => Err(error),
+        };
         note(report, name, cleaned);
     }
     let pruned = records::prune(lake, options).await;
@@ -38,13 +46,13 @@ pub(super) async fn clean(
     for name in [JOURNAL, HEADS] {
         let merged = merge::merge_tail(lake, name, options).await;
         report.check(name, merged);
-        let cleaned = by_time(lake, name, options).await;
+        let cleaned = by_time(lake, name, 0, options).await;
         note(report, name, cleaned);
     }
     if options.looks_for_strays {
         strays::remove(lake, names, options, report).await;
     }
-    let deleted = delete_dropped(lake, &kept).await;
+    let deleted = delete_dropped(lake, &kept, &snapshots).await;
     report.deleted = report.check("lake", deleted).unwrap_or_default();
     Ok(())
 }
@@ -75,13 +83,14 @@ async fn prune_heads(lake: &Lake, options: &MaintainOptions) -> Result<Vec<Head>
 }
 
 /// Removes a data table's versions that are older than every head that stays.
-async fn data(lake: &Lake, name: &str, kept: &[Head], options: &MaintainOptions) -> Result<(u64, u64)> {
+/// `held` of them stay for snapshots.
+async fn data(lake: &Lake, name: &str, kept: &[Head], held: usize, options: &MaintainOptions) -> Result<(u64, u64)> {
     let Some(oldest) = kept.iter().filter_map(|head| head.datasets.get(name)).map(|known| known.version).min() else {
         return Ok((0, 0));
     };
     let dataset = lake.newest(name).await?;
     let versions = dataset.version_refs().await.at(name, "listing its versions")?;
-    if versions.iter().filter(|version| version.version < oldest).count() <= options.stale_versions {
+    if versions.iter().filter(|version| version.version < oldest).count() <= options.stale_versions + held {
         return Ok((0, 0));
     }
     let floor = kept.last().and_then(|head| Some((head.datasets.get(name)?, head.position)));
@@ -98,15 +107,16 @@ async fn data(lake: &Lake, name: &str, kept: &[Head], options: &MaintainOptions)
     remove(name, &barrier, CleanupPolicy { before_version: Some(oldest), ..policy() }).await
 }
 
-/// Removes versions that are older than the longest query of a dataset that no head names.
-async fn by_time(lake: &Lake, name: &str, options: &MaintainOptions) -> Result<(u64, u64)> {
+/// Removes versions that are older than the longest query of a dataset that no head names; `held` of them stay for
+/// snapshots.
+async fn by_time(lake: &Lake, name: &str, held: usize, options: &MaintainOptions) -> Result<(u64, u64)> {
     let dataset = lake.newest(name).await?;
     let before = DateTime::<Utc>::from_timestamp_nanos(options.now.saturating_sub(nanos(options.longest_query)));
     let mut versions: Vec<u64> =
         dataset.version_refs().await.at(name, "listing its versions")?.iter().map(|found| found.version).collect();
     versions.sort_unstable();
     // Worth a barrier only if that many versions can go.
-    let Some(version) = versions.get(options.stale_versions) else { return Ok((0, 0)) };
+    let Some(version) = versions.get(options.stale_versions + held) else { return Ok((0, 0)) };
     let written = dataset.read_version_transaction(*version).await.at(name, "reading the age of a version")?;
     if written.timestamp >= before {
         return Ok((0, 0));
@@ -128,14 +138,15 @@ async fn remove(name: &str, dataset: &Dataset, policy: CleanupPolicy) -> Result<
     Ok((removed.old_versions, removed.bytes_removed))
 }
 
-/// Deletes the folders of days that retention dropped, once no kept head names them.
-async fn delete_dropped(lake: &Lake, kept: &[Head]) -> Result<Vec<String>> {
+/// Deletes the folders of days that retention dropped, once no kept head and no snapshot names them.
+async fn delete_dropped(lake: &Lake, kept: &[Head], snapshots: &[Pinned]) -> Result<Vec<String>> {
     let Some(newest) = kept.last() else { return Ok(vec![]) };
     let mut deleted = Vec::new();
     for table in Table::ALL.iter().copied().filter(|table| newest.dropped.contains_key(table.name())) {
         for day in lake.day_folders(table).await? {
             let name = format!("{}/{day}", table.name());
-            if newest.is_dropped(&name) && !kept.iter().any(|head| head.datasets.contains_key(&name)) {
+            let mut heads = kept.iter().chain(snapshots.iter().map(|snapshot| &snapshot.head));
+            if newest.is_dropped(&name) && !heads.any(|head| head.datasets.contains_key(&name)) {
                 lake.remove_dataset(&name).await?;
                 deleted.push(name);
             }

@@ -90,7 +90,8 @@ pub struct Retention {
     /// For single tables. Flags, builds, incident counts and dead letters are dropped only if named here: what was
     /// in effect long ago is the base of what is in effect now, and dead letters have a time of their own.
     pub tables: BTreeMap<Table, Duration>,
-    /// Bytes of data and indices that the lake may have; beyond them whole days go, the oldest first.
+    /// Bytes of data and indices that the lake may have, those that only snapshots hold included; beyond them whole days
+    /// go, the oldest first.
     pub max_bytes: Option<u64>,
 }
 
@@ -125,6 +126,8 @@ pub struct MaintainReport {
     pub strays: usize,
     /// Bytes freed by clean-up.
     pub freed_bytes: u64,
+    /// Bytes that only snapshots hold, where the lake's bytes are bounded.
+    pub snapshot_bytes: u64,
     /// Whether a head was published.
     pub published: bool,
     /// Datasets in which a step failed, with the reason; the next run tries again.

@@ -1,9 +1,9 @@
 //! Retention: whole days leave the head, and rows leave the tables that are not kept by day.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use lance::Dataset;
 use lance::index::DatasetIndexExt;
 use tracerag_schemas::{Table, time};
 
@@ -12,6 +12,7 @@ use crate::error::{At, Error, Result};
 use crate::journal::heads::HEADS;
 use crate::journal::{Head, fence};
 use crate::lake::{Lake, table_of};
+use crate::pinned::Pinned;
 
 /// The first day whose rows may be younger than the table's retention, as `YYYY-MM-DD`.
 pub(super) fn first_kept(table: Table, options: &MaintainOptions) -> Option<String> {
@@ -20,16 +21,30 @@ pub(super) fn first_kept(table: Table, options: &MaintainOptions) -> Option<Stri
 }
 
 /// The oldest days over which the lake has more bytes than it may have, newest data first. What is written today
-/// stays in any case.
-async fn beyond_bytes(lake: &Lake, head: &Head, max_bytes: u64) -> Result<Vec<String>> {
-    let mut days: Vec<(&str, &str, u64)> = Vec::new();
-    let mut total = 0u64;
+/// stays in any case, and so does a day of which snapshots hold everything: dropping it would free nothing. With the
+/// bytes that only snapshots hold.
+async fn beyond_bytes(lake: &Lake, head: &Head, snapshots: &[Pinned], max_bytes: u64) -> Result<(Vec<String>, u64)> {
+    let mut current: BTreeMap<&str, Files> = BTreeMap::new();
     for (name, known) in &head.datasets {
-        let dataset = lake.dataset(name, known.version).await?;
-        let bytes = bytes(&dataset).await.at(name, "summing its files")?;
-        total = total.saturating_add(bytes);
+        current.insert(name, files(lake, name, known.version).await?);
+    }
+    let mut held: BTreeMap<&str, Files> = BTreeMap::new();
+    for snapshot in snapshots {
+        for (name, version) in snapshot.versions() {
+            held.entry(name).or_default().extend(files(lake, name, version).await?);
+        }
+    }
+    let none = Files::new();
+    let outside = |files: &Files, others: Option<&Files>| -> u64 {
+        let others = others.unwrap_or(&none);
+        files.iter().filter(|(file, _)| !others.contains_key(*file)).map(|(_, bytes)| *bytes).sum()
+    };
+    let only_held: u64 = held.iter().map(|(name, files)| outside(files, current.get(name))).sum();
+    let mut total = only_held + current.values().map(|files| outside(files, None)).sum::<u64>();
+    let mut days: Vec<(&str, &str, u64)> = Vec::new();
+    for (name, files) in &current {
         if let Some((_, Some(day))) = table_of(name) {
-            days.push((day, name, bytes));
+            days.push((day, *name, outside(files, held.get(name))));
         }
     }
     days.sort_unstable();
@@ -40,21 +55,38 @@ async fn beyond_bytes(lake: &Lake, head: &Head, max_bytes: u64) -> Result<Vec<St
         if total <= max_bytes || group[0].0 == newest {
             break;
         }
-        for (_, name, bytes) in group {
-            total = total.saturating_sub(*bytes);
-            over.push((*name).to_owned());
+        let freed: u64 = group.iter().map(|(.., bytes)| bytes).sum();
+        if freed > 0 {
+            total = total.saturating_sub(freed);
+            over.extend(group.iter().map(|(_, name, _)| (*name).to_owned()));
         }
     }
-    Ok(over)
+    if total > max_bytes && only_held > 0 {
+        tracing::warn!(
+            bytes = total,
+            max_bytes,
+            only_held,
+            "the lake is beyond its bytes, and snapshots hold a part of them"
+        );
+    }
+    Ok((over, only_held))
 }
 
-/// Bytes of a version's data and index files, as its manifest knows them.
-async fn bytes(dataset: &Dataset) -> lance::Result<u64> {
-    let files = dataset.fragments().iter().flat_map(|fragment| &fragment.files);
-    let data: u64 = files.filter_map(|file| file.file_size_bytes.get()).map(NonZero::get).sum();
-    let indices = dataset.load_indices().await?;
-    let index_files = indices.iter().filter_map(|index| index.files.as_ref()).flatten();
-    Ok(data + index_files.map(|file| file.size_bytes).sum::<u64>())
+/// Files of data and indices with their bytes.
+type Files = BTreeMap<String, u64>;
+
+/// The files of a version, as its manifest knows them.
+async fn files(lake: &Lake, name: &str, version: u64) -> Result<Files> {
+    let dataset = lake.dataset(name, version).await?;
+    let fragments = dataset.fragments().iter().flat_map(|fragment| &fragment.files);
+    let mut files: Files =
+        fragments.filter_map(|file| Some((file.path.clone(), file.file_size_bytes.get().map(NonZero::get)?))).collect();
+    for index in dataset.load_indices().await.at(name, "summing its files")?.iter() {
+        for file in index.files.iter().flatten() {
+            files.insert(format!("{}/{}", index.uuid, file.path), file.size_bytes);
+        }
+    }
+    Ok(files)
 }
 
 /// Takes days that are over out of the head. Their files go later, with the clean-up.
@@ -63,10 +95,10 @@ pub(super) async fn drop_days(lake: &Lake, options: &MaintainOptions, report: &m
         let (heads, head) = lake.head().await?;
         let mut next = (*head).clone();
         let mut dropped = Vec::new();
-        let beyond = match options.retention.max_bytes {
-            Some(max_bytes) => beyond_bytes(lake, &head, max_bytes).await?,
-            None => vec![],
-        };
+        let mut beyond = Vec::new();
+        if let Some(max_bytes) = options.retention.max_bytes {
+            (beyond, report.snapshot_bytes) = beyond_bytes(lake, &head, &lake.snapshots().await?, max_bytes).await?;
+        }
         for name in head.datasets.keys() {
             let Some((table, Some(day))) = table_of(name) else { continue };
             if first_kept(table, options).is_some_and(|first| day < first.as_str()) || beyond.contains(name) {

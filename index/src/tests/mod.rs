@@ -12,6 +12,7 @@ mod kills;
 mod lease;
 mod retention;
 mod s3;
+mod snapshots;
 mod staged;
 mod stored;
 mod support;
@@ -30,7 +31,7 @@ use tracerag_schemas::time::{DAY, SECOND};
 use tracerag_schemas::{SourcePartition, Table};
 
 use self::support::s3::S3;
-use crate::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
+use crate::{Epoch, Head, Lake, LakeOptions, SourceProgress, Writer};
 
 /// Noon of 2026-11-23.
 pub(super) const NOON: i64 = 1_795_435_200 * SECOND;
@@ -95,7 +96,10 @@ impl Fixture {
 }
 
 pub(super) async fn offsets(lake: &Lake, table: Table) -> Vec<i64> {
-    let head = lake.newest_head().await.unwrap();
+    offsets_of(lake, &lake.newest_head().await.unwrap(), table).await
+}
+
+pub(super) async fn offsets_of(lake: &Lake, head: &Head, table: Table) -> Vec<i64> {
     let mut all = Vec::new();
     for (name, known) in head.of(table) {
         let dataset = lake.dataset(name, known.version).await.unwrap();

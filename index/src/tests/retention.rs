@@ -11,13 +11,13 @@ use super::{Fixture, NOON, rows, source};
 use crate::{Epoch, MaintainOptions, Retention, SourceProgress, maintain};
 
 /// Tables by day with all kinds of index, and those that lose single rows.
-const TABLES: [Table; 6] =
+pub(super) const TABLES: [Table; 6] =
     [Table::Spans, Table::Traces, Table::Failures, Table::Flags, Table::DeadLetters, Table::IncidentCounts];
 /// Rows of each table and day.
-const ROWS: i64 = 2_000;
-const TWO_DAYS: Duration = Duration::from_secs(2 * 86_400);
+pub(super) const ROWS: i64 = 2_000;
+pub(super) const TWO_DAYS: Duration = Duration::from_secs(2 * 86_400);
 
-fn bytes(folder: &Path) -> u64 {
+pub(super) fn bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     let sizes = entries.map(|entry| match entry.metadata().unwrap() {
         metadata if metadata.is_dir() => bytes(&entry.path()),
@@ -27,7 +27,7 @@ fn bytes(folder: &Path) -> u64 {
 }
 
 /// Rounds of upkeep that leave nothing that is not needed.
-async fn tidy(fixture: &Fixture) {
+pub(super) async fn tidy(fixture: &Fixture) {
     for _ in 0..2 {
         let options = MaintainOptions { journal_keep: Duration::ZERO, ..eager() };
         let report = maintain(&fixture.reopen().await, &options).await.unwrap();
@@ -36,7 +36,7 @@ async fn tidy(fixture: &Fixture) {
 }
 
 /// A lake with rows of the days that are so long before noon, the newest last.
-async fn with_days(days: &[i64]) -> Fixture {
+pub(super) async fn with_days(days: &[i64]) -> Fixture {
     let fixture = Fixture::new().await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     for day in days {

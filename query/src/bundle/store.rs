@@ -48,6 +48,11 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     }
     let newest = first.into_iter().max_by_key(|(bundle_id, created_at)| (*created_at, *bundle_id));
     bundle.context.supersedes = newest.map(|(bundle_id, _)| bundle_id.to_owned());
+    // In an older picture of the lake it may not be known that it was handed out since.
+    let is_stored = snapshot.is_pinned() && !since(snapshot, &bundle.bundle_id).await?.is_empty();
+    if is_stored {
+        return Ok(bundle);
+    }
     let document = serde_json::to_string(&bundle)?;
     append(snapshot, &bundle, false, document).boxed().await?;
     Ok(bundle)
@@ -77,11 +82,16 @@ pub async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<()>
 }
 
 async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
-    let stored = rows(snapshot, ById::one("bundle_id", bundle_id)).await?;
+    let stored = since(snapshot, bundle_id).await?;
     stored
         .into_iter()
         .max_by_key(|stored| (stored.created_at, stored.revision))
         .ok_or_else(|| QueryError::BundleUnknown { bundle_id: bundle_id.to_owned() })
+}
+
+/// Rows of a bundle, also those that were stored since the snapshot was made.
+async fn since(snapshot: &Snapshot, bundle_id: &str) -> Result<Vec<Stored>> {
+    rows(&snapshot.with_newest_beside(), ById::one("bundle_id", bundle_id)).await
 }
 
 async fn rows(snapshot: &Snapshot, by: ById<'_>) -> Result<Vec<Stored>> {

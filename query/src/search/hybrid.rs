@@ -84,7 +84,7 @@ impl Corpus {
             }
             Err(error) => return Err(failed(error)),
         };
-        let table = match vectors::open(snapshot.lake(), embedding).await? {
+        let table = match snapshot.vectors(embedding).await? {
             Some(dataset) => Some(Stored::of(vectors::dataset_name(&model), dataset).await?),
             None => None,
         };
@@ -93,7 +93,8 @@ impl Corpus {
         let own =
             Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only };
         let rows = own.table.as_ref().map_or(0, |table| table.rows);
-        if own.waiting(snapshot).await?.len() * BEHIND <= rows {
+        // What a snapshot holds of the own model is all that it has ever answered with.
+        if snapshot.is_pinned() || own.waiting(snapshot).await?.len() * BEHIND <= rows {
             embedding.forget_other();
             return Ok(own);
         }

@@ -60,7 +60,7 @@ impl VectorsTable {
     /// The table of the configured model; `None` without a model, or before it has embedded anything.
     async fn dataset(&self) -> Result<Option<Arc<Dataset>>> {
         let Some(embedding) = &self.embedding else { return Ok(None) };
-        match vectors::open(self.snapshot.lake(), embedding).await {
+        match self.snapshot.vectors(embedding).await {
             Ok(dataset) => Ok(dataset),
             Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => Ok(None),
             Err(error) => Err(QueryError::from(error).into()),

@@ -81,7 +81,8 @@ mod tests {
     /// as usual is left out.
     #[test]
     fn commands_work_anywhere() {
-        let mut context = Context { config: Config::default(), tenant: String::from("default"), server: None };
+        let mut context =
+            Context { config: Config::default(), tenant: String::from("default"), server: None, snapshot: None };
         context.config.lake.uri = String::from("/tmp/my lake's/lake");
         assert_eq!(command("/bin/tracerag", &context), r"/bin/tracerag --lake '/tmp/my lake'\''s/lake'");
         context.config.lake.uri = String::from("./lake");

@@ -1,0 +1,163 @@
+//! Snapshots: one head of the lake by a name, which stays readable until the name is dropped.
+//!
+//! A snapshot is a small file below `snapshots/`, written once: the head, and the versions of what no head names. That
+//! file is the truth. Before clean-up removes versions of a dataset, it tags those that snapshots name, which Lance then
+//! keeps, and takes away the tags of snapshots that are gone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tracerag_schemas::Table;
+
+use crate::error::{At, Error, Result, is_absent};
+use crate::incidents::vectors;
+use crate::journal::{Head, now};
+use crate::lake::Lake;
+
+/// The folder.
+const FOLDER: &str = "snapshots";
+/// Ending of its files.
+const ENDING: &str = ".json";
+/// How tags of snapshots begin.
+const TAG: &str = "snapshot-";
+/// Characters of a name at most.
+const LONGEST: usize = 64;
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// Its name.
+    pub name: String,
+    /// When it was made, in ns by the clock of whoever made it.
+    pub created_at: i64,
+    /// The versions of all data tables at one position.
+    pub head: Head,
+    /// Versions of datasets that no head names, as they were when it was made: side tables and vectors of incidents.
+    pub beside: BTreeMap<String, u64>,
+}
+
+impl Pinned {
+    /// All datasets with the version that is held.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&str, u64)> {
+        let of_head = self.head.datasets.iter().map(|(name, known)| (name.as_str(), known.version));
+        of_head.chain(self.beside.iter().map(|(name, version)| (name.as_str(), *version)))
+    }
+
+    /// The tag of its versions; a later snapshot of the same name has another.
+    fn tag(&self) -> String {
+        format!("{TAG}{}-{}", self.name, self.created_at)
+    }
+}
+
+impl Lake {
+    /// Holds the newest head under a name.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotName`], [`Error::SnapshotIsThere`], and when the lake cannot be read or written.
+    pub async fn create_snapshot(&self, name: &str) -> Result<Pinned> {
+        check(name)?;
+        let head = self.newest_head().await?;
+        let mut beside = BTreeMap::new();
+        let side = Table::ALL.iter().filter(|table| table.is_side()).map(|table| table.name().to_owned());
+        let vectors = self.datasets_in(vectors::TABLE).await?;
+        for dataset in side.chain(vectors.iter().map(|model| format!("{}/{model}", vectors::TABLE))) {
+            let version = self.newest(&dataset).await?.version_id();
+            beside.insert(dataset, version);
+        }
+        let pinned = Pinned { name: name.to_owned(), created_at: now(), head, beside };
+        let bytes = serde_json::to_vec(&pinned).map_err(|error| damaged(name, &error))?;
+        if !self.create_file(FOLDER, &format!("{name}{ENDING}"), &bytes).await? {
+            return Err(Error::SnapshotIsThere { name: name.to_owned() });
+        }
+        Ok(pinned)
+    }
+
+    /// All snapshots, by name.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn snapshots(&self) -> Result<Vec<Pinned>> {
+        let files = self.list_files(FOLDER).await?;
+        let mut names: Vec<String> = files
+            .iter()
+            .filter_map(|file| file.location.filename()?.strip_suffix(ENDING).map(str::to_owned))
+            .filter(|name| check(name).is_ok())
+            .collect();
+        names.sort_unstable();
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            match self.snapshot(&name).await {
+                Ok(pinned) => all.push(pinned),
+                // Somebody dropped it meanwhile.
+                Err(Error::NoSnapshot { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// A snapshot by its name.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; [`Error::TooNew`] and [`Error::TooOld`] if this release does not know its schema.
+    pub async fn snapshot(&self, name: &str) -> Result<Pinned> {
+        check(name)?;
+        let bytes = self.read_file(FOLDER, &format!("{name}{ENDING}")).await?;
+        let bytes = bytes.ok_or_else(|| Error::NoSnapshot { name: name.to_owned() })?;
+        let mut pinned: Pinned = serde_json::from_slice(&bytes).map_err(|error| damaged(name, &error))?;
+        pinned.head.derive_stream_times();
+        self.accept(pinned.head.schema_version)?;
+        Ok(pinned)
+    }
+
+    /// Lets a snapshot go. The next clean-up frees what only it has held.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`], and when the lake cannot be written.
+    pub async fn drop_snapshot(&self, name: &str) -> Result<()> {
+        let pinned = self.snapshot(name).await?;
+        self.remove_file(FOLDER, &format!("{}{ENDING}", pinned.name)).await
+    }
+}
+
+/// A name is a part of a file's name and of a tag.
+fn check(name: &str) -> Result<()> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_name =
+        name.len() <= LONGEST && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_of_name);
+    if is_name { Ok(()) } else { Err(Error::SnapshotName { name: name.to_owned() }) }
+}
+
+fn damaged(name: &str, error: &serde_json::Error) -> Error {
+    Error::Damaged { position: 0, detail: format!("snapshot {name}: {error}") }
+}
+
+/// Makes the tags of a dataset those of the snapshots, so that its clean-up keeps their versions. Gives their number.
+pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<usize> {
+    let dataset = lake.newest(name).await?;
+    let tags = dataset.tags();
+    let found = tags.list().await.at(name, "listing its tags")?;
+    let mut held = BTreeMap::new();
+    for snapshot in snapshots {
+        let version = snapshot.versions().find(|(held, _)| *held == name).map(|(_, version)| version);
+        held.extend(version.map(|version| (snapshot.tag(), version)));
+    }
+    for (tag, version) in held.iter().filter(|(tag, _)| !found.contains_key(*tag)) {
+        match tags.create(tag, *version).await {
+            Ok(()) => {}
+            // Another worker's clean-up was quicker.
+            Err(_) if tags.get_version(tag).await.is_ok_and(|tagged| tagged == *version) => {}
+            Err(error) if is_absent(&error) => {
+                tracing::warn!(dataset = name, tag, version, "a snapshot names a version that is gone");
+            }
+            Err(error) => return Err(error).at(name, "tagging a version for a snapshot"),
+        }
+    }
+    for tag in found.keys().filter(|tag| tag.starts_with(TAG) && !held.contains_key(*tag)) {
+        match tags.delete(tag).await {
+            Err(lance::Error::RefNotFound { .. }) => {}
+            other => other.at(name, "taking a snapshot's tag away")?,
+        }
+    }
+    Ok(held.len())
+}
