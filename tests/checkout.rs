@@ -1,6 +1,7 @@
 //! The recording of `examples/checkout`, which `tracerag demo` carries, against its truth.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -30,8 +31,12 @@ pub fn recorded(signal: &str, resources: &str, scopes: &str, records: &str) -> i
 
 /// A lake of the recording, with further variables in the program's environment.
 pub fn replayed(variables: &[(&str, &str)]) -> Tracerag {
+    replayed_files(&telemetry::recording(), variables)
+}
+
+/// A lake of files that are made of the recording.
+pub fn replayed_files(files: &[PathBuf], variables: &[(&str, &str)]) -> Tracerag {
     let tracerag = Tracerag::new();
-    let files = telemetry::recording();
     let files = files.iter().map(|file| file.to_str().unwrap());
     let variables: Vec<(String, String)> = [("TRACERAG_REDACTION__KEY", KEY)]
         .iter()

@@ -55,4 +55,6 @@ mod terminal;
 mod trainticket;
 mod verify;
 mod versions;
+#[path = "loop.rs"]
+mod whole_loop;
 mod worked_example;

@@ -14,7 +14,7 @@ use crate::support::{free_port, part, telemetry, wait_for};
 const START: Duration = Duration::from_secs(120);
 
 /// The first trace that failed with this type of exception.
-fn trace_of(tracerag: &Tracerag, exception: &str) -> String {
+pub fn trace_of(tracerag: &Tracerag, exception: &str) -> String {
     let query = format!(
         "select trace_id from failures where exception_type = '{exception}' and trace_id is not null order by time, \
          trace_id limit 1"
@@ -66,14 +66,14 @@ fn a_test_is_written_or_what_is_missing_is_said() {
 }
 
 /// What `examples/checkout/setup.sh` has made.
-struct Example {
+pub struct Example {
     /// Variables by name: Python's place, that of the binaries, and Go's caches.
-    variables: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
 }
 
 impl Example {
     /// `None` if it is not there, see [`part`].
-    fn find() -> Option<Example> {
+    pub fn find() -> Option<Example> {
         let script = part("TRACERAG_TEST_CHECKOUT", "what the checkout example needs")?;
         let tell = r#"
             . "$1" >&2

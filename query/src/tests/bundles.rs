@@ -403,3 +403,35 @@ async fn what_is_left_out_is_counted() {
     assert!(page.contains("failure:0") && page.contains("## Left out"), "{page}");
     assert!(page.contains("(199 like this)") || page.contains("more in the JSON form"), "{page}");
 }
+
+/// What a snapshot answers to SQL, to a search and for a bundle is the same, byte for byte, after more was written and
+/// fixes were recorded, and after retention and clean-up have taken its rows from the newest head. A bundle that was
+/// handed out from it is verified on it, whenever it was handed out; once the name is dropped, nothing reads it.
+#[tokio::test]
+async fn a_snapshot_answers_the_same_for_ever() {
+    let lake = TestLake::example(false, 10_000).await;
+    lake.lake.create_snapshot("frozen").await.unwrap();
+    let on = async || {
+        let pinned = lake.lake.snapshot("frozen").await.unwrap();
+        Session::on(&lake.lake, pinned, SessionOptions::new("acme")).unwrap()
+    };
+    let answers = async || {
+        let session = on().await;
+        let rows = ask(&session, "select trace_id, span_id, name from spans order by trace_id, span_id").await;
+        let stored = ask(&session, "select count(*) as n from bundles").await;
+        let bundle = bundle::store(&session, bundle::assemble(&session, FAILING).await.unwrap()).await.unwrap();
+        let request = crate::SimilarRequest { trace_id: Some(FAILING.to_owned()), k: 5, ..Default::default() };
+        let similar: Vec<Value> = session.similar(&request).await.unwrap().iter().map(|found| found.json()).collect();
+        (rows.to_string(), stored.to_string(), serde_json::to_string(&bundle).unwrap(), json!(similar).to_string())
+    };
+    let before = answers().await;
+    lake.write(&[], NOON + 20_000 * SECOND).await;
+    keep_at(&lake, MaintainOptions::default().now.max(NOON) + 16 * DAY).await;
+    let newest = lake.session("acme").await;
+    assert_eq!(ask(&newest, "select trace_id from trace_revisions").await, json!([]));
+    assert_eq!(answers().await, before);
+    let bundle: Bundle = serde_json::from_str(&before.2).unwrap();
+    assert_eq!(bundle::by_id(&on().await, &bundle.bundle_id).await.unwrap(), bundle);
+    lake.lake.drop_snapshot("frozen").await.unwrap();
+    assert!(lake.lake.snapshot("frozen").await.is_err());
+}
