@@ -7,6 +7,7 @@ mod canary;
 mod check;
 mod checkout;
 mod checkout_live;
+mod ci_examples;
 mod claims;
 mod commands;
 mod compare;

@@ -405,7 +405,7 @@ async fn what_is_left_out_is_counted() {
 }
 
 /// What a snapshot answers to SQL, to a search and for a bundle is the same, byte for byte, after more was written and
-/// fixes were recorded, and after retention and clean-up have taken its rows from the newest head. A bundle that was
+/// after retention and clean-up have taken its rows from the newest head. A bundle that was
 /// handed out from it is verified on it, whenever it was handed out; once the name is dropped, nothing reads it.
 #[tokio::test]
 async fn a_snapshot_answers_the_same_for_ever() {
