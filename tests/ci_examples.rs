@@ -119,8 +119,8 @@ fn jobs_pass_with_true_claims_only() {
         for (token, description, wanted) in [
             (token.as_str(), "Mend it.", "there are no claims"),
             (token.as_str(), "", "there are no claims"),
-            (token.as_str(), &description(&without), "name no bundle"),
-            ("none", &description(&good), ""),
+            (token.as_str(), description(&without).as_str(), "name no bundle"),
+            ("none", description(&good).as_str(), ""),
         ] {
             let ran = run(token, description);
             assert_ne!(ran.status, 0, "{wanted}: {}", ran.stdout);

@@ -153,3 +153,40 @@ fn a_signed_file_needs_no_lake() {
     }
     assert!(tracerag.run(&["keys"]).stderr.contains("signing.key"));
 }
+
+/// A bundle that was erased is evidence of nothing any more, neither by its id nor by a file that somebody has kept, signed
+/// as it may be; it is not handed out again, and its content is in no file of the lake.
+#[test]
+fn an_erased_bundle_fails_closed() {
+    let tracerag = replayed();
+    let key = vec![("TRACERAG_SIGNING__KEY".to_owned(), "1".repeat(64))];
+    let signed = tracerag.run_with(&key, &["bundle", TRACE]).stdout;
+    let bundle: Value = serde_json::from_str(&signed).unwrap();
+    let id = bundle["bundle_id"].as_str().unwrap();
+    let file = tracerag.write("bundle.json", &signed);
+    let claims = tracerag.write("claims.json", claims(id).to_string());
+    assert_eq!(tracerag.run_with(&key, &["verify", "--bundle", path(&file), path(&claims)]).status, 0);
+    tracerag.done(&["snapshot", "create", "held"]);
+    let ran = tracerag.run(&["bundle", "erase", id]);
+    assert!(ran.status == 1 && ran.stderr.contains("snapshot drop held"), "{}", ran.stderr);
+    tracerag.done(&["snapshot", "drop", "held"]);
+    tracerag.done(&["bundle", "erase", id]);
+    for arguments in [
+        &["verify", "--bundle", id, path(&claims)][..],
+        &["verify", "--bundle", path(&file), path(&claims)],
+        &["bundle", id],
+        &["bundle", TRACE],
+        &["bundle", "pin", id],
+        &["sql", &format!("select bundle_id from evidence_bundle('{TRACE}')")],
+    ] {
+        let ran = tracerag.run_with(&key, arguments);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(ran.stderr.contains("erased: the evidence"), "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(tracerag.files_with("tracerag.bundle/1"), Vec::<PathBuf>::new());
+    assert_eq!(
+        tracerag.number(&format!("select count(*) from bundles where bundle_id = '{id}' and bundle is null")),
+        1
+    );
+    tracerag.done(&["bundle", "erase", id]);
+}

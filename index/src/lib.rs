@@ -41,6 +41,7 @@ pub mod activity;
 mod cached_reads;
 pub mod columns;
 mod document;
+mod erase;
 pub mod error;
 pub mod fail_point;
 pub mod failures;

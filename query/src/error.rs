@@ -113,8 +113,10 @@ pub enum QueryError {
         /// The newest bundle of it that is stored, if there is one.
         bundle_id: Option<String>,
     },
-    /// The trace was erased.
-    #[error("erased: trace {trace_id} was erased on request; nothing of it is kept")]
+    /// The evidence of the trace was erased.
+    #[error(
+        "erased: the evidence of trace {trace_id} was erased on request; take another trace of the incident: select example_trace_ids from incidents"
+    )]
     Erased {
         /// The trace.
         trace_id: String,

@@ -34,6 +34,11 @@ enum Action {
         /// sha256:...
         bundle_id: String,
     },
+    /// Erase the content of a stored bundle, on request; its id answers from then on that it was erased
+    Erase {
+        /// sha256:...
+        bundle_id: String,
+    },
     /// Let a bundle go with the retention of bundles, counted from now
     Unpin {
         /// sha256:...
@@ -59,6 +64,11 @@ pub(crate) async fn run(context: Context, args: BundleArgs) -> Result<(), Error>
     match (args.action, args.id) {
         (Some(Action::Pin { bundle_id }), _) => pin(&session, &bundle_id, true).await,
         (Some(Action::Unpin { bundle_id }), _) => pin(&session, &bundle_id, false).await,
+        (Some(Action::Erase { bundle_id }), _) => {
+            bundle::erase(&session, &bundle_id).await?;
+            output::note(&format!("{bundle_id} is erased; the rows of its trace go with their retention"));
+            Ok(())
+        }
         (None, Some(id)) => {
             let bundle = bundle::hand_out(&session, &id).await?;
             let bundle = signed(&context, bundle)?;
@@ -91,6 +101,11 @@ async fn ask(server: &Server, args: BundleArgs) -> Result<(), Error> {
     let (method, bundle_id) = match (args.action, args.id) {
         (Some(Action::Pin { bundle_id }), _) => (Method::POST, bundle_id),
         (Some(Action::Unpin { bundle_id }), _) => (Method::DELETE, bundle_id),
+        (Some(Action::Erase { .. }), _) => {
+            return Err(Error::Usage(String::from(
+                "a server erases nothing; run this command where the lake can be reached",
+            )));
+        }
         (None, Some(id)) => {
             let path = ["v1", "bundles", id.as_str()];
             return match args.format {

@@ -88,6 +88,8 @@ async fn subject(context: &Context, place: &str) -> Result<(Subject, Option<Sess
     match stored(context, bundle_id).await {
         Ok((stored, session)) => Ok((subject.stored_as(stored), Some(session))),
         Err(Error::Query(QueryError::BundleUnknown { .. })) => Ok((subject, None)),
+        // Evidence that was erased counts for nothing, whoever has kept a file of it.
+        Err(error @ Error::Query(QueryError::Erased { .. })) => Err(error),
         // A signature does without the lake.
         Err(_) if subject.counts() => Ok((subject, None)),
         Err(error) => {

@@ -52,7 +52,8 @@ use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequ
 use crate::snapshot::{Range, Snapshot, time_literal};
 use logs::LogRows;
 use spans::SpanRows;
-pub use store::{by_id, pin, store};
+pub(crate) use store::refuse;
+pub use store::{by_id, erase, pin, store};
 use trace::TraceRow;
 pub(crate) use trace::why_absent;
 

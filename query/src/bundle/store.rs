@@ -20,10 +20,12 @@ use crate::snapshot::Snapshot;
 struct Stored {
     created_at: i64,
     bundle_id: String,
+    trace_id: String,
     revision: i32,
     pinned: bool,
     supersedes: Option<String>,
-    bundle: String,
+    /// `None`: it was erased.
+    bundle: Option<String>,
 }
 
 /// Stores a bundle that is handed out; one that is stored already stays as it is. The answer says
@@ -35,6 +37,7 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     let snapshot = session.snapshot();
     let trace_id = &bundle.evidence.trace.trace_id;
     let mut known = rows(snapshot, ById::one("trace_id", trace_id)).await?;
+    refuse_erased(&known, &bundle)?;
     known.sort_by_key(|stored| stored.created_at);
     if let Some(stored) = known.iter().find(|stored| stored.bundle_id == bundle.bundle_id) {
         bundle.context.supersedes.clone_from(&stored.supersedes);
@@ -49,22 +52,75 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     let newest = first.into_iter().max_by_key(|(bundle_id, created_at)| (*created_at, *bundle_id));
     bundle.context.supersedes = newest.map(|(bundle_id, _)| bundle_id.to_owned());
     // In an older picture of the lake it may not be known that it was handed out since.
-    let is_stored = snapshot.is_pinned() && !since(snapshot, &bundle.bundle_id).await?.is_empty();
-    if is_stored {
-        return Ok(bundle);
+    if snapshot.is_pinned() {
+        let since = since(snapshot, &bundle.bundle_id).await?;
+        refuse_erased(&since, &bundle)?;
+        if !since.is_empty() {
+            return Ok(bundle);
+        }
     }
     let document = serde_json::to_string(&bundle)?;
-    append(snapshot, &bundle, false, document).boxed().await?;
+    append(snapshot, &bundle, false, Some(document)).boxed().await?;
     Ok(bundle)
 }
 
 /// A stored bundle.
 ///
 /// # Errors
-/// [`QueryError::BundleUnknown`] if the tenant has no such bundle.
+/// [`QueryError::BundleUnknown`] if the tenant has no such bundle, [`QueryError::Erased`] if it had.
 pub async fn by_id(session: &Session, bundle_id: &str) -> Result<Bundle> {
     let stored = newest(session.snapshot(), bundle_id).await?;
-    Ok(serde_json::from_str(&stored.bundle)?)
+    Ok(serde_json::from_str(&stored.document()?)?)
+}
+
+/// Refuses a bundle that was erased, although the rows that it is made of may still be there.
+///
+/// # Errors
+/// [`QueryError::Erased`], and when the side table cannot be read.
+pub(crate) async fn refuse(snapshot: &Snapshot, bundle: &Bundle) -> Result<()> {
+    refuse_erased(&since(snapshot, &bundle.bundle_id).await?, bundle)
+}
+
+/// Erases a stored bundle: its content goes, from older states of the table too, and its id stays, which answers from
+/// then on that it was erased. What it was made of is not touched: those rows go with their retention.
+///
+/// # Errors
+/// [`QueryError::BundleUnknown`] if the tenant has no such bundle, [`QueryError::Argument`] if a snapshot holds its
+/// content, and when the side table cannot be written.
+pub async fn erase(session: &Session, bundle_id: &str) -> Result<()> {
+    let snapshot = session.snapshot();
+    let stored = since(snapshot, bundle_id).await?;
+    let first = stored.iter().map(|stored| stored.created_at).min();
+    let first = first.ok_or_else(|| QueryError::BundleUnknown { bundle_id: bundle_id.to_owned() })?;
+    let holding = snapshot.lake().snapshots().await?.into_iter().find(|pinned| pinned.created_at >= first);
+    if let Some(pinned) = holding {
+        let why = format!(
+            "snapshot {0} may hold the bundle; drop it with `tracerag snapshot drop {0}`, then erase again",
+            pinned.name
+        );
+        return Err(QueryError::Argument { function: "bundle erase", why });
+    }
+    // First the sign that it was erased: whatever happens then, nobody is given it any more.
+    let document = stored.iter().find_map(|stored| stored.bundle.as_deref());
+    if let Some(document) = document.filter(|_| !stored.iter().any(|stored| stored.bundle.is_none())) {
+        let bundle: Bundle = serde_json::from_str(document)?;
+        // Pinned, for retention takes no sign away either.
+        append(snapshot, &bundle, true, None).boxed().await?;
+    }
+    Ok(snapshot.lake().erase_bundle(snapshot.tenant(), bundle_id).boxed().await?)
+}
+
+impl Stored {
+    fn document(self) -> Result<String> {
+        self.bundle.ok_or(QueryError::Erased { trace_id: self.trace_id })
+    }
+}
+
+fn refuse_erased(stored: &[Stored], bundle: &Bundle) -> Result<()> {
+    match stored.iter().any(|stored| stored.bundle_id == bundle.bundle_id && stored.bundle.is_none()) {
+        true => Err(QueryError::Erased { trace_id: bundle.evidence.trace.trace_id.clone() }),
+        false => Ok(()),
+    }
 }
 
 /// Keeps a stored bundle beyond its retention, or no longer.
@@ -74,18 +130,21 @@ pub async fn by_id(session: &Session, bundle_id: &str) -> Result<Bundle> {
 pub async fn pin(session: &Session, bundle_id: &str, pinned: bool) -> Result<()> {
     let snapshot = session.snapshot();
     let stored = newest(snapshot, bundle_id).await?;
-    if stored.pinned == pinned {
+    let is_pinned = stored.pinned;
+    let document = stored.document()?;
+    if is_pinned == pinned {
         return Ok(());
     }
-    let bundle: Bundle = serde_json::from_str(&stored.bundle)?;
-    append(snapshot, &bundle, pinned, stored.bundle).boxed().await
+    let bundle: Bundle = serde_json::from_str(&document)?;
+    append(snapshot, &bundle, pinned, Some(document)).boxed().await
 }
 
 async fn newest(snapshot: &Snapshot, bundle_id: &str) -> Result<Stored> {
     let stored = since(snapshot, bundle_id).await?;
     stored
         .into_iter()
-        .max_by_key(|stored| (stored.created_at, stored.revision))
+        // An erased bundle stays erased, whoever appends a row at the same time.
+        .max_by_key(|stored| (stored.bundle.is_none(), stored.created_at, stored.revision))
         .ok_or_else(|| QueryError::BundleUnknown { bundle_id: bundle_id.to_owned() })
 }
 
@@ -95,27 +154,30 @@ async fn since(snapshot: &Snapshot, bundle_id: &str) -> Result<Vec<Stored>> {
 }
 
 async fn rows(snapshot: &Snapshot, by: ById<'_>) -> Result<Vec<Stored>> {
-    let columns = ["bundle_id", "revision", "created_at", "pinned", "supersedes", "bundle"];
+    let columns = ["bundle_id", "trace_id", "revision", "created_at", "pinned", "supersedes", "bundle"];
     let mut stored = Vec::new();
     for batch in snapshot.read_id(Table::Bundles, &columns, by).boxed().await? {
         let columns = Columns::of("bundles", &batch);
         let (ids, revisions, created) =
             (columns.text("bundle_id")?, columns.code("revision")?, columns.time("created_at")?);
+        let traces = columns.text("trace_id")?;
         let (pinned, supersedes, documents) =
             (columns.boolean("pinned")?, columns.text("supersedes")?, columns.text("bundle")?);
         stored.extend((0..batch.num_rows()).map(|row| Stored {
             created_at: number(created, row).unwrap_or_default(),
             bundle_id: text(ids, row).unwrap_or_default().to_owned(),
+            trace_id: text(traces, row).unwrap_or_default().to_owned(),
             revision: number(revisions, row).unwrap_or_default(),
             pinned: truth(pinned, row).unwrap_or_default(),
             supersedes: owned(supersedes, row),
-            bundle: text(documents, row).unwrap_or_default().to_owned(),
+            bundle: owned(documents, row),
         }));
     }
     Ok(stored)
 }
 
-async fn append(snapshot: &Snapshot, bundle: &Bundle, pinned: bool, document: String) -> Result<()> {
+/// Without a document the row is the sign that the bundle was erased.
+async fn append(snapshot: &Snapshot, bundle: &Bundle, pinned: bool, document: Option<String>) -> Result<()> {
     let trace = &bundle.evidence.trace;
     let position = i64::try_from(bundle.context.position).unwrap_or(i64::MAX);
     let columns: Vec<ArrayRef> = vec![

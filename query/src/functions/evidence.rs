@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::Function;
 use super::arguments::Arguments;
-use crate::bundle::{Bundler, view};
+use crate::bundle::{self, Bundler, view};
 use crate::error::Result;
 
 /// Beginning of a bundle's id.
@@ -36,6 +36,7 @@ pub(super) async fn call(bundler: &Bundler, arguments: &Arguments) -> Result<Rec
         )));
     }
     let mut bundle = bundler.assemble_with_similar(given).await?;
+    bundle::refuse(bundler.snapshot(), &bundle).await?;
     if !bundler.shows_heaps() {
         bundle = view::without_heaps(bundle);
     }
