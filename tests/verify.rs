@@ -166,6 +166,7 @@ fn an_erased_bundle_fails_closed() {
     let file = tracerag.write("bundle.json", &signed);
     let claims = tracerag.write("claims.json", claims(id).to_string());
     assert_eq!(tracerag.run_with(&key, &["verify", "--bundle", path(&file), path(&claims)]).status, 0);
+    assert_ne!(tracerag.files_with("tracerag.bundle/1"), Vec::<PathBuf>::new());
     tracerag.done(&["snapshot", "create", "held"]);
     let ran = tracerag.run(&["bundle", "erase", id]);
     assert!(ran.status == 1 && ran.stderr.contains("snapshot drop held"), "{}", ran.stderr);
