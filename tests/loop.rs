@@ -126,7 +126,7 @@ impl Incident {
         let (test, patch) = (self.write("test.diff", test), self.write("patch.diff", patch));
         let needs = self.needs();
         let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
-        let ran = self.run("try", &[&["--test", &test, "--patch", &patch][..], &needs, more].concat());
+        let ran = self.run("try", &[&["--test", &test, "--patch", &patch][..], &needs[..], more].concat());
         let record = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stderr));
         (ran.status, record)
     }

@@ -218,3 +218,17 @@ proptest! {
         }
     }
 }
+
+/// Every template says of a failure that is not that of the trace that it is another one, in the words by which a trial
+/// knows it.
+#[test]
+fn another_failure_is_said_in_the_same_words() {
+    for template in [
+        include_str!("templates/go.go.jinja"),
+        include_str!("templates/java.java.jinja"),
+        include_str!("templates/node.mjs.jinja"),
+        include_str!("templates/python.py.jinja"),
+    ] {
+        assert!(template.contains(ANOTHER_FAILURE), "{template}");
+    }
+}

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use sha2::Digest as _;
-
 use super::*;
 use crate::repository::tests::{TestRepository, bundle};
 
@@ -34,7 +32,7 @@ impl Case {
             ("tests/first.sh", "grep -q limit pay/rounding.sh\n"),
         ]);
         let mut bundle = bundle(&made.head(), &[("/app/pay/rounding.sh", 1, "round")]);
-        let digest = format!("sha256:{}", hex::encode(sha2::Sha256::digest(LOCK)));
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(LOCK)));
         bundle.evidence.builds[0].lockfile_digests.insert(String::from("lock.txt"), digest.into());
         let mut case = Self {
             made,

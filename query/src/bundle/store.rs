@@ -190,7 +190,7 @@ async fn append(snapshot: &Snapshot, bundle: &Bundle, pinned: bool, document: Op
         Arc::new(BooleanArray::from(vec![bundle.evidence.sealed])),
         Arc::new(BooleanArray::from(vec![pinned])),
         Arc::new(StringArray::from(vec![bundle.context.supersedes.as_deref()])),
-        Arc::new(StringArray::from(vec![document])),
+        Arc::new(StringArray::from(vec![document.as_deref()])),
     ];
     let row = RecordBatch::try_new(Table::Bundles.lake_schema(), columns)?;
     Ok(snapshot.lake().append_side(Table::Bundles, row).await?)
