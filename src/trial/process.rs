@@ -6,7 +6,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -69,7 +70,7 @@ pub(super) struct Ran {
 pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: usize) -> io::Result<Ran> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
-    let group = Pid::from_child(&child);
+    let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     if let Some(mut stdin) = child.stdin.take() {
         let input = input.to_vec();
         // A program that reads nothing must not hold this one up.
@@ -91,7 +92,7 @@ pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: us
     };
     let took = begun.elapsed();
     // Also after a good end: what it has left behind holds its output open, and may go on for ever.
-    let _ = kill_process_group(group, Signal::KILL);
+    let _ = killpg(group, Signal::SIGKILL);
     child.wait()?;
     take_for(&taken, GRACE, &mut printed);
     Ok(Ran { status, printed, took })
