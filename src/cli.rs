@@ -78,6 +78,8 @@ enum Command {
     Canary(commands::canary::CanaryArgs),
     /// Print the description of a pull request whose claims hold
     PrBody(commands::pr_body::PrBodyArgs),
+    /// Play a suite of incidents to an agent and say how well it does, or compare two such runs
+    Eval(commands::eval::EvalArgs),
     /// Record what was done about an incident, or list it
     Fix(commands::fix::FixArgs),
     /// Merge incidents that are one, or split them again
@@ -225,6 +227,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Try(args) => commands::try_patch::run(context, args).await,
             Command::Canary(args) => commands::canary::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
+            Command::Eval(args) => commands::eval::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,
             Command::Group(args) => commands::group::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,

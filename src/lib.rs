@@ -18,6 +18,7 @@ mod cli;
 mod commands;
 mod config;
 mod error;
+mod eval;
 mod events;
 mod keying;
 mod output;

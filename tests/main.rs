@@ -15,6 +15,7 @@ mod conversation;
 mod dead_letters;
 mod demo;
 mod deployment;
+mod eval;
 mod example_config;
 mod extremes;
 mod fail_points;

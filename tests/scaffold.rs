@@ -88,7 +88,8 @@ impl Example {
         Some(Example { variables: ran.stdout.lines().filter_map(variable).collect() })
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    /// A path that one of the variables names.
+    pub fn place(&self, name: &str) -> PathBuf {
         let found = self.variables.iter().find(|(known, _)| known == name);
         PathBuf::from(&found.expect("setup.sh sets it").1)
     }

@@ -95,11 +95,6 @@ impl Snapshot {
         self.pinned.is_some()
     }
 
-    /// Whether this is what a snapshot of the lake holds.
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.pinned.is_some()
-    }
-
     /// The table of vectors that a model has made; `None` before it has made any.
     pub(crate) async fn vectors(&self, embedding: &Embedding) -> tracerag_index::Result<Option<Arc<Dataset>>> {
         match &self.pinned {

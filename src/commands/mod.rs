@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
+pub(crate) mod eval;
 pub(crate) mod fix;
 pub(crate) mod group;
 pub(crate) mod guard_patch;

@@ -21,7 +21,7 @@ pub(crate) struct ReplayArgs {
     /// OTLP/JSON lines or length-delimited OTLP protobuf as the Collector's file exporter writes them, flags,
     /// deployments, heap records; .zst and .gz are read as they are
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// Takes the files, closes and seals everything, and says what came of it.

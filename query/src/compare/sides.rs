@@ -93,7 +93,7 @@ impl Sides {
         let merges = Merges::read(snapshot).await?;
         let asked = Asked::of(snapshot, request, &merges).await?;
         let (since, until) = (request.since.unwrap_or(asked.since), request.until.unwrap_or(asked.until));
-        let members = merges.members(&asked.fingerprint);
+        let members = merges.members(&[&asked.fingerprint]);
         let failed = failed(snapshot, &members, since, until).await?;
         let mut root = match &asked.trace {
             Some(trace) => trace.root.clone(),
@@ -239,7 +239,7 @@ impl Asked {
     /// An incident with the time up to its last failure; `None` if there is no such incident.
     async fn of_incident(snapshot: &Snapshot, fingerprint: &str, merges: &Merges) -> Result<Option<Self>> {
         let fingerprint = merges.target(fingerprint);
-        let members = merges.members(fingerprint);
+        let members = merges.members(&[fingerprint]);
         let counts = snapshot.read_id(Table::IncidentCounts, &["last_seen"], ById::any("fingerprint", members)).await?;
         let mut last_seen = None;
         for batch in &counts {

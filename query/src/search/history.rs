@@ -55,12 +55,6 @@ impl Merges {
     pub(crate) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
         self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
     }
-
-    /// The fingerprints that count for this one, itself first.
-    pub(crate) fn members<'a>(&'a self, fingerprint: &'a str) -> Vec<&'a str> {
-        let merged = self.targets.iter().filter(|(_, target)| *target == fingerprint);
-        std::iter::once(fingerprint).chain(merged.map(|(merged, _)| merged.as_str())).collect()
-    }
 }
 
 /// What the lake holds of one incident.

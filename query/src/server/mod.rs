@@ -40,7 +40,7 @@ use crate::session::SessionOptions;
 use app::App;
 use engine::Engine;
 use http::Origins;
-pub use mcp::{ProtectedResource, serve_stdio};
+pub use mcp::{ProtectedResource, Toolbox, serve_stdio};
 use sessions::Sessions;
 
 /// Bytes of a request's body; in protocols of messages, of one.

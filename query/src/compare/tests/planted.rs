@@ -100,8 +100,9 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
                     "fingerprint_version": 1, "frames": [], "flags": {}}),
             ));
         }
+        let layout = ["wide", "narrow"][turn % 2];
         let flags = json!([
-            {"kind": "flag", "key": "checkout.layout", "variant": ["wide", "narrow"][turn % 2], "match": "as_of"},
+            {"kind": "flag", "key": "checkout.layout", "variant": layout, "match": "as_of"},
             {"kind": "flag", "key": "payments.mode", "variant": pick(Kind::Flag, "strict", "lenient"),
              "service": "payments", "match": "evaluated", "span_id": CHARGE},
             {"kind": "config", "key": "pool.size", "value": pick(Kind::Config, "2", "20"), "service": "payments",

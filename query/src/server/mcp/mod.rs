@@ -13,6 +13,7 @@ mod prompt;
 mod refusal;
 mod resources;
 mod stdio;
+mod toolbox;
 mod tools;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::access::Caller;
 pub use http::ProtectedResource;
 pub(super) use http::routes;
 pub use stdio::serve_stdio;
+pub use toolbox::Toolbox;
 
 /// What `audit` calls this interface.
 const INTERFACE: &str = "mcp";

@@ -8,11 +8,7 @@ use tokio::sync::watch;
 use tracerag_index::Lake;
 
 use super::Handler;
-use crate::access::{Gate, GateOptions};
-use crate::server::app::App;
-use crate::server::engine::Engine;
-use crate::server::http::Origins;
-use crate::server::sessions::Sessions;
+use super::toolbox::local;
 use crate::server::{ServeError, ServerOptions};
 
 /// Answers one client until it closes standard input, or `stopped` is done, and writes `audit` to its end. Of the
@@ -25,18 +21,9 @@ pub async fn serve_stdio(
     options: ServerOptions,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let gate = GateOptions { tokens_file: None, issuer: None, ..options.gate };
-    let template = crate::server::template(options.session, &gate.limits);
     let (_stop, stopping) = watch::channel(false);
     let (_cut, is_cut) = watch::channel(false);
-    let app = App::new(
-        Gate::open(lake.clone(), gate),
-        Sessions::new(lake, template),
-        Engine::start().map_err(ServeError::Threads)?,
-        Origins::new(vec![], true),
-        stopping,
-        is_cut,
-    );
+    let app = local(lake, options, stopping, is_cut)?;
     let ended = tokio::select! {
         ended = answer(Handler::new(app.clone())) => ended,
         () = stopped => Ok(()),

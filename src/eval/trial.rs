@@ -1,0 +1,175 @@
+//! Whether a test is red and a patch makes it green: in trees that are thrown away, at the commit of the build.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::place::{Place, apply};
+use super::process;
+use super::suite::{Runner, Suite};
+use crate::error::Error;
+
+/// What is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The tests that a diff adds.
+    Added,
+    /// All that the commit has.
+    Others,
+}
+
+/// How a run of tests ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Green,
+    Red,
+    /// A diff does not apply, so nothing ran.
+    DoesNotApply,
+    /// No runner of the suite knows the files of the test, or there is none.
+    NoTest,
+    TimedOut,
+}
+
+/// Runs tests of one suite in one place.
+#[derive(Debug)]
+pub(crate) struct Trials<'a> {
+    pub suite: &'a Suite,
+    pub place: &'a Place,
+    /// How long one run may take.
+    pub limit: Duration,
+}
+
+impl Trials<'_> {
+    /// Runs tests at a commit with diffs applied, of which `test` adds the tests. The verdict, and what was printed.
+    ///
+    /// # Errors
+    /// When a program of the suite does not start, or a variable that it names is not set.
+    pub(crate) fn run(
+        &self,
+        commit: &str,
+        diffs: &[&str],
+        test: &str,
+        which: Which,
+    ) -> Result<(Verdict, String), Error> {
+        let added = added_files(test);
+        let Some(runner) =
+            self.suite.runner.iter().find(|runner| added.iter().any(|file| file.ends_with(&runner.suffix)))
+        else {
+            return Ok((Verdict::NoTest, String::new()));
+        };
+        let tree = self.place.checkout(commit)?;
+        for diff in diffs {
+            if let Err(why) = apply(tree.path(), &self.place.path("trial.diff"), diff)? {
+                return Ok((Verdict::DoesNotApply, why));
+            }
+        }
+        let words = self.command(runner, which, test, &added)?;
+        let mut words = words.iter();
+        let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
+        command.args(words).current_dir(tree.path()).env("PYTHONDONTWRITEBYTECODE", "1").env("GOPROXY", "off");
+        let ended =
+            process::run(command, self.limit).map_err(Error::io(format!("run the tests of {}", runner.suffix)))?;
+        let verdict = match (ended.timed_out, ended.passed) {
+            (true, _) => Verdict::TimedOut,
+            (false, true) => Verdict::Green,
+            (false, false) => Verdict::Red,
+        };
+        Ok((verdict, ended.output))
+    }
+
+    fn command(&self, runner: &Runner, which: Which, test: &str, added: &[String]) -> Result<Vec<String>, Error> {
+        let words = match which {
+            Which::Added => &runner.test,
+            Which::Others => &runner.others,
+        };
+        let modules: Vec<String> = added.iter().map(|file| module(file)).collect();
+        let suite = std::path::absolute(&self.suite.folder).unwrap_or_else(|_| self.suite.folder.clone());
+        let mut filled = Vec::new();
+        for word in words {
+            match word.as_str() {
+                "{modules}" => filled.extend(modules.iter().cloned()),
+                "{files}" => filled.extend(added.iter().cloned()),
+                word => {
+                    // Folders and packages of the source may be renamed; what is outside of it is not.
+                    let is_outside = word.contains("${env:") || word.contains("{suite}");
+                    let word = if is_outside { word.to_owned() } else { self.place.text(word) };
+                    let word = word.replace("{names}", &functions(test).join("|"));
+                    filled.push(variables(&word.replace("{suite}", &suite.to_string_lossy()))?);
+                }
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// `${env:NAME}` by the variable.
+fn variables(word: &str) -> Result<String, Error> {
+    let mut filled = String::new();
+    let mut rest = word;
+    while let Some((before, behind)) = rest.split_once("${env:") {
+        let (name, after) = behind.split_once('}').unwrap_or((behind, ""));
+        let value = std::env::var(name).map_err(|_| {
+            Error::Usage(format!("the suite runs its tests with ${{env:{name}}}, which is not set; its README says how, or leave the tests out with --no-tests"))
+        })?;
+        filled.push_str(before);
+        filled.push_str(&value);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// The files that a diff adds or changes.
+pub(crate) fn added_files(diff: &str) -> Vec<String> {
+    diff.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(|path| path.trim_end().to_owned()).collect()
+}
+
+/// Lines that a diff adds and takes away.
+pub(crate) fn size(diff: &str) -> usize {
+    let is_change = |line: &&str| {
+        (line.starts_with('+') || line.starts_with('-')) && !line.starts_with("+++ ") && !line.starts_with("--- ")
+    };
+    diff.lines().filter(is_change).count()
+}
+
+/// The names of Go's test functions that a diff adds.
+fn functions(diff: &str) -> Vec<&str> {
+    let declared = diff.lines().filter_map(|line| line.strip_prefix("+func ")?.split_once('('));
+    declared.map(|(name, _)| name).filter(|name| name.starts_with("Test")).collect()
+}
+
+/// `unittests/test_a.py` as `unittests.test_a`.
+fn module(file: &str) -> String {
+    Path::new(file).with_extension("").to_string_lossy().replace('/', ".")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const DIFF: &str = "diff --git a/pay/a_test.go b/pay/a_test.go\nnew file mode 100644\n--- /dev/null\n+++ b/pay/a_test.go\n\
+                        @@ -0,0 +1,3 @@\n+package pay\n+func TestOne(t *testing.T) {}\n+func helper() {}\n";
+
+    /// What a diff adds is read from it: files, size, tests, modules.
+    #[test]
+    fn diffs_tell_their_tests() {
+        assert_eq!(added_files(DIFF), ["pay/a_test.go"]);
+        assert_eq!(size(DIFF), 3);
+        assert_eq!(functions(DIFF), ["TestOne"]);
+        assert_eq!(module("unittests/test_a.py"), "unittests.test_a");
+        assert_eq!((added_files(""), size("")), (vec![], 0));
+    }
+
+    /// A variable that is not set is named, not taken for nothing.
+    #[test]
+    fn variables_have_to_be_set() {
+        assert_eq!(variables("plain").unwrap(), "plain");
+        let told = variables("a ${env:TRACERAG_NEVER_SET} b").unwrap_err().to_string();
+        assert!(told.contains("TRACERAG_NEVER_SET"), "{told}");
+        assert_eq!(variables("-${env:PATH}-").unwrap(), format!("-{}-", std::env::var("PATH").unwrap()));
+    }
+}
