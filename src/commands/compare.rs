@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tracerag_query::QueryError;
 use tracerag_query::compare::Request;
+use tracerag_query::untrusted::clean;
 
 use super::status::StatusFormat;
-use super::verify::shown;
 use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
@@ -85,7 +85,7 @@ fn table(report: &Value) -> String {
     for note in report["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         lines.push_str(&format!("- {note}\n"));
     }
-    let mut lines = shown(&lines);
+    let mut lines = clean(&lines);
     let differences: Vec<Vec<String>> = report["differences"].as_array().into_iter().flatten().map(row).collect();
     if !differences.is_empty() {
         let header = ["rank", "kind", "name", "value", "failing", "good", "lift", "p, corrected"];
@@ -95,7 +95,7 @@ fn table(report: &Value) -> String {
 }
 
 fn row(difference: &Value) -> Vec<String> {
-    let text = |name: &str| shown(difference[name].as_str().unwrap_or_default());
+    let text = |name: &str| clean(difference[name].as_str().unwrap_or_default());
     let of = |with: &str, all: &str| format!("{} of {}", difference[with], difference[all]);
     vec![
         difference["rank"].to_string(),

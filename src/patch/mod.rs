@@ -56,10 +56,10 @@ pub(crate) fn guard(
         reasons.push(String::from("the bundle states no commit of a build, so there is nothing to compare with"));
     }
     let text = match diff.len() {
-        0..=MAX_BYTES => std::str::from_utf8(diff).map_err(|_| String::from("it is not UTF-8 throughout")),
+        0..=MAX_BYTES => str::from_utf8(diff).map_err(|_| String::from("it is not UTF-8 throughout")),
         _ => Err(format!("it has more than {MAX_BYTES} bytes")),
     };
-    let files = text.and_then(|text| diff::parse(text).map_err(|error| error.to_string()));
+    let files = text.and_then(|text| parse(text).map_err(|error| error.to_string()));
     let files = files.unwrap_or_else(|why| {
         reasons.push(format!("the diff cannot be judged: {why}"));
         vec![]

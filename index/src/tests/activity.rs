@@ -17,14 +17,15 @@ use crate::{Document, Epoch, MaintainOptions, maintain};
 /// One row of counts of an incident.
 fn counts(fingerprint: &str) -> RecordBatch {
     let row = rows(Table::IncidentCounts, [0], NOON);
-    let columns = row.schema().fields().iter().zip(row.columns()).map(|(field, column)| -> ArrayRef {
+    let schema = row.schema();
+    let columns = schema.fields().iter().zip(row.columns()).map(|(field, column)| -> ArrayRef {
         match field.name().as_str() {
             "fingerprint" => Arc::new(StringArray::from(vec![fingerprint])),
             "last_seen" => Arc::new(TimestampNanosecondArray::from(vec![NOON]).with_timezone("UTC")),
             _ => Arc::clone(column),
         }
     });
-    RecordBatch::try_new(row.schema(), columns.collect()).unwrap()
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
 }
 
 /// Incidents are counted in several epochs, then merged into one fragment, and counted again. Guarantees that each look

@@ -19,6 +19,7 @@ use tracerag_schemas::{SourcePartition, Table};
 use super::probe::{BUNDLE_PROBES, FailureText, Question};
 use super::{Asked, SearchCache, SimilarIncident, SimilarRequest, similar, similar_to, similar_with};
 use crate::error::QueryError;
+use crate::json::rows as shown;
 use crate::session::{Session, SessionOptions};
 use crate::snapshot::Snapshot;
 use crate::tests::lake::{batch as rows, row};
@@ -545,8 +546,8 @@ async fn neighbours_are_joined() {
         let options = SessionOptions { embedding: Some(Arc::clone(&embedding)), ..SessionOptions::new("default") };
         let session = Session::open(&fixture.lake, options).await.unwrap();
         let batches = session.collect(query, None).await.unwrap();
-        let rows: Vec<_> = batches.iter().flat_map(|batch| crate::json::rows(batch).unwrap()).collect();
-        serde_json::Value::from(rows)
+        let rows: Vec<_> = batches.iter().flat_map(|batch| shown(batch).unwrap()).collect();
+        Value::from(rows)
     };
     let joined =
         "select n.neighbour_fingerprint f, n.score = 1 - n.distance s from failures f join incident_neighbours n

@@ -77,7 +77,7 @@ impl Desk<'_> {
             document => document.to_string(),
         };
         let bundle_id = whole.bundle_id.clone();
-        let (verified, anchors) = self.verified(whole, &claims).await;
+        let (verified, anchors) = self.verified(whole, &claims).await?;
         let anchors: Vec<&str> = anchors.iter().map(String::as_str).collect();
         let causes: Vec<String> = incident.causes.iter().map(|cause| self.place.text(cause)).collect();
         let row = Row {
@@ -133,17 +133,17 @@ impl Desk<'_> {
     }
 
     /// What the verifier says of claims about the whole bundle, and the anchors of those that it accepts.
-    async fn verified(&self, whole: Bundle, claims: &str) -> (Verified, Vec<String>) {
+    async fn verified(&self, whole: Bundle, claims: &str) -> Result<(Verified, Vec<String>), Error> {
         let id = whole.bundle_id.clone();
         match Document::read(claims) {
             Ok(document) => {
-                let verified = Box::pin(verify_with(&self.session, Subject::known(whole), &document)).await;
+                let verified = Box::pin(verify_with(&self.session, Subject::known(whole), &document)).await?;
                 let is_accepted = |id: &str| verified.claims.iter().any(|claim| claim.accepted && claim.id == id);
                 let accepted = document.claims().filter(|claim| is_accepted(&claim.id));
                 let anchors = accepted.flat_map(|claim| claim.anchors.iter().cloned()).collect();
-                (verified, anchors)
+                Ok((verified, anchors))
             }
-            Err(reason) => (Verified::refused(Some(id), reason), vec![]),
+            Err(reason) => Ok((Verified::refused(Some(id), reason), vec![])),
         }
     }
 }
