@@ -125,7 +125,11 @@ async fn play(context: Context, args: RunArgs) -> Result<(), Error> {
     let tenant = config.tenant.default.clone();
     output::note("replaying the recording of the suite ...");
     let replay = super::replay::ReplayArgs { files: place.files.clone() };
-    super::replay::run(Context { config: config.clone(), tenant: tenant.clone(), server: None, snapshot: None }, replay).await?;
+    super::replay::run(
+        Context { config: config.clone(), tenant: tenant.clone(), server: None, snapshot: None },
+        replay,
+    )
+    .await?;
     let lake = Lake::open_to_ask(config.lake.options()).await?;
     let toolbox = Toolbox::open(lake, super::serve::options(&config)?)?;
     let context = Context { config, tenant, server: None, snapshot: None };

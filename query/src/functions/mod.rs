@@ -47,13 +47,8 @@ pub(crate) enum Function {
 }
 
 impl Function {
-    const ALL: [Self; 5] = [
-        Self::SimilarIncidents,
-        Self::EvidenceBundle,
-        Self::TraceTree,
-        Self::LogTemplates,
-        Self::CompareToBaseline,
-    ];
+    const ALL: [Self; 5] =
+        [Self::SimilarIncidents, Self::EvidenceBundle, Self::TraceTree, Self::LogTemplates, Self::CompareToBaseline];
 
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::{Call, cut, parsed};
 use crate::access::Scope;
 use crate::server::http::CompareAsk;
-use crate::server::problem::Problem;
 use crate::server::mcp::answer::{Answer, Found};
+use crate::server::problem::Problem;
 
 /// What differs between failing traces and good ones; what was compared stands on every page.
 pub(super) async fn baseline(call: &mut Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Problem> {
