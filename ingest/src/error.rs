@@ -1,8 +1,9 @@
 //! What can go wrong between a byte and a row.
 
+use tracerag_schemas::otlp::EncodeError;
+
 use crate::changes::ChangeError;
 use crate::otlp::DecodeError;
-use crate::otlp::encode::EncodeError;
 use crate::redact::RedactError;
 use crate::rekey::RekeyError;
 use crate::source::SourceError;

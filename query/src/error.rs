@@ -169,6 +169,9 @@ pub enum QueryError {
         /// Column.
         column: String,
     },
+    /// Spans of the lake are not as OTLP has them.
+    #[error("a stored span is damaged: {0}")]
+    Otlp(#[from] tracerag_schemas::otlp::EncodeError),
     /// JSON failed.
     #[error("a stored document is damaged: {0}")]
     Json(#[from] serde_json::Error),

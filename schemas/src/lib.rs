@@ -5,7 +5,7 @@
 //!
 //! - **In:** nothing.
 //! - **Out:** Arrow schemas ([`Table::lake_schema`], [`Table::in_flight_schema`]), the rename map of
-//!   the semantic conventions ([`conventions`]), ids, anchors, the bundle's canonical form, [`claims`].
+//!   the semantic conventions ([`conventions`]), ids, anchors, the bundle's canonical form, [`claims`], rows as [`otlp`].
 //!
 //! ```
 //! use tracerag_schemas::Table;
@@ -22,6 +22,7 @@ pub mod conventions;
 pub mod ids;
 pub mod in_flight;
 pub mod letters;
+pub mod otlp;
 pub mod source;
 pub mod staged;
 pub mod tables;

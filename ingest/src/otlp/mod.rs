@@ -15,7 +15,6 @@ mod column;
 mod counts;
 mod decoder;
 mod derive;
-pub mod encode;
 mod envelope;
 mod error;
 mod glance;

@@ -7,7 +7,9 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+};
 use serde_json::Value;
 use tracerag_schemas::ids::push_hex;
 
@@ -20,6 +22,12 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         .into_iter()
         .map(|kind| ScalarUDF::from(Scalar { kind, signature: Signature::user_defined(Volatility::Immutable) }))
         .collect()
+}
+
+/// The text of an attribute in a map of attributes, as an expression.
+pub(crate) fn attribute(map: Expr, key: &str) -> Expr {
+    let kind = Scalar { kind: Kind::Attr, signature: Signature::user_defined(Volatility::Immutable) };
+    ScalarUDF::from(kind).call(vec![map, lit(key)])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,5 @@
-//! `tracerag serve`: the lake for others, over HTTP, MCP, Arrow Flight SQL and PostgreSQL's protocol.
+//! `tracerag serve`: the lake for others, over HTTP, MCP, Arrow Flight SQL and PostgreSQL's protocol, and
+//! as [`jaeger`] and [`tempo`] for the tools that show traces.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
@@ -15,13 +16,16 @@ mod engine;
 mod fixes;
 mod flight;
 mod http;
+mod jaeger;
 mod mcp;
 mod meter;
 mod postgres;
 mod problem;
 mod sessions;
+mod tempo;
 mod terms;
 mod tls;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -5,8 +5,8 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use proptest::prelude::*;
+use tracerag_schemas::otlp::{logs_to_otlp, metrics_to_otlp, spans_to_otlp};
 
-use super::super::encode::{logs_to_otlp, metrics_to_otlp, spans_to_otlp};
 use super::generate::{logs, metrics, traces};
 use super::*;
 

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 /// Of the forms that there are, the one whose media type the client prefers, the first of equals. `None` if it says
 /// nothing, or takes none of them.
-pub(super) fn preferred<T: Copy>(headers: &HeaderMap, offered: &[(T, &str)]) -> Option<T> {
+pub(in crate::server) fn preferred<T: Copy>(headers: &HeaderMap, offered: &[(T, &str)]) -> Option<T> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<Range> = values.flat_map(|value| value.split(',')).filter_map(Range::of).collect();
     let mut best: Option<(f32, T)> = None;

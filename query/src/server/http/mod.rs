@@ -35,9 +35,10 @@ use super::bearer::bearer;
 use super::problem::Problem;
 use crate::access::{Caller, Visit};
 use crate::encode::Encoding;
+pub(super) use accept::preferred;
 pub(super) use compare::Ask as CompareAsk;
 pub(super) use origins::Origins;
-pub(super) use parameters::bound;
+pub(super) use parameters::{Id, Query, bound};
 pub(super) use similar::Ask as SimilarAsk;
 
 /// What `audit` calls this interface.
@@ -94,6 +95,8 @@ pub(super) fn router(app: App, others: Router<App>) -> Router {
     routes
         .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
         .merge(others)
+        .merge(super::jaeger::routes())
+        .merge(super::tempo::routes())
         .fallback(|| std::future::ready(Problem::not_found()))
         .method_not_allowed_fallback(|| std::future::ready(Problem::wrong_method()))
         .layer(DefaultBodyLimit::max(MOST_BYTES))

@@ -15,7 +15,7 @@ use crate::server::app::App;
 use crate::server::problem::Problem;
 
 /// The id in the path of a request.
-pub(super) struct Id(pub(super) String);
+pub(in crate::server) struct Id(pub(in crate::server) String);
 
 impl FromRequestParts<App> for Id {
     type Rejection = Problem;
@@ -31,22 +31,22 @@ impl FromRequestParts<App> for Id {
 }
 
 /// The parameters behind the question mark. Each is taken out once; one that is left over is unknown.
-pub(super) struct Query(Vec<(String, String)>);
+pub(in crate::server) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(uri: &Uri) -> Self {
+    pub(in crate::server) fn of(uri: &Uri) -> Self {
         let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         Self(pairs.into_owned().collect())
     }
 
     /// A text, if it is given.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(in crate::server) fn text(&mut self, name: &str) -> Option<String> {
         let index = self.0.iter().position(|(given, _)| given == name)?;
         Some(self.0.swap_remove(index).1)
     }
 
     /// A number, if it is given; the largest that there is for a larger one.
-    pub(super) fn number(&mut self, name: &str) -> Result<Option<usize>, Problem> {
+    pub(in crate::server) fn number(&mut self, name: &str) -> Result<Option<usize>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse::<usize>() {
             Ok(number) => Ok(Some(number)),

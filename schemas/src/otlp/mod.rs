@@ -18,9 +18,10 @@ use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
-use tracerag_schemas::values::{SPAN_KINDS, STATUS_CODES};
 
+use crate::values::{SPAN_KINDS, STATUS_CODES};
 use fields::Fields;
+pub use values::any_value;
 
 /// Rows that are not those of the table.
 #[derive(Debug, thiserror::Error)]

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList};
 use serde_json::Value as Json;
-use tracerag_schemas::attributes::type_name;
-use tracerag_schemas::conventions::{Rename, rename};
 
 use super::EncodeError;
+use crate::attributes::type_name;
+use crate::conventions::{Rename, rename};
 
 pub(super) fn misfit(column: &str, text: &str, wanted: &'static str) -> EncodeError {
     EncodeError::Value { column: column.to_owned(), text: text.to_owned(), wanted }
@@ -40,8 +40,12 @@ pub(super) fn attributes(
     Ok(attributes)
 }
 
-/// The value of a text and its type; `None` if there is neither.
-pub(super) fn any_value(column: &str, kind: Option<&str>, text: Option<&str>) -> Result<Option<AnyValue>, EncodeError> {
+/// The value of a text and its type as the maps of attributes have them; `None` if there is neither. `column` is for the
+/// error.
+///
+/// # Errors
+/// [`EncodeError::Value`] for a text that is not of its type.
+pub fn any_value(column: &str, kind: Option<&str>, text: Option<&str>) -> Result<Option<AnyValue>, EncodeError> {
     let value = match (kind, text) {
         (Some(type_name::EMPTY), _) => return Ok(Some(AnyValue { value: None })),
         (_, None) => return Ok(None),

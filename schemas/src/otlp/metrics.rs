@@ -7,10 +7,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
     NumberDataPoint, Sum, Summary, SummaryDataPoint, exemplar, number_data_point,
 };
-use tracerag_schemas::values::{METRIC_KINDS, TEMPORALITIES};
 
 use super::EncodeError;
 use super::fields::Fields;
+use crate::values::{METRIC_KINDS, TEMPORALITIES};
 
 /// The metric of a row.
 pub(super) fn metric(fields: &Fields<'_>, row: usize) -> Result<Metric, EncodeError> {

@@ -1,0 +1,103 @@
+//! `GET /api/traces/{id}` and `GET /api/v2/traces/{id}`: one trace, as protobuf or as JSON.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::{INTERFACE, Times, proto_json};
+use crate::access::{Caller, Scope};
+use crate::server::app::{App, noted};
+use crate::server::http::{Id, Query, preferred};
+use crate::server::problem::Problem;
+use crate::server::traces::{answer, count, json_answer, read_one, trace_id};
+use crate::session::Session;
+
+/// The media type of protobuf.
+const PROTOBUF: &str = "application/protobuf";
+
+/// `TraceByIDResponse` of `tempo.proto`. Its trace has the fields of OTLP's `TracesData`; status and message stay away
+/// for traces that are whole, and so do metrics of Tempo's own storage.
+#[derive(Clone, PartialEq, Message)]
+struct TraceById {
+    #[prost(message, optional, tag = "1")]
+    trace: Option<TracesData>,
+    #[prost(message, optional, tag = "2")]
+    metrics: Option<Metrics>,
+}
+
+/// `TraceByIDMetrics`, of which nothing is told.
+#[derive(Clone, PartialEq, Message)]
+struct Metrics {}
+
+/// Which of both paths was asked.
+#[derive(Clone, Copy)]
+enum Version {
+    First,
+    Second,
+}
+
+/// The trace itself.
+pub(super) async fn first(
+    State(app): State<App>,
+    caller: Result<Caller, Problem>,
+    id: Result<Id, Problem>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    Ok(trace(&app, &caller?, id?, &uri, &headers, Version::First).await?)
+}
+
+/// The trace inside a message that may say more.
+pub(super) async fn second(
+    State(app): State<App>,
+    caller: Result<Caller, Problem>,
+    id: Result<Id, Problem>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    Ok(trace(&app, &caller?, id?, &uri, &headers, Version::Second).await?)
+}
+
+async fn trace(
+    app: &App,
+    caller: &Caller,
+    Id(id): Id,
+    uri: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<Response, Problem> {
+    // A trace is found by its id; the times that narrow Tempo's search are read, so that wrong ones are told.
+    Times::of(&mut Query::of(uri))?;
+    let mut visit = app.gate().visit(caller, INTERFACE, "trace", &id);
+    let work = move |session: Session| async move { read_one(&session, trace_id(&id)?).await };
+    let (_, spans) = app.ask(caller, Scope::Read, &mut visit, work).await?;
+    let count = count(&spans);
+    match preferred(headers, &[(false, "application/json"), (true, PROTOBUF)]) {
+        Some(true) => answer(app, visit, PROTOBUF, count, protobuf(spans, version)),
+        _ => {
+            let written = proto_json::resource_spans(&spans).map_err(Problem::from);
+            let body = told(noted(&mut visit, written)?, version);
+            json_answer(app, visit, count, &body)
+        }
+    }
+}
+
+fn protobuf(resource_spans: Vec<ResourceSpans>, version: Version) -> Vec<u8> {
+    let trace = TracesData { resource_spans };
+    match version {
+        Version::First => trace.encode_to_vec(),
+        Version::Second => TraceById { trace: Some(trace), metrics: Some(Metrics {}) }.encode_to_vec(),
+    }
+}
+
+/// The first version calls them `batches`, as protobuf once did.
+fn told(resource_spans: Value, version: Version) -> Value {
+    match version {
+        Version::First => json!({"batches": resource_spans}),
+        Version::Second => json!({"trace": {"resourceSpans": resource_spans}, "metrics": {}}),
+    }
+}
