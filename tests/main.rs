@@ -41,6 +41,7 @@ mod layers;
 mod licences;
 mod mcp;
 mod metrics_documented;
+mod neighbours;
 mod openapi;
 mod postgres;
 mod prompt;
