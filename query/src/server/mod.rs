@@ -1,5 +1,5 @@
 //! `tracerag serve`: the lake for others, over HTTP, MCP, Arrow Flight SQL and PostgreSQL's protocol, and
-//! as [`jaeger`] and [`tempo`] for the tools that show traces.
+//! as Jaeger and as Tempo for the tools that show traces.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.

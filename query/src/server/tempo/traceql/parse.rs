@@ -196,9 +196,10 @@ impl<'a> Reader<'a> {
         self.space();
         let rest = self.rest();
         let Some((sign, operator)) = OPERATORS.iter().find(|(sign, _)| rest.starts_with(sign)) else {
+            let is_alone = rest.is_empty() || rest.starts_with(['}', ')', '&', '|']);
             return match left {
-                Operand::Value(Value::Bool(truth)) => Ok(Condition::Always(truth)),
-                Operand::Field(field) => Ok(Condition::Compare(field, Operator::Equal, Value::Bool(true))),
+                Operand::Value(Value::Bool(truth)) if is_alone => Ok(Condition::Always(truth)),
+                Operand::Field(field) if is_alone => Ok(Condition::Compare(field, Operator::Equal, Value::Bool(true))),
                 _ => {
                     Err(self.error("here stands one of = != < <= > >= =~ !~; sums and products are not answered here"))
                 }
