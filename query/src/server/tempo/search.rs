@@ -31,6 +31,9 @@ const DEFAULT_SPANS: usize = 3;
 /// Spans of a trace at most.
 const MOST_SPANS: usize = 100;
 
+/// Spans of a trace by their start and their id.
+type Matched = BTreeMap<(i64, String), Value>;
+
 /// What is asked for.
 struct Ask {
     times: Times,
@@ -98,7 +101,7 @@ async fn traces(session: &Session, ask: Ask) -> QueryResult<Vec<Value>> {
     Ok(hits.iter().filter_map(trace).collect())
 }
 
-fn written(hit: &Hit, told: &Summary, spans: BTreeMap<(i64, String), Value>) -> Value {
+fn written(hit: &Hit, told: &Summary, spans: Matched) -> Value {
     let set = json!({"spans": spans.into_values().collect::<Vec<_>>(), "matched": hit.matched});
     let services = told.services.iter().map(|(service, (spans, errors))| {
         let mut counts = Map::from_iter([("spanCount".to_owned(), json!(spans))]);
@@ -126,8 +129,8 @@ async fn matched(
     ids: &[String],
     fields: &[Field],
     most: usize,
-) -> QueryResult<HashMap<String, BTreeMap<(i64, String), Value>>> {
-    let mut found: HashMap<String, BTreeMap<(i64, String), Value>> = HashMap::new();
+) -> QueryResult<HashMap<String, Matched>> {
+    let mut found: HashMap<String, Matched> = HashMap::new();
     if ids.is_empty() || most == 0 {
         return Ok(found);
     }

@@ -239,11 +239,10 @@ impl<'a> Reader<'a> {
                 self.error("here stands a field (.http.route, status, duration) or a value (\"text\", 5, 100ms)")
             );
         }
-        let found = named(&word).map_err(|why| {
+        named(&word).map_err(|why| {
             self.at = begin;
             self.error(why)
-        })?;
-        Ok(found)
+        })
     }
 
     /// A name or a number; parts of a name may be in quotes: `span."key with spaces"`.
