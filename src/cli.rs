@@ -33,7 +33,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
     /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, compare, bundle,
-    /// verify, canary, fix, status, mcp
+    /// verify, canary, fix, status, publish, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
     /// Read the lake as `tracerag snapshot create NAME` has held it: sql, similar, bundle, verify, prompt, scaffold,
@@ -80,6 +80,10 @@ enum Command {
     PrBody(commands::pr_body::PrBodyArgs),
     /// Play a suite of incidents to an agent and say how well it does, or compare two such runs
     Eval(commands::eval::EvalArgs),
+    /// Report a deployment, or a change of a flag or of configuration, as a build pipeline does
+    Publish(commands::publish::PublishArgs),
+    /// Write tables as Parquet files or as Delta tables, for other engines
+    Export(commands::export::ExportArgs),
     /// Record what was done about an incident, or list it
     Fix(commands::fix::FixArgs),
     /// Merge incidents that are one, or split them again
@@ -115,6 +119,7 @@ impl Command {
                 | Self::Canary(_)
                 | Self::Fix(_)
                 | Self::Status(_)
+                | Self::Publish(_)
                 | Self::Mcp(_)
         )
     }
@@ -191,7 +196,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, compare, bundle, verify, canary, fix, status and mcp; run this command where the lake can be reached",
+                "--server is for sql, similar, compare, bundle, verify, canary, fix, status, publish and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,
@@ -228,6 +233,8 @@ fn run(cli: Cli) -> Result<(), Error> {
             Command::Canary(args) => commands::canary::run(context, args).await,
             Command::PrBody(args) => commands::pr_body::run(context, args).await,
             Command::Eval(args) => commands::eval::run(context, args).await,
+            Command::Publish(args) => commands::publish::run(context, args, overrides.tenant.is_some()).await,
+            Command::Export(args) => commands::export::run(context, args).await,
             Command::Fix(args) => commands::fix::run(context, args).await,
             Command::Group(args) => commands::group::run(context, args).await,
             Command::Keys(args) => commands::keys::run(context, args).await,

@@ -13,6 +13,7 @@
 //! ```
 
 mod beside;
+mod changes;
 mod check;
 mod cli;
 mod commands;
@@ -20,6 +21,7 @@ mod config;
 mod error;
 mod eval;
 mod events;
+mod export;
 mod keying;
 mod output;
 mod patch;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod canary;
+mod changes;
 mod check;
 mod checkout;
 mod checkout_live;
@@ -17,6 +18,7 @@ mod demo;
 mod deployment;
 mod eval;
 mod example_config;
+mod export;
 mod extremes;
 mod fail_points;
 mod flight;

@@ -6,7 +6,7 @@ use crate::changes::ChangeError;
 use crate::otlp::DecodeError;
 use crate::redact::RedactError;
 use crate::rekey::RekeyError;
-use crate::source::SourceError;
+use crate::source::{PublishError, SourceError};
 use crate::tenant::TenantError;
 
 /// An error of this crate.
@@ -21,6 +21,9 @@ pub enum IngestError {
     /// A topic or file cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A change cannot be written to its topic.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// Spans or logs cannot be re-keyed.
     #[error(transparent)]
     Rekey(#[from] RekeyError),

@@ -13,6 +13,7 @@ use tracerag_query::SessionOptions;
 use tracerag_query::access::{GateOptions, IssuerOptions, Limits, Mask};
 use tracerag_query::server::{ProtectedResource, Server, ServerOptions, TlsFiles};
 
+use crate::changes::intake::Intake;
 use crate::cli::Context;
 use crate::config::Config;
 use crate::error::Error;
@@ -123,15 +124,21 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
         },
         origins,
         oauth,
+        changes: Some(Arc::new(Intake::new(config, redactor(config)?))),
     })
 }
 
 /// What masks the texts that clients send, by the rules that hold for telemetry. It makes no tokens of identifiers, so
 /// any key will do, and a server needs none of its own.
 pub(super) fn mask(config: &Config) -> Result<Mask, Error> {
+    let redactor = redactor(config)?;
+    Ok(Arc::new(move |text: &str| redactor.redact_text(text, &mut RedactionCounts::default()).into_owned()))
+}
+
+/// A redactor for texts whose tokens nobody looks up.
+pub(super) fn redactor(config: &Config) -> Result<Arc<Redactor>, Error> {
     let mut redaction = config.redaction.clone();
     redaction.key = hex::encode(rand::random::<[u8; 32]>());
     redaction.previous_keys.clear();
-    let redactor = Redactor::new(&redaction, &config.payload).map_err(IngestError::from)?;
-    Ok(Arc::new(move |text: &str| redactor.redact_text(text, &mut RedactionCounts::default()).into_owned()))
+    Ok(Arc::new(Redactor::new(&redaction, &config.payload).map_err(IngestError::from)?))
 }

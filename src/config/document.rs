@@ -10,8 +10,14 @@ use toml::de::{DeTable, DeValue, Deserializer, Error};
 use super::Config;
 
 /// A value of this section is never shown in an error: it may be secret, even where it is misplaced.
-const SECRETS: [&str; 5] =
-    ["redaction.key", "redaction.previous_keys", "kafka.options", "lake.storage_options", "signing.key"];
+const SECRETS: [&str; 6] = [
+    "redaction.key",
+    "redaction.previous_keys",
+    "kafka.options",
+    "lake.storage_options",
+    "signing.key",
+    "serve.webhooks",
+];
 
 /// Where a value stands that came from a variable, not from the text.
 const NOWHERE: Range<usize> = usize::MAX..usize::MAX;

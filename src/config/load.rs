@@ -181,6 +181,9 @@ impl Config {
                 "serve.oauth_tenant_claim is empty, so no token would be of a tenant; name a claim, such as tenant",
             ));
         }
+        for (name, webhook) in &serve.webhooks {
+            webhook.check(name)?;
+        }
         if serve.query_memory.0 < MIB || serve.query_memory.0 > self.memory_limit.0.0 {
             return refuse(format!(
                 "serve.query_memory is from 1MiB to memory_limit ({} MiB); change one of them",

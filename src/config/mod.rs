@@ -7,6 +7,7 @@ mod document;
 mod incident_events;
 mod load;
 mod units;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use incident_events::{EventKind, IncidentEventsSection, SpikeRule, Webhook};
 pub use load::{ConfigError, Overrides};
 pub(crate) use units::parse_bytes;
 pub use units::{Bytes, MaxBytes, Span};
+pub use webhooks::{Platform, WebhookSection};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -447,6 +449,8 @@ pub struct ServeSection {
     pub queries_per_tenant: usize,
     /// Queries of a tenant that wait.
     pub waiting_per_tenant: usize,
+    /// Webhooks of platforms that report changes and cannot show a token, by name.
+    pub webhooks: BTreeMap<String, WebhookSection>,
 }
 
 impl Default for ServeSection {
@@ -470,6 +474,7 @@ impl Default for ServeSection {
             query_bytes: Bytes(1 << 30),
             queries_per_tenant: 4,
             waiting_per_tenant: 16,
+            webhooks: BTreeMap::new(),
         }
     }
 }

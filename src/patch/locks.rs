@@ -1,6 +1,5 @@
 //! Whether the lock files of a commit are those that its builds were made with.
 
-use sha2::{Digest, Sha256};
 use tracerag_query::untrusted::line;
 use tracerag_schemas::bundle::{Build, Bundle};
 
@@ -57,7 +56,7 @@ fn found(commit: &Commit, file: &str, digest: &str) -> Result<Result<String, Str
         if entry.size > MAX_BYTES {
             return Ok(Err(format!("{} has more than {MAX_BYTES} bytes", line(path))));
         }
-        if hex::encode(Sha256::digest(commit.read(entry)?)) == hex {
+        if commit.sha256(entry)? == hex {
             return Ok(Ok(line(path)));
         }
         others += 1;

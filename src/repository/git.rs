@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
+use url::Url;
 
 /// Variables by which git would look at another repository, as it sets them for hooks.
 const OF_HOOKS: [&str; 7] = [
@@ -137,6 +139,29 @@ impl Repository {
         Ok(Commit { repository: self.clone(), sha, files: entries.collect() })
     }
 
+    /// The commit that is checked out.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Failed`] where there is none yet.
+    pub(crate) fn head(&self) -> Result<Commit, RepositoryError> {
+        let found = self.git(&["rev-parse", "--verify", "HEAD^{commit}"])?;
+        let sha = found.map_err(|detail| self.failed("find the commit that is checked out", detail))?;
+        self.commit(String::from_utf8_lossy(&sha).trim())
+    }
+
+    /// The tag that stands at a commit, if there is one; the newest of several.
+    pub(crate) fn tag(&self, commit: &Commit) -> Result<Option<String>, RepositoryError> {
+        let found = self.git(&["describe", "--tags", "--exact-match", &commit.sha])?;
+        Ok(found.ok().map(|tag| String::from_utf8_lossy(&tag).trim().to_owned()).filter(|tag| !tag.is_empty()))
+    }
+
+    /// Where it was cloned from, without a password that may stand in the address.
+    pub(crate) fn origin(&self) -> Result<Option<String>, RepositoryError> {
+        let found = self.git(&["config", "--get", "remote.origin.url"])?;
+        let address = found.ok().map(|address| String::from_utf8_lossy(&address).trim().to_owned());
+        Ok(address.filter(|address| !address.is_empty()).map(|address| without_login(&address)))
+    }
+
     pub(super) fn failed(&self, what: &'static str, detail: String) -> RepositoryError {
         RepositoryError::Failed { what, path: self.name(), detail }
     }
@@ -169,10 +194,27 @@ impl Commit {
         read.map_err(|detail| self.repository.failed("read a file of a commit", detail))
     }
 
+    /// The SHA-256 of an entry's bytes in hex, as builds state it of their lock files.
+    ///
+    /// # Errors
+    /// When git cannot read it.
+    pub(crate) fn sha256(&self, entry: &Entry) -> Result<String, RepositoryError> {
+        Ok(hex::encode(Sha256::digest(self.read(entry)?)))
+    }
+
     /// The first digits, as people write them.
     pub(crate) fn short(&self) -> &str {
         self.sha.get(..tracerag_schemas::anchor::COMMIT_LENGTH).unwrap_or(&self.sha)
     }
+}
+
+/// An address without user and password. `git@host:path` has no password.
+fn without_login(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return address.to_owned() };
+    if !url.has_host() || (url.set_password(None).and_then(|()| url.set_username(""))).is_err() {
+        return address.to_owned();
+    }
+    url.into()
 }
 
 /// `100644 blob OBJECT    SIZE<tab>PATH`, as `ls-tree -l` prints an entry.

@@ -157,6 +157,20 @@ pub(super) fn producer(config: &KafkaConfig) -> Result<ClientConfig, SourceError
     Ok(client)
 }
 
+/// The producer of changes: idempotent, and a record counts as written when all replicas in sync have it. Somebody waits
+/// for the answer, so it is no later than 10 s.
+pub(super) fn publisher(config: &KafkaConfig) -> Result<ClientConfig, SourceError> {
+    let mut client = common(config)?;
+    client
+        .set("linger.ms", "0")
+        .set("message.timeout.ms", "10000")
+        // A topic that is not there must be known to be missing before that.
+        .set("topic.metadata.propagation.max.ms", "5000");
+    add_options(&mut client, config, |name| !is_of_consumer(name));
+    client.set("enable.idempotence", "true").set("acks", "all").set("partitioner", "murmur2_random");
+    Ok(client)
+}
+
 /// The producer of re-keyed messages: idempotent, so that a retry writes nothing twice and the order of a partition
 /// stays. It waits for a broker that is down as long as that takes. `queue_bytes` bounds what waits to be sent.
 pub(crate) fn rekeying(config: &KafkaConfig, queue_bytes: usize) -> Result<ClientConfig, SourceError> {

@@ -18,7 +18,7 @@ pub enum Scope {
     Similar,
     /// Heap summaries, wherever they stand.
     Heap,
-    /// Recording fixes, pinning bundles.
+    /// Recording fixes, pinning bundles, reporting changes.
     Write,
     /// What only who runs the server should see: bytes of dead letters as they came, `audit`, the partitions.
     Admin,

@@ -137,6 +137,19 @@ impl Gate {
         caller
     }
 
+    /// Who a webhook is that signs what it sends: it may write, and nothing else.
+    ///
+    /// # Errors
+    /// While `audit` cannot be written.
+    pub fn webhook(&self, tenant: &Arc<str>, name: &str) -> Result<Caller, Refusal> {
+        self.audit.keeps_up()?;
+        Ok(Caller {
+            tenant: Arc::clone(tenant),
+            principal: format!("webhook:{name}").into(),
+            scopes: [Scope::Write].into_iter().collect(),
+        })
+    }
+
     /// Begins to write down what a caller does.
     pub fn visit(&self, caller: &Caller, interface: &'static str, operation: &'static str, arguments: &str) -> Visit {
         Visit::begin(&self.audit, &self.mask, caller, interface, operation, arguments)

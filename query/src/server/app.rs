@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::changes::ChangeIntake;
 use super::engine::Engine;
 use super::http::Origins;
 use super::problem::Problem;
@@ -16,6 +17,7 @@ use crate::session::Session;
 #[derive(Clone, Debug)]
 pub(super) struct App {
     inner: Arc<Inner>,
+    changes: Option<Arc<dyn ChangeIntake>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,17 @@ impl App {
         stopping: watch::Receiver<bool>,
         is_cut: watch::Receiver<bool>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { gate, sessions, engine, origins, stopping, is_cut }) }
+        Self { inner: Arc::new(Inner { gate, sessions, engine, origins, stopping, is_cut }), changes: None }
+    }
+
+    /// The same, with what takes changes.
+    pub(super) fn with_changes(self, changes: Option<Arc<dyn ChangeIntake>>) -> Self {
+        Self { changes, ..self }
+    }
+
+    /// What takes changes, if anything does.
+    pub(super) fn changes(&self) -> Option<&dyn ChangeIntake> {
+        self.changes.as_deref()
     }
 
     pub(super) fn gate(&self) -> &Gate {

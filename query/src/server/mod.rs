@@ -10,6 +10,7 @@
 mod app;
 mod bearer;
 mod bundles;
+mod changes;
 mod connections;
 mod cursor;
 mod engine;
@@ -29,6 +30,7 @@ mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
@@ -42,6 +44,7 @@ use crate::access::{Gate, GateOptions, Limits};
 use crate::error::Result;
 use crate::session::SessionOptions;
 use app::App;
+pub use changes::{ChangeIntake, ChangeRefusal, Delivery, Taken};
 use engine::Engine;
 use http::Origins;
 pub use mcp::{ProtectedResource, Toolbox, serve_stdio};
@@ -84,6 +87,8 @@ pub struct ServerOptions {
     pub origins: Vec<String>,
     /// Who gives the tokens, for agents that can log in by OAuth.
     pub oauth: Option<ProtectedResource>,
+    /// What takes changes of flags and deployments; without it they are refused.
+    pub changes: Option<Arc<dyn ChangeIntake>>,
 }
 
 /// Why a server did not start.
@@ -159,7 +164,8 @@ impl Server {
             Origins::new(options.origins, is_open),
             stopped.clone(),
             is_cut,
-        );
+        )
+        .with_changes(options.changes);
         let until = || {
             let mut stopped = stopped.clone();
             async move {

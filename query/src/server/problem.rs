@@ -22,6 +22,11 @@ impl Problem {
         Self { status, code, detail: detail.into(), retry_after: None }
     }
 
+    /// The same, worth asking again after so many seconds.
+    pub(super) fn asked_again_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// The short name, as `audit` has it.
     pub(super) fn code(&self) -> &'static str {
         self.code

@@ -4,6 +4,7 @@ mod accept;
 mod answer;
 mod bundles;
 mod canary;
+mod changes;
 mod compare;
 mod fixes;
 mod incidents;
@@ -62,6 +63,7 @@ const ROUTES: [(&str, &str); 16] = [
     ("post", "/v1/verify"),
     ("get", "/v1/canary"),
     ("post", "/v1/canary"),
+    ("post", "/v1/changes"),
     ("get", "/openapi.json"),
     ("get", "/healthz"),
 ];
@@ -83,6 +85,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
         ("post", "/v1/verify") => post(verify::verify),
         ("get", "/v1/canary") => get(canary::canary),
         ("post", "/v1/canary") => post(canary::webhook),
+        ("post", "/v1/changes") => post(changes::changes),
         ("get", "/openapi.json") => get(openapi),
         ("get", "/healthz") => get(|| std::future::ready("ok\n")),
         _ => return None,
@@ -116,12 +119,17 @@ fn json(mut visit: Visit, status: StatusCode, rows: usize, body: &Value) -> Resp
     (status, [(header::CONTENT_TYPE, Encoding::Json.media_type())], Body::from(text)).into_response()
 }
 
-/// A request's body as a JSON object.
-fn body<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
-    let bytes = body.map_err(|rejection| match rejection.status() {
+/// A request's body, if all of it came.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::body_too_large(MOST_BYTES),
         _ => Problem::wrong_request("the body did not arrive whole; send it again".to_owned()),
-    })?;
+    })
+}
+
+/// A request's body as a JSON object.
+fn body<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Problem> {
+    let bytes = whole(body)?;
     let wrong =
         |why: &str| Problem::wrong_request(format!("the body is not the JSON that /openapi.json describes: {why}"));
     // Left to itself, serde takes a list for the members in their order, too.

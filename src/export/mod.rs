@@ -1,0 +1,240 @@
+//! Tables as files that other engines read: Parquet in hive partitions by day, or Delta tables.
+//!
+//! - **In:** a session on one head, and a folder that an earlier export may have written.
+//! - **Out:** a file for each day of a table that has changed since, and a [`Manifest`] that names all files of the head.
+//!   It is written last, so a folder whose export broke off is still that of the one before; the next export goes on.
+//!
+//! A day is written anew as a whole when its dataset has another version than the manifest says: late rows, retention and
+//! erasure reach other engines alike, and no row is ever there twice.
+
+mod columns;
+mod delta;
+mod files;
+mod manifest;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use futures::TryStreamExt as _;
+use tracerag_query::{QueryError, Session, json};
+use tracerag_schemas::Table;
+use tracerag_schemas::time::day_name;
+
+use crate::error::Error;
+use columns::Columns;
+pub(crate) use manifest::Report;
+use manifest::{ExportedTable, Manifest, Partition};
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Parquet files, named by manifest.json
+    Parquet,
+    /// Delta tables of the protocol's reader version 1 and writer version 2
+    Delta,
+}
+
+/// How maps of attributes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Maps {
+    /// As maps, as the lake has them: MAP in DuckDB, Map in ClickHouse
+    Map,
+    /// Columns with maps in them as JSON text: for BigQuery, which has no maps
+    Json,
+}
+
+/// How exact times are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Times {
+    /// Nanoseconds, as the lake has them
+    Ns,
+    /// Microseconds: for BigQuery; Delta has no others
+    Us,
+}
+
+/// What is exported, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) format: Format,
+    pub(crate) to: PathBuf,
+    /// Names of tables; empty: all of them.
+    pub(crate) tables: Vec<String>,
+    /// The position of an earlier export, from which on changes are reported; without it, the last one.
+    pub(crate) since_position: Option<u64>,
+    pub(crate) maps: Maps,
+    pub(crate) times: Times,
+}
+
+/// A table that can be exported, as SQL names it, and where it is stored. Views whose rows change with other rows (the
+/// newest revision of a trace, incidents) are not: they are queries over these.
+struct Source {
+    name: &'static str,
+    table: Table,
+    /// What is selected of it. A column that is computed from other tables may change without the day.
+    columns: &'static str,
+}
+
+const SOURCES: [Source; 10] = [
+    Source { name: "spans", table: Table::Spans, columns: "*" },
+    Source { name: "logs", table: Table::Logs, columns: "* except (joined_by)" },
+    Source { name: "metrics", table: Table::Metrics, columns: "*" },
+    Source { name: "trace_revisions", table: Table::Traces, columns: "*" },
+    Source { name: "failures", table: Table::Failures, columns: "*" },
+    Source { name: "flag_events", table: Table::Flags, columns: "*" },
+    Source { name: "build_events", table: Table::Builds, columns: "*" },
+    Source { name: "payloads", table: Table::Payloads, columns: "*" },
+    Source { name: "heaps", table: Table::Heaps, columns: "*" },
+    Source { name: "incident_counts", table: Table::IncidentCounts, columns: "*" },
+];
+
+/// Exports what a session sees, and says what has changed.
+///
+/// # Errors
+/// When a table cannot be read or written, an option fits no table, or the folder holds something else.
+pub(crate) async fn export(session: &Session, options: &Options) -> Result<Report, Error> {
+    let sources = chosen(&options.tables)?;
+    let head = session.snapshot().head();
+    let last = Manifest::newest(&options.to)?;
+    let fresh = Manifest::new(session.snapshot().tenant(), options, head.position);
+    if let Some(last) = &last {
+        last.is_continued_by(&fresh, &options.to)?;
+    }
+    let base = match options.since_position {
+        Some(position) => Manifest::of_position(&options.to, position)?,
+        None => last.clone(),
+    };
+    let mut manifest = fresh;
+    if let Some(last) = &last {
+        // Tables that are not asked for this time stay as they are.
+        manifest.tables.clone_from(&last.tables);
+    }
+    for source in sources {
+        let exported = table(session, source, last.as_ref(), options).await?;
+        manifest.tables.insert(source.name.to_owned(), exported);
+    }
+    manifest.write(&options.to)?;
+    if options.format == Format::Parquet {
+        manifest.drop_old_files(last.as_ref(), &options.to);
+    }
+    Ok(manifest.since(base.as_ref()))
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Source>, Error> {
+    let known = || SOURCES.iter().map(|source| source.name).collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        return Ok(SOURCES.iter().collect());
+    }
+    let of_name = |name: &String| {
+        let found = SOURCES.iter().find(|source| source.name == name);
+        found.ok_or_else(|| Error::Usage(format!("--tables: {name:?} cannot be exported; there are {}", known())))
+    };
+    names.iter().map(of_name).collect()
+}
+
+/// Writes the days of a table that have changed.
+async fn table(
+    session: &Session,
+    source: &Source,
+    last: Option<&Manifest>,
+    options: &Options,
+) -> Result<ExportedTable, Error> {
+    let versions = days(session, source).await?;
+    let before = last.and_then(|last| last.tables.get(source.name));
+    let schema = session.plan(&format!("select {} from {} limit 0", source.columns, source.name)).await?;
+    let columns = Columns::new(schema.schema().as_arrow(), options.maps, options.times);
+    let described = columns.described();
+    // With other columns, files of before would not fit.
+    let before = before.filter(|before| before.columns == described);
+    let mut exported = ExportedTable { columns: described, partitions: BTreeMap::new() };
+    let mut written = Vec::new();
+    for (day, version) in versions {
+        let kept = before.and_then(|before| before.partitions.get(&day)).filter(|kept| kept.version == version);
+        let partition = match kept {
+            Some(kept) => kept.clone(),
+            None => {
+                written.push(day.clone());
+                let files = partition(session, source, &day, &columns, options).await?;
+                Partition { version, rows: files.iter().map(|file| file.rows).sum(), files }
+            }
+        };
+        if !partition.files.is_empty() {
+            exported.partitions.insert(day, partition);
+        }
+    }
+    if options.format == Format::Delta {
+        delta::commit(&options.to.join(source.name), &columns, &exported, session.snapshot().head().position)?;
+    }
+    tracing::info!(table = source.name, days = exported.partitions.len(), written = written.len(), "exported");
+    Ok(exported)
+}
+
+/// The days of a table that have rows, each with the version of what holds them.
+async fn days(session: &Session, source: &Source) -> Result<BTreeMap<String, u64>, Error> {
+    let mut days = BTreeMap::new();
+    for (name, dataset) in session.snapshot().head().of(source.table) {
+        if dataset.rows == 0 {
+            continue;
+        }
+        if let Some((_, day)) = name.split_once('/') {
+            days.insert(day.to_owned(), dataset.version);
+            continue;
+        }
+        let query = format!("select distinct cast(cast(ingested_at as date) as varchar) as day from {}", source.name);
+        for batch in session.collect(&query, None).await? {
+            for row in json::rows(&batch)? {
+                if let Some(day) = row.get("day").and_then(serde_json::Value::as_str) {
+                    days.insert(day.to_owned(), dataset.version);
+                }
+            }
+        }
+    }
+    Ok(days)
+}
+
+/// Writes one day of a table; no file where the tenant has no rows.
+async fn partition(
+    session: &Session,
+    source: &Source,
+    day: &str,
+    columns: &Columns,
+    options: &Options,
+) -> Result<Vec<manifest::File>, Error> {
+    let query = format!(
+        "select {} from {} where ingested_at >= timestamp '{day}T00:00:00Z' and ingested_at < timestamp '{}T00:00:00Z'",
+        source.columns,
+        source.name,
+        next_day(day)?
+    );
+    let mut rows = session.sql(&query, None).await?;
+    let mut writer = None;
+    while let Some(batch) = rows.try_next().await.map_err(QueryError::from)? {
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let batch = columns.convert(&batch)?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            none => none.insert(files::Writer::create(&options.to, source.name, day, columns)?),
+        };
+        writer.write(&batch)?;
+    }
+    match writer {
+        Some(writer) => Ok(vec![writer.finish()?]),
+        None => Ok(vec![]),
+    }
+}
+
+/// The day after one, both as `2026-11-16`.
+fn next_day(day: &str) -> Result<String, Error> {
+    const DAY: i64 = 86_400;
+    let seconds = humantime::parse_rfc3339(&format!("{day}T00:00:00Z"))
+        .ok()
+        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_secs()).ok());
+    let seconds = seconds.ok_or_else(|| Error::Usage(format!("the lake has a day {day:?}, which is none")))?;
+    Ok(day_name(seconds / DAY + 1))
+}
+
+#[cfg(test)]
+mod tests;

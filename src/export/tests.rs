@@ -1,0 +1,125 @@
+//! Columns as other engines take them, and the log of a Delta table over several exports.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, MapBuilder, RecordBatch, StringBuilder, TimestampNanosecondArray,
+    UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimestampMicrosecondType};
+use serde_json::Value;
+
+use super::manifest::File;
+use super::*;
+
+fn batch() -> RecordBatch {
+    let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    map.keys().append_value("http.route");
+    map.values().append_value("/checkout");
+    map.append(true).unwrap();
+    map.append(false).unwrap();
+    let map = map.finish();
+    let times = TimestampNanosecondArray::from(vec![Some(1_234_567), None]).with_timezone("UTC");
+    let names: DictionaryArray<Int32Type> = vec![Some("GET /"), None].into_iter().collect();
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(times), Arc::new(map), Arc::new(names), Arc::new(UInt64Array::from(vec![1, 2]))];
+    let fields = ["time", "attributes", "name", "count"].iter().zip(&columns);
+    let fields: Vec<Field> = fields.map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+/// Times become microseconds, dictionaries texts, unsigned numbers signed, and maps have the names that Parquet gives
+/// them; as JSON they are the text that SQL prints. Guarantees that an absent value stays absent in each.
+#[test]
+fn columns_fit_other_engines() {
+    let batch = batch();
+    let columns = Columns::new(&batch.schema(), Maps::Map, Times::Us);
+    let converted = columns.convert(&batch).unwrap();
+    assert_eq!(converted.column(0).as_primitive::<TimestampMicrosecondType>().value(0), 1_234);
+    assert!((0..3).all(|column| converted.column(column).is_null(1)));
+    assert_eq!(converted.column(2).data_type(), &DataType::Utf8);
+    assert_eq!(converted.column(3).data_type(), &DataType::Int64);
+    let DataType::Map(entries, _) = converted.column(1).data_type() else { panic!("no map") };
+    assert_eq!(entries.name(), "key_value");
+
+    let columns = Columns::new(&batch.schema(), Maps::Json, Times::Ns);
+    let converted = columns.convert(&batch).unwrap();
+    assert_eq!(converted.column(1).as_string::<i32>().value(0), r#"{"http.route":"/checkout"}"#);
+    assert!(converted.column(1).is_null(1));
+}
+
+fn exported(files: &[(&str, &str)]) -> ExportedTable {
+    let mut table = ExportedTable { columns: vec![], partitions: BTreeMap::new() };
+    for (day, name) in files {
+        let file = File { path: format!("spans/day={day}/{name}.parquet"), rows: 2, bytes: 10 };
+        table.partitions.insert((*day).to_owned(), Partition { version: 1, rows: 2, files: vec![file] });
+    }
+    table
+}
+
+/// The actions of a commit, or none where there is no such commit.
+fn actions(folder: &std::path::Path, version: u64) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join(format!("_delta_log/{version:020}.json"))).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The first commit makes the table; the next one adds what is new and removes what a day had before; the same files
+/// again are no commit, which is how an export goes on that broke off behind it. A log that begins behind a checkpoint,
+/// or of a newer protocol, is refused.
+#[test]
+fn a_delta_log_has_the_files_of_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let columns = Columns::new(&batch().schema(), Maps::Map, Times::Us);
+    let commit = |files: &[(&str, &str)], position| delta::commit(folder.path(), &columns, &exported(files), position);
+    commit(&[("2026-11-16", "a")], 3).unwrap();
+    let first = actions(folder.path(), 0);
+    assert_eq!(first[0]["protocol"]["minWriterVersion"], 2);
+    assert_eq!(first[2]["add"]["path"], "day=2026-11-16/a.parquet");
+    commit(&[("2026-11-16", "b"), ("2026-11-17", "c")], 5).unwrap();
+    let second = actions(folder.path(), 1);
+    let named = |kind: &str| {
+        let paths = second.iter().filter_map(|action| action[kind]["path"].as_str());
+        paths.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(named("add"), ["day=2026-11-16/b.parquet", "day=2026-11-17/c.parquet"]);
+    assert_eq!(named("remove"), ["day=2026-11-16/a.parquet"]);
+    commit(&[("2026-11-16", "b"), ("2026-11-17", "c")], 5).unwrap();
+    assert!(actions(folder.path(), 2).is_empty());
+
+    std::fs::remove_file(folder.path().join("_delta_log").join(format!("{:020}.json", 0))).unwrap();
+    assert!(commit(&[], 6).unwrap_err().to_string().contains("checkpoint"));
+}
+
+/// A report names days whose files differ and days that are gone since the export that a loader knows, which may not be
+/// the last one; an unknown position is refused. Guarantees that a loader which goes by it has the newest rows once.
+#[test]
+fn reports_say_what_to_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        format: Format::Parquet,
+        to: folder.path().to_owned(),
+        tables: vec![],
+        since_position: None,
+        maps: Maps::Map,
+        times: Times::Ns,
+    };
+    let manifest = |position: u64, files: &[(&str, &str)]| {
+        let mut manifest = Manifest::new("acme", &options, position);
+        manifest.tables.insert("spans".to_owned(), exported(files));
+        manifest.write(folder.path()).unwrap();
+        manifest
+    };
+    manifest(1, &[("2026-11-15", "z"), ("2026-11-16", "a")]);
+    manifest(2, &[("2026-11-16", "b")]);
+    let last = manifest(3, &[("2026-11-16", "b"), ("2026-11-17", "c")]);
+    let days = |changed: &[manifest::Changed]| changed.iter().map(|one| one.day.clone()).collect::<Vec<_>>();
+    let since = |position| last.since(Manifest::of_position(folder.path(), position).unwrap().as_ref());
+    assert_eq!(days(&since(2).changed), ["2026-11-17"]);
+    assert_eq!(days(&since(1).changed), ["2026-11-16", "2026-11-17"]);
+    assert_eq!(days(&since(1).dropped), ["2026-11-15"]);
+    assert_eq!(since(0).since_position, None);
+    assert!(Manifest::of_position(folder.path(), 9).unwrap_err().to_string().contains("position 9"));
+    assert_eq!(Manifest::newest(folder.path()).unwrap(), Some(last));
+}
