@@ -21,7 +21,7 @@ if [ "${1:-}" = --check ]; then exit 1; fi
 mkdir -p "$out"
 work=$(mktemp -d "$cache/clients/.build.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-printf '%s\n' "tracerag: installing database drivers and agents' clients for the tests (800 MB) into $out" >&2
+printf '%s\n' "tracerag: installing database drivers and agents' clients for the tests (1.2 GB) into $out" >&2
 
 step() {
   "$@" >"$work/log" 2>&1 && return
