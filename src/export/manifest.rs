@@ -163,9 +163,12 @@ impl Manifest {
         let folder = to.join(KEPT);
         fs::create_dir_all(&folder).map_err(Error::io(format!("make the folder {}", folder.display())))?;
         let text = serde_json::to_vec_pretty(self).map_err(tracerag_query::QueryError::from)?;
-        for path in [kept(to, self.position), to.join(NEWEST)] {
-            whole_file(&path, &text)?;
+        // The first of a position stays: whoever loaded by it has none of the tables that were added since.
+        let first = kept(to, self.position);
+        if !first.is_file() {
+            whole_file(&first, &text)?;
         }
+        whole_file(&to.join(NEWEST), &text)?;
         forget_old(&folder);
         Ok(())
     }

@@ -75,7 +75,7 @@ struct Source {
     columns: &'static str,
 }
 
-const SOURCES: [Source; 10] = [
+static SOURCES: [Source; 10] = [
     Source { name: "spans", table: Table::Spans, columns: "*" },
     Source { name: "logs", table: Table::Logs, columns: "* except (joined_by)" },
     Source { name: "metrics", table: Table::Metrics, columns: "*" },

@@ -34,19 +34,20 @@ pub(super) async fn changes(State(app): State<App>, request: Request) -> Result<
     let is_webhook = webhook.is_some();
     let body = whole(Bytes::from_request(request, &app).await)?;
     let delivery = Delivery { from, headers, body };
+    if let (true, Some(intake), Some(name)) = (is_webhook, intake, delivery.from.as_deref()) {
+        // Who is not known leaves no row in `audit`, of which anybody could then write as many as they like.
+        intake.verify(name, &delivery).inspect_err(|_| {
+            metrics::counter!("tracerag_refused_callers_total", "reason" => "signature-wrong").increment(1);
+        })?;
+    }
     let mut visit = app.gate().visit(&caller, INTERFACE, "changes", delivery.from.as_deref().unwrap_or_default());
-    let taken = noted(&mut visit, take(intake, &caller, is_webhook, &delivery).await)?;
+    let taken = noted(&mut visit, take(intake, &caller, &delivery).await)?;
     let status = if taken.records > 0 { StatusCode::ACCEPTED } else { StatusCode::OK };
     let answer = json!({"records": taken.records, "repeated": taken.repeated, "passed_over": taken.passed_over});
     Ok(super::json(visit, status, taken.records, &answer))
 }
 
-async fn take(
-    intake: Option<&dyn ChangeIntake>,
-    caller: &Caller,
-    is_webhook: bool,
-    delivery: &Delivery,
-) -> Result<Taken, Problem> {
+async fn take(intake: Option<&dyn ChangeIntake>, caller: &Caller, delivery: &Delivery) -> Result<Taken, Problem> {
     caller.require(Scope::Write)?;
     let Some(intake) = intake else {
         return Err(Problem::from(ChangeRefusal::Unavailable(
@@ -54,9 +55,6 @@ async fn take(
                 .to_owned(),
         )));
     };
-    if let Some(name) = delivery.from.as_deref().filter(|_| is_webhook) {
-        intake.verify(name, delivery)?;
-    }
     Ok(intake.take(&caller.tenant, delivery).await?)
 }
 
