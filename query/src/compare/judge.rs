@@ -225,7 +225,7 @@ impl Hypotheses {
             with,
             failing: Share::new(failing_with, of_failing),
             good: Share::new(good_with, of_good),
-            p: statistics::rank_sum(&good, &failing),
+            p: statistics::rank_sum_of_tied(&good, &failing),
             is_material: of_f - of_g >= (LEAST_GROWTH - 1.0) * of_g.abs() && above(&failing, &good) >= LEAST_ABOVE,
             medians: Some(medians),
         });
