@@ -6,8 +6,9 @@ use futures::FutureExt;
 use lance::dataset::cleanup::CleanupPolicy;
 use lance::dataset::optimize::{CompactionOptions, compact_files};
 
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::lake::Lake;
+use crate::pinned::hold;
 
 const BUNDLES: &str = "bundles";
 
@@ -17,7 +18,7 @@ impl Lake {
     /// when it is asked again.
     ///
     /// # Errors
-    /// When the table cannot be read or written. Done again, it goes on.
+    /// [`Error::SnapshotHolds`], and when the table cannot be read or written. Done again, it goes on.
     pub async fn erase_bundle(&self, tenant: &str, bundle_id: &str) -> Result<()> {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let of_bundle =
@@ -33,6 +34,16 @@ impl Lake {
         };
         compact_files(&mut compacted, plan, None).boxed().await.at(BUNDLES, "writing it anew without a bundle")?;
         let dataset = self.remember(BUNDLES, compacted);
+        let snapshots = self.snapshots().await?;
+        for snapshot in &snapshots {
+            let Some(version) = snapshot.beside.get(BUNDLES) else { continue };
+            let held = self.dataset(BUNDLES, *version).await?;
+            if held.count_rows(Some(of_bundle.clone())).await.at(BUNDLES, "looking into a snapshot")? > 0 {
+                return Err(Error::SnapshotHolds { name: snapshot.name.clone() });
+            }
+        }
+        // Versions of other snapshots stay; a tag that a dropped one has left would keep the content.
+        hold(self, BUNDLES, &snapshots).await?;
         let barrier = self.barrier(BUNDLES, &dataset).await?;
         let policy = CleanupPolicy {
             before_version: Some(barrier.version_id()),

@@ -73,6 +73,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A snapshot holds what is to be erased.
+    #[error(
+        "snapshot {name:?} holds the bundle; drop it with `tracerag snapshot drop {name}`, then erase the bundle again"
+    )]
+    SnapshotHolds {
+        /// The snapshot's name.
+        name: String,
+    },
     /// A name that no snapshot can have.
     #[error("{name:?} is no name of a snapshot; write 1 to 64 letters, digits, `-` and `_`, a letter or digit first")]
     SnapshotName {
