@@ -132,8 +132,17 @@ fn damaged(name: &str, error: &serde_json::Error) -> Error {
     Error::Damaged { position: 0, detail: format!("snapshot {name}: {error}") }
 }
 
-/// Makes the tags of a dataset those of the snapshots, so that its clean-up keeps their versions. Gives their number.
-pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<usize> {
+/// What snapshots hold of a dataset.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    /// Versions with a tag.
+    pub versions: usize,
+    /// Whether a snapshot has let a version go since the last time, which is worth a clean-up however few versions go.
+    pub let_go: bool,
+}
+
+/// Makes the tags of a dataset those of the snapshots, so that its clean-up keeps their versions.
+pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<Held> {
     let dataset = lake.newest(name).await?;
     let tags = dataset.tags();
     let found = tags.list().await.at(name, "listing its tags")?;
@@ -153,11 +162,13 @@ pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Resul
             Err(error) => return Err(error).at(name, "tagging a version for a snapshot"),
         }
     }
+    let mut let_go = false;
     for tag in found.keys().filter(|tag| tag.starts_with(TAG) && !held.contains_key(*tag)) {
         match tags.delete(tag).await {
             Err(lance::Error::RefNotFound { .. }) => {}
             other => other.at(name, "taking a snapshot's tag away")?,
         }
+        let_go = true;
     }
-    Ok(held.len())
+    Ok(Held { versions: held.len(), let_go })
 }

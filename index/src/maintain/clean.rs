@@ -19,7 +19,7 @@ use crate::journal::heads::{self, HEADS};
 use crate::journal::log::JOURNAL;
 use crate::journal::position::{POSITION, position_of};
 use crate::lake::{Lake, table_of};
-use crate::pinned::{Pinned, hold};
+use crate::pinned::{Held, Pinned, hold};
 
 pub(super) async fn clean(
     lake: &Lake,
@@ -46,7 +46,7 @@ pub(super) async fn clean(
     for name in [JOURNAL, HEADS] {
         let merged = merge::merge_tail(lake, name, options).await;
         report.check(name, merged);
-        let cleaned = by_time(lake, name, 0, options).await;
+        let cleaned = by_time(lake, name, Held::default(), options).await;
         note(report, name, cleaned);
     }
     if options.looks_for_strays {
@@ -82,15 +82,20 @@ async fn prune_heads(lake: &Lake, options: &MaintainOptions) -> Result<Vec<Head>
     Ok(kept)
 }
 
-/// Removes a data table's versions that are older than every head that stays.
-/// `held` of them stay for snapshots.
-async fn data(lake: &Lake, name: &str, kept: &[Head], held: usize, options: &MaintainOptions) -> Result<(u64, u64)> {
+/// Old versions that are left until there are more of them.
+fn left(held: Held, options: &MaintainOptions) -> usize {
+    // What a dropped snapshot leaves may be all that ever gets old: nothing more is written to a day that is over.
+    held.versions + if held.let_go { 0 } else { options.stale_versions }
+}
+
+/// Removes a data table's versions that are older than every head that stays, but for those that snapshots hold.
+async fn data(lake: &Lake, name: &str, kept: &[Head], held: Held, options: &MaintainOptions) -> Result<(u64, u64)> {
     let Some(oldest) = kept.iter().filter_map(|head| head.datasets.get(name)).map(|known| known.version).min() else {
         return Ok((0, 0));
     };
     let dataset = lake.newest(name).await?;
     let versions = dataset.version_refs().await.at(name, "listing its versions")?;
-    if versions.iter().filter(|version| version.version < oldest).count() <= options.stale_versions + held {
+    if versions.iter().filter(|version| version.version < oldest).count() <= left(held, options) {
         return Ok((0, 0));
     }
     let floor = kept.last().and_then(|head| Some((head.datasets.get(name)?, head.position)));
@@ -107,16 +112,16 @@ async fn data(lake: &Lake, name: &str, kept: &[Head], held: usize, options: &Mai
     remove(name, &barrier, CleanupPolicy { before_version: Some(oldest), ..policy() }).await
 }
 
-/// Removes versions that are older than the longest query of a dataset that no head names; `held` of them stay for
-/// snapshots.
-async fn by_time(lake: &Lake, name: &str, held: usize, options: &MaintainOptions) -> Result<(u64, u64)> {
+/// Removes versions that are older than the longest query of a dataset that no head names, but for those that snapshots
+/// hold.
+async fn by_time(lake: &Lake, name: &str, held: Held, options: &MaintainOptions) -> Result<(u64, u64)> {
     let dataset = lake.newest(name).await?;
     let before = DateTime::<Utc>::from_timestamp_nanos(options.now.saturating_sub(nanos(options.longest_query)));
     let mut versions: Vec<u64> =
         dataset.version_refs().await.at(name, "listing its versions")?.iter().map(|found| found.version).collect();
     versions.sort_unstable();
     // Worth a barrier only if that many versions can go.
-    let Some(version) = versions.get(options.stale_versions + held) else { return Ok((0, 0)) };
+    let Some(version) = versions.get(left(held, options)) else { return Ok((0, 0)) };
     let written = dataset.read_version_transaction(*version).await.at(name, "reading the age of a version")?;
     if written.timestamp >= before {
         return Ok((0, 0));
