@@ -1,6 +1,6 @@
 //! Retention: whole days leave the head, and rows leave the tables that are not kept by day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -29,10 +29,15 @@ async fn beyond_bytes(lake: &Lake, head: &Head, snapshots: &[Pinned], max_bytes:
         current.insert(name, files(lake, name, known.version).await?);
     }
     let mut held: BTreeMap<&str, Files> = BTreeMap::new();
-    for snapshot in snapshots {
-        for (name, version) in snapshot.versions() {
-            held.entry(name).or_default().extend(files(lake, name, version).await?);
-        }
+    // Snapshots have most versions in common, with each other and with the head.
+    let versions: BTreeSet<(&str, u64)> = snapshots.iter().flat_map(Pinned::versions).collect();
+    for (name, version) in versions {
+        let is_current = head.datasets.get(name).is_some_and(|known| known.version == version);
+        let found = match current.get(name).filter(|_| is_current) {
+            Some(known) => known.clone(),
+            None => files(lake, name, version).await?,
+        };
+        held.entry(name).or_default().extend(found);
     }
     let none = Files::new();
     let outside = |files: &Files, others: Option<&Files>| -> u64 {
