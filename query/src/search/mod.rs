@@ -306,20 +306,22 @@ async fn answer(
     let mut seen = HashSet::new();
     let trace_id = question.trace_id.as_deref();
     let names: Vec<&str> = own.iter().map(String::as_str).collect();
-    let histories = history::read(snapshot, merges, &names, trace_id).await?;
+    let has_frames = trace_id.is_some() || !question.stack.is_empty();
+    let looked_at = if has_frames { others.len().min((2 * k).max(LEAST_STACKS)) } else { 0 };
+    let looked_at: Vec<&str> = others.iter().take(looked_at).map(|(fingerprint, _)| fingerprint.as_str()).collect();
+    let (of_own, mut histories) = tokio::try_join!(
+        history::read(snapshot, merges, &names, trace_id),
+        history::read(snapshot, merges, &looked_at, trace_id),
+    )?;
     for fingerprint in &own {
-        let Some(history) = histories.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
+        let Some(history) = of_own.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
         else {
             continue;
         };
         seen.insert(fingerprint.as_str());
         answer.push(history.incident(fingerprint, Some(0.0), 1.0, own_reason(history)));
     }
-    let mut histories = HashMap::new();
-    if trace_id.is_some() || !question.stack.is_empty() {
-        let looked_at = others.len().min((2 * k).max(LEAST_STACKS));
-        let names: Vec<&str> = others[..looked_at].iter().map(|(fingerprint, _)| fingerprint.as_str()).collect();
-        histories = history::read(snapshot, merges, &names, trace_id).await?;
+    if has_frames {
         rerank::by_frames(snapshot, merges, question, &mut others, &histories).await?;
         others.sort_by(best_first);
     }
