@@ -11,6 +11,8 @@ use super::model::Source;
 
 /// After this time a model that could not be loaded is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long another model stays loaded that nobody asks for.
+const KEEPS_OTHER: Duration = Duration::from_secs(600);
 
 /// What vectors are stored under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +33,8 @@ struct Inner {
     source: Source,
     cache: PathBuf,
     state: Mutex<State>,
-    /// The model that was configured before, while there is need of it.
-    other: Mutex<Option<Embedding>>,
+    /// The model that was configured before, while there is need of it, and when it was asked for last.
+    other: Mutex<Option<(Embedding, Instant)>>,
 }
 
 #[derive(Default)]
@@ -58,22 +60,24 @@ impl Embedding {
         Self { inner: Arc::new(Inner { source, cache: cache.to_owned(), state, other }) }
     }
 
-    /// Another model of the same cache. It stays loaded until yet another one is asked for, or none is needed any more
-    /// ([`Embedding::forget_other`]).
+    /// Another model of the same cache. It stays loaded until yet another one is asked for, or this one has not been for
+    /// a while ([`Embedding::forget_other`]).
     #[must_use]
     pub fn other(&self, model: &str) -> Self {
         let mut other = self.inner.other.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = other.as_ref().filter(|known| known.model_name() == model) {
-            return known.clone();
-        }
-        let new = Self::new(model, &self.inner.cache);
-        *other = Some(new.clone());
-        new
+        let known = other.take().map(|(known, _)| known).filter(|known| known.model_name() == model);
+        let wanted = known.unwrap_or_else(|| Self::new(model, &self.inner.cache));
+        *other = Some((wanted.clone(), Instant::now()));
+        wanted
     }
 
-    /// Gives back the memory of another model that was asked for.
+    /// Gives back the memory of another model that nobody has asked for lately. Some tenants may need it still while
+    /// others do not, and to load it takes seconds.
     pub fn forget_other(&self) {
-        *self.inner.other.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut other = self.inner.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if other.as_ref().is_some_and(|(_, asked)| asked.elapsed() > KEEPS_OTHER) {
+            *other = None;
+        }
     }
 
     /// Name of the model as configured.
