@@ -29,7 +29,8 @@ pub(super) async fn expire(lake: &Lake, options: &MaintainOptions) -> Result<u64
         true => "pinned = false".to_owned(),
         false => format!("(pinned = false or bundle_id in ({}))", unpinned.join(", ")),
     };
-    let over = format!("created_at < timestamp '{first} 00:00:00' and {may_go}");
+    // A row without content says that the bundle was erased, which holds for ever, whoever pinned or unpinned it since.
+    let over = format!("created_at < timestamp '{first} 00:00:00' and bundle is not null and {may_go}");
     let rows = dataset.count_rows(Some(over.clone())).await.at(NAME, "counting bundles past retention")?;
     if rows == 0 {
         return Ok(0);

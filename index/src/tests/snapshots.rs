@@ -96,6 +96,20 @@ async fn side_tables_are_held() {
     assert_eq!(lake.newest("audit").await.unwrap().count_rows(None).await.unwrap(), 5);
 }
 
+/// A bundle is erased while a snapshot from before it holds the table, and nothing has been cleaned up in between.
+/// Guarantees that the snapshot's version stays readable, and is no reason to refuse.
+#[tokio::test]
+async fn erasure_leaves_older_snapshots_readable() {
+    let fixture = Fixture::new().await;
+    let lake = fixture.reopen().await;
+    lake.append_side(Table::Bundles, super::rows(Table::Bundles, 0..3, NOON)).await.unwrap();
+    let pinned = lake.create_snapshot("frozen").await.unwrap();
+    lake.append_side(Table::Bundles, super::rows(Table::Bundles, 3..5, NOON)).await.unwrap();
+    lake.erase_bundle("default", "sha256:00").await.unwrap();
+    let held = fixture.reopen().await.dataset("bundles", pinned.beside["bundles"]).await.unwrap();
+    assert_eq!(held.count_rows(None).await.unwrap(), 3);
+}
+
 fn rows_of_audit(rows: i64) -> arrow::record_batch::RecordBatch {
     super::rows(Table::Audit, 0..rows, NOON)
 }
