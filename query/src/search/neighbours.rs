@@ -50,7 +50,7 @@ impl Neighbours {
     /// # Errors
     /// [`QueryError::Argument`] for more than [`MOST_ASKED`] incidents, and when the lake cannot be read.
     pub(crate) async fn of(snapshot: &Snapshot, embedding: &Embedding, filter: Option<Expr>) -> Result<Option<Self>> {
-        let dataset = match vectors::open(snapshot.lake(), embedding).await {
+        let dataset = match snapshot.vectors(embedding).await {
             Ok(Some(dataset)) => dataset,
             Ok(None) => return Ok(None),
             Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => return Ok(None),
