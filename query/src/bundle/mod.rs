@@ -25,7 +25,6 @@ mod trace;
 pub mod view;
 
 use std::collections::{BTreeMap, HashSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +33,6 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
 use futures::FutureExt;
-use futures::future::{Either, select};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracerag_index::incidents::Embedding;
@@ -176,18 +174,16 @@ impl Bundler {
     /// See [`assemble`].
     async fn assemble_in_context(&self, trace: &str) -> Result<Bundle> {
         let Some(within) = self.compares_within else { return self.assemble_with_similar(trace).await };
-        let bundle = pin!(self.assemble_with_similar(trace));
-        let baseline = pin!(context::baseline(&self.snapshot, trace));
-        let (mut bundle, baseline) = match select(bundle, baseline).await {
-            Either::Left((bundle, baseline)) => {
-                // Without a bundle there is nothing to wait for.
-                let bundle = bundle?;
-                let in_time = timeout(within, baseline).await;
-                (bundle, in_time.unwrap_or_else(|_| Some(context::not_in_time())))
-            }
-            Either::Right((baseline, bundle)) => (bundle.await?, baseline),
+        let (snapshot, id) = (self.snapshot.clone(), trace.to_owned());
+        // A task of its own: to go through all traces of a root would keep the bundle waiting between two reads. It ends
+        // with this future.
+        let baseline = SpawnedTask::spawn(async move { context::baseline(&snapshot, &id).await });
+        let mut bundle = self.assemble_with_similar(trace).await?;
+        bundle.context.baseline = match timeout(within, baseline.join_unwind()).await {
+            Ok(Ok(baseline)) => baseline,
+            // The runtime is being shut down, or time is over.
+            Ok(Err(_)) | Err(_) => Some(context::not_in_time()),
         };
-        bundle.context.baseline = baseline;
         Ok(bundle)
     }
 
