@@ -27,9 +27,7 @@ pub(super) fn said(body: &str, is_list: bool) -> Option<Said> {
         return None;
     }
     let members: Vec<(String, Option<String>)> = match serde_json::from_str(body).ok()? {
-        Value::Object(members) => {
-            members.into_iter().map(|(name, value)| (name, value.as_str().map(str::to_owned))).collect()
-        }
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, into_text(value))).collect(),
         Value::Array(entries) if is_list => entries.iter().filter_map(entry).collect(),
         _ => return None,
     };
@@ -45,6 +43,14 @@ pub(super) fn said(body: &str, is_list: bool) -> Option<Said> {
     names.dedup();
     let named: Vec<String> = names.iter().take(MAX_NAMED).map(|name| format!("{name}={WILDCARD}")).collect();
     (!named.is_empty()).then(|| Said::Names(named.join(" ")))
+}
+
+/// The text of a value that is one.
+fn into_text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
 }
 
 /// `{"key": ..., "value": {"stringValue": ...}}`
