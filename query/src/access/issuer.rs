@@ -6,7 +6,7 @@
 //!
 //! Whatever is missing, unknown or in doubt lets nobody in.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -32,6 +32,7 @@ const MOST_KEYS: usize = 100;
 const MOST_TOKEN: usize = 16 << 10;
 /// Characters of a tenant, and of a subject in `audit`.
 const MOST_CHARACTERS: usize = 200;
+
 /// Whose access tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerOptions {
@@ -118,11 +119,15 @@ impl Issuer {
         }
     }
 
-    /// Fetches the keys if the token may be signed by one that is not known.
-    pub(super) async fn look_up(&self, secret: &str) {
+    /// Fetches the keys if the token may be signed by one that is not known. A client that leaves meanwhile does not break
+    /// it off: that attempt would not count, and whoever asks and leaves, again and again, would have the issuer asked as
+    /// often.
+    pub(super) async fn look_up(self: &Arc<Self>, secret: &str) {
         let Ok(token) = Unverified::parse(secret) else { return };
         if self.key(token.header.kid.as_deref(), token.header.alg).is_none() {
-            self.fetch().await;
+            let this = Arc::clone(self);
+            // If it fails, the key stays unknown.
+            let _ = tokio::spawn(async move { this.fetch().await }).await;
         }
     }
 

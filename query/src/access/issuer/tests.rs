@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
@@ -213,7 +212,7 @@ async fn anything_else_is_refused() {
 async fn new_keys_are_fetched_when_they_are_needed() {
     let (old, new) = (Signer::ec("old"), Signer::ec("new"));
     let served = Served::new(vec![old.public()]).await;
-    let issuer = served.issuer();
+    let issuer = Arc::new(served.issuer());
     issuer.fetch().await;
     *served.keys.lock().unwrap() = vec![new.public()];
     let token = new.token(&served.claims(json!({})));
