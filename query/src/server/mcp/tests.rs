@@ -302,7 +302,7 @@ async fn every_listed_tool_is_made() {
     let token = interface.token("acme", &Scope::ALL).await;
     let listed = request(&interface, &token, "tools/list", json!({})).await;
     let tools = listed["result"]["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 9);
+    assert_eq!(tools.len(), 10);
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         let result = called(&interface, &token, name, json!({"no_such_argument": {"a": 1}})).await;
