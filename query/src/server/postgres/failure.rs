@@ -53,7 +53,7 @@ fn sqlstate(problem: &Problem) -> &'static str {
         "token-unknown" => "28P01",
         "scope-missing" => "42501",
         "busy" => "53400",
-        "tokens-unreadable" | "audit-behind" => "57P03",
+        "tokens-unreadable" | "issuer-unreachable" | "audit-behind" => "57P03",
         _ => "XX000",
     }
 }
@@ -124,6 +124,7 @@ mod tests {
         assert_eq!((busy.code.as_str(), busy.hint.as_deref()), ("53400", Some("Ask again in 2 s.")));
         assert!(busy.message.contains("ask again in 2 s"), "{}", busy.message);
         assert_eq!(told_of(Refusal::UnknownToken).code, "28P01");
+        assert_eq!(told_of(Refusal::NoKeys).code, "57P03");
         for (detail, code) in [
             ("SQL error: ParserError(\"Expected: ...\")", "42601"),
             ("Schema error: No field named x. Valid fields are ...", "42703"),

@@ -60,7 +60,7 @@ impl Service {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        self.inner.app.gate().caller(secret.as_deref()).map_err(failure::fatal)?;
+        self.inner.app.gate().let_in(secret.as_deref()).await.map_err(failure::fatal)?;
         let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| {
             let most = format!(
                 "too many connections: this server has {MOST_CONNECTIONS} at once; close one that idles, or share them \

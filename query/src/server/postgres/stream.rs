@@ -123,10 +123,13 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().inner {
+        let this = self.get_mut();
+        let shut = match &mut this.inner {
             Inner::Clear(stream) => Pin::new(stream).poll_shutdown(context),
+            // It sends the end of TLS first.
             Inner::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        };
+        this.in_time(shut, context)
     }
 }
 
@@ -165,6 +168,7 @@ mod tests {
         assert_eq!(&rest[..count], b"g and end");
         assert!(error.to_string().contains("too large"), "{error}");
     }
+
     /// A client that takes nothing is given up; one that takes it, late, is not. Guarantees that nobody holds an answer
     /// for ever by not reading it.
     #[tokio::test]
