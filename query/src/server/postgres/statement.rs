@@ -2,11 +2,12 @@
 //! rewritten by datafusion-pg-catalog until DataFusion understands them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::{ObjectName, Statement, visit_relations};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Statement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -32,10 +33,21 @@ const TABLES: &str =
 pub(super) fn parse(text: &str, catalog: &PostgresCompatibilityParser) -> Result<Vec<Statement>> {
     bounds::check_text_in(&PostgreSqlDialect {}, text)?;
     // The rules for the catalog give up parts of a statement, such as subqueries that refer to its rows. Tools can do
-    // without; an analyst's answer would be wrong, so their statements are not touched but for spellings.
+    // without; an analyst's answer would be wrong, so what reads telemetry is not touched but for spellings.
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
-        Ok(statements) if !is_about_catalog(text, &statements) => Ok(statements.into_iter().map(spelled).collect()),
-        Ok(_) => Ok(catalog.parse(&by_name(text)).map_err(wrong)?.into_iter().map(of_catalog).collect()),
+        Ok(statements) if !statements.iter().any(is_about_catalog) => Ok(statements.into_iter().map(spelled).collect()),
+        Ok(statements) => {
+            let rewritten = catalog.parse(&by_name(text)).map_err(wrong)?;
+            if rewritten.len() != statements.len() {
+                return Ok(rewritten.into_iter().map(of_catalog).collect());
+            }
+            let pairs = statements.into_iter().zip(rewritten);
+            let chosen = pairs.map(|(given, rewritten)| match is_about_catalog(&given) {
+                true => of_catalog(rewritten),
+                false => spelled(given),
+            });
+            Ok(chosen.collect())
+        }
         // Some statements that tools send are known by heart, and are no SQL to the parser.
         Err(error) => {
             let known = catalog.parse(text).map_err(|_| wrong(error))?;
@@ -76,17 +88,55 @@ fn wrong(error: ParserError) -> crate::QueryError {
     DataFusionError::SQL(Box::new(error), None).into()
 }
 
-fn is_about_catalog(text: &str, statements: &[Statement]) -> bool {
-    let names_catalog = |statement: &Statement| {
-        visit_relations(statement, |name| match is_of_catalog(name) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })
-        .is_break()
-    };
-    // `'spans'::regclass` and `cast('spans' as regclass)` read the catalog without naming it.
-    let text = text.to_ascii_lowercase();
-    ["::reg", " as reg"].iter().any(|cast| text.contains(cast)) || statements.iter().any(names_catalog)
+/// Whether a statement reads the catalog, and no telemetry beside it.
+fn is_about_catalog(statement: &Statement) -> bool {
+    let mut read = Read::default();
+    let _ = Visit::visit(statement, &mut read);
+    read.catalog && read.others.is_subset(&read.defined)
+}
+
+/// What a statement reads.
+#[derive(Default)]
+struct Read {
+    /// Whether the catalog is: `'spans'::regclass` and `cast('spans' as regclass)` do without naming it.
+    catalog: bool,
+    /// Other tables, in lower case.
+    others: HashSet<String>,
+    /// Those that the statement defines itself.
+    defined: HashSet<String>,
+}
+
+impl Visitor for Read {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let defined = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.defined.extend(defined.map(|table| table.alias.name.value.to_lowercase()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        self.catalog |= is_of_catalog(name);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        // With arguments it is a function.
+        if let TableFactor::Table { name, args: None, .. } = table
+            && !is_of_catalog(name)
+        {
+            self.others.insert(name.to_string().replace('"', "").to_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Cast { data_type, .. } = expr {
+            let kind = data_type.to_string().to_lowercase();
+            self.catalog |= kind.strip_prefix("pg_catalog.").unwrap_or(&kind).starts_with("reg");
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 fn is_of_catalog(name: &ObjectName) -> bool {
@@ -129,10 +179,25 @@ mod tests {
     /// up for tools never changes an answer about telemetry.
     #[test]
     fn only_statements_about_the_catalog_lose_parts() {
-        let ours = "SELECT t.trace_id, (SELECT count(*) FROM logs AS l WHERE l.trace_id = t.trace_id) FROM traces AS t";
-        assert_eq!(parsed(ours), [ours]);
+        let count = "(SELECT count(*) FROM logs AS l WHERE l.trace_id = t.trace_id)";
+        for ours in [
+            format!("SELECT t.trace_id, {count} FROM traces AS t"),
+            // Words that only look like types of the catalog.
+            format!("SELECT t.trace_id, {count} AS region, '::regclass' FROM traces AS t"),
+            // Telemetry and the catalog in one statement, and in one that calls a part of it by a name of its own.
+            format!("SELECT {count} FROM traces AS t WHERE t.name IN (SELECT relname FROM pg_class)"),
+            format!("WITH c AS (SELECT relname FROM pg_class) SELECT {count} FROM traces AS t, c"),
+        ] {
+            assert_eq!(parsed(&ours), [ours.as_str()]);
+            let both = parsed(&format!("SELECT 1 FROM pg_class; {ours}"));
+            assert_eq!(both.get(1), Some(&ours), "{both:?}");
+        }
         let theirs = "SELECT (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c";
         assert!(parsed(theirs)[0].contains("NULL"), "{:?}", parsed(theirs));
+        for theirs in ["SELECT CAST('spans' AS regclass)", "WITH c AS (SELECT 1 FROM pg_class) SELECT * FROM c"] {
+            let statements = Parser::parse_sql(&PostgreSqlDialect {}, theirs).unwrap();
+            assert!(statements.iter().all(is_about_catalog), "{theirs}");
+        }
     }
 
     /// A parameter counts also where its part of the statement is given up, and where a text only looks like one it does
