@@ -14,9 +14,9 @@ use super::failure;
 use super::settings::Settings;
 use crate::access::{Caller, Gate, Refusal};
 
-/// Prepared statements of a connection at once, and bytes of their texts.
-const MOST_STATEMENTS: usize = 1_024;
-const MOST_BYTES: usize = 4 << 20;
+/// Prepared statements of a connection at once, and portals, and about the bytes that either take.
+const MOST_KEPT: usize = 1_024;
+const MOST_BYTES: usize = 16 << 20;
 
 /// A connection that was let in.
 pub(super) struct Connection {
@@ -24,7 +24,8 @@ pub(super) struct Connection {
     secret: Option<String>,
     settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
-    statements: Mutex<Statements>,
+    statements: Mutex<Kept>,
+    portals: Mutex<Kept>,
     handle: Arc<ConnectionHandle>,
     /// One of those that the server has.
     _place: OwnedSemaphorePermit,
@@ -45,6 +46,7 @@ impl Connection {
             settings: Mutex::new(settings),
             cursors: Mutex::default(),
             statements: Mutex::default(),
+            portals: Mutex::default(),
             handle,
             _place: place,
             _guard: guard,
@@ -73,8 +75,12 @@ impl Connection {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn statements(&self) -> MutexGuard<'_, Statements> {
+    fn statements(&self) -> MutexGuard<'_, Kept> {
         self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn portals(&self) -> MutexGuard<'_, Kept> {
+        self.portals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// That a statement of so many bytes can be kept under a name.
@@ -82,11 +88,11 @@ impl Connection {
     /// # Errors
     /// When the connection has too many, or too long ones.
     pub(super) fn has_room(&self, name: &str, bytes: usize) -> PgWireResult<()> {
-        if self.statements().have_room(name, bytes) {
+        if self.statements().has_room(name, bytes) {
             return Ok(());
         }
         let most = format!(
-            "a connection keeps {MOST_STATEMENTS} prepared statements and {MOST_BYTES} bytes of them at most; deallocate \
+            "a connection keeps {MOST_KEPT} prepared statements and {MOST_BYTES} bytes of them at most; deallocate \
              those that are not needed"
         );
         Err(failure::of("53400", most))
@@ -107,22 +113,49 @@ impl Connection {
         self.statements().0.drain().map(|(name, _)| name).collect()
     }
 
+    /// Keeps a portal with values of so many bytes under a name.
+    ///
+    /// # Errors
+    /// When the connection has too many, or too large ones.
+    pub(super) fn bind(&self, name: &str, bytes: usize) -> PgWireResult<()> {
+        let mut portals = self.portals();
+        if portals.has_room(name, bytes) {
+            portals.0.insert(name.to_owned(), bytes);
+            return Ok(());
+        }
+        let most = format!(
+            "a connection keeps {MOST_KEPT} portals and {MOST_BYTES} bytes of their values at most; close those that are \
+             not needed, or end the transaction"
+        );
+        Err(failure::of("53400", most))
+    }
+
+    /// A portal is not needed any more.
+    pub(super) fn unbind(&self, name: &str) {
+        self.portals().0.remove(name);
+    }
+
+    /// No portal is needed any more.
+    pub(super) fn unbind_all(&self) {
+        self.portals().0.clear();
+    }
+
     /// Another statement begins: a request to cancel means this one from now on.
     pub(super) async fn begin(&self) -> Cancelled {
         Cancelled(self.handle.start_query().await)
     }
 }
 
-/// The names of prepared statements, with the bytes of their texts. The statements are with the client's portals.
+/// The names of prepared statements or of portals, with about the bytes of each. They themselves are with the client.
 #[derive(Debug, Default)]
-struct Statements(HashMap<String, usize>);
+struct Kept(HashMap<String, usize>);
 
-impl Statements {
+impl Kept {
     /// Whether there is room for one of this name, which takes the place of what had the name before.
-    fn have_room(&self, name: &str, bytes: usize) -> bool {
+    fn has_room(&self, name: &str, bytes: usize) -> bool {
         let others = self.0.iter().filter(|(known, _)| known.as_str() != name);
         let (count, sum) = others.fold((0, 0), |(count, sum), (_, length)| (count + 1, sum + length));
-        count < MOST_STATEMENTS && sum + bytes <= MOST_BYTES
+        count < MOST_KEPT && sum + bytes <= MOST_BYTES
     }
 }
 
@@ -143,12 +176,12 @@ impl Cancelled {
 mod tests {
     use super::*;
 
-    /// So many statements have room, and so many bytes of them; one in the place of another of its name has room as well.
+    /// So many have room, and so many bytes of them; one in the place of another of its name has room as well.
     #[test]
-    fn statements_are_bounded() {
-        let mut statements = Statements::default();
-        assert!(statements.have_room("", MOST_BYTES) && !statements.have_room("", MOST_BYTES + 1));
-        statements.0.extend((0..MOST_STATEMENTS).map(|number| (number.to_string(), 1)));
-        assert!(!statements.have_room("another", 1) && statements.have_room("0", 1));
+    fn what_is_kept_is_bounded() {
+        let mut kept = Kept::default();
+        assert!(kept.has_room("", MOST_BYTES) && !kept.has_room("", MOST_BYTES + 1));
+        kept.0.extend((0..MOST_KEPT).map(|number| (number.to_string(), 1)));
+        assert!(!kept.has_room("another", 1) && kept.has_room("0", 1));
     }
 }

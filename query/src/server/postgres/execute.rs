@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use arrow_pg::datatypes::df::deserialize_parameters;
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{Sink, SinkExt};
 use pgwire::api::portal::{Portal, PortalExecutionState};
 use pgwire::api::query::{
@@ -29,6 +30,9 @@ use super::prepare::Prepared;
 use super::query::send;
 use super::{Service, failure};
 
+/// Bytes of a value of a parameter without what is in it.
+const VALUE: usize = 32;
+
 #[async_trait]
 impl ExtendedQueryHandler for Service {
     type Statement = Prepared;
@@ -46,9 +50,11 @@ impl ExtendedQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let connection = Connection::of(client)?;
-        let (name, bytes) = (message.name.as_deref().unwrap_or(DEFAULT_NAME), message.query.len());
-        connection.has_room(name, bytes)?;
+        let (name, text) = (message.name.as_deref().unwrap_or(DEFAULT_NAME), message.query.len());
+        connection.has_room(name, text)?;
         let statement = StoredStatement::parse(client, &message, self.query_parser()).await?;
+        let bytes = text + statement.statement.weight();
+        connection.has_room(name, bytes)?;
         client.portal_store().put_statement(Arc::new(statement));
         connection.prepared(name, bytes);
         client.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
@@ -71,6 +77,8 @@ impl ExtendedQueryHandler for Service {
             )
         })?;
         check(&message, &statement.statement)?;
+        let values: usize = message.parameters.iter().map(|value| VALUE + value.as_ref().map_or(0, Bytes::len)).sum();
+        Connection::of(client)?.bind(message.portal_name.as_deref().unwrap_or(DEFAULT_NAME), values)?;
         let portal = Portal::try_new(&message, statement)?;
         client.portal_store().put_portal(Arc::new(portal));
         client.feed(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
@@ -162,9 +170,16 @@ impl ExtendedQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let status = client.transaction_status();
+        let connection = Connection::of(client)?;
         match status {
-            TransactionStatus::Idle => client.portal_store().clear_portals(),
-            _ => client.portal_store().rm_portal(DEFAULT_NAME),
+            TransactionStatus::Idle => {
+                client.portal_store().clear_portals();
+                connection.unbind_all();
+            }
+            _ => {
+                client.portal_store().rm_portal(DEFAULT_NAME);
+                connection.unbind(DEFAULT_NAME);
+            }
         }
         send_ready_for_query(client, status).await
     }
@@ -179,6 +194,7 @@ impl ExtendedQueryHandler for Service {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
         if message.target_type == TARGET_TYPE_BYTE_PORTAL {
             client.portal_store().rm_portal(name);
+            Connection::of(client)?.unbind(name);
         } else {
             client.portal_store().rm_statement(name);
             Connection::of(client)?.forget(name);

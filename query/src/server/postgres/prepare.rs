@@ -33,6 +33,9 @@ use crate::session::Parameters;
 
 /// Parameters of a statement: as many as the protocol can count.
 const MOST_PARAMETERS: usize = u16::MAX as usize;
+/// Bytes of what is known of a parameter, and of a column.
+const PARAMETER: usize = 32;
+const COLUMN: usize = 160;
 
 /// A prepared statement.
 #[derive(Debug, Clone)]
@@ -66,6 +69,11 @@ impl Prepared {
             Columns::Of(schema) => schema.fields().len(),
             Columns::Text(fields) => fields.len(),
         }
+    }
+
+    /// About how many bytes it takes beside its text. A few words may name the last parameter that there can be.
+    pub(super) fn weight(&self) -> usize {
+        (self.parameters.len() + self.inferred.len()) * PARAMETER + self.width() * COLUMN
     }
 }
 

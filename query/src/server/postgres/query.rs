@@ -168,6 +168,7 @@ impl Service {
             Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. } => {
                 connection.cursors().clear();
                 client.portal_store().clear_portals();
+                connection.unbind_all();
                 let is_commit = matches!(&*asked.statement, Statement::Commit { .. }) && !has_failed;
                 Ok(Response::TransactionEnd(Tag::new(if is_commit { "COMMIT" } else { "ROLLBACK" })))
             }
