@@ -1,8 +1,9 @@
 //! Where code that is tried runs: without network, without what the environment knows, and within limits.
 //!
 //! Linux gives a process namespaces of its own through `unshare`: no network but itself, no processes but its own, and
-//! folders that it can only read. It is no wall against reading: the code runs as the user who tries it, and sees that
-//! user's files.
+//! folders that it can only read. It has no terminal, into which it could type, and does not reach the user's session bus
+//! and the engines of containers, which would run programs for it outside. It is no wall against what the user may do
+//! with files: the code runs as that user, reads their files, and writes those that are not in such folders.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,14 +30,23 @@ const OFFLINE: [(&str, &str); 6] = [
     ("MAVEN_ARGS", "--offline"),
     ("CARGO_NET_OFFLINE", "true"),
 ];
-const WITHOUT_NETWORK: [&str; 8] =
-    ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount"];
+const WITHOUT_NETWORK: [&str; 9] =
+    ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount", "setsid"];
 /// Takes a limit in KiB, `cut` or `open`, folders that can only be read, `--`, and the program.
-/// The program is no child of its namespace's first process, which would not get signals as others do.
+/// Sockets in the file system are reached without network, so those that lead out of here are covered.
+/// The program is a child of its namespace's first process, which would not get signals as others do.
 const SCRIPT: &str = r#"
 ulimit -c 0
 ulimit -v "$1" || exit 125
-if [ "$2" = cut ]; then ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || :; fi
+if [ "$2" = cut ]; then
+  ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || :
+  for folder in /run/user /run/dbus; do
+    if [ -d "$folder" ]; then mount -t tmpfs -o ro tmpfs "$folder" || exit 125; fi
+  done
+  for socket in /run/docker.sock /run/podman/podman.sock /run/containerd/containerd.sock; do
+    if [ -S "$socket" ]; then mount --bind /dev/null "$socket" || exit 125; fi
+  done
+fi
 shift 2
 while [ "$1" != -- ]; do mount --bind -o ro "$1" "$1" || exit 125; shift; done
 shift
@@ -75,6 +85,8 @@ pub enum SandboxError {
 /// A place to run in.
 #[derive(Debug)]
 pub(super) struct Sandbox {
+    /// Where each run has its home and its temporary folder.
+    place: PathBuf,
     network: bool,
     limits: Limits,
     variables: Vec<(String, String)>,
@@ -82,8 +94,8 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the folders of a home in `place`, and tries whether programs can run as asked. `more` are variables that
-    /// were given by name; `read_only` folders are, where there is no network.
+    /// Tries whether programs can run as asked. Each has a home of its own in `place`. `more` are variables that were
+    /// given by name; `read_only` folders are, where there is no network.
     ///
     /// # Errors
     /// [`SandboxError::NotCut`] where there would be a network although none was asked for.
@@ -94,15 +106,8 @@ impl Sandbox {
         more: &[(String, String)],
         read_only: &[PathBuf],
     ) -> Result<Self, SandboxError> {
-        let (home, temporary) = (place.join("home"), place.join("tmp"));
-        for folder in [&home, &temporary] {
-            std::fs::create_dir_all(folder).map_err(failed(format!("make {}", folder.display())))?;
-        }
-        let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut variables = vec![
             (String::from("PATH"), std::env::var("PATH").unwrap_or_default()),
-            (String::from("HOME"), text(&home)),
-            (String::from("TMPDIR"), text(&temporary)),
             (String::from("LANG"), String::from("C.UTF-8")),
         ];
         let handed_on: Vec<(String, String)> = HANDED_ON
@@ -118,7 +123,7 @@ impl Sandbox {
             true => variables.push((String::from("GOFLAGS"), String::from("-modcacherw"))),
         }
         variables.extend(more.iter().cloned());
-        let this = Self { network, limits, variables, read_only };
+        let this = Self { place: place.to_owned(), network, limits, variables, read_only };
         this.probe()?;
         Ok(this)
     }
@@ -138,7 +143,8 @@ impl Sandbox {
         })
     }
 
-    /// Runs a program in a folder, with both its outputs in one.
+    /// Runs a program in a folder, with both its outputs in one. Its home and its temporary folder are empty, so that no
+    /// run finds what another one has left there.
     ///
     /// # Errors
     /// When it does not start.
@@ -155,7 +161,13 @@ impl Sandbox {
             command.args(&self.read_only);
         }
         command.arg("--").args(program).current_dir(folder);
-        command.env_clear().envs(self.variables.iter().cloned()).env("PWD", folder);
+        let own = tempfile::tempdir_in(&self.place)?;
+        let (home, temporary) = (own.path().join("home"), own.path().join("tmp"));
+        for made in [&home, &temporary] {
+            std::fs::create_dir(made)?;
+        }
+        command.env_clear().env("HOME", home).env("TMPDIR", temporary);
+        command.envs(self.variables.iter().cloned()).env("PWD", folder);
         process::run(&mut command, b"", limit, OUTPUT)
     }
 }

@@ -214,6 +214,17 @@ fn a_stated_commit_is_told() {
     assert!(case.tried(None).unwrap_err().to_string().contains("--commit"));
 }
 
+/// A test that fails the first time only, for it remembers that it ran, is red with the patch, too: what a run leaves in
+/// its home and in its temporary folder is gone.
+#[test]
+fn no_run_finds_what_another_left() {
+    let mut case = Case::new();
+    let remembers = "for folder in \"$HOME\" \"$TMPDIR\"; do [ -e \"$folder/ran\" ] && exit 0; : > \"$folder/ran\"; done\n\
+                     echo overflow; exit 1\n";
+    case.test = case.diff("tests/second.sh", remembers);
+    assert_eq!(case.outcome().0, Outcome::StillRed);
+}
+
 /// Tests see nothing of the environment but what they need and were given, and their home is empty. Where the network can
 /// be cut there is none but the machine itself, and the repository can only be read; where it cannot, nothing runs.
 #[test]
