@@ -99,7 +99,7 @@ impl Flight {
         let parameter_schema = encoded(&prepared.parameters)?;
         let bytes = weight::prepared(&prepared);
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.statements.put(caller, prepared, bytes),
+            prepared_statement_handle: self.statements.put(caller, prepared, bytes)?,
             dataset_schema: encoded(&gives)?,
             parameter_schema,
         })
@@ -171,7 +171,7 @@ impl Flight {
         let values = row.as_ref().map(|row| parameters::values(row, &parameters)).transpose()?;
         let prepared = Prepared { statement: Statement { values, ..statement }, parameters };
         let bytes = weight::prepared(&prepared) + row.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        self.statements.replace(handle.clone(), caller, prepared, bytes);
+        self.statements.replace(handle.clone(), caller, prepared, bytes)?;
         let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }

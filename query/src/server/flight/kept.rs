@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::access::Caller;
+use crate::error::{QueryError, Result};
 
 /// Bytes that are kept for one caller.
 const MOST_BYTES: usize = 16 << 20;
@@ -34,14 +35,27 @@ impl<T> Kept<T> {
     }
 
     /// Keeps something that takes so many bytes, and gives its handle.
-    pub(super) fn put(&self, caller: &Caller, value: T, bytes: usize) -> Bytes {
+    ///
+    /// # Errors
+    /// As [`Kept::replace`].
+    pub(super) fn put(&self, caller: &Caller, value: T, bytes: usize) -> Result<Bytes> {
         let handle = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
-        self.replace(handle.clone(), caller, value, bytes);
-        handle
+        self.replace(handle.clone(), caller, value, bytes)?;
+        Ok(handle)
     }
 
     /// Keeps something under a handle that the caller has.
-    pub(super) fn replace(&self, handle: Bytes, caller: &Caller, value: T, bytes: usize) {
+    ///
+    /// # Errors
+    /// [`QueryError::TooLarge`] for what alone takes more than is kept for a caller. What was kept before stays.
+    pub(super) fn replace(&self, handle: Bytes, caller: &Caller, value: T, bytes: usize) -> Result<()> {
+        if bytes > MOST_BYTES {
+            let why = format!(
+                "takes more than {MOST_BYTES} bytes with its plan and its values, and is not kept until its rows are \
+                 fetched; read fewer tables, put long lists of values into a subquery, or ask over HTTP"
+            );
+            return Err(QueryError::TooLarge { why });
+        }
         let now = Instant::now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, entry| now.duration_since(entry.used) < self.lasts);
@@ -49,6 +63,7 @@ impl<T> Kept<T> {
         while let Some(oldest) = self.one_too_many(&entries, caller) {
             entries.remove(&oldest);
         }
+        Ok(())
     }
 
     /// The handle of what has to go, if the caller has too much.
@@ -95,7 +110,7 @@ mod tests {
     #[test]
     fn a_handle_is_of_one_caller() {
         let kept = Kept::new(Duration::from_secs(3600), 10);
-        let handle = kept.put(&caller("acme"), 1, 0);
+        let handle = kept.put(&caller("acme"), 1, 0).unwrap();
         assert_eq!(kept.with(&handle, &caller("other"), |value| *value), None);
         assert_eq!(kept.take(&handle, &caller("other")), None);
         assert_eq!(kept.with(&handle, &caller("acme"), |value| *value), Some(1));
@@ -103,20 +118,22 @@ mod tests {
         assert_eq!(kept.take(&handle, &caller("acme")), None);
     }
 
-    /// A caller who keeps too many, or too much, loses what was longest unused; others lose nothing.
+    /// A caller who keeps too many, or too much, loses what was longest unused; others lose nothing. What
+    /// is too large by itself takes nothing's place.
     #[test]
     fn what_was_longest_unused_goes() {
         let kept = Kept::new(Duration::from_secs(3600), 2);
-        let theirs = kept.put(&caller("other"), 0, 0);
-        let first = kept.put(&caller("acme"), 1, 0);
-        let second = kept.put(&caller("acme"), 2, 0);
+        let theirs = kept.put(&caller("other"), 0, 0).unwrap();
+        let first = kept.put(&caller("acme"), 1, 0).unwrap();
+        let second = kept.put(&caller("acme"), 2, 0).unwrap();
         kept.with(&first, &caller("acme"), |_| ()).unwrap();
-        let third = kept.put(&caller("acme"), 3, 0);
+        let third = kept.put(&caller("acme"), 3, 0).unwrap();
         let has = |handle: &[u8], tenant: &str| kept.with(handle, &caller(tenant), |_| ()).is_some();
         assert!(has(&theirs, "other") && has(&first, "acme") && !has(&second, "acme") && has(&third, "acme"));
-        let large = kept.put(&caller("acme"), 4, MOST_BYTES);
+        let large = kept.put(&caller("acme"), 4, MOST_BYTES).unwrap();
         assert!(has(&theirs, "other") && has(&large, "acme") && has(&third, "acme"));
-        kept.put(&caller("acme"), 5, 1);
+        kept.put(&caller("acme"), 5, 1).unwrap();
         assert!(!has(&large, "acme"));
+        assert!(kept.put(&caller("acme"), 6, MOST_BYTES + 1).is_err() && has(&third, "acme"));
     }
 }

@@ -163,7 +163,7 @@ impl Flight {
                 let planned = self.plan(caller, statement).await?;
                 let (schema, bytes) = (Arc::clone(&planned.schema), weight::planned(&planned));
                 let rows = Rows { planned: Some(planned), cancel: watch::channel(false).0 };
-                let handle = self.flights.put(caller, rows, bytes);
+                let handle = self.flights.put(caller, rows, bytes)?;
                 (schema, TicketStatementQuery { statement_handle: handle }.as_any())
             }
         };
