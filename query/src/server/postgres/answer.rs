@@ -21,8 +21,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Cancelled;
 use super::{Service, failure, shown};
-use crate::access::{Limits, Turn, Visit};
+use crate::access::{Turn, Visit};
 use crate::error::{QueryError, Result};
+use crate::server::meter::Meter;
 use crate::server::problem::Problem;
 
 /// Rows that are encoded at once.
@@ -56,13 +57,10 @@ impl Service {
         let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
         let seconds = begun.seconds;
         let computing = app.engine().begin(Computing { begun, fields: Arc::clone(&fields), chunks }.run());
-        let limits = app.gate().limits();
         let rows = Rows {
             inbox,
             ready: Vec::new().into_iter(),
-            rows_left: limits.rows,
-            bytes_left: limits.bytes,
-            limits: limits.clone(),
+            meter: Meter::new(app.gate().limits()),
             seconds,
             cancelled,
             is_cut: app.is_cut(),
@@ -165,9 +163,7 @@ fn encoded(batch: &RecordBatch, fields: &Arc<Vec<FieldInfo>>) -> PgWireResult<Ve
 struct Rows {
     inbox: mpsc::Receiver<Chunk>,
     ready: std::vec::IntoIter<DataRow>,
-    rows_left: u64,
-    bytes_left: u64,
-    limits: Limits,
+    meter: Meter,
     seconds: u64,
     cancelled: Cancelled,
     is_cut: watch::Receiver<bool>,
@@ -233,11 +229,9 @@ impl Rows {
     }
 
     fn take(&mut self, row: &DataRow) -> Result<()> {
-        let limits = &self.limits;
-        self.rows_left = self.rows_left.checked_sub(1).ok_or(QueryError::RowLimit { rows: limits.rows })?;
+        self.meter.rows(1)?;
         let bytes = row.data.len();
-        self.bytes_left =
-            self.bytes_left.checked_sub(bytes as u64).ok_or(QueryError::ByteLimit { bytes: limits.bytes })?;
+        self.meter.bytes(bytes)?;
         self.visit.gave(1, bytes);
         Ok(())
     }
