@@ -13,8 +13,8 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
-    CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, RewriteArrayAnyAllOperation,
-    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+    CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName, PrependUnqualifiedPgTableName,
+    RewriteArrayAnyAllOperation, SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 use regex::Regex;
 
@@ -147,7 +147,7 @@ fn is_of_catalog(name: &ObjectName) -> bool {
 }
 
 /// The same statement where PostgreSQL spells it otherwise than DataFusion: `pg_catalog.lower(x)`, `current_user`,
-/// `x = any(list)`.
+/// `x = any(list)`, `pg_class` without its schema.
 fn spelled(statement: Statement) -> Statement {
     if matches!(statement, Statement::ShowTables { .. })
         && let Ok(mut tables) = Parser::parse_sql(&PostgreSqlDialect {}, TABLES)
@@ -155,8 +155,9 @@ fn spelled(statement: Statement) -> Statement {
     {
         return tables;
     }
-    let rules: [&dyn SqlStatementRewriteRule; 5] = [
+    let rules: [&dyn SqlStatementRewriteRule; 6] = [
         &RewriteArrayAnyAllOperation,
+        &PrependUnqualifiedPgTableName,
         &StripCallableQualifier,
         &CurrentUserVariableToSessionUserFunctionCall,
         &StripCollate,
@@ -185,13 +186,14 @@ mod tests {
             // Words that only look like types of the catalog.
             format!("SELECT t.trace_id, {count} AS region, '::regclass' FROM traces AS t"),
             // Telemetry and the catalog in one statement, and in one that calls a part of it by a name of its own.
-            format!("SELECT {count} FROM traces AS t WHERE t.name IN (SELECT relname FROM pg_class)"),
-            format!("WITH c AS (SELECT relname FROM pg_class) SELECT {count} FROM traces AS t, c"),
+            format!("SELECT {count} FROM traces AS t WHERE t.name IN (SELECT relname FROM pg_catalog.pg_class)"),
+            format!("WITH c AS (SELECT relname FROM pg_catalog.pg_class) SELECT {count} FROM traces AS t, c"),
         ] {
             assert_eq!(parsed(&ours), [ours.as_str()]);
             let both = parsed(&format!("SELECT 1 FROM pg_class; {ours}"));
             assert_eq!(both.get(1), Some(&ours), "{both:?}");
         }
+        assert_eq!(parsed("SELECT 1 FROM traces, pg_class"), ["SELECT 1 FROM traces, pg_catalog.pg_class"]);
         let theirs = "SELECT (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c";
         assert!(parsed(theirs)[0].contains("NULL"), "{:?}", parsed(theirs));
         for theirs in ["SELECT CAST('spans' AS regclass)", "WITH c AS (SELECT 1 FROM pg_class) SELECT * FROM c"] {
