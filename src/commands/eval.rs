@@ -22,6 +22,8 @@ use crate::eval::trial::{Trials, Verdict, Which};
 use crate::eval::variant::Variant;
 use crate::eval::{Place, comparison, html, markdown};
 use crate::output;
+use crate::repository::Repository;
+use crate::trial::{Ground, Isolation, Limits as TestLimits};
 
 /// Options of `eval`.
 #[derive(Debug, Args)]
@@ -78,6 +80,12 @@ struct RunArgs {
     /// Seconds that one run of tests may take
     #[arg(long, value_name = "N", default_value_t = 300)]
     test_seconds: u64,
+    /// Address space that one process of them may have
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = super::bytes)]
+    test_memory: u64,
+    /// Leave the tests their network
+    #[arg(long)]
+    network: bool,
     /// Tokens of the context that the task has
     #[arg(long, value_name = "N", default_value_t = 8_000)]
     max_tokens: usize,
@@ -142,24 +150,45 @@ async fn play(context: Context, args: RunArgs) -> Result<(), Error> {
         max_tokens: args.max_tokens,
         agent: &args.agent,
     };
-    let trials = Trials { suite: &suite, place: &place, limit: Duration::from_secs(args.test_seconds) };
+    let repository = Repository::open(&place.repository())?;
+    let ground = if args.no_tests { None } else { Some(ground(&args, &suite, &repository)?) };
+    let trials =
+        ground.as_ref().map(|(ground, _)| Trials { suite: &suite, place: &place, repository: &repository, ground });
     let mut rows = Vec::new();
     for incident in incidents {
-        let labels = if args.no_tests { None } else { Some(Labels::checked(&trials, incident)?) };
+        let tests = match &trials {
+            Some(trials) => Some((trials, Labels::checked(trials, incident)?)),
+            None => None,
+        };
         for variant in &variants {
             for repeat in 1..=args.repeat.max(1) {
                 output::note(&format!("{}, {variant}, {repeat} of {} ...", incident.name, args.repeat.max(1)));
                 let (mut row, last) = desk.ask(incident, *variant, repeat).await?;
-                if let Some(labels) = &labels {
-                    judge(&trials, labels, &mut row, last.test.as_deref(), last.patch.as_deref())?;
+                if let Some((trials, labels)) = &tests {
+                    judge(trials, labels, &mut row, last.test.as_deref(), last.patch.as_deref())?;
                 }
                 rows.push(row);
             }
         }
     }
     toolbox.close().await;
-    let report = Report::of(&suite.name, args.renamed, &args.agent, made_at, args.seed, limits, rows);
+    let mut report = Report::of(&suite.name, args.renamed, &args.agent, made_at, args.seed, limits, rows);
+    report.isolation = ground.map(|(_, isolation)| isolation);
     write(&args.out, &report)
+}
+
+/// Where tests run, without network unless one is asked for or it cannot be cut; and what they can do there.
+fn ground<'a>(args: &RunArgs, suite: &Suite, repository: &'a Repository) -> Result<(Ground<'a>, Isolation), Error> {
+    let limits = TestLimits { time: Duration::from_secs(args.test_seconds), memory: args.test_memory };
+    let variables = suite.set_variables();
+    if args.network {
+        return Ok((Ground::new(repository, true, limits, &variables)?, Isolation::of(true, limits)));
+    }
+    let (ground, not_cut) = Ground::cut_where_possible(repository, limits, &variables)?;
+    if let Some(why) = &not_cut {
+        output::note(&format!("tests keep their network: {why}"));
+    }
+    Ok((ground, Isolation::of(not_cut.is_some(), limits)))
 }
 
 /// The incidents of these names, or all.

@@ -38,7 +38,7 @@ use tracerag_index::Lake;
 use tracerag_query::{Session, SessionOptions};
 
 use crate::cli::Context;
-use crate::config::Config;
+use crate::config::{Config, parse_bytes};
 use crate::error::Error;
 use crate::repository::Prefix;
 
@@ -79,6 +79,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() && !value.trim().is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(String::from("write NAME=VALUE, both not empty")),
     }
+}
+
+/// A size of an option.
+fn bytes(text: &str) -> Result<u64, String> {
+    let size = parse_bytes(text).and_then(|size| u64::try_from(size).ok());
+    size.ok_or_else(|| format!("`{text}` is no size, write e.g. 512MiB or 8GiB"))
 }
 
 /// How names in stacks begin, and what stands for that in the repository: `FROM=TO`, where `TO` may be empty.

@@ -7,7 +7,6 @@ use clap::Args;
 use tracerag_query::QueryError;
 
 use crate::cli::Context;
-use crate::config::parse_bytes;
 use crate::error::Error;
 use crate::output;
 use crate::repository::Repository;
@@ -50,7 +49,7 @@ pub(crate) struct TryArgs {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     timeout: Duration,
     /// Address space that one process may have
-    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = super::bytes)]
     memory: u64,
 }
 
@@ -84,9 +83,4 @@ pub(crate) async fn run(context: Context, args: TryArgs) -> Result<(), Error> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| format!("`{text}` is no duration, write e.g. 90s or 10m"))
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let size = parse_bytes(text).and_then(|size| u64::try_from(size).ok());
-    size.ok_or_else(|| format!("`{text}` is no size, write e.g. 512MiB or 8GiB"))
 }

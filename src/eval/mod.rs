@@ -10,7 +10,6 @@
 
 mod interval;
 mod place;
-mod process;
 pub(crate) mod protocol;
 mod render;
 pub(crate) mod report;

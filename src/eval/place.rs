@@ -151,8 +151,8 @@ impl Place {
     }
 }
 
-/// Applies a diff; why git does not.
-pub(super) fn apply(tree: &Path, file: &Path, diff: &str) -> Result<Result<(), String>, Error> {
+/// Applies a diff of the repository's making, without the user's configuration as all of it; why git does not.
+fn apply(tree: &Path, file: &Path, diff: &str) -> Result<Result<(), String>, Error> {
     std::fs::write(file, diff).map_err(Error::io(format!("write {}", file.display())))?;
     let ran = run_git(tree, &["apply", "--whitespace=nowarn", &file.display().to_string()], 0)?;
     Ok(ran.map(drop))

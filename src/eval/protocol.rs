@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::process::end;
+use crate::trial::end;
 
 /// The name of the protocol, as the task has it.
 pub(crate) const PROTOCOL: &str = "tracerag.agent/1";
@@ -141,7 +141,8 @@ pub(crate) fn converse(
     let ended = match shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
         Ok(mut child) => {
             let ended = talk(&mut child, task, limits, begun, &mut calls, &mut answer);
-            end(&mut child);
+            // One that cannot be waited for has said what it had to say.
+            let _ = end(&mut child);
             ended
         }
         Err(error) => Err(Silence::NoStart(error.to_string())),

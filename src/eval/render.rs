@@ -136,6 +136,7 @@ fn render(template: &str, escape: AutoEscape, report: &Report, series: &[Report]
         version => text(&report.version),
         seed => report.seed,
         limits => Value::from_serialize(report.limits),
+        isolation => Value::from_serialize(&report.isolation),
         runs => series.len(),
         variants,
         figures => Value::from_serialize(figures),

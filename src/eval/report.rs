@@ -10,6 +10,7 @@ use super::protocol::Limits;
 use super::score::{MEASURES, Row, figures};
 use super::variant::Variant;
 use crate::error::Error;
+use crate::trial::Isolation;
 
 /// The schema name that a report carries.
 const SCHEMA: &str = "tracerag.eval/1";
@@ -29,6 +30,9 @@ pub(crate) struct Report {
     pub version: String,
     pub seed: u64,
     pub limits: Limits,
+    /// What the tests could do; `None` where none ran, and in reports that do not say it.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
     /// By variant and name of the figure.
     pub figures: BTreeMap<Variant, BTreeMap<String, Figure>>,
     pub rows: Vec<Row>,
@@ -54,6 +58,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed,
             limits,
+            isolation: None,
             figures: figures(&rows, seed),
             rows,
         }

@@ -24,6 +24,9 @@ pub(crate) struct Suite {
     pub redaction_key: String,
     pub source: Source,
     pub runner: Vec<Runner>,
+    /// Variables of whoever plays the suite that its tests get where they are set, beside those of every trial.
+    #[serde(default)]
+    pub variables: Vec<String>,
     pub incident: Vec<Incident>,
     /// Words and what stands for them with `--renamed`, in recording, source and labels. The program does not rename in
     /// compiled descriptors, so give words of the same length where there are any.
@@ -106,6 +109,11 @@ impl Suite {
             return Err(wrong(format!("incident {name} is of a commit that source.commit does not name")));
         }
         Ok(suite)
+    }
+
+    /// The variables of the suite that are set here, with their values.
+    pub(crate) fn set_variables(&self) -> Vec<(String, String)> {
+        self.variables.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
     }
 
     /// A text file of the suite.

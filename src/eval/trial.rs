@@ -1,15 +1,15 @@
 //! Whether a test is red and a patch makes it green: in trees that are thrown away, at the commit of the build.
 
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{Place, apply};
-use super::process;
+use super::place::Place;
 use super::suite::{Runner, Suite};
 use crate::error::Error;
+use crate::patch::parse;
+use crate::repository::Repository;
+use crate::trial::{Ground, Tried};
 
 /// What is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum Which {
 pub(crate) enum Verdict {
     Green,
     Red,
-    /// A diff does not apply, so nothing ran.
+    /// A diff cannot be read or does not apply, so nothing ran.
     DoesNotApply,
     /// No runner of the suite knows the files of the test, or there is none.
     NoTest,
@@ -38,8 +38,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Trials<'a> {
     pub suite: &'a Suite,
     pub place: &'a Place,
-    /// How long one run may take.
-    pub limit: Duration,
+    /// That of the place.
+    pub repository: &'a Repository,
+    pub ground: &'a Ground<'a>,
 }
 
 impl Trials<'_> {
@@ -54,30 +55,32 @@ impl Trials<'_> {
         test: &str,
         which: Which,
     ) -> Result<(Verdict, String), Error> {
-        let added = added_files(test);
+        if test.trim().is_empty() {
+            return Ok((Verdict::NoTest, String::new()));
+        }
+        if let Some(why) = diffs.iter().find_map(|diff| parse(diff).err()) {
+            return Ok((Verdict::DoesNotApply, why.to_string()));
+        }
+        let added = match files(test) {
+            Ok(added) => added,
+            Err(why) => return Ok((Verdict::DoesNotApply, why)),
+        };
         let Some(runner) =
             self.suite.runner.iter().find(|runner| added.iter().any(|file| file.ends_with(&runner.suffix)))
         else {
             return Ok((Verdict::NoTest, String::new()));
         };
-        let tree = self.place.checkout(commit)?;
-        for diff in diffs {
-            if let Err(why) = apply(tree.path(), &self.place.path("trial.diff"), diff)? {
-                return Ok((Verdict::DoesNotApply, why));
-            }
-        }
-        let words = self.command(runner, which, test, &added)?;
-        let mut words = words.iter();
-        let mut command = Command::new(words.next().map(String::as_str).unwrap_or_default());
-        command.args(words).current_dir(tree.path()).env("PYTHONDONTWRITEBYTECODE", "1").env("GOPROXY", "off");
-        let ended =
-            process::run(command, self.limit).map_err(Error::io(format!("run the tests of {}", runner.suffix)))?;
-        let verdict = match (ended.timed_out, ended.passed) {
-            (true, _) => Verdict::TimedOut,
-            (false, true) => Verdict::Green,
-            (false, false) => Verdict::Red,
+        let program = self.command(runner, which, test, &added)?;
+        let ran = match self.ground.run(&self.repository.commit(commit)?, diffs, "", &program)? {
+            Tried::Ran(ran) => ran,
+            Tried::DoesNotApply(why) => return Ok((Verdict::DoesNotApply, why)),
         };
-        Ok((verdict, ended.output))
+        let verdict = match ran.status {
+            None => Verdict::TimedOut,
+            Some(status) if status.success() => Verdict::Green,
+            Some(_) => Verdict::Red,
+        };
+        Ok((verdict, ran.printed.text()))
     }
 
     fn command(&self, runner: &Runner, which: Which, test: &str, added: &[String]) -> Result<Vec<String>, Error> {
@@ -122,17 +125,15 @@ fn variables(word: &str) -> Result<String, Error> {
     Ok(filled)
 }
 
-/// The files that a diff adds or changes.
-pub(crate) fn added_files(diff: &str) -> Vec<String> {
-    diff.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(|path| path.trim_end().to_owned()).collect()
+/// The files that a diff adds or changes; why it cannot be read.
+fn files(diff: &str) -> Result<Vec<String>, String> {
+    let files = parse(diff).map_err(|error| error.to_string())?;
+    Ok(files.into_iter().map(|file| file.path).collect())
 }
 
-/// Lines that a diff adds and takes away.
-pub(crate) fn size(diff: &str) -> usize {
-    let is_change = |line: &&str| {
-        (line.starts_with('+') || line.starts_with('-')) && !line.starts_with("+++ ") && !line.starts_with("--- ")
-    };
-    diff.lines().filter(is_change).count()
+/// Lines that a diff adds and takes away; `None` for one that cannot be read.
+pub(crate) fn size(diff: &str) -> Option<usize> {
+    Some(parse(diff).ok()?.iter().map(|file| file.added + file.deleted).sum())
 }
 
 /// The names of Go's test functions that a diff adds.
@@ -157,11 +158,11 @@ mod tests {
     /// What a diff adds is read from it: files, size, tests, modules.
     #[test]
     fn diffs_tell_their_tests() {
-        assert_eq!(added_files(DIFF), ["pay/a_test.go"]);
-        assert_eq!(size(DIFF), 3);
+        assert_eq!(files(DIFF).unwrap(), ["pay/a_test.go"]);
+        assert_eq!(size(DIFF), Some(3));
         assert_eq!(functions(DIFF), ["TestOne"]);
         assert_eq!(module("unittests/test_a.py"), "unittests.test_a");
-        assert_eq!((added_files(""), size("")), (vec![], 0));
+        assert!(files("no diff").is_err() && size("no diff").is_none());
     }
 
     /// A variable that is not set is named, not taken for nothing.

@@ -1,10 +1,11 @@
 //! A trial of a test and a patch: at the commit of the build that failed, the test has to fail as the trace did, and with
 //! the patch everything has to pass.
 //!
-//! Each run has a work tree of its own, so that nothing that ran before can have prepared it.
+//! The evaluation runs its tests on the same [`Ground`].
 
 mod agent;
 mod failure;
+mod ground;
 mod process;
 mod record;
 mod sandbox;
@@ -12,7 +13,6 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use sha2::{Digest as _, Sha256};
@@ -21,12 +21,13 @@ use tracerag_schemas::bundle::{Build, Bundle};
 
 use crate::error::Error;
 use crate::patch::{LockRow, MAX_BYTES, lock_files, parse};
-use crate::repository::{Commit, Repository, Worktree};
+use crate::repository::{Commit, Repository};
 use crate::scaffold::origin;
 use agent::{Question, REFINE_SCHEMA, refine};
 use failure::Failure;
+pub(crate) use ground::{Ground, Tried};
+pub(crate) use process::end;
 pub(crate) use record::{CommitFrom, Diff, Ended, Isolation, Outcome, RunRow, Step, TRY_SCHEMA, TryRecord};
-use sandbox::Sandbox;
 pub(crate) use sandbox::{Limits, SandboxError};
 use suite::Suite;
 
@@ -83,9 +84,7 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
         (None, (test, None)) => Suite::of(&commit, &test.files),
         (None, (_, Some(_))) => None,
     };
-    let folder = tempfile::tempdir().map_err(Error::io("make a folder for the trial"))?;
-    let read_only = [request.repository.git_folder()?];
-    let sandbox = Sandbox::new(folder.path(), request.network, request.limits, request.variables, &read_only)?;
+    let ground = Ground::new(request.repository, request.network, request.limits, request.variables)?;
     let suite = match (suite, &test.1) {
         (Some(suite), _) => suite,
         // A diff that is not read names no module, and nothing will run.
@@ -116,14 +115,10 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
         agent: None,
         command: request.command.map_or_else(|| suite.command.join(" "), str::to_owned),
         folder: suite.folder.clone(),
-        isolation: Isolation {
-            network: request.network,
-            seconds: request.limits.time.as_secs(),
-            memory_bytes: request.limits.memory,
-        },
+        isolation: Isolation::of(request.network, request.limits),
         runs: vec![],
     };
-    let trial = Trial { request, commit: &commit, suite: &suite, sandbox: &sandbox, folder: folder.path() };
+    let trial = Trial { request, commit: &commit, suite: &suite, ground: &ground };
     let (outcome, reason) = trial.judge(&mut record, test.1, patch.1)?;
     record.outcome = outcome;
     record.holds = outcome == Outcome::Green;
@@ -168,14 +163,7 @@ struct Trial<'a> {
     request: &'a TryRequest<'a>,
     commit: &'a Commit,
     suite: &'a Suite,
-    sandbox: &'a Sandbox,
-    folder: &'a Path,
-}
-
-/// A run, or why there was none.
-enum Tried {
-    Ran(RunRow, String),
-    DoesNotApply(String),
+    ground: &'a Ground<'a>,
 }
 
 impl Trial<'_> {
@@ -195,7 +183,7 @@ impl Trial<'_> {
         if let Some(why) = wrong_patch.or_else(|| touches(&record.test, &record.patch)) {
             return Ok((Outcome::PatchDoesNotApply, why));
         }
-        if let Tried::Ran(run, _) = self.run(Step::Before, &[])? {
+        if let Ok((run, _)) = self.run(Step::Before, &[])? {
             let passed = run.ended == Ended::Passed;
             record.runs.push(run);
             if !passed {
@@ -241,8 +229,8 @@ impl Trial<'_> {
     /// Whether the test fails, and of what; how the trial ended if it ends with that.
     fn red(&self, record: &mut TryRecord) -> Result<Option<(Outcome, String)>, Error> {
         let (mut run, output) = match self.run(Step::Test, &[&record.test])? {
-            Tried::Ran(run, output) => (run, output),
-            Tried::DoesNotApply(why) => return Ok(Some((Outcome::TestDoesNotApply, why))),
+            Ok(ran) => ran,
+            Err(why) => return Ok(Some((Outcome::TestDoesNotApply, why))),
         };
         let failure = Failure::of(self.request.bundle);
         run.found = failure.found(&output).filter(|_| run.ended == Ended::Failed);
@@ -261,8 +249,8 @@ impl Trial<'_> {
     /// Whether everything passes with the patch of the record, and what the tests print.
     fn green(&self, record: &mut TryRecord, step: Step) -> Result<(Outcome, String, String), Error> {
         let (run, output) = match self.run(step, &[&record.test, &record.patch])? {
-            Tried::Ran(run, output) => (run, output),
-            Tried::DoesNotApply(why) => return Ok((Outcome::PatchDoesNotApply, why, String::new())),
+            Ok(ran) => ran,
+            Err(why) => return Ok((Outcome::PatchDoesNotApply, why, String::new())),
         };
         let (outcome, reason) = match run.ended {
             Ended::Passed => (Outcome::Green, "the test fails as the trace did, and with the patch everything passes"),
@@ -274,17 +262,13 @@ impl Trial<'_> {
         Ok((outcome, reason.to_owned(), output))
     }
 
-    /// Runs the tests in a new work tree with some diffs.
-    fn run(&self, step: Step, diffs: &[&Diff]) -> Result<Tried, Error> {
-        let worktree = Worktree::of(self.request.repository, self.commit, self.place("tracerag-try"))?;
-        for diff in diffs {
-            let file = self.place("applied.diff");
-            std::fs::write(&file, &diff.text).map_err(Error::io(format!("write {}", file.display())))?;
-            if let Err(why) = worktree.apply(&file)? {
-                return Ok(Tried::DoesNotApply(line(&why)));
-            }
-        }
-        let ran = self.sandbox.run(&worktree.path().join(&self.suite.folder), &self.suite.command)?;
+    /// Runs the tests with some diffs: the run with all that it printed, or why a diff does not apply.
+    fn run(&self, step: Step, diffs: &[&Diff]) -> Result<Result<(RunRow, String), String>, Error> {
+        let diffs: Vec<&str> = diffs.iter().map(|diff| diff.text.as_str()).collect();
+        let ran = match self.ground.run(self.commit, &diffs, &self.suite.folder, &self.suite.command)? {
+            Tried::Ran(ran) => ran,
+            Tried::DoesNotApply(why) => return Ok(Err(why)),
+        };
         let output = ran.printed.text();
         let run = RunRow {
             step,
@@ -294,11 +278,7 @@ impl Trial<'_> {
             found: None,
             output: end_of(&output, RECORDED),
         };
-        Ok(Tried::Ran(run, output))
-    }
-
-    fn place(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        Ok(Ok((run, output)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const WAITING: usize = 64;
 
 /// What a program printed: its beginning and its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Printed {
+pub(crate) struct Printed {
     head: Vec<u8>,
     tail: Vec<u8>,
     left_out: usize,
@@ -44,7 +44,7 @@ impl Printed {
     }
 
     /// All that was kept, with a line about what was not.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail));
         match self.left_out {
             0 => format!("{head}{tail}"),
@@ -55,7 +55,7 @@ impl Printed {
 
 /// How a program ended, and what it printed.
 #[derive(Debug)]
-pub(super) struct Ran {
+pub(crate) struct Ran {
     /// `None`: it was ended, for its time was over.
     pub status: Option<ExitStatus>,
     pub printed: Printed,
@@ -70,7 +70,6 @@ pub(super) struct Ran {
 pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: usize) -> io::Result<Ran> {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn()?;
-    let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     if let Some(mut stdin) = child.stdin.take() {
         let input = input.to_vec();
         // A program that reads nothing must not hold this one up.
@@ -92,10 +91,20 @@ pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: us
     };
     let took = begun.elapsed();
     // Also after a good end: what it has left behind holds its output open, and may go on for ever.
-    let _ = killpg(group, Signal::SIGKILL);
-    child.wait()?;
+    end(&mut child)?;
     take_for(&taken, GRACE, &mut printed);
     Ok(Ran { status, printed, took })
+}
+
+/// Ends a program that leads a process group of its own, with all that is in the group.
+///
+/// # Errors
+/// When it cannot be waited for.
+pub(crate) fn end(child: &mut Child) -> io::Result<()> {
+    let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
+    // The group may be gone already.
+    let _ = killpg(group, Signal::SIGKILL);
+    child.wait().map(drop)
 }
 
 fn forward(mut from: impl Read, to: &SyncSender<Vec<u8>>) {

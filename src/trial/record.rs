@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sandbox::Limits;
 use crate::patch::LockRow;
 
 /// Value of `schema`.
@@ -110,6 +111,13 @@ pub(crate) struct Isolation {
     pub seconds: u64,
     /// Bytes of address space that one process may have.
     pub memory_bytes: u64,
+}
+
+impl Isolation {
+    /// As it is asked for.
+    pub(crate) fn of(network: bool, limits: Limits) -> Self {
+        Self { network, seconds: limits.time.as_secs(), memory_bytes: limits.memory }
+    }
 }
 
 /// What was applied when the tests ran.

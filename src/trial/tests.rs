@@ -252,3 +252,26 @@ fn nothing_leaks_in() {
         Err(error) => assert!(error.to_string().contains("--network"), "{error}"),
     }
 }
+
+/// A ground runs a program at the commit with the diffs, each time in a tree that no run before has touched; a diff that does
+/// not apply runs nothing and says why. Without network where that can be, and else it says why not.
+#[test]
+fn every_run_has_a_tree_of_its_own() {
+    let case = Case::new();
+    let repository = Repository::open(case.made.path()).unwrap();
+    let commit = repository.commit(&case.made.head()).unwrap();
+    let (ground, not_cut) = Ground::cut_where_possible(&repository, case.limits, &[]).unwrap();
+    assert!(not_cut.is_none_or(|why| why.to_string().contains("unshare")));
+    let program = ["sh", "-c", "cat pay/rounding.sh; ls; touch left"].map(str::to_owned);
+    for diffs in [&[][..], &[case.patch.as_str()][..]] {
+        let Tried::Ran(ran) = ground.run(&commit, diffs, "", &program).unwrap() else { panic!("the diff applies") };
+        let text = ran.printed.text();
+        assert!(
+            text.contains(if diffs.is_empty() { "limit=18" } else { "limit=40" }) && !text.contains("left"),
+            "{text}"
+        );
+    }
+    let other = case.patch.replace("-limit=18", "-limit=19");
+    let tried = ground.run(&commit, &[&other], "", &program).unwrap();
+    assert!(matches!(&tried, Tried::DoesNotApply(why) if why.contains("rounding.sh")), "{tried:?}");
+}

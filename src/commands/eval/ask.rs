@@ -96,7 +96,7 @@ impl Desk<'_> {
             others: None,
             seconds: told.seconds,
             calls: told.calls,
-            patch_lines: last.patch.as_deref().map(size),
+            patch_lines: last.patch.as_deref().and_then(size),
             tokens: last.usage.tokens,
             cost_usd: last.usage.cost_usd,
             interventions: last.usage.interventions,
