@@ -33,7 +33,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     tenant: Option<String>,
     /// Ask a running server instead of the lake, with the token in $TRACERAG_TOKEN: sql, similar, compare, bundle,
-    /// verify, canary, fix, status, publish, mcp
+    /// verify, canary, fix, group, status, publish, mcp
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["lake", "tenant"])]
     server: Option<String>,
     /// Read the lake as `tracerag snapshot create NAME` has held it: sql, similar, bundle, verify, prompt, scaffold,
@@ -118,6 +118,7 @@ impl Command {
                 | Self::Verify(_)
                 | Self::Canary(_)
                 | Self::Fix(_)
+                | Self::Group(_)
                 | Self::Status(_)
                 | Self::Publish(_)
                 | Self::Mcp(_)
@@ -196,7 +197,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Some(url) if cli.command.asks() => Some(Server::at(url)?),
         Some(_) => {
             return Err(Error::Usage(String::from(
-                "--server is for sql, similar, compare, bundle, verify, canary, fix, status, publish and mcp; run this command where the lake can be reached",
+                "--server is for sql, similar, compare, bundle, verify, canary, fix, group, status, publish and mcp; run this command where the lake can be reached",
             )));
         }
         None => None,

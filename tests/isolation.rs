@@ -65,6 +65,7 @@ impl Interface for Http {
             "GET /tempo/api/v2/search/tag/resource.service.name/values?start=1&end=4000000000",
             "GET /v1/incidents",
             "GET /v1/incidents?service={word}pay",
+            "GET /v1/incidents?appeared_with=true",
             "GET /v1/status",
             r#"POST /v1/similar {"text": "quokkadigits overflow numbatdigits overflow", "k": 100}"#,
             r#"POST /v1/similar {"trace_id": "{trace}"}"#,

@@ -39,12 +39,19 @@ fn a_server_answers_like_the_lake() {
         ("post", "/v1/bundles/{id}/pin", 200, client.post(&format!("/v1/bundles/{id}/pin"), &json!({}))),
         ("get", "/v1/traces/{id}", 200, client.get(&format!("/v1/traces/{TRACE}"))),
         ("get", "/v1/incidents", 200, client.get("/v1/incidents")),
+        ("get", "/v1/incidents", 200, client.get("/v1/incidents?appeared_with=true")),
         ("get", "/v1/status", 200, client.get("/v1/status")),
         (
             "post",
             "/v1/fixes",
             201,
             client.post("/v1/fixes", &json!({"fingerprint": fingerprint, "summary": "round before the ledger"})),
+        ),
+        (
+            "post",
+            "/v1/groupings",
+            400,
+            client.post("/v1/groupings", &json!({"action": "split", "fingerprint": fingerprint})),
         ),
         ("get", "/v1/status", 400, client.get("/v1/status?verbose=1")),
         ("get", "/v1/traces/{id}", 404, client.get(&format!("/v1/traces/{}", "f".repeat(32)))),
@@ -171,6 +178,10 @@ fn commands_ask_a_server() {
     assert_eq!((&fixes[1]["outcome"], &fixes[1]["test_name"]), (&json!("wrong"), &json!("TestRound")));
     let unknown = served.remote(&token, &["fix", "record", "--fingerprint", "none", "--summary", "x"]);
     assert!(unknown.status == 1 && unknown.stderr.contains("incident-unknown"), "{}", unknown.stderr);
+    let merge = ["group", "merge", fingerprint, fingerprint];
+    for ran in [served.tracerag.run(&merge), served.remote(&token, &merge)] {
+        assert!(ran.status != 0 && ran.stderr.contains("one incident already"), "{}", ran.stderr);
+    }
     let status = served.remote(&token, &["status"]);
     assert!(status.stdout.contains("tenant default") && status.stdout.contains("payments"), "{}", status.stdout);
 

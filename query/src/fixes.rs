@@ -1,5 +1,7 @@
 //! Known fixes: what somebody did about an incident.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
@@ -13,6 +15,7 @@ use tracerag_schemas::Table;
 
 use crate::Session;
 use crate::error::{QueryError, Result};
+use crate::search::judged;
 
 /// How well a fix did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,16 +55,24 @@ pub struct NewFix {
     pub outcome: Option<Outcome>,
     /// The test that holds it.
     pub test_name: Option<String>,
-    /// When it took effect, RFC 3339; now unless said. What is seen later came back.
+    /// When it took effect, RFC 3339; now unless said.
     pub fixed_at: Option<String>,
+    /// The first version of the service that has it. What is seen in it or in a later one came back.
+    pub fixed_version: Option<String>,
+    /// The commit that has it, by which its version is found among the builds where it is not said.
+    pub fixed_git_sha: Option<String>,
 }
 
 /// Fixes in a list.
 const MOST_LISTED: usize = 1_000;
 /// Bytes of each text of a fix.
 const MOST_TEXT: usize = 16 << 10;
+/// Bytes of a version.
+const MOST_VERSION: usize = 128;
+/// Digits of a commit.
+const COMMIT: RangeInclusive<usize> = 7..=64;
 
-/// Fixes of the tenant with whether the incident was seen again after them, newest first; all, or those of one incident.
+/// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or those of one incident.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -69,7 +80,7 @@ pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Ma
     let of_one = if fingerprint.is_some() { "where f.fingerprint = $1" } else { "" };
     let query = format!(
         "select f.fix_id, f.fingerprint, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
-           f.test_name, coalesce(i.last_seen > f.fixed_at, false) as came_back
+           f.test_name, f.fixed_version, f.fixed_git_sha
          from fixes f left join incidents i on f.fingerprint = i.fingerprint {of_one}
          order by f.fixed_at desc, f.fix_id limit {MOST_LISTED}"
     );
@@ -78,11 +89,24 @@ pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Ma
     for batch in session.collect(&query, parameters).boxed().await? {
         fixes.extend(crate::json::rows(&batch)?);
     }
+    let fingerprints: BTreeSet<String> = fixes.iter().filter_map(|fix| member(fix, "fingerprint")).collect();
+    let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
+    let mut judged = judged(session.snapshot(), &fingerprints).boxed().await?;
+    for fix in &mut fixes {
+        let (came_back, reason) = member(fix, "fix_id").and_then(|fix_id| judged.remove(&fix_id)).unwrap_or_default();
+        fix.insert(String::from("came_back"), came_back.into());
+        fix.insert(String::from("came_back_reason"), reason.into());
+    }
     Ok(fixes)
 }
 
+fn member(fix: &Map<String, Value>, name: &str) -> Option<String> {
+    fix.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
 impl NewFix {
-    /// That there is a summary, and that no text is too long to be masked, kept and listed.
+    /// That there is a summary, that no text is too long to be masked, kept and listed, and that version and commit are
+    /// such: they are not masked.
     ///
     /// # Errors
     /// [`QueryError::Argument`].
@@ -103,6 +127,15 @@ impl NewFix {
                 return wrong(format!("{name} has more than {MOST_TEXT} bytes; say it shorter, and link to the rest"));
             }
         }
+        if self.fixed_version.as_deref().is_some_and(|version| !is_version(version)) {
+            return wrong(format!(
+                "fixed_version is a version such as 1.9.1: letters, digits and ._+-, {MOST_VERSION} at most"
+            ));
+        }
+        if self.fixed_git_sha.as_deref().is_some_and(|commit| !is_commit(commit)) {
+            let (least, most) = (COMMIT.start(), COMMIT.end());
+            return wrong(format!("fixed_git_sha is a commit by {least} to {most} of its hex digits"));
+        }
         Ok(())
     }
 
@@ -116,11 +149,21 @@ impl NewFix {
     }
 }
 
+fn is_version(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    (1..=MOST_VERSION).contains(&text.len()) && text.bytes().all(is_fit)
+}
+
+fn is_commit(text: &str) -> bool {
+    COMMIT.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Records a fix by an author and gives its id.
 ///
 /// # Errors
 /// [`QueryError::IncidentUnknown`] and [`QueryError::BundleUnknown`] for what the tenant does not have,
-/// [`QueryError::Argument`] without a summary, for a text that is too long or a time that is none, and when the lake cannot be read or written.
+/// [`QueryError::Argument`] without a summary, for a text that is too long or a time, version or commit that is none, and
+/// when the lake cannot be read or written.
 pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<String> {
     fix.check()?;
     let fingerprint = ParamValues::from(vec![ScalarValue::from(fix.fingerprint.as_str())]);
@@ -152,6 +195,8 @@ pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<Stri
         text(fix.bundle_id.as_deref()),
         text(Some(fix.outcome.unwrap_or(Outcome::Fixed).name())),
         text(fix.test_name.as_deref()),
+        text(fix.fixed_version.as_deref()),
+        text(fix.fixed_git_sha.as_deref()),
     ];
     let row = RecordBatch::try_new(Table::Fixes.lake_schema(), columns)?;
     snapshot.lake().append_side(Table::Fixes, row).boxed().await?;
@@ -173,6 +218,8 @@ mod tests {
             outcome: None,
             test_name,
             fixed_at: None,
+            fixed_version: None,
+            fixed_git_sha: None,
         };
         assert!(fix("x".repeat(MOST_TEXT), None).check().is_ok());
         let told = |fix: NewFix| fix.check().map_or_else(|error| error.to_string(), |()| String::new());
@@ -180,5 +227,17 @@ mod tests {
         assert!(told(fix("x".repeat(MOST_TEXT + 1), None)).contains("summary has more than"));
         let long = Some("x".repeat(MOST_TEXT + 1));
         assert!(told(fix(String::from("rounded"), long)).contains("test_name has more than"));
+    }
+
+    /// Version and commit are kept as they are, so nothing else passes for one.
+    #[test]
+    fn version_and_commit_are_such() {
+        for (version, expected) in [("v1.9.1-rc.1+7", true), ("", false), ("jane@example.org", false), ("1 9", false)] {
+            assert_eq!(is_version(version), expected, "{version}");
+        }
+        assert!(!is_version(&"1".repeat(MOST_VERSION + 1)));
+        for (commit, expected) in [("a1b2c3d", true), ("A1B2C3D4", true), ("a1b2c3", false), ("a1b2c3g", false)] {
+            assert_eq!(is_commit(commit), expected, "{commit}");
+        }
     }
 }

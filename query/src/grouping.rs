@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{ParamValues, ScalarValue};
 use futures::FutureExt;
+use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
 
 use crate::Session;
@@ -17,6 +18,89 @@ use crate::search::Merges;
 
 const MERGE: &str = "merge";
 const SPLIT: &str = "split";
+
+/// Bytes of each text.
+const MOST_TEXT: usize = 16 << 10;
+
+/// What somebody wants. Its reason is redacted already where it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
+pub enum NewGrouping {
+    /// See [`merge`].
+    Merge {
+        /// The incident that goes into another one.
+        fingerprint: String,
+        /// The incident that stays.
+        into: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// See [`split`].
+    Split {
+        /// The fingerprint that was merged.
+        fingerprint: String,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+impl NewGrouping {
+    /// The fingerprint whose rule it is.
+    pub fn fingerprint(&self) -> &str {
+        match self {
+            Self::Merge { fingerprint, .. } | Self::Split { fingerprint, .. } => fingerprint,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Merge { reason, .. } | Self::Split { reason, .. } => reason.as_deref(),
+        }
+    }
+
+    /// That no text is too long to be masked and kept.
+    ///
+    /// # Errors
+    /// [`QueryError::Argument`].
+    pub fn check(&self) -> Result<()> {
+        let into = match self {
+            Self::Merge { into, .. } => into.as_str(),
+            Self::Split { .. } => "",
+        };
+        for (name, text) in
+            [("fingerprint", self.fingerprint()), ("into", into), ("reason", self.reason().unwrap_or_default())]
+        {
+            if text.len() > MOST_TEXT {
+                return Err(wrong(format!("{name} has more than {MOST_TEXT} bytes; say it shorter")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with its reason as `mask` gives it: who writes one may quote telemetry.
+    #[must_use]
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Merge { reason, .. } | Self::Split { reason, .. } => {
+                *reason = reason.as_deref().map(mask);
+            }
+        }
+        self
+    }
+}
+
+/// Does it in the name of an author, and gives the fingerprint that [`merge`] or [`split`] gives.
+///
+/// # Errors
+/// As [`merge`], [`split`] and [`NewGrouping::check`].
+pub async fn group(session: &Session, author: &str, grouping: &NewGrouping) -> Result<String> {
+    grouping.check()?;
+    let reason = grouping.reason().unwrap_or_default();
+    match grouping {
+        NewGrouping::Merge { fingerprint, into, .. } => merge(session, author, fingerprint, into, reason).boxed().await,
+        NewGrouping::Split { fingerprint, .. } => split(session, author, fingerprint, reason).boxed().await,
+    }
+}
 
 /// One rule that is to be added.
 struct Rule<'a> {

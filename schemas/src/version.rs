@@ -30,6 +30,8 @@ const ADDED: &[(u32, Table, &str)] = &[
     (2, Table::Failures, "fingerprint_all_frames"),
     (2, Table::IncidentCounts, "echo_count"),
     (2, Table::Logs, "template"),
+    (2, Table::Fixes, "fixed_version"),
+    (2, Table::Fixes, "fixed_git_sha"),
 ];
 
 /// What a release knows of the columns of a lake: those of its own schema, and which of them came with it.

@@ -53,6 +53,12 @@ struct RecordArgs {
     /// When it took effect, such as 2026-11-16T12:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// The first version of the service that has it; the incident came back if it is seen in this or a later one
+    #[arg(long, value_name = "VERSION")]
+    fixed_version: Option<String>,
+    /// The commit that has it, for the version that its build has
+    #[arg(long, value_name = "SHA")]
+    fixed_commit: Option<String>,
     /// Who did it; a server takes the name of the token
     #[arg(long, value_name = "NAME", env = "USER", default_value = "local", hide_env_values = true)]
     author: String,
@@ -112,6 +118,8 @@ async fn record(context: &Context, args: RecordArgs) -> Result<(), Error> {
         outcome: Some(args.outcome.into()),
         test_name,
         fixed_at: args.at,
+        fixed_version: args.fixed_version,
+        fixed_git_sha: args.fixed_commit,
     };
     let fix_id = match &context.server {
         Some(server) => {
@@ -166,7 +174,8 @@ async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
             Ok(())
         }
         StatusFormat::Table => {
-            let header = ["fixed at", "fingerprint", "outcome", "came back", "summary", "patch", "test", "author"];
+            let header =
+                ["fixed at", "in", "fingerprint", "outcome", "came back", "summary", "patch", "test", "author"];
             output::data(&output::table(&header, found.iter().map(row).collect(), &[]))
         }
     }
@@ -174,12 +183,17 @@ async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
 
 fn row(fix: &Map<String, Value>) -> Vec<String> {
     let text = |name: &str| fix.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let came_back = fix.get("came_back").and_then(Value::as_bool).unwrap_or_default();
+    let came_back = match fix.get("came_back").and_then(Value::as_bool) {
+        Some(true) => format!("yes, {}", text("came_back_reason")),
+        _ => String::from("no"),
+    };
+    let place = [text("fixed_version"), text("fixed_git_sha").chars().take(12).collect()];
     vec![
         text("fixed_at"),
+        place.into_iter().find(|place| !place.is_empty()).unwrap_or_default(),
         text("fingerprint").chars().take(12).collect(),
         text("outcome"),
-        String::from(if came_back { "yes" } else { "no" }),
+        came_back,
         text("summary"),
         text("patch_url"),
         text("test_name"),

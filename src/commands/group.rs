@@ -1,7 +1,8 @@
 //! `tracerag group`: what belongs together although its fingerprints differ, and what does not after all.
 
 use clap::{Args, Subcommand};
-use tracerag_query::grouping;
+use tracerag_query::QueryError;
+use tracerag_query::grouping::{NewGrouping, group};
 
 use crate::cli::Context;
 use crate::error::Error;
@@ -48,22 +49,33 @@ struct Why {
     /// Why; personal data in it is masked
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
-    /// Who does it
+    /// Who does it; a server takes the name of the token
     #[arg(long, value_name = "NAME", env = "USER", default_value = "local", hide_env_values = true)]
     author: String,
 }
 
 /// Adds a rule; `select * from grouping_rules` lists them.
 pub(crate) async fn run(context: Context, args: GroupArgs) -> Result<(), Error> {
-    context.config.require(&["redaction.deny_patterns"])?;
-    let mask = super::serve::mask(&context.config)?;
-    let session = super::session(&context).await?;
-    let counts = match args.action {
+    let (grouping, author) = match args.action {
         Action::Merge(MergeArgs { fingerprint, into, why }) => {
-            grouping::merge(&session, &why.author, &fingerprint, &into, &mask(&why.reason)).await?
+            (NewGrouping::Merge { fingerprint, into, reason: Some(why.reason) }, why.author)
         }
         Action::Split(SplitArgs { fingerprint, why }) => {
-            grouping::split(&session, &why.author, &fingerprint, &mask(&why.reason)).await?
+            (NewGrouping::Split { fingerprint, reason: Some(why.reason) }, why.author)
+        }
+    };
+    let counts = match &context.server {
+        Some(server) => {
+            let request = serde_json::to_value(&grouping).map_err(QueryError::from)?;
+            let answer = server.post(&["v1", "groupings"], &request).await?;
+            server.json(answer).await?["fingerprint"].as_str().unwrap_or_default().to_owned()
+        }
+        None => {
+            context.config.require(&["redaction.deny_patterns"])?;
+            let mask = super::serve::mask(&context.config)?;
+            grouping.check()?;
+            let session = super::session(&context).await?;
+            group(&session, &author, &grouping.masked(|text| mask(text))).await?
         }
     };
     output::data(&format!("{counts}\n"))

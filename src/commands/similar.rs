@@ -73,7 +73,11 @@ fn row(incident: &Value) -> Vec<String> {
     let text = |name: &str| incident[name].as_str().unwrap_or_default();
     let mut fixes = incident["fixes"].as_array().into_iter().flatten();
     let came_back = fixes.any(|fix| fix["summary"] == incident["fix_summary"] && fix["came_back"] == true);
-    let after = if came_back { " (it came back afterwards)" } else { "" };
+    let after = match (incident["regressed_version"].as_str(), came_back) {
+        (Some(version), true) => format!(" (it came back afterwards, in {version})"),
+        (None, true) => String::from(" (it came back afterwards)"),
+        (_, false) => String::new(),
+    };
     vec![
         text("fingerprint").chars().take(12).collect(),
         text("title").to_owned(),

@@ -53,6 +53,7 @@ def with_examples(document: dict, trace: str, bundle: str, fingerprint: str) -> 
     for path, known in [
         ("/v1/sql", {"query": "select * from spans order by name", "page_size": 1}),
         ("/v1/similar", {"trace_id": trace, "k": 5}),
+        ("/v1/groupings", {"action": "split", "fingerprint": fingerprint}),
         ("/v1/fixes", {"fingerprint": fingerprint, "summary": "rounds before the ledger", "outcome": "fixed"}),
     ]:
         paths[path]["post"]["requestBody"]["content"]["application/json"]["example"] = known

@@ -1,14 +1,16 @@
 //! What is known of incidents: counts, times, examples, fixes, and what people have merged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::array::{Array, AsArray};
 use tracerag_schemas::Table;
 
+use super::held::{Counted, Place, came_back, regressed, whole};
+use super::releases::Releases;
 use super::{KnownFix, SimilarIncident};
 use crate::error::Result;
 use crate::lookup::ById;
-use crate::rows::{Columns, number, owned, text};
+use crate::rows::{Columns, number, owned, text, texts};
 use crate::snapshot::{Read, Snapshot};
 
 /// Merges by people: a fingerprint counts for its target.
@@ -71,6 +73,10 @@ pub(super) struct History {
     last_seen: Option<i64>,
     example: Option<String>,
     pub fixes: Vec<KnownFix>,
+    /// Since when it has been seen after its newest whole fix, and in which version.
+    regressed: Option<(i64, Option<String>)>,
+    /// What its counts are made of, until the fixes are judged by it.
+    seen: Vec<Counted>,
     /// Whether the title is of a row of its own, and when that row was taken: the earliest own row wins.
     title_from: Option<(bool, Option<i64>)>,
 }
@@ -81,6 +87,22 @@ impl History {
         self.example.as_deref()
     }
 
+    /// Takes the fixes, newest first, and says whether they held.
+    fn judge(&mut self, fixes: Vec<KnownFix>, releases: &Releases) {
+        self.fixes = fixes;
+        let mut seen = std::mem::take(&mut self.seen);
+        if self.fixes.is_empty() {
+            return;
+        }
+        seen.sort_by_key(|counted| counted.last_seen);
+        for fix in &mut self.fixes {
+            let version = releases.version(fix, self.service_name.as_deref());
+            let (back, reason) = came_back(Place { at: fix.fixed_at, version }, &seen);
+            (fix.came_back, fix.came_back_reason) = (back, Some(reason));
+        }
+        self.regressed = whole(&self.fixes).and_then(|fix| regressed(seen.iter(), fix.fixed_at?));
+    }
+
     pub(super) fn incident(
         &self,
         fingerprint: &str,
@@ -89,6 +111,8 @@ impl History {
         reason: String,
     ) -> SimilarIncident {
         let good = |fix: &&KnownFix| fix.outcome.as_deref() != Some("wrong");
+        let whole = whole(&self.fixes);
+        let (regressed_at, regressed_version) = self.regressed.clone().unzip();
         SimilarIncident {
             fingerprint: fingerprint.to_owned(),
             title: self.title.clone().unwrap_or_else(|| fingerprint.to_owned()),
@@ -103,6 +127,10 @@ impl History {
             fix_summary: self.fixes.iter().filter(good).find_map(|fix| fix.summary.clone()),
             fixes: self.fixes.clone(),
             example_trace_id: self.example.clone(),
+            fix_id: whole.and_then(|fix| fix.fix_id.clone()),
+            fixed_at: whole.and_then(|fix| fix.fixed_at),
+            regressed_at,
+            regressed_version: regressed_version.flatten(),
         }
     }
 }
@@ -121,13 +149,25 @@ pub(super) async fn read(
     let members = merges.members(fingerprints);
     let (mut histories, mut fixes) =
         tokio::try_join!(counts(snapshot, merges, &members, asked), fixes(snapshot, merges, &members))?;
+    let releases = Releases::for_fixes(snapshot, &fixes).await?;
     for (fingerprint, history) in &mut histories {
-        history.fixes = fixes.remove(fingerprint).unwrap_or_default();
-        for fix in &mut history.fixes {
-            fix.came_back = fix.fixed_at.is_some() && history.last_seen > fix.fixed_at;
-        }
+        history.judge(fixes.remove(fingerprint).unwrap_or_default(), &releases);
     }
     Ok(histories)
+}
+
+/// Whether the fixes of some fingerprints held, and by what that is judged, by the ids of the fixes. Of a fix whose
+/// incident has no failures at the snapshot's head nothing is said.
+pub(crate) async fn judged(
+    snapshot: &Snapshot,
+    fingerprints: &[&str],
+) -> Result<HashMap<String, (bool, Option<String>)>> {
+    let merges = Merges::read(snapshot).await?;
+    let counted: BTreeSet<&str> = fingerprints.iter().map(|fingerprint| merges.target(fingerprint)).collect();
+    let counted: Vec<&str> = counted.into_iter().collect();
+    let histories = read(snapshot, &merges, &counted, None).await?;
+    let fixes = histories.into_values().flat_map(|history| history.fixes);
+    Ok(fixes.filter_map(|fix| Some((fix.fix_id?, (fix.came_back, fix.came_back_reason)))).collect())
 }
 
 async fn counts(
@@ -146,6 +186,7 @@ async fn counts(
         "failure_count",
         "echo_count",
         "trace_count",
+        "versions",
         "example_trace_ids",
         "ingested_at",
     ];
@@ -160,7 +201,7 @@ async fn counts(
             (columns.time("first_seen")?, columns.time("last_seen")?, columns.time("ingested_at")?);
         let (failures, traces) = (columns.int("failure_count")?, columns.int("trace_count")?);
         let echoes = columns.int("echo_count")?;
-        let examples = columns.list("example_trace_ids")?;
+        let (versions, examples) = (columns.list("versions")?, columns.list("example_trace_ids")?);
         for row in 0..batch.num_rows() {
             let Some(fingerprint) = text(fingerprints, row) else { continue };
             let target = merges.target(fingerprint);
@@ -181,6 +222,10 @@ async fn counts(
                 (known, found) => known.or(found),
             };
             let seen = number(last, row);
+            if let Some(last_seen) = seen {
+                let first_seen = number(first, row).unwrap_or(last_seen);
+                history.seen.push(Counted { first_seen, last_seen, versions: texts(versions, row) });
+            }
             if (history.example.is_none() || seen >= history.last_seen) && examples.is_valid(row) {
                 let named = examples.value(row);
                 let other = named.as_string_opt::<i32>().and_then(|named| {
@@ -200,7 +245,17 @@ pub(super) async fn fixes(
     merges: &Merges,
     members: &[&str],
 ) -> Result<HashMap<String, Vec<KnownFix>>> {
-    let columns = ["fix_id", "fingerprint", "fixed_at", "summary", "patch_url", "outcome", "test_name"];
+    let columns = [
+        "fix_id",
+        "fingerprint",
+        "fixed_at",
+        "summary",
+        "patch_url",
+        "outcome",
+        "test_name",
+        "fixed_version",
+        "fixed_git_sha",
+    ];
     let mut fixes: HashMap<String, Vec<KnownFix>> = HashMap::new();
     let by = ById::any("fingerprint", members.to_vec());
     for batch in snapshot.read_id(Table::Fixes, &columns, by).await? {
@@ -210,6 +265,7 @@ pub(super) async fn fixes(
         let (summaries, urls, outcomes) =
             (columns.text("summary")?, columns.text("patch_url")?, columns.text("outcome")?);
         let tests = columns.text("test_name")?;
+        let (versions, commits) = (columns.text("fixed_version")?, columns.text("fixed_git_sha")?);
         for row in 0..batch.num_rows() {
             let Some(fingerprint) = text(fingerprints, row) else { continue };
             fixes.entry(merges.target(fingerprint).to_owned()).or_default().push(KnownFix {
@@ -219,8 +275,11 @@ pub(super) async fn fixes(
                 patch_url: owned(urls, row),
                 outcome: owned(outcomes, row),
                 test_name: owned(tests, row),
-                // Told when it is known when the incident was last seen.
+                fixed_version: owned(versions, row),
+                fixed_git_sha: owned(commits, row),
+                // Told when it is known how the incident was seen.
                 came_back: false,
+                came_back_reason: None,
             });
         }
     }

@@ -7,12 +7,14 @@
 
 mod allowed;
 mod filter;
+mod held;
 mod history;
 mod hybrid;
 mod neighbours;
 mod probe;
 mod rank;
 mod recent;
+mod releases;
 mod rerank;
 mod stack;
 mod structure;
@@ -36,7 +38,7 @@ use crate::snapshot::Snapshot;
 pub use allowed::SearchCache;
 use filter::Filter;
 use history::History;
-pub(crate) use history::Merges;
+pub(crate) use history::{Merges, judged};
 use hybrid::{Corpus, Found};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
@@ -151,10 +153,18 @@ pub struct SimilarIncident {
     pub fixes: Vec<KnownFix>,
     /// A trace with this failure; the newest that is known.
     pub example_trace_id: Option<String>,
+    /// The newest fix of which nobody says that it was wrong or half a fix, as the view `incidents` has it.
+    pub fix_id: Option<String>,
+    /// When it took effect, in ns since the epoch.
+    pub fixed_at: Option<i64>,
+    /// When the incident was first seen after that, in ns since the epoch.
+    pub regressed_at: Option<i64>,
+    /// The first version that is known of it since then.
+    pub regressed_version: Option<String>,
 }
 
 /// What somebody did about an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownFix {
     /// Id.
     pub fix_id: Option<String>,
@@ -168,8 +178,14 @@ pub struct KnownFix {
     pub outcome: Option<String>,
     /// The test that holds it.
     pub test_name: Option<String>,
-    /// Whether the incident was seen again after it.
+    /// The first version of the service that has it.
+    pub fixed_version: Option<String>,
+    /// The commit that has it.
+    pub fixed_git_sha: Option<String>,
+    /// Whether the incident was seen again after it: in a version that has it where that is known, else at a later time.
     pub came_back: bool,
+    /// By what that is judged, in words.
+    pub came_back_reason: Option<String>,
 }
 
 impl SimilarIncident {
@@ -181,6 +197,8 @@ impl SimilarIncident {
             "failure_count": self.failure_count, "trace_count": self.trace_count,
             "first_seen": self.first_seen.map(rfc3339), "last_seen": self.last_seen.map(rfc3339),
             "fix_summary": self.fix_summary, "example_trace_id": self.example_trace_id,
+            "fix_id": self.fix_id, "fixed_at": self.fixed_at.map(rfc3339),
+            "regressed_at": self.regressed_at.map(rfc3339), "regressed_version": self.regressed_version,
             "fixes": self.fixes.iter().map(KnownFix::json).collect::<Vec<_>>(),
         })
     }
@@ -191,7 +209,8 @@ impl KnownFix {
     pub(crate) fn json(&self) -> Value {
         json!({"fix_id": self.fix_id, "fixed_at": self.fixed_at.map(rfc3339), "summary": self.summary,
                "patch_url": self.patch_url, "outcome": self.outcome, "test_name": self.test_name,
-               "came_back": self.came_back})
+               "fixed_version": self.fixed_version, "fixed_git_sha": self.fixed_git_sha,
+               "came_back": self.came_back, "came_back_reason": self.came_back_reason})
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tracerag_schemas::Table;
 
+use super::held::{Counted, regressed, whole};
 use super::history::{self, Merges};
 use crate::error::Result;
 use crate::lookup::ById;
@@ -68,10 +69,8 @@ pub async fn activity(snapshot: &Snapshot, fingerprints: &[&str], since: i64) ->
     let mut fixes = history::fixes(snapshot, &merges, &members).await?;
     let mut rows = rows(snapshot, &merges, &members).await?;
     let activities = counted.into_iter().filter_map(|fingerprint| {
-        let fix = fixes.remove(fingerprint).unwrap_or_default().into_iter().find_map(|fix| {
-            let is_whole = fix.outcome.as_deref().is_none_or(|outcome| outcome == "fixed");
-            Some(Fixed { fix_id: fix.fix_id?, fixed_at: fix.fixed_at? }).filter(|_| is_whole)
-        });
+        let fixes = fixes.remove(fingerprint).unwrap_or_default();
+        let fix = whole(&fixes).and_then(|fix| Some(Fixed { fix_id: fix.fix_id.clone()?, fixed_at: fix.fixed_at? }));
         gather(fingerprint, rows.remove(fingerprint)?, fix, since)
     });
     Ok(activities.collect())
@@ -81,10 +80,8 @@ pub async fn activity(snapshot: &Snapshot, fingerprints: &[&str], since: i64) ->
 struct Row {
     is_own: bool,
     ingested_at: Option<i64>,
-    first_seen: i64,
-    last_seen: i64,
+    seen: Counted,
     count: i64,
-    versions: Vec<String>,
     example: Option<String>,
     title: Option<String>,
     service_name: Option<String>,
@@ -121,10 +118,12 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<
             rows.entry(target.to_owned()).or_default().push(Row {
                 is_own: target == fingerprint,
                 ingested_at: number(ingested, row),
-                first_seen: number(first, row).unwrap_or(last_seen),
-                last_seen,
+                seen: Counted {
+                    first_seen: number(first, row).unwrap_or(last_seen),
+                    last_seen,
+                    versions: texts(versions, row),
+                },
                 count: number(counts, row).unwrap_or(0),
-                versions: texts(versions, row),
                 example: texts(examples, row).into_iter().next_back(),
                 title: owned(titles, row),
                 service_name: owned(services, row),
@@ -136,15 +135,11 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<
 }
 
 fn gather(fingerprint: &str, mut rows: Vec<Row>, fix: Option<Fixed>, since: i64) -> Option<Activity> {
-    rows.sort_by_key(|row| row.last_seen);
-    let named = rows.iter().min_by_key(|row| (!row.is_own, row.ingested_at, row.first_seen))?;
-    let regressed = fix.as_ref().and_then(|fix| {
-        let after = rows.iter().filter(|row| row.last_seen > fix.fixed_at);
-        let back = |row: &Row| if row.first_seen > fix.fixed_at { row.first_seen } else { row.last_seen };
-        let at = after.clone().map(back).min()?;
-        Some((at, after.flat_map(|row| row.versions.first()).next().cloned()))
-    });
-    let mut versions: Vec<String> = rows.iter().flat_map(|row| row.versions.iter().cloned()).collect();
+    rows.sort_by_key(|row| row.seen.last_seen);
+    let named = rows.iter().min_by_key(|row| (!row.is_own, row.ingested_at, row.seen.first_seen))?;
+    let seen = || rows.iter().map(|row| &row.seen);
+    let regressed = fix.as_ref().and_then(|fix| regressed(seen(), fix.fixed_at));
+    let mut versions: Vec<String> = seen().flat_map(|seen| seen.versions.iter().cloned()).collect();
     versions.sort();
     versions.dedup();
     versions.truncate(VERSIONS);
@@ -153,13 +148,13 @@ fn gather(fingerprint: &str, mut rows: Vec<Row>, fix: Option<Fixed>, since: i64)
         title: named.title.clone(),
         service_name: named.service_name.clone(),
         exception_type: named.exception_type.clone(),
-        first_seen: rows.iter().map(|row| row.first_seen).min()?,
-        last_seen: rows.last()?.last_seen,
+        first_seen: seen().map(|seen| seen.first_seen).min()?,
+        last_seen: rows.last()?.seen.last_seen,
         failure_count: rows.iter().map(|row| row.count).sum(),
         versions,
         example_trace_id: rows.iter().rev().find_map(|row| row.example.clone()),
         fix,
         regressed,
-        seen: rows.iter().filter(|row| row.last_seen > since).map(|row| (row.last_seen, row.count)).collect(),
+        seen: rows.iter().map(|row| (row.seen.last_seen, row.count)).filter(|(at, _)| *at > since).collect(),
     })
 }

@@ -44,8 +44,15 @@ impl<'a> Requirement<'a> {
     }
 }
 
+/// How two versions compare; `None` where that cannot be said, for one of them is a name and begins with no number.
+pub(super) fn order(one: &str, other: &str) -> Option<Ordering> {
+    let is_numbered =
+        |version: &str| plain(version).split(['.', '_', '-']).next().is_some_and(|part| part.parse::<u64>().is_ok());
+    (one == other || (is_numbered(one) && is_numbered(other))).then(|| compare(one, other))
+}
+
 /// Compares versions as people read them: numbers as numbers, a leading `v` aside, `1.9.0-rc.1` before `1.9.0`.
-fn compare(one: &str, other: &str) -> Ordering {
+pub(super) fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (plain(one), plain(other));
     let ((one, one_pre), (other, other_pre)) = (halves(one), halves(other));
     by_parts(one, other).then_with(|| match (one_pre, other_pre) {
@@ -123,5 +130,10 @@ mod tests {
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
         }
         assert_eq!(compare("v1.9", "1.9.0"), Ordering::Equal);
+        assert_eq!(order("v1.9", "1.10"), Some(Ordering::Less));
+        assert_eq!(order("main", "main"), Some(Ordering::Equal));
+        for name in ["main", "a1b2c3d", ""] {
+            assert_eq!(order(name, "1.10"), None, "{name}");
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(super) fn fix_columns() -> Vec<Field> {
         text("bundle_id"),
         text("outcome"),
         text("test_name"),
+        text("fixed_version"),
+        text("fixed_git_sha"),
     ]
 }
 

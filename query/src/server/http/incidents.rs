@@ -1,11 +1,14 @@
 //! `GET /v1/incidents`.
 
+use std::collections::HashMap;
+
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use datafusion::common::ScalarValue;
-use serde_json::json;
+use datafusion::common::{ParamValues, ScalarValue};
+use futures::FutureExt;
+use serde_json::{Map, Value, json};
 
 use super::INTERFACE;
 use super::parameters::Query;
@@ -17,6 +20,7 @@ use crate::server::app::{App, noted};
 use crate::server::cursor::Cursor;
 use crate::server::problem::Problem;
 use crate::server::terms::Terms;
+use crate::session::Session;
 
 /// Incidents in an answer where the request names no number.
 const DEFAULT_LIMIT: usize = 50;
@@ -41,7 +45,7 @@ fn time(text: &str) -> Result<ScalarValue, Problem> {
     Ok(ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into())))
 }
 
-type Incident = serde_json::Map<String, serde_json::Value>;
+type Incident = Map<String, Value>;
 
 async fn read(
     app: &App,
@@ -54,6 +58,7 @@ async fn read(
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::wrong_request(format!("limit is from 1 to {MOST}")));
     }
+    let with_appeared = asked.truth("appeared_with")?.unwrap_or_default();
     let cursor = asked.text("cursor");
     let mut terms = Terms::default();
     let mut question = String::new();
@@ -70,17 +75,20 @@ async fn read(
     let chosen = terms.clause();
     let query = format!(
         "select fingerprint, title, service_name, exception_type, first_seen, last_seen, failure_count, trace_count, \
-         versions, example_trace_ids from incidents {chosen} order by last_seen desc, fingerprint"
+         versions, example_trace_ids, fix_id, fixed_at, regressed_at, regressed_version from incidents {chosen} order by last_seen desc, fingerprint"
     );
     let question = Cursor::question(&[&question]);
     let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
     let parameters = terms.parameters();
     let offset = cursor.map_or(0, |cursor| cursor.offset);
-    let work = move |session: crate::Session| async move {
+    let work = move |session: Session| async move {
         let page = page(&session, &query, parameters, offset, limit).await?;
         let mut incidents = Vec::new();
         for batch in &page.batches {
             incidents.extend(rows(batch)?);
+        }
+        if with_appeared {
+            add_appeared(&session, &mut incidents).await?;
         }
         Ok((incidents, page.has_more, session.snapshot().head().position))
     };
@@ -88,4 +96,29 @@ async fn read(
         app.ask_at(cursor.map(|cursor| cursor.position), caller, Scope::Read, visit, work).await?;
     let next = has_more.then(|| Cursor::new(position, offset + incidents.len(), question));
     Ok((incidents, next))
+}
+
+/// Adds what each incident appeared with. That takes a look at a trace of each, so it is asked of those of the page only.
+async fn add_appeared(session: &Session, incidents: &mut [Incident]) -> crate::error::Result<()> {
+    let named = |incident: &Incident| incident.get("fingerprint").and_then(Value::as_str).map(str::to_owned);
+    let fingerprints: Vec<ScalarValue> = incidents.iter().filter_map(named).map(ScalarValue::from).collect();
+    if fingerprints.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<String> = (1..=fingerprints.len()).map(|place| format!("${place}")).collect();
+    let places = places.join(", ");
+    let query = format!("select fingerprint, appeared_with from incidents where fingerprint in ({places})");
+    let mut appeared: HashMap<String, Value> = HashMap::new();
+    for batch in session.collect(&query, Some(ParamValues::from(fingerprints))).boxed().await? {
+        for mut row in rows(&batch)? {
+            if let (Some(fingerprint), Some(changes)) = (named(&row), row.remove("appeared_with")) {
+                appeared.insert(fingerprint, changes);
+            }
+        }
+    }
+    for incident in incidents {
+        let changes = named(incident).and_then(|fingerprint| appeared.remove(&fingerprint));
+        incident.insert(String::from("appeared_with"), changes.unwrap_or_default());
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod canary;
 mod changes;
 mod compare;
 mod fixes;
+mod groupings;
 mod incidents;
 mod origins;
 mod parameters;
@@ -48,7 +49,7 @@ const INTERFACE: &str = "http";
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Every request that is answered, as method and path; `openapi.json` describes the same.
-const ROUTES: [(&str, &str); 16] = [
+const ROUTES: [(&str, &str); 17] = [
     ("post", "/v1/sql"),
     ("post", "/v1/similar"),
     ("post", "/v1/compare"),
@@ -60,6 +61,7 @@ const ROUTES: [(&str, &str); 16] = [
     ("get", "/v1/status"),
     ("post", "/v1/fixes"),
     ("get", "/v1/fixes"),
+    ("post", "/v1/groupings"),
     ("post", "/v1/verify"),
     ("get", "/v1/canary"),
     ("post", "/v1/canary"),
@@ -82,6 +84,7 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
         ("get", "/v1/status") => get(status::status),
         ("post", "/v1/fixes") => post(fixes::fixes),
         ("get", "/v1/fixes") => get(fixes::list),
+        ("post", "/v1/groupings") => post(groupings::groupings),
         ("post", "/v1/verify") => post(verify::verify),
         ("get", "/v1/canary") => get(canary::canary),
         ("post", "/v1/canary") => post(canary::webhook),

@@ -55,6 +55,13 @@ impl Query {
         }
     }
 
+    /// `true` or `false`, if it is given.
+    pub(super) fn truth(&mut self, name: &str) -> Result<Option<bool>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let wrong = |_| Problem::wrong_request(format!("{name} is true or false, not {text:?}"));
+        text.parse::<bool>().map(Some).map_err(wrong)
+    }
+
     /// That nothing is left over.
     pub(super) fn end(self) -> Result<(), Problem> {
         match self.0.first() {

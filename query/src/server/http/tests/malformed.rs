@@ -34,6 +34,7 @@ async fn what_is_malformed_is_told() {
         ("/v1/incidents?limit=-1", "limit"),
         ("/v1/incidents?limit=1&limit=2", "limit"),
         ("/v1/incidents?colour=red", "colour"),
+        ("/v1/incidents?appeared_with=perhaps", "appeared_with"),
         ("/v1/bundles/x?wait=soon", "wait"),
     ] {
         let answer = interface.get(path, &token).await;

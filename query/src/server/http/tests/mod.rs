@@ -4,6 +4,7 @@
 
 mod canary;
 mod compare;
+mod incidents;
 mod limits;
 mod malformed;
 mod walls;

@@ -88,6 +88,7 @@ async fn tokens_and_scopes_are_required() {
         (Method::GET, "/v1/incidents", Scope::Read, Value::Null),
         (Method::GET, "/v1/status", Scope::Read, Value::Null),
         (Method::POST, "/v1/fixes", Scope::Write, json!({"fingerprint": "abcd", "summary": "x"})),
+        (Method::POST, "/v1/groupings", Scope::Write, json!({"action": "split", "fingerprint": "abcd"})),
     ];
     for (method, path, scope, body) in requests {
         let others: Vec<Scope> = ALL.into_iter().filter(|other| *other != scope).collect();
