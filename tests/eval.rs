@@ -58,6 +58,7 @@ fn the_reference_agent_goes_by_no_name() {
     let full = ["--no-tests", "--variant", "full"];
     let (ran, report) = run(&tracerag, &[], &agent, "as-recorded", &full);
     assert!(ran.stdout.contains("| grounding precision | 1.00 [1.00, 1.00] |"), "{}", ran.stdout);
+    assert_eq!(report["isolation"], Value::Null, "no tests ran");
     let told = claimed(&report);
     assert!(told.len() >= 8, "{told:?}");
     for (incident, claims, accepted, causes) in &told {
@@ -126,5 +127,7 @@ fn tests_are_red_and_a_revert_is_green() {
         assert_eq!(figure(&report, "full", "fix_rate"), Some(0.5), "{report:#}");
         assert_eq!(figure(&report, "full", "regression_rate"), Some(0.0), "{report:#}");
         assert_eq!(report["rows"][0]["fix"], "green", "{report:#}");
+        assert_eq!(report["isolation"]["seconds"], 300, "{report:#}");
+        assert!(report["isolation"]["network"].is_boolean(), "{report:#}");
     }
 }

@@ -72,7 +72,8 @@ const MOST_VERSION: usize = 128;
 /// Digits of a commit.
 const COMMIT: RangeInclusive<usize> = 7..=64;
 
-/// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or those of one incident.
+/// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or
+/// those of one incident.
 ///
 /// # Errors
 /// When the lake cannot be read.

@@ -151,7 +151,7 @@ impl Place {
     }
 }
 
-/// Applies a diff of the repository's making, without the user's configuration as all of it; why git does not.
+/// Applies a diff as the whole repository is made, without the user's configuration; why git does not.
 fn apply(tree: &Path, file: &Path, diff: &str) -> Result<Result<(), String>, Error> {
     std::fs::write(file, diff).map_err(Error::io(format!("write {}", file.display())))?;
     let ran = run_git(tree, &["apply", "--whitespace=nowarn", &file.display().to_string()], 0)?;

@@ -71,8 +71,8 @@ pub(super) fn whole(fixes: &[KnownFix]) -> Option<&KnownFix> {
     fixes.iter().find(is_whole)
 }
 
-/// Since when an incident has been seen again after a time, and in which version, as the view `incidents` has it. What was counted together and
-/// lies on both sides came back at its end at the latest. `seen` is in the order of `last_seen`.
+/// Since when an incident has been seen again after a time, and in which version, as the view `incidents` has it. What was
+/// counted together and lies on both sides came back at its end at the latest. `seen` is in the order of `last_seen`.
 pub(super) fn regressed<'a>(
     seen: impl Iterator<Item = &'a Counted> + Clone,
     fixed_at: i64,
