@@ -327,6 +327,15 @@ impl Session {
         self.bundler.compare(request).await
     }
 
+    /// What differs between two sets of traces of the tenant: what is over-represented among `these`, as if they were
+    /// the failing ones. No time of failure is known, so also what came of a failure counts.
+    ///
+    /// # Errors
+    /// When the lake cannot be read. Traces that are not there are left out; too few are no error, and said.
+    pub async fn compare_sets(&self, these: &[&str], others: &[&str]) -> Result<compare::Report> {
+        self.bundler.compare_sets(these, others).await
+    }
+
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let state = self.context.state();
         let physical = state.create_physical_plan(plan).await?;

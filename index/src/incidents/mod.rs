@@ -23,6 +23,7 @@ pub use hashed::HashedNgrams;
 pub use indexer::{Indexer, IndexerOptions};
 pub(crate) use texts::WaitingTexts;
 pub use texts::{IncidentText, waiting_texts};
+pub use upkeep::index_vectors;
 
 #[cfg(test)]
 mod tests;

@@ -89,6 +89,15 @@ async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
     Ok(())
 }
 
+/// Builds the index of the vectors of a table that has none, as upkeep does.
+///
+/// # Errors
+/// When the table has no vectors, or cannot be written.
+pub async fn index_vectors(dataset: &mut Dataset) -> Result<()> {
+    let rows = rows(dataset);
+    create(super::vectors::TABLE, dataset, VECTOR, rows).await
+}
+
 async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) -> Result<()> {
     let tree = ScalarIndexParams::for_builtin(BuiltinIndexType::BTree);
     let bitmap = ScalarIndexParams::for_builtin(BuiltinIndexType::Bitmap);

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, Float32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lance::Dataset;
+use lance::dataset::scanner::Scanner;
+use lance_linalg::distance::MetricType;
 use tracerag_schemas::tables::timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -31,6 +33,11 @@ pub const WORDS: &str = "words";
 pub const INDEXED_ROWS: usize = 10_000;
 /// Rows of a partition of the vector index.
 pub const ROWS_PER_PARTITION: usize = 4_096;
+/// Partitions of the vector index that are searched at least: a sixteenth, but of few partitions more.
+const PROBED_PART: usize = 16;
+const LEAST_PROBES: usize = 8;
+/// Rows that are compared exactly for each that is wanted.
+const REFINE: u32 = 2;
 /// Rows from which it has the other indices: texts are searched in by words, which without an index means
 /// that all of them are read.
 pub const WORDS_INDEXED_ROWS: usize = 2_000;
@@ -68,6 +75,17 @@ pub fn schema(dimension: usize) -> SchemaRef {
         Field::new("position", DataType::Int64, true),
         Field::new("ingested_at", timestamp(), true),
     ]))
+}
+
+/// Lets a scan of a table with so many rows give those that are nearest to a vector, by true cosine distance.
+///
+/// # Errors
+/// When the table has no vectors of this length.
+pub fn nearest(scan: &mut Scanner, vector: &Float32Array, wanted: usize, rows: usize) -> lance::Result<()> {
+    let probes = (rows / ROWS_PER_PARTITION).div_ceil(PROBED_PART).max(LEAST_PROBES);
+    scan.nearest(VECTOR, vector, wanted)?;
+    scan.distance_metric(MetricType::Cosine).minimum_nprobes(probes).refine(REFINE);
+    Ok(())
 }
 
 /// Hash of a text, as 32 hex digits.

@@ -127,6 +127,10 @@ impl Bundler {
         compare::compare(&self.snapshot, request, Depth::whole(self.shows_heaps)).boxed().await
     }
 
+    pub(crate) async fn compare_sets(&self, these: &[&str], others: &[&str]) -> Result<compare::Report> {
+        compare::compare_sets(&self.snapshot, these, others, Depth::whole(self.shows_heaps)).boxed().await
+    }
+
     /// The head, for its tenant.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

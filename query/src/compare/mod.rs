@@ -68,6 +68,25 @@ pub(crate) async fn compare(snapshot: &Snapshot, request: &Request, depth: Depth
     if let Some(too_few) = sides.too_few() {
         return Ok(Report::without(&sides, too_few, position));
     }
+    judged(snapshot, sides, depth, position).await
+}
+
+/// Compares two sets of traces that somebody has chosen.
+///
+/// # Errors
+/// When the lake cannot be read. Traces that are not there are left out, and too few are no error.
+pub(crate) async fn compare_sets(snapshot: &Snapshot, these: &[&str], others: &[&str], depth: Depth) -> Result<Report> {
+    let sides = Sides::given(snapshot, these, others).await?;
+    let position = snapshot.head().position;
+    let rule = format!("{} named traces against {} other named ones", sides.failing.len(), sides.good.len());
+    let report = match sides.too_few() {
+        Some(too_few) => Report::without(&sides, too_few, position),
+        None => judged(snapshot, sides, depth, position).await?,
+    };
+    Ok(Report { rule, ..report })
+}
+
+async fn judged(snapshot: &Snapshot, sides: Sides, depth: Depth, position: u64) -> Result<Report> {
     let rows = reading::read(snapshot, &sides, depth).await?;
     // A thousand traces are some ten thousand spans, which keep a thread busy for a while.
     let judged = SpawnedTask::spawn_blocking(move || {

@@ -14,7 +14,6 @@ use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
-use lance_linalg::distance::MetricType;
 use tokio::sync::OnceCell;
 use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, Model, vectors, waiting_texts};
 
@@ -35,11 +34,6 @@ const LEAST_DEPTH: usize = 24;
 const DEPTH: usize = 100;
 /// Rows that are looked at for that many different texts, where many incidents share one.
 const DEEPEST: usize = 6_400;
-/// Partitions of the vector index that are searched at least: a sixteenth, but of few partitions more.
-const PROBED_PART: usize = 16;
-const LEAST_PROBES: usize = 8;
-/// Rows that are compared exactly for each that is wanted.
-pub(super) const REFINE: u32 = 2;
 /// A model is behind where for so many texts that it has embedded more than one waits.
 const BEHIND: usize = 10;
 /// Shared words that a reason names.
@@ -210,11 +204,6 @@ pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<
     Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
 }
 
-/// Partitions of the vector index that are searched, of a table with so many rows.
-pub(super) fn probes(rows: usize) -> usize {
-    (rows / vectors::ROWS_PER_PARTITION).div_ceil(PROBED_PART).max(LEAST_PROBES)
-}
-
 /// Which rows of the table are searched.
 pub(super) struct Scope<'a> {
     filter: &'a Filter,
@@ -368,14 +357,12 @@ async fn nearest(
 ) -> Result<Vec<Candidate>> {
     let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
     let key = Float32Array::from(vector.to_vec());
-    let probes = probes(table.rows);
     let mut rows = depth + question.own.len();
     loop {
         let mut scan = table.dataset.scan();
         scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
         scope.bound(&mut scan);
-        scan.nearest(vectors::VECTOR, &key, rows).map_err(lance)?;
-        scan.distance_metric(MetricType::Cosine).minimum_nprobes(probes).refine(REFINE);
+        vectors::nearest(&mut scan, &key, rows, table.rows).map_err(lance)?;
         let batch = scanned(scan).await?;
         let mut near = candidates(&batch)?;
         let distances = batch

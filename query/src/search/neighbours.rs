@@ -8,7 +8,6 @@ use arrow::datatypes::Float32Type;
 use datafusion::logical_expr::{Expr, col, lit};
 use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
-use lance_linalg::distance::MetricType;
 use tracerag_index::incidents::{Embedding, vectors};
 
 use super::history::Merges;
@@ -116,9 +115,8 @@ impl Neighbours {
         scan.project(&["fingerprint", "kind", "_distance"]).map_err(hybrid::lance)?;
         scan.prefilter(true);
         scan.filter_expr(self.snapshot.wall());
-        scan.nearest(vectors::VECTOR, &key, wanted).map_err(hybrid::lance)?;
         let rows = self.dataset.count_rows(None).await.map_err(hybrid::lance)?;
-        scan.distance_metric(MetricType::Cosine).minimum_nprobes(hybrid::probes(rows)).refine(hybrid::REFINE);
+        vectors::nearest(&mut scan, &key, wanted, rows).map_err(hybrid::lance)?;
         let batch = scan.try_into_batch().boxed().await.map_err(hybrid::lance)?;
         let columns = Columns::of(vectors::TABLE, &batch);
         let (fingerprints, kinds) = (columns.text("fingerprint")?, columns.text("kind")?);
