@@ -24,6 +24,8 @@ pub mod incidents;
 pub mod machine;
 #[cfg(feature = "lake")]
 pub mod operations;
+#[cfg(feature = "lake")]
+pub mod quality;
 pub mod reference;
 pub mod rich;
 #[cfg(feature = "lake")]

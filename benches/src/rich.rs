@@ -275,7 +275,7 @@ fn exception(rng: &mut SmallRng, service: &str, at: u64) -> Event {
     }
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
