@@ -93,6 +93,30 @@ async fn sql_asks_the_same() {
     assert_eq!((of_merged.fingerprint.as_str(), of_merged.failing.traces), (FINGERPRINT, 20), "{of_merged:?}");
 }
 
+/// Two sets of traces that are named are compared as failing and good ones are, and the rule says so. Traces that there
+/// are not, or that are another tenant's, are left out, and too few are told in words.
+#[tokio::test]
+async fn sets_that_are_named_are_compared() {
+    let lake = lake(&[Kind::Flag]).await;
+    let ids: Vec<String> = (0..TRACES).map(trace_id).collect();
+    let side = |failing: bool| -> Vec<&str> {
+        (0..TRACES).filter(|number| fails(*number) == failing).map(|number| ids[number].as_str()).collect()
+    };
+    let unknown = "f".repeat(32);
+    let these: Vec<&str> = side(true).into_iter().chain([unknown.as_str()]).collect();
+    let session = lake.session("acme").await;
+    let report = session.compare_sets(&these, &side(false)).await.unwrap();
+    assert_eq!((report.failing.traces, report.good.traces), (20, 60), "{report:?}");
+    assert!(report.rule.contains("20 named traces against 60"), "{report:?}");
+    let flag = report.differences.iter().find(|one| one.kind == Kind::Flag);
+    assert_eq!(flag.map(|one| (one.name.as_str(), one.value.as_str())), Some(("payments.mode", "strict")), "{report:?}");
+
+    let other = lake.session("other").await;
+    let report = other.compare_sets(&these, &side(false)).await.unwrap();
+    assert_eq!((report.failing.traces, report.good.traces, report.tested), (0, 0, 0), "{report:?}");
+    assert!(report.said.contains("nothing is said"), "{report:?}");
+}
+
 /// A bundle that is handed out has under `context` what differs, if the session waits for it; its id is that of the
 /// evidence alone. That of a good trace has none.
 #[tokio::test]
