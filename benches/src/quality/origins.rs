@@ -40,7 +40,8 @@ pub(super) async fn measure(lakes: &Lakes<'_>) -> Outcome<()> {
         *found += usize::from(is_found);
         *of += 1;
     }
-    let (found, of) = by_fault.values().fold((0, 0), |(found, of), (more, of_more)| (found + more, of + of_more));
+    let (found, of) =
+        by_fault.values().fold((0_usize, 0_usize), |(found, of), (more, of_more)| (found + more, of + of_more));
     row("origin failure of the recording found, all faults", share(found, of), None, Aim::AtLeast(0.95));
     let each: Vec<String> = by_fault.iter().map(|(fault, (found, of))| format!("{fault} {found} of {of}")).collect();
     note(&each.join(", "));

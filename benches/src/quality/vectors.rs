@@ -112,8 +112,8 @@ impl Generator {
 fn noise(rng: &mut SmallRng, spectrum: &[f32]) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(spectrum.len());
     for pair in spectrum.chunks(2) {
-        let radius = (-2.0 * rng.random_range(f32::EPSILON..1.0).ln()).sqrt();
-        let angle = std::f32::consts::TAU * rng.random_range(0.0..1.0_f32);
+        let (first, second): (f32, f32) = (rng.random_range(f32::EPSILON..1.0), rng.random_range(0.0..1.0));
+        let (radius, angle) = ((-2.0 * first.ln()).sqrt(), std::f32::consts::TAU * second);
         let normal = [radius * angle.cos(), radius * angle.sin()];
         numbers.extend(pair.iter().zip(normal).map(|(scale, number)| scale * number));
     }
@@ -172,7 +172,7 @@ async fn exact(dataset: &Dataset, queries: &[Vec<f32>], export: &mut Export) -> 
     scan.project(&[vectors::VECTOR])?;
     scan.scan_in_order(true);
     let mut batches = scan.try_into_stream().await?;
-    let mut best: Vec<Vec<f32>> = vec![Vec::with_capacity(WANTED + 1); queries.len()];
+    let mut best: Vec<Vec<f32>> = vec![Vec::new(); queries.len()];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let part = queries.len().div_ceil(threads).max(1);
     while let Some(batch) = batches.try_next().await? {

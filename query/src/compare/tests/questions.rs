@@ -109,7 +109,11 @@ async fn sets_that_are_named_are_compared() {
     assert_eq!((report.failing.traces, report.good.traces), (20, 60), "{report:?}");
     assert!(report.rule.contains("20 named traces against 60"), "{report:?}");
     let flag = report.differences.iter().find(|one| one.kind == Kind::Flag);
-    assert_eq!(flag.map(|one| (one.name.as_str(), one.value.as_str())), Some(("payments.mode", "strict")), "{report:?}");
+    assert_eq!(
+        flag.map(|one| (one.name.as_str(), one.value.as_str())),
+        Some(("payments.mode", "strict")),
+        "{report:?}"
+    );
 
     let other = lake.session("other").await;
     let report = other.compare_sets(&these, &side(false)).await.unwrap();
