@@ -1,5 +1,5 @@
-//! `tracerag serve`: the lake for others, over HTTP, MCP, Arrow Flight SQL and PostgreSQL's protocol, and
-//! as Jaeger and as Tempo for the tools that show traces.
+//! `tracerag serve`: the lake for others, over HTTP with a page for people, MCP, Arrow Flight SQL and PostgreSQL's
+//! protocol, and as Jaeger and as Tempo for the tools that show traces.
 //!
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
@@ -20,6 +20,7 @@ mod http;
 mod jaeger;
 mod mcp;
 mod meter;
+mod page;
 mod postgres;
 mod problem;
 mod sessions;
@@ -174,7 +175,8 @@ impl Server {
             }
         };
         let mut interfaces = JoinSet::new();
-        let router = http::router(app.clone(), mcp::routes(app.clone(), options.oauth));
+        let others = page::routes().merge(mcp::routes(app.clone(), options.oauth));
+        let router = http::router(app.clone(), others);
         match http_tls {
             None => {
                 let listener = listener.tap_io(|stream| without_delay(stream));

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -11,9 +10,8 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::INTERFACE;
-use super::parameters::Query;
+use super::parameters::{Query, time};
 use crate::access::{Caller, Scope, Visit};
-use crate::error::QueryError;
 use crate::json::rows;
 use crate::page::page;
 use crate::server::app::{App, noted};
@@ -27,6 +25,10 @@ const DEFAULT_LIMIT: usize = 50;
 /// Incidents in an answer at most.
 const MOST: usize = 1_000;
 
+/// What is told of an incident.
+pub(super) const COLUMNS: &str = "fingerprint, title, service_name, exception_type, first_seen, last_seen, \
+     failure_count, trace_count, versions, example_trace_ids, fix_id, fixed_at, regressed_at, regressed_version";
+
 /// Incidents, the one that was seen last first.
 pub(super) async fn incidents(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
     let mut visit = app.gate().visit(&caller, INTERFACE, "incidents", uri.query().unwrap_or_default());
@@ -34,15 +36,6 @@ pub(super) async fn incidents(State(app): State<App>, caller: Caller, uri: Uri) 
     let (incidents, next) = noted(&mut visit, read)?;
     let answer = json!({"incidents": incidents, "next_cursor": next.map(|cursor| cursor.to_string())});
     Ok(super::json(visit, StatusCode::OK, incidents.len(), &answer))
-}
-
-/// A time, read before the query is: where there are no rows nobody would notice that it is none.
-fn time(text: &str) -> Result<ScalarValue, Problem> {
-    let nanos = string_to_timestamp_nanos(text).map_err(|_| QueryError::Argument {
-        function: "incidents",
-        why: format!("since is a time as in RFC 3339, not {text:?}"),
-    })?;
-    Ok(ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into())))
 }
 
 type Incident = Map<String, Value>;
@@ -67,16 +60,16 @@ async fn read(
     {
         if let Some(value) = asked.text(name) {
             question.push_str(&format!("{name}={value}\n"));
-            let value = if name == "since" { time(&value)? } else { ScalarValue::from(value) };
+            let value = match name {
+                "since" => ScalarValue::TimestampNanosecond(Some(time("incidents", name, &value)?), Some("UTC".into())),
+                _ => ScalarValue::from(value),
+            };
             terms.add(condition, Some(value));
         }
     }
     asked.end()?;
     let chosen = terms.clause();
-    let query = format!(
-        "select fingerprint, title, service_name, exception_type, first_seen, last_seen, failure_count, trace_count, \
-         versions, example_trace_ids, fix_id, fixed_at, regressed_at, regressed_version from incidents {chosen} order by last_seen desc, fingerprint"
-    );
+    let query = format!("select {COLUMNS} from incidents {chosen} order by last_seen desc, fingerprint");
     let question = Cursor::question(&[&question]);
     let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
     let parameters = terms.parameters();

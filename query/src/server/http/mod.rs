@@ -8,6 +8,7 @@ mod changes;
 mod compare;
 mod fixes;
 mod groupings;
+mod incident;
 mod incidents;
 mod origins;
 mod parameters;
@@ -58,6 +59,8 @@ const ROUTES: [(&str, &str); 17] = [
     ("delete", "/v1/bundles/{id}/pin"),
     ("get", "/v1/traces/{id}"),
     ("get", "/v1/incidents"),
+    ("get", "/v1/incidents/{fingerprint}"),
+    ("get", "/v1/trends"),
     ("get", "/v1/status"),
     ("post", "/v1/fixes"),
     ("get", "/v1/fixes"),
@@ -81,6 +84,8 @@ fn handler(method: &str, path: &str) -> Option<MethodRouter<App>> {
         ("delete", "/v1/bundles/{id}/pin") => delete(bundles::unpin),
         ("get", "/v1/traces/{id}") => get(traces::trace),
         ("get", "/v1/incidents") => get(incidents::incidents),
+        ("get", "/v1/incidents/{fingerprint}") => get(incident::incident),
+        ("get", "/v1/trends") => get(incident::trends),
         ("get", "/v1/status") => get(status::status),
         ("post", "/v1/fixes") => post(fixes::fixes),
         ("get", "/v1/fixes") => get(fixes::list),

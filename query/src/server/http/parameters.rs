@@ -2,6 +2,7 @@
 
 use std::num::IntErrorKind;
 
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::Uri;
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use serde_json::{Number, Value};
 use url::form_urlencoded;
 
 use crate::bounds;
+use crate::error::QueryError;
 use crate::server::app::App;
 use crate::server::problem::Problem;
 
@@ -71,6 +73,12 @@ impl Query {
             ))),
         }
     }
+}
+
+/// A time in ns since 1970, read before the query is: where there are no rows nobody would notice that it is none.
+pub(super) fn time(function: &'static str, name: &str, text: &str) -> Result<i64, Problem> {
+    let wrong = |_| QueryError::Argument { function, why: format!("{name} is a time as in RFC 3339, not {text:?}") };
+    Ok(string_to_timestamp_nanos(text).map_err(wrong)?)
 }
 
 /// A whole number in JSON, if it is given. It may be written with a fraction of nothing, as JSON Schema has it: `10.0`.

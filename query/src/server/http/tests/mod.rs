@@ -22,6 +22,7 @@ use super::*;
 use crate::access::{Gate, GateOptions, Limits, MintedToken, Scope, TokenFile};
 use crate::server::engine::Engine;
 use crate::server::mcp::{self, ProtectedResource};
+use crate::server::page;
 use crate::server::sessions::Sessions;
 use crate::session::SessionOptions;
 use crate::tests::lake::{FAILING, FOREIGN, TestLake, ask as ask_lake};
@@ -85,7 +86,8 @@ impl Interface {
             issuer: String::from("https://login.example.com"),
             public_url: String::from("https://tracerag.example.com/"),
         };
-        let router = router(app.clone(), mcp::routes(app.clone(), Some(oauth)));
+        let others = page::routes().merge(mcp::routes(app.clone(), Some(oauth)));
+        let router = router(app.clone(), others);
         Self { lake, router, app, _stop: stop, cut, folder }
     }
 
