@@ -10,7 +10,7 @@
 #   setup_sources                     the crates' sources
 #   setup_kafka, setup_collector      what the tests with a real broker need (scripts/kafka, scripts/collector)
 #   setup_versitygw                   the S3 server of the tests (scripts/versitygw)
-#   setup_clients                     database drivers and agents' clients for the tests of a server (scripts/clients)
+#   setup_clients                     database drivers, agents' clients and a browser for the tests of a server (scripts/clients)
 #   setup_checkout                    what examples/checkout needs to run
 #   setup_kit, kit_tests              what the tests of deploy/ need (scripts/kit), and these tests
 #   build_with_progress LABEL cargo … runs cargo and shows how long it will still take
@@ -172,6 +172,9 @@ kit_python() {
   return 1
 }
 
+# The browser in which the tests look at the page; tests/clients/page.py knows the same names.
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
 # Packages that are missing for the purposes named, one a line. Each is looked for by what it is needed for,
 # so that a compiler or a Java from elsewhere counts.
 missing_packages() {
@@ -215,6 +218,7 @@ missing_packages() {
       if [ "$(system_name)" = "ubuntu 22.04" ] || have python3; then python_at_least_3_11 || continue; fi
       have psql || echo postgresql-client
       have node || echo nodejs
+      have_chromium || echo chromium
       # The tests' Java is run from its source.
       have javac || echo default-jdk-headless
       if "$SETUP_TOP/scripts/clients/build.sh" --check; then continue; fi

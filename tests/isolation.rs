@@ -66,6 +66,8 @@ impl Interface for Http {
             "GET /v1/incidents",
             "GET /v1/incidents?service={word}pay",
             "GET /v1/incidents?appeared_with=true",
+            "GET /v1/incidents/{fingerprint}",
+            "GET /v1/trends?since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z&bins=2",
             "GET /v1/status",
             r#"POST /v1/similar {"text": "quokkadigits overflow numbatdigits overflow", "k": 100}"#,
             r#"POST /v1/similar {"trace_id": "{trace}"}"#,

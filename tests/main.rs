@@ -45,6 +45,7 @@ mod mcp;
 mod metrics_documented;
 mod neighbours;
 mod openapi;
+mod page;
 mod postgres;
 mod prompt;
 mod pull_request;

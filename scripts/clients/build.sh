@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The clients of others with which the tests drive a running server, into the cache folder: Python packages in an
-# environment of their own (python/bin/python), JDBC drivers (jars), and the TypeScript client of MCP (node_modules).
+# environment of their own (python/bin/python), JDBC drivers (jars), and JavaScript (node_modules: the TypeScript client of
+# MCP, and axe-core). The browser is the system's own.
 # Needs Python 3.11 with venv, Node.js with npm, and Maven. The versions are pinned by the files beside this one.
 #
 #   scripts/clients/build.sh            install them if missing, print the folder

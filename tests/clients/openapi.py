@@ -47,8 +47,9 @@ def with_examples(document: dict, trace: str, bundle: str, fingerprint: str) -> 
         ("/v1/bundles/{id}/pin", "post", bundle),
         ("/v1/bundles/{id}/pin", "delete", bundle),
         ("/v1/traces/{id}", "get", trace),
+        ("/v1/incidents/{fingerprint}", "get", fingerprint),
     ]:
-        place = next(one for one in paths[path][method]["parameters"] if one["name"] == "id")
+        place = next(one for one in paths[path][method]["parameters"] if one["in"] == "path")
         place["example"] = known
     for path, known in [
         ("/v1/sql", {"query": "select * from spans order by name", "page_size": 1}),

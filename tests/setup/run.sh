@@ -53,8 +53,8 @@ words() { tr '\n' ' ' | sed 's/ $//'; }
 # has a Java of its own that is too old for Kafka. Guarantees that the set-up installs packages that exist and are enough.
 each_system_has_its_names() {
   local build="ca-certificates g++ gcc libcurl4-openssl-dev libprotobuf-dev libsasl2-dev libssl-dev make pkg-config protobuf-compiler"
-  local id version java clients
-  while read -r id version java; do
+  local id version java chromium clients
+  while read -r id version java chromium; do
     system "$id" "$version"
     expect "build on $id $version" "$(within 'missing_packages build' | words)" "?(ca-certificates )${build#* }"
     expect "rust on $id $version" "$(within 'missing_packages rust' | words)" "python3 python3-pip"
@@ -62,15 +62,15 @@ each_system_has_its_names() {
     expect "kit on $id $version" "$(within 'kit_python() { return 1; }; missing_packages kit' | words)" "python3-yaml"
     expect "kafka on $id $version" "$(within 'missing_packages kafka' | words)" "$java-jre-headless maven"
     # Ubuntu 22.04 has a Python that is too old for the clients, so nothing is installed for them there.
-    clients="$java-jdk-headless maven nodejs npm postgresql-client python3 python3-venv"
+    clients="$chromium $java-jdk-headless maven nodejs npm postgresql-client python3 python3-venv"
     if [ "$id $version" = "ubuntu 22.04" ]; then clients=""; fi
     expect "clients on $id $version" "$(within 'missing_packages clients' | words)" "$clients"
   done <<'SYSTEMS'
-debian 12 default
-debian 13 default
-ubuntu 22.04 openjdk-17
-ubuntu 24.04 default
-linuxmint 22 default
+debian 12 default chromium
+debian 13 default chromium
+ubuntu 22.04 openjdk-17 chromium-browser
+ubuntu 24.04 default chromium-browser
+linuxmint 22 default chromium
 SYSTEMS
 }
 

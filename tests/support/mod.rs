@@ -9,10 +9,10 @@
 //! | `TRACERAG_TEST_COLLECTOR` | the Collector's binary |
 //! | `TRACERAG_TEST_TELEMETRYGEN` | the load generator's binary |
 //! | `TRACERAG_TEST_VERSITYGW` | the S3 server's binary |
-//! | `TRACERAG_TEST_CLIENTS` | a folder with database drivers and agents' clients, see [`clients`] |
+//! | `TRACERAG_TEST_CLIENTS` | a folder with database drivers, agents' clients and what drives a browser, see [`clients`] |
 //! | `TRACERAG_TEST_CHECKOUT` | `examples/checkout/run.sh`, once what it needs is there |
 //! | `TRACERAG_TEST_DATA` | a folder with more real telemetry than this repository has |
-//! | `TRACERAG_TEST_WRITE_DOCS` | set: the answers in `docs/questions.md` are written anew, see `tests/questions.rs` |
+//! | `TRACERAG_TEST_WRITE_DOCS` | set: the answers in `docs/questions.md` and the pictures in `docs/screenshots` are made anew, see `tests/questions.rs` and `tests/page.rs` |
 //! | `TRACERAG_TEST_SKIP_KAFKA` | set: tests that need a broker, an S3 server or the clients are left out without a word |
 //!
 //! A test whose part is missing says so in one line and passes, so that `cargo test` works on any machine; with

@@ -36,6 +36,12 @@ async fn what_is_malformed_is_told() {
         ("/v1/incidents?colour=red", "colour"),
         ("/v1/incidents?appeared_with=perhaps", "appeared_with"),
         ("/v1/bundles/x?wait=soon", "wait"),
+        ("/v1/incidents/%FF", "id"),
+        ("/v1/incidents/abcd?limit=1", "limit"),
+        ("/v1/trends?until=2030-01-01T00:00:00Z", "since"),
+        ("/v1/trends?since=2030-01-01T00:00:00Z", "until"),
+        ("/v1/trends?since=2030-01-01T00:00:00Z&until=2030-01-01T00:00:00Z&bins=0", "bins"),
+        ("/v1/trends?since=2030-01-01T00:00:00Z&until=2030-01-01T00:00:00Z&bins=241", "bins"),
     ] {
         let answer = interface.get(path, &token).await;
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("wrong-request")), "{path}: {}", answer.text);
@@ -44,6 +50,14 @@ async fn what_is_malformed_is_told() {
     }
     for since in ["", "soon", "0001-01-01T00:00:00Z"] {
         let answer = interface.get(&format!("/v1/incidents?service=none&since={since}"), &token).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("wrong-argument")), "{}", answer.text);
+    }
+    for (since, until) in [
+        ("soon", "2030-01-01T00:00:00Z"),
+        ("2030-01-02T00:00:00Z", "2030-01-01T00:00:00Z"),
+        ("1700-01-01T00:00:00Z", "2200-01-01T00:00:00Z"),
+    ] {
+        let answer = interface.get(&format!("/v1/trends?since={since}&until={until}"), &token).await;
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("wrong-argument")), "{}", answer.text);
     }
     let many = json!({"query": "select $1", "params": vec![1; crate::bounds::VALUES + 1]});

@@ -310,7 +310,8 @@ async fn absent_traces_are_told_apart() {
     assert!([404, 409].contains(&answer.status), "{}", answer.text);
 }
 
-/// A trace with its spans in tree order; incidents, in pages; similar ones, with the fix that was recorded through the
+/// A trace with its spans in tree order; incidents, in pages, one of them with its failing traces, and their trends;
+/// similar ones, with the fix that was recorded through the
 /// interface, whose text is masked; the status, with partitions for administrators only.
 #[tokio::test]
 async fn everything_else_is_answered() {
@@ -326,6 +327,24 @@ async fn everything_else_is_answered() {
     let none = interface.get("/v1/incidents?since=2030-01-01T00:00:00Z", &token).await.json();
     assert_eq!(none["incidents"], json!([]));
     assert_eq!(interface.get("/v1/incidents?since=soon", &token).await.status, 400);
+
+    let told = interface.get("/v1/incidents/abcd", &token).await.json();
+    assert_eq!(told["incident"], incidents["incidents"][0], "{told:#}");
+    let traces = told["traces"].as_array().unwrap();
+    assert_eq!(
+        (traces.len(), &traces[0]["trace_id"], &traces[0]["failures"]),
+        (1, &json!(FAILING), &json!(1)),
+        "{told:#}"
+    );
+    assert_eq!((&traces[0]["root_name"], &told["fixes"]), (&json!("POST /checkout"), &json!([])), "{told:#}");
+    assert_eq!(interface.get("/v1/incidents/none", &token).await.json()["code"], "incident-unknown");
+    // The lake has one of its failures, at its first second; what counts say of others is no part of it.
+    let seen = |name: &str| told["incident"][name].as_str().unwrap().to_owned();
+    let path = format!("/v1/trends?since={}&until={}&bins=3", seen("first_seen"), seen("last_seen"));
+    let trends = interface.get(&path, &token).await.json();
+    assert_eq!(trends["trends"], json!([{"fingerprint": "abcd", "counts": [1, 0, 0]}]), "{trends:#}");
+    let later = interface.get("/v1/trends?since=2030-01-01T00:00:00Z&until=2030-01-02T00:00:00Z", &token).await.json();
+    assert_eq!(later["trends"], json!([]));
 
     let fix = json!({"fingerprint": "abcd", "summary": "round first, says jane@example.org", "outcome": "mitigated",
         "fixed_at": "2100-01-01T00:00:00Z"});

@@ -18,11 +18,12 @@ async fn nothing_of_others_shows() {
         format!("/v1/bundles/{bundle_id}"),
         format!("/v1/traces/{FOREIGN}"),
         "/v1/incidents".to_owned(),
+        "/v1/trends?since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z".to_owned(),
         "/v1/status".to_owned(),
     ] {
         answers.push(interface.get(&path, &token).await);
     }
-    for (index, status) in [404, 404, 404, 200, 200].into_iter().enumerate() {
+    for (index, status) in [404, 404, 404, 200, 200, 200].into_iter().enumerate() {
         assert_eq!(answers[index].status, status, "{}", answers[index].text);
     }
     let pin = format!("/v1/bundles/{bundle_id}/pin");
@@ -86,6 +87,8 @@ async fn tokens_and_scopes_are_required() {
         (Method::DELETE, "/v1/bundles/x/pin", Scope::Write, Value::Null),
         (Method::GET, "/v1/traces/x", Scope::Read, Value::Null),
         (Method::GET, "/v1/incidents", Scope::Read, Value::Null),
+        (Method::GET, "/v1/incidents/x", Scope::Read, Value::Null),
+        (Method::GET, "/v1/trends?since=2030-01-01T00:00:00Z&until=2030-01-01T00:00:00Z", Scope::Read, Value::Null),
         (Method::GET, "/v1/status", Scope::Read, Value::Null),
         (Method::POST, "/v1/fixes", Scope::Write, json!({"fingerprint": "abcd", "summary": "x"})),
         (Method::POST, "/v1/groupings", Scope::Write, json!({"action": "split", "fingerprint": "abcd"})),

@@ -37,7 +37,7 @@ export async function show(main, id, signal) {
 
 function head({ bundle_id: id, evidence: told, context, view }) {
   const counts = Object.entries(told.redaction?.counts ?? {}).map(([kind, number]) => `${kind} ${number}`).join(', ');
-  return h('div', {},
+  return h('div', { class: 'about' },
     h('p', { class: 'under' }, status(told.trace.status), h('strong', {}, told.trace.root_name), h('span', {}, duration(told.trace.duration_ns)),
       h('span', { class: `pill ${told.sealed ? 'good' : 'warn'}`, title: told.sealed ? 'the same bytes for ever' : 'evidence may still come' }, told.sealed ? 'sealed' : 'not sealed yet'),
       h('a', { class: 'button', href: `/traces/${encodeURIComponent(told.trace.trace_id)}` }, 'Waterfall')),
@@ -98,9 +98,15 @@ function arrive(sections) {
   if (!found) return;
   found.querySelector('details')?.setAttribute('open', '');
   found.classList.add('arrived');
-  found.scrollIntoView({ block: 'start' });
+  bring(found, 4);
   const goal = found.matches('.fact') ? found.querySelector('.anchor') : found;
   goal?.focus({ preventScroll: true });
+}
+
+// What is far off is laid out when it comes near, and moves what is below it: so it takes a few looks.
+function bring(element, looks) {
+  element.scrollIntoView({ block: 'start' });
+  if (looks > 1) requestAnimationFrame(() => bring(element, looks - 1));
 }
 
 // A span is a line until somebody opens it: a bundle may have thousands.

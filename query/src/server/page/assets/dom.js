@@ -54,8 +54,7 @@ export function choice(label, values, chosen, onchange) {
     const [value, name] = Array.isArray(one) ? one : [one, one];
     return h('option', { value, selected: value === chosen }, name);
   });
-  const select = h('select', { 'aria-label': label, onchange: () => onchange(select.value) }, options);
-  return select;
+  return h('select', { 'aria-label': label, onchange: (event) => onchange(event.target.value) }, options);
 }
 
 // A function that runs once for many calls within some milliseconds.

@@ -24,8 +24,9 @@ function pressed(event) {
     if (event.key === 'Escape') event.target.blur();
     return;
   }
-  const [one, two] = [event.key, `${before} ${event.key}`];
-  const binding = [...ofView, ...common].find(({ keys }) => keys === two || keys === one);
+  const all = [...ofView, ...common];
+  const bound = (keys) => all.find((binding) => binding.keys === keys);
+  const binding = bound(`${before} ${event.key}`) ?? bound(event.key);
   before = binding || event.key.length > 1 ? '' : event.key;
   if (!binding) return;
   event.preventDefault();

@@ -120,7 +120,7 @@ function answer(rows, took) {
     rows.length > 0 && drawing(rows, columns),
     rows.length > 0 && h('div', { class: 'scroll', role: 'region', 'aria-label': 'Rows', tabindex: 0 },
       h('table', { class: 'rows result' }, h('caption', { class: 'hidden' }, 'Rows of the answer'),
-        h('thead', {}, h('tr', {}, columns.map((name) => h('th', { scope: 'col' }, name)))),
+        h('thead', {}, h('tr', {}, columns.map((name) => h('th', { scope: 'col', class: typeof rows[0][name] === 'number' ? 'number' : null }, name)))),
         h('tbody', {}, shown.map((row) => h('tr', {}, columns.map((name) => cell(name, row[name]))))))),
   ];
 }
