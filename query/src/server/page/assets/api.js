@@ -49,8 +49,15 @@ async function send(method, path, { body, accept = 'application/json', signal } 
   return send(method, path, { body, accept, signal });
 }
 
-const get = async (path, signal) => (await send('GET', path, { signal })).json();
-const post = async (path, body, signal) => (await send('POST', path, { body, signal })).json();
+// The JSON of an answer, unless the view that asked for it is over.
+async function told(answer, signal) {
+  const json = await (await answer).json();
+  signal?.throwIfAborted();
+  return json;
+}
+
+const get = (path, signal) => told(send('GET', path, { signal }), signal);
+const post = (path, body, signal) => told(send('POST', path, { body, signal }), signal);
 const part = encodeURIComponent;
 
 // All incidents that the page can show, the one seen last first; and whether there are more.

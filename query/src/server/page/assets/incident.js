@@ -27,7 +27,7 @@ export async function show(main, fingerprint, signal) {
     ]),
     trend,
     h('div', { class: 'columns' },
-      h('div', {}, section('Failing traces', failing(traces)), section('What differs', differs)),
+      h('div', {}, section('What differs', differs), section('Failing traces', failing(traces))),
       h('div', {},
         section('Known fixes', fixes.length > 0 ? h('ul', { class: 'plain' }, fixes.map(fix))
           : empty('None was recorded. Record one with: tracerag fix')),

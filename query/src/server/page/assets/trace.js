@@ -21,7 +21,7 @@ export async function show(main, id, signal) {
     h('div', { class: 'split' }, waterfall.element, side));
   waterfall.refresh();
   waterfall.watch(signal);
-  keys(id, waterfall);
+  keys(waterfall);
   choose(waterfall);
   try {
     view.bundle = await api.bundle(id, signal);
@@ -96,7 +96,7 @@ function toolbar(waterfall) {
     button('Zoom to span', () => waterfall.zoom(false)), button('Whole trace', () => waterfall.zoom(true)), found);
 }
 
-function keys(id, waterfall) {
+function keys(waterfall) {
   waterfall.element.addEventListener('pointerdown', () => (waterfall.byHand = true));
   waterfall.element.addEventListener('keydown', () => (waterfall.byHand = true));
   const moved = (run) => () => {

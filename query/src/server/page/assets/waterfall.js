@@ -119,8 +119,9 @@ export class Waterfall {
     bar.style.left = `${Math.max(0, left)}%`;
     bar.style.width = `${Math.max(0, Math.min(100, right) - Math.max(0, left))}%`;
     const took = h('span', { class: 'took' }, duration(node.span.duration_ns));
-    // Beside the bar where there is more room.
-    if (left > 100 - right) took.style.right = `calc(${100 - left}% + 6px)`;
+    // Beside the bar where there is more room, and within it where there is none.
+    if (left < 12 && right > 88) took.classList.add('inside');
+    else if (left > 100 - right) took.style.right = `calc(${100 - left}% + 6px)`;
     else took.style.left = `calc(${Math.max(0, Math.min(100, right))}% + 6px)`;
     const marks = node.logs.map((log) => this.mark(log.time, `log ${log.severity ?? ''}`, log.body));
     const events = (node.fact?.events ?? []).map((event) => this.mark(event.time, 'event', event.name));
@@ -171,6 +172,7 @@ export class Waterfall {
   // Which part of the overview the rows in view are.
   drawFrame(first, last) {
     const of = Math.max(1, this.visible.length);
+    this.frame.hidden = last - first >= of;
     this.frame.style.top = `${(100 * first) / of}%`;
     this.frame.style.height = `${(100 * (last - first)) / of}%`;
   }
