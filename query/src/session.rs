@@ -229,6 +229,11 @@ impl Session {
         self.time_limit
     }
 
+    /// Bytes that a query may hold.
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+
     /// Assembles bundles of this session's head.
     pub fn bundler(&self) -> &Bundler {
         &self.bundler

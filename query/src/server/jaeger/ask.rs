@@ -8,7 +8,7 @@ use super::LOOKBACK;
 use crate::functions::scalars::attribute;
 use crate::server::http::Query;
 use crate::server::problem::Problem;
-use crate::server::traces::{Interval, Search, duration};
+use crate::server::traces::{Interval, MOST_TAGS, Search, duration};
 use crate::session::Session;
 
 /// Traces of an answer where the request names no number, as in Jaeger.
@@ -74,6 +74,9 @@ fn tags(name: &str, text: &str) -> Result<Vec<(String, String)>, Problem> {
         ))
     };
     let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| wrong())?;
+    if object.len() > MOST_TAGS {
+        return Err(Problem::wrong_request(format!("{name} names {MOST_TAGS} tags at most")));
+    }
     let pair = |(key, value): (String, Value)| match value {
         Value::String(value) => Ok((key, value)),
         Value::Bool(_) | Value::Number(_) => Ok((key, value.to_string())),

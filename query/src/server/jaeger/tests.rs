@@ -61,10 +61,12 @@ async fn a_trace_in_jaegers_json() {
             },
         ])
     );
+    let many: Vec<String> = (0..33).map(|number| format!("%22t{number}%22:%22x%22")).collect();
     for (path, status) in [
         (format!("/jaeger/api/traces/{FOREIGN}"), 404),
         ("/jaeger/api/traces/xyz".to_owned(), 400),
         ("/jaeger/api/traces?service=checkout&tags=x".to_owned(), 400),
+        (format!("/jaeger/api/traces?service=checkout&tags=%7B{}%7D", many.join(",")), 400),
         ("/jaeger/api/traces?service=checkout&minDuration=soon".to_owned(), 400),
         ("/jaeger/api/operations".to_owned(), 400),
     ] {

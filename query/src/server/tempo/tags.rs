@@ -18,7 +18,7 @@ use crate::rows::{Columns, text};
 use crate::server::app::{App, noted};
 use crate::server::http::Query;
 use crate::server::problem::Problem;
-use crate::server::traces::json_answer;
+use crate::server::traces::{MOST_TAGS, json_answer};
 use crate::session::Session;
 
 /// Names of a scope at most.
@@ -134,7 +134,7 @@ async fn keys(session: &Session, map: &str, filter: Expr, limit: usize) -> Query
 /// either case, as Tempo has it.
 ///
 /// # Errors
-/// [`QueryError::Argument`] for what is no list of tags.
+/// [`QueryError::Argument`] for what is no list of tags, or too long.
 pub(super) fn search(tags: &str) -> QueryResult<TraceQl> {
     let wrong = || QueryError::Argument {
         function: "tags",
@@ -150,6 +150,10 @@ pub(super) fn search(tags: &str) -> QueryResult<TraceQl> {
         };
         if key.is_empty() || key.contains(char::is_whitespace) {
             return Err(wrong());
+        }
+        if conditions.len() == MOST_TAGS {
+            let why = format!("a search names {MOST_TAGS} tags at most");
+            return Err(QueryError::Argument { function: "tags", why });
         }
         conditions.push(tag(key, value));
         rest = next.trim();

@@ -114,6 +114,8 @@ async fn found_traces_are_told() {
         let found = interface.get(&path, &token).await.json();
         assert_eq!(found["traces"].as_array().unwrap().len(), count, "{tags}: {found:#}");
     }
+    let path = format!("/tempo/api/search?{RANGE}&tags={}", encoded(&"a=b ".repeat(33)));
+    assert_eq!(interface.get(&path, &token).await.status, 400);
     let path = format!("/tempo/api/search?{RANGE}&minDuration=5s");
     assert_eq!(interface.get(&path, &token).await.json()["traces"], json!([]));
 }

@@ -14,6 +14,9 @@ pub(super) use read::{count, read, read_one};
 pub(super) use search::{Hit, Search, find, spans};
 pub(super) use summary::{Summary, summaries};
 
+/// Tags that a search names at most. Planning takes longer with each, and goes deeper.
+pub(super) const MOST_TAGS: usize = 32;
+
 /// A trace's id as tools write it: those of 64 bits come without their leading zeros.
 ///
 /// # Errors

@@ -17,12 +17,17 @@ use crate::session::Session;
 
 /// Spans of an answer at most: these come with all that they have, and are held at once.
 const MOST_SPANS: usize = 50_000;
+/// Spans that are read before their bytes are counted.
+const AT_ONCE: usize = 1_000;
+/// An answer is held about so many times while it is made: as rows, in their order, as OTLP, as JSON and as text.
+const HELD: usize = 4;
 
 /// The spans of some traces, those of one after those of another in the order of the ids. Those of one resource and
 /// scope stand together, by their start. A trace of which nothing is there is left out.
 ///
 /// # Errors
-/// [`QueryError::RowLimit`] for more spans than are held at once; when the lake cannot be read.
+/// [`QueryError::RowLimit`] for more spans than are held at once, [`QueryError::MemoryLimit`] for larger ones; when the
+/// lake cannot be read.
 pub(in crate::server) async fn read(session: &Session, ids: &[String]) -> Result<Vec<(String, Vec<ResourceSpans>)>> {
     let snapshot = session.snapshot();
     let by = ById::any("trace_id", ids.iter().map(String::as_str).collect());
@@ -32,9 +37,29 @@ pub(in crate::server) async fn read(session: &Session, ids: &[String]) -> Result
     }
     let schema = Table::Spans.lake_schema();
     let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let batches = snapshot.take(Table::Spans, &columns, &found).await?;
+    let batches = whole(session, &columns, &found).await?;
     let Some(first) = batches.first() else { return Ok(vec![]) };
     traces(&concat_batches(&first.schema(), &batches)?, ids)
+}
+
+/// The rows, read in pieces: how large spans are nobody knows before.
+async fn whole(session: &Session, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
+    let most = session.memory_limit() / HELD;
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    for found in found {
+        for begin in (0..found.len()).step_by(AT_ONCE) {
+            let piece = found.only((begin..found.len().min(begin + AT_ONCE)).collect());
+            let read = session.snapshot().take(Table::Spans, columns, &[piece]).await?;
+            bytes += read.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+            if bytes > most {
+                let detail = String::from("whole spans are larger than a quarter of it");
+                return Err(QueryError::MemoryLimit { bytes: session.memory_limit(), detail });
+            }
+            batches.extend(read);
+        }
+    }
+    Ok(batches)
 }
 
 /// The spans of one trace.

@@ -5,7 +5,7 @@ use datafusion::common::ScalarValue;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Expr, Operator as Op, binary_expr, col, lit, try_cast, when};
-use regex::Regex;
+use regex::RegexBuilder;
 use tracerag_schemas::attributes::type_name;
 
 use super::ast::{Attribute, Condition, Field, Intrinsic, Operator, Query, Scope, Value};
@@ -43,6 +43,10 @@ const COLUMNS: [(&str, &str); 5] = [
     ("service.instance.id", "service_instance_id"),
     ("deployment.environment.name", "deployment_environment_name"),
 ];
+
+/// Bytes of a regular expression when it is compiled: a query may have a hundred, and nobody waits in line for its turn
+/// yet when they are checked.
+const MOST_REGEX_BYTES: usize = 2 << 20;
 
 /// What a query stands for.
 ///
@@ -232,7 +236,7 @@ fn words(text: Expr, operator: Operator, wanted: &str) -> Result<Expr> {
         _ => return ordered("", text, operator, lit(wanted)),
     };
     let anchored = format!("^(?:{wanted})$");
-    Regex::new(&anchored).map_err(|error| {
+    RegexBuilder::new(&anchored).size_limit(MOST_REGEX_BYTES).build().map_err(|error| {
         let line = error.to_string();
         let why = line.lines().last().unwrap_or_default().trim().to_owned();
         QueryError::Sql(format!("{wanted:?} is no regular expression: {why}"))

@@ -8,7 +8,7 @@ use crate::server::traces::duration;
 const MAX_BYTES: usize = 8_192;
 /// How deep parentheses and negations may nest.
 const MAX_DEPTH: usize = 32;
-/// Comparisons of a query. Planning takes longer with each.
+/// Comparisons of a query, of which `{}` counts for one. Planning takes longer with each.
 const MAX_COMPARISONS: usize = 100;
 
 /// Operators, a longer one before its beginning.
@@ -154,6 +154,7 @@ impl<'a> Reader<'a> {
             return Err(self.error("spans are searched for by { .. }, as in { status = error }"));
         }
         if self.takes("}") {
+            self.counted()?;
             return Ok(Query::Spans(Condition::Always(true)));
         }
         let condition = self.any()?;
@@ -186,11 +187,17 @@ impl<'a> Reader<'a> {
         self.comparison()
     }
 
-    fn comparison(&mut self) -> Result<Condition, QueryError> {
+    /// That there may be one comparison more.
+    fn counted(&mut self) -> Result<(), QueryError> {
         self.comparisons += 1;
-        if self.comparisons > MAX_COMPARISONS {
-            return Err(self.error(format!("a query has {MAX_COMPARISONS} comparisons at most")));
+        match self.comparisons > MAX_COMPARISONS {
+            true => Err(self.error(format!("a query has {MAX_COMPARISONS} comparisons at most"))),
+            false => Ok(()),
         }
+    }
+
+    fn comparison(&mut self) -> Result<Condition, QueryError> {
+        self.counted()?;
         let begin = self.at;
         let left = self.operand()?;
         self.space();

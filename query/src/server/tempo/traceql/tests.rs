@@ -71,6 +71,7 @@ fn the_rest_is_refused() {
     let nested = format!("{{{}name = \"a\"{}}}", "(".repeat(1_000), ")".repeat(1_000));
     let negated = format!("{{{}.a}}", "!".repeat(5_000));
     let many = format!("{{{}.a}}", ".a || ".repeat(101));
+    let sets = format!("{}{{}}", "{} && ".repeat(101));
     for (text, part) in [
         ("{} | count() > 2", "pipelines"),
         ("{ .a } | rate() by (name)", "pipelines"),
@@ -90,6 +91,7 @@ fn the_rest_is_refused() {
         (&nested, "nest"),
         (&negated, "nest"),
         (&many, "comparisons"),
+        (&sets, "comparisons"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         let shown: String = text.chars().take(60).collect();
@@ -102,6 +104,7 @@ fn the_rest_is_refused() {
         ("{ name =~ 5 }", "a text in quotes"),
         ("{ .a = 5ms }", "a text in quotes"),
         ("{ .a =~ \"(\" }", "regular expression"),
+        ("{ .a =~ `\\w{500}` }", "size limit"),
         ("{ nestedSetParent = 7 }", "nestedSetParent < 0"),
     ] {
         let error = compile(&parse(text).unwrap()).unwrap_err().to_string();
