@@ -15,6 +15,12 @@ use crate::error::Error;
 
 /// Bytes of a row group, about: what a reader takes at once.
 const ROW_GROUP_BYTES: usize = 64 << 20;
+/// How the names of files begin.
+const PART: &str = "part-";
+/// How they end.
+const PARQUET: &str = ".parquet";
+/// How they end while they are written.
+const BEGUN: &str = ".part";
 
 /// Writes one file. It has its name only when it is whole.
 pub(super) struct Writer {
@@ -28,7 +34,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Begins a file of a day of a table.
     pub(super) fn create(to: &Path, table: &str, day: &str, columns: &Columns) -> Result<Self, Error> {
-        let path = format!("{table}/day={day}/part-{}.parquet", hex::encode(rand::random::<[u8; 8]>()));
+        let path = format!("{table}/day={day}/{PART}{}{PARQUET}", hex::encode(rand::random::<[u8; 8]>()));
         let begun = begun(to, &path);
         if let Some(folder) = begun.parent() {
             fs::create_dir_all(folder).map_err(Error::io(format!("make the folder {}", folder.display())))?;
@@ -65,9 +71,22 @@ impl Writer {
     }
 }
 
-/// Where a file is while it is written: engines that look for `*.parquet` do not see it.
+/// Where a file is while it is written: neither engines that look for `*.parquet` nor those that take whole folders, and
+/// pass over names that begin with a dot, see it.
 fn begun(to: &Path, path: &str) -> PathBuf {
-    to.join(format!("{path}.part"))
+    let path = to.join(path);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{BEGUN}"))
+}
+
+/// Whether a file is one that [`Writer`] began and did not end.
+pub(super) fn is_begun(name: &str) -> bool {
+    name.strip_prefix('.').and_then(|name| name.strip_suffix(BEGUN)).is_some_and(is_whole)
+}
+
+/// Whether a file has a name that [`Writer`] gives.
+pub(super) fn is_whole(name: &str) -> bool {
+    name.starts_with(PART) && name.ends_with(PARQUET)
 }
 
 fn failed(path: &str, error: ParquetError) -> Error {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Format, Maps, Options, Times};
+use super::{Format, Maps, Options, Times, files};
 use crate::error::Error;
 
 /// The manifest of the newest export.
@@ -78,6 +78,13 @@ pub(crate) struct Changed {
     pub(crate) rows: u64,
     /// Below the folder of the export.
     pub(crate) files: Vec<String>,
+}
+
+impl Partition {
+    /// Whether its files are there: another program may have put its own in their place.
+    pub(super) fn is_there(&self, to: &Path) -> bool {
+        self.files.iter().all(|file| to.join(&file.path).is_file())
+    }
 }
 
 impl Manifest {
@@ -173,13 +180,18 @@ impl Manifest {
         Ok(())
     }
 
-    /// Removes files that an export had and this one has no more. One that stays is in no manifest, and in nobody's way
-    /// but that of who reads whole folders.
-    pub(super) fn drop_old_files(&self, last: Option<&Self>, to: &Path) {
-        let current: BTreeSet<&str> = self.files().collect();
-        for path in last.into_iter().flat_map(Self::files).filter(|path| !current.contains(path)) {
-            if let Err(error) = fs::remove_file(to.join(path)) {
-                tracing::warn!(path, %error, "a file of an earlier export is still there");
+    /// Removes files of exports that are in no table now, also those of an export that broke off: who reads whole folders
+    /// would find rows twice. Of Delta tables only files that nobody ended; of the others its log knows who reads them.
+    pub(super) fn sweep(&self, format: Format, to: &Path) {
+        let current: BTreeSet<PathBuf> = self.files().map(|path| to.join(path)).collect();
+        let days = self.tables.keys().flat_map(|table| entries(&to.join(table)));
+        for path in days.filter(|day| is_named(day, |name| name.starts_with("day="))).flat_map(|day| entries(&day)) {
+            let is_old = format == Format::Parquet && is_named(&path, files::is_whole) && !current.contains(&path);
+            if !is_old && !is_named(&path, files::is_begun) {
+                continue;
+            }
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a file of an earlier export is still there");
             }
         }
     }
@@ -227,6 +239,15 @@ impl Manifest {
     }
 }
 
+/// What is in a folder; nothing if there is none.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn is_named(path: &Path, fits: impl Fn(&str) -> bool) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(fits)
+}
+
 fn kept(to: &Path, position: u64) -> PathBuf {
     // So many digits that names are in the order of positions.
     to.join(KEPT).join(format!("{position:020}.json"))
@@ -242,8 +263,7 @@ fn not_one(path: &Path, why: &str) -> Error {
 
 /// Keeps the newest of a folder's manifests. A loader that is further behind begins anew.
 fn forget_old(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths = entries(folder);
     paths.sort();
     for path in paths.iter().take(paths.len().saturating_sub(MOST_KEPT)) {
         if let Err(error) = fs::remove_file(path) {

@@ -109,14 +109,14 @@ pub(crate) async fn export(session: &Session, options: &Options) -> Result<Repor
         // Tables that are not asked for this time stay as they are.
         manifest.tables.clone_from(&last.tables);
     }
+    // A lake that has gone back may give versions that are known to other rows.
+    let known = last.as_ref().filter(|last| last.position <= head.position);
     for source in sources {
-        let exported = table(session, source, last.as_ref(), options).await?;
+        let exported = table(session, source, known, options).await?;
         manifest.tables.insert(source.name.to_owned(), exported);
     }
     manifest.write(&options.to)?;
-    if options.format == Format::Parquet {
-        manifest.drop_old_files(last.as_ref(), &options.to);
-    }
+    manifest.sweep(options.format, &options.to);
     Ok(manifest.since(base.as_ref()))
 }
 
@@ -149,7 +149,8 @@ async fn table(
     let mut exported = ExportedTable { columns: described, partitions: BTreeMap::new() };
     let mut written = Vec::new();
     for (day, version) in versions {
-        let kept = before.and_then(|before| before.partitions.get(&day)).filter(|kept| kept.version == version);
+        let kept = before.and_then(|before| before.partitions.get(&day));
+        let kept = kept.filter(|kept| kept.version == version && kept.is_there(&options.to));
         let partition = match kept {
             Some(kept) => kept.clone(),
             None => {

@@ -123,3 +123,40 @@ fn reports_say_what_to_load() {
     assert!(Manifest::of_position(folder.path(), 9).unwrap_err().to_string().contains("position 9"));
     assert_eq!(Manifest::newest(folder.path()).unwrap(), Some(last));
 }
+
+/// After an export its folders hold the files of the manifest and what is not of exports: neither files of before nor those
+/// of an export that broke off, ended or not. Of a Delta table the ended ones stay, for its log says who reads them.
+/// Guarantees that who reads whole folders finds no row twice.
+#[test]
+fn nothing_is_left_of_exports_that_broke_off() {
+    for (format, expected) in [
+        (Format::Parquet, &["notes.parquet", "part-a.parquet"][..]),
+        (Format::Delta, &["notes.parquet", "part-a.parquet", "part-b.parquet"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            format,
+            to: folder.path().to_owned(),
+            tables: vec![],
+            since_position: None,
+            maps: Maps::Map,
+            times: Times::Us,
+        };
+        let day = folder.path().join("spans/day=2026-11-16");
+        std::fs::create_dir_all(&day).unwrap();
+        for name in ["part-a.parquet", "part-b.parquet", ".part-c.parquet.part", "notes.parquet"] {
+            std::fs::write(day.join(name), "").unwrap();
+        }
+        let mut manifest = Manifest::new("acme", &options, 1);
+        manifest.tables.insert("spans".to_owned(), exported(&[("2026-11-16", "part-a")]));
+        manifest.sweep(format, folder.path());
+        let mut left: Vec<String> =
+            std::fs::read_dir(&day).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, expected, "{format:?}");
+        let kept = &manifest.tables["spans"].partitions["2026-11-16"];
+        assert!(kept.is_there(folder.path()));
+        std::fs::remove_file(day.join("part-a.parquet")).unwrap();
+        assert!(!kept.is_there(folder.path()), "it would have to be written again");
+    }
+}
