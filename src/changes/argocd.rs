@@ -25,7 +25,9 @@ pub(super) fn read(body: &Map<String, Value>, webhook: &WebhookSection) -> Resul
     }
     let time = text(app, &["status", "operationState", "finishedAt"])
         .ok_or_else(|| missing("status.operationState.finishedAt"))?;
-    let revision = text(app, &["status", "sync", "revision"]);
+    // What was synced; what is compared with may be newer by now.
+    let revision = text(app, &["status", "operationState", "syncResult", "revision"])
+        .or_else(|| text(app, &["status", "sync", "revision"]));
     let annotation = |name: &str| text(app, &["metadata", "annotations", name]).map(str::to_owned);
     let images = below(app, &["status", "summary", "images"]).and_then(Value::as_array);
     // Which of several images is the service's own nobody says.

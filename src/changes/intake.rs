@@ -164,12 +164,12 @@ impl From<Misread> for ChangeRefusal {
     }
 }
 
-/// What tells a delivery from every other one. Who names it in a header is believed; else it is the id that the platform
-/// gives, or that of a CDEvent. Plain changes have none: a flag may go back to what it was.
+/// What tells a delivery from every other one. It is what a header names, of the same body: two pipelines may count alike;
+/// else the id that the platform gives, or that of a CDEvent. Plain changes have none: a flag may go back to what it was.
 fn id(platform: Option<Platform>, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, ChangeRefusal> {
     if let Some(key) = header(headers, "idempotency-key") {
         return match key.len() {
-            1..=MOST_ID_BYTES => Ok(Some(format!("key\0{key}"))),
+            1..=MOST_ID_BYTES => Ok(Some(format!("key\0{key}\0{}", hex::encode(Sha256::digest(body))))),
             _ => Err(ChangeRefusal::Malformed(format!("the Idempotency-Key has 1 to {MOST_ID_BYTES} bytes"))),
         };
     }

@@ -6,11 +6,14 @@
 use serde_json::{Map, Value};
 use tracerag_schemas::time::rfc3339;
 
-use super::event::{FlagChange, now};
+use super::event::FlagChange;
+use super::own::MOST_CHANGES;
 use super::{Misread, Reported, below, non_empty, text};
 use crate::config::{Platform, WebhookSection};
 
 const NAME: &str = "launchdarkly";
+/// Bytes of all records of an entry: each environment repeats what its variation has.
+const MOST_BYTES: usize = 8 << 20;
 /// The action that takes a flag away from all environments.
 const DELETED: &str = "deleteFlag";
 
@@ -49,6 +52,7 @@ pub(super) fn read(entry: &Map<String, Value>, webhook: &WebhookSection) -> Resu
     resources.dedup();
     let flag = below(entry, &["currentVersion"]).and_then(Value::as_object);
     let mut changes = Vec::new();
+    let mut bytes = 0;
     for resource in resources.into_iter().filter_map(Resource::parse) {
         let change = FlagChange {
             time: time.clone(),
@@ -76,7 +80,14 @@ pub(super) fn read(entry: &Map<String, Value>, webhook: &WebhookSection) -> Resu
                 version: served.version,
                 ..change.clone()
             };
-            changes.push(change.change());
+            let change = change.change();
+            bytes += change.value.len();
+            if changes.len() == MOST_CHANGES || bytes > MOST_BYTES {
+                return Err(Misread::Unknown(format!(
+                    "the entry gives more than {MOST_CHANGES} records, or {MOST_BYTES} bytes of them; report its flags one by one"
+                )));
+            }
+            changes.push(change);
         }
     }
     match changes.is_empty() {

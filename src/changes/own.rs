@@ -14,7 +14,7 @@ use super::{Misread, Reported, header, text};
 /// How attributes of a binary CloudEvent begin in HTTP, and in Kafka.
 const CLOUD_EVENT: (&str, &str) = ("ce-", "ce_");
 /// Changes that one body may report.
-const MOST_CHANGES: usize = 1_000;
+pub(super) const MOST_CHANGES: usize = 1_000;
 
 /// Reads a body that says itself what it is.
 pub(crate) fn read(headers: &HeaderMap, body: &[u8], redactor: &Arc<Redactor>) -> Result<Reported, Misread> {

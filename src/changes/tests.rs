@@ -76,6 +76,17 @@ fn launchdarkly_serves_a_variation() {
         (&deleted["feature_flag.result.variant"], &deleted["feature_flag.result.value"]),
         (&Value::Null, &Value::Null)
     );
+    // Few bytes that would become very many records, or very large ones.
+    let mut wide: Value = serde_json::from_str(LAUNCHDARKLY).unwrap();
+    wide["accesses"][0]["resource"] = json!("proj/shop:env/*:flag/payments.decimal_mode");
+    let environments =
+        |many: usize| (0..many).map(|number| (format!("e{number}"), json!({"offVariation": 0}))).collect();
+    wide["currentVersion"]["environments"] = Value::Object(environments(own::MOST_CHANGES + 1));
+    assert!(matches!(read(Platform::LaunchDarkly, &webhook, &wide.to_string()), Err(Misread::Unknown(_))));
+    wide["currentVersion"]["environments"] = Value::Object(environments(20));
+    assert_eq!(records(read(Platform::LaunchDarkly, &webhook, &wide.to_string())).len(), 20);
+    wide["currentVersion"]["variations"][0]["value"] = json!("x".repeat(1 << 20));
+    assert!(matches!(read(Platform::LaunchDarkly, &webhook, &wide.to_string()), Err(Misread::Unknown(_))));
     let other = LAUNCHDARKLY.replacen("\"kind\": \"flag\"", "\"kind\": \"segment\"", 1);
     assert!(matches!(read(Platform::LaunchDarkly, &webhook, &other), Ok(Reported::Nothing(_))));
 }
@@ -137,6 +148,13 @@ fn argocd_deploys_when_it_is_synced() {
     let wrapped = format!("{{\"app\": {ARGOCD}}}");
     let event = &records(read(Platform::ArgoCd, &webhook, &wrapped))[0];
     assert_eq!(event["customData"]["vcs.ref.head.revision"], "53e28ff20cc530b9ada2173fbbd64d48338583ba");
+    let mut later: Value = serde_json::from_str(ARGOCD).unwrap();
+    later["status"]["operationState"]["syncResult"] = json!({"revision": "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334"});
+    let event = &records(read(Platform::ArgoCd, &webhook, &later.to_string()))[0];
+    assert_eq!(
+        event["customData"]["vcs.ref.head.revision"], "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334",
+        "what was synced"
+    );
     let running = ARGOCD.replace("Succeeded", "Running");
     assert!(matches!(read(Platform::ArgoCd, &webhook, &running), Ok(Reported::Nothing(_))));
 }

@@ -127,10 +127,13 @@ impl ChangePublisher {
 
     fn send(&self, change: &Change, topic: &str, tenant: &str) -> Result<DeliveryFuture, KafkaError> {
         let mut headers = OwnedHeaders::new();
-        for (key, value) in &change.headers {
+        let tenants = self.tenants.header();
+        // Whose a record is says this program alone.
+        let is_tenant = |key: &str| tenants.is_some_and(|name| name.eq_ignore_ascii_case(key));
+        for (key, value) in change.headers.iter().filter(|(key, _)| !is_tenant(key)) {
             headers = headers.insert(Header { key, value: Some(value.as_bytes()) });
         }
-        if let Some(key) = self.tenants.header() {
+        if let Some(key) = tenants {
             headers = headers.insert(Header { key, value: Some(tenant.as_bytes()) });
         }
         let mut record: FutureRecord<'_, [u8], [u8]> =

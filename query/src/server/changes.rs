@@ -3,14 +3,15 @@
 //! The server itself writes nothing but `audit` and what people record; changes go into the topics that the workers
 //! read. Who starts it gives a [`ChangeIntake`] that knows the formats, the webhooks and Kafka.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use futures::future::BoxFuture;
 
-/// A request that reports changes.
-#[derive(Debug, Clone)]
+/// A request that reports changes. Its `Debug` form shows neither the headers, in which secrets are, nor the body.
+#[derive(Clone)]
 pub struct Delivery {
     /// The name of a webhook of the configuration, or of a format; without one the body tells.
     pub from: Option<String>,
@@ -18,6 +19,12 @@ pub struct Delivery {
     pub headers: HeaderMap,
     /// The body as it came, over which signatures are.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("from", &self.from).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 /// What became of a request.
