@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { sparkline } from './chart.js';
-import { h, put } from './dom.js';
+import { decoded, h, put } from './dom.js';
 import { count, duration, plain, time } from './format.js';
 import * as evidence from './evidence.js';
 import { forView } from './keys.js';
@@ -88,12 +88,7 @@ function arrive(sections) {
   for (const one of document.querySelectorAll('.arrived')) one.classList.remove('arrived');
   const hash = location.hash.slice(1);
   if (!hash) return;
-  let anchor = hash;
-  try {
-    anchor = decodeURIComponent(hash);
-  } catch {
-    // Somebody typed a per cent sign.
-  }
+  const anchor = decoded(hash);
   const found = place(anchor) ?? (sections.some((one) => one.drawAll()) ? place(anchor) : null);
   if (!found) return;
   found.querySelector('details')?.setAttribute('open', '');
@@ -121,8 +116,8 @@ function span(one) {
 function series(one) {
   const values = one.points.map(([, value]) => Number(value)).filter(Number.isFinite);
   if (values.length < 2) return evidence.metric(one, '', null);
-  const least = Math.min(...values);
-  const drawn = sparkline(values.map((value) => value - least + (Math.max(...values) - least) * 0.05 + 1e-9), {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const drawn = sparkline(values.map((value) => value - least + (most - least) * 0.05 + 1e-9), {
     width: 180, height: 24, label: `${one.name} from ${plain(values[0])} to ${plain(values.at(-1))}`,
   });
   return evidence.metric(one, '', drawn);

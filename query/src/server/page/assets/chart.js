@@ -38,6 +38,9 @@ function ticks(least, most) {
   return found;
 }
 
+// The least and the greatest of numbers, however many there are.
+const range = (values) => values.reduce(([least, most], one) => [Math.min(least, one), Math.max(most, one)], [Infinity, -Infinity]);
+
 const short = (value) => Math.abs(value) >= 10000
   ? Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 }).format(value)
   : String(Number(value.toPrecision(4)));
@@ -46,12 +49,11 @@ const short = (value) => Math.abs(value) >= 10000
 // places 0, 1, 2 …, or null where x is a time in ms.
 export function chart({ series, kind, names, label }) {
   const points = series.flatMap((one) => one.points);
-  const ys = points.map(([, y]) => y);
-  const xs = points.map(([x]) => x);
-  const marks = ticks(Math.min(0, ...ys), Math.max(...ys, 0) || 1);
+  const [lowest, highest] = range(points.map(([, y]) => y));
+  const marks = ticks(Math.min(0, lowest), Math.max(highest, 0) || 1);
   const [low, high] = [marks[0], marks.at(-1)];
   const places = names?.length ?? 0;
-  const [first, last] = names ? [-0.5, places - 0.5] : [Math.min(...xs), Math.max(...xs)];
+  const [first, last] = names ? [-0.5, places - 0.5] : range(points.map(([x]) => x));
   const x = (value) => LEFT + ((value - first) / (last - first || 1)) * (WIDE - LEFT - 12);
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (TALL - TOP - BOTTOM);
   const grid = marks.map((value) => [

@@ -36,6 +36,15 @@ export function put(element, ...children) {
   return element;
 }
 
+// A part of an address as it was before it was encoded; as it stands where somebody typed a per cent sign.
+export function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 // A link to another site, if the address is one that a browser may follow, else its text.
 export function external(address, text = address) {
   let url;

@@ -45,6 +45,8 @@ export async function show(main, _, signal) {
       hasMore ? '; only those seen last are here, SQL has all' : '');
   };
   const change = (more) => {
+    // What was typed last is looked at a moment later: then another view may be shown, at another address.
+    if (signal.aborted) return;
     Object.assign(state, more);
     remember(state);
     draw();

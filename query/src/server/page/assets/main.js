@@ -1,7 +1,7 @@
 // The page's frame: which view is shown, the theme, and what every view shares.
 
 import * as api from './api.js';
-import { h, put } from './dom.js';
+import { decoded, h, put } from './dom.js';
 import { count } from './format.js';
 import { always, forView, showKeys } from './keys.js';
 import { askForToken } from './token.js';
@@ -26,7 +26,7 @@ let shown = '';
 function found(path) {
   for (const [pattern, view, name] of VIEWS) {
     const match = pattern.exec(path);
-    if (match) return { view, name, id: match[1] && decodeURIComponent(match[1]) };
+    if (match) return { view, name, id: match[1] && decoded(match[1]) };
   }
   return null;
 }

@@ -17,9 +17,11 @@ function ask(why) {
     'aria-describedby': 'token-why',
   });
   return new Promise((resolve) => {
+    let isGiven = false;
     const form = h('form', {
       onsubmit: (event) => {
         event.preventDefault();
+        isGiven = true;
         dialog.close();
         resolve(field.value.trim());
       },
@@ -30,8 +32,9 @@ function ask(why) {
     h('p', { class: 'muted' }, 'It is kept for this tab until the tab is closed, and sent to this server only.'),
     h('button', { type: 'submit', class: 'primary' }, 'Go on'));
     put(dialog, form);
-    // There is nothing to see without one.
+    // There is nothing to see without one. A browser may close it at the second Escape all the same.
     dialog.oncancel = (event) => event.preventDefault();
+    dialog.onclose = () => isGiven || dialog.showModal();
     dialog.showModal();
     field.focus();
   });

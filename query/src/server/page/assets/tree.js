@@ -12,7 +12,9 @@ export class Tree {
     this.nodes = spans.map((span, index) => {
       const start = Number(begins[index] - first);
       const end = start + Math.max(0, Number(span.duration_ns ?? 0));
-      const parent = places.get(span.parent_span_id) ?? -1;
+      // A parent stands before its child. Spans that name each other, or themselves, have none: nothing would end.
+      const place = places.get(span.parent_span_id) ?? -1;
+      const parent = place < index ? place : -1;
       return {
         index, span, start, end, parent, below: 0, isError: span.status_code === 'ERROR', isFailing: false, isOrigin: false,
         logs: [], failures: [], flags: [], payloads: [], heaps: [],
