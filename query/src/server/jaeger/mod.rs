@@ -1,9 +1,9 @@
 //! Jaeger's query API, for its UI and for Grafana's data source of that name: services, operations, searches, traces and
 //! which service calls which.
 //!
-//! The address is this server's with `/jaeger`; the same answers without it, because Grafana up to release 12 leaves the
-//! path out of the address when it searches. Answers are those of `model/json` and of `api_v3/query_service.proto` in
-//! jaegertracing/jaeger-idl; errors are told as Jaeger does, in `errors`.
+//! The address is this server's with `/jaeger`; the same answers without it, because some releases of Grafana leave the
+//! path out of the address when they search (grafana/grafana#108651). Answers are those of `model/json` and of
+//! `api_v3/query_service.proto` in jaegertracing/jaeger-idl; errors are told as Jaeger does, in `errors`.
 
 mod ask;
 mod dependencies;

@@ -1,4 +1,4 @@
-//! The third version of the API, which Jaeger's UI lists and searches by since its release 2.
+//! The third version of the API, by which newer releases of Jaeger's UI list and search.
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use axum::extract::State;
