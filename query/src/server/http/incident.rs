@@ -32,7 +32,7 @@ const MOST_TRENDS: usize = 1_000;
 
 /// What people have merged: a fingerprint counts for its target, as in the view `incidents`.
 const MERGED: &str = "select fingerprint, target from (select fingerprint, target, action, \
-     row_number() over (partition by fingerprint order by created_at desc) as newest from grouping_rules) \
+     row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest from grouping_rules) \
      where newest = 1 and action = 'merge'";
 
 /// An incident, its newest failing traces, and what was done about it.
@@ -120,12 +120,18 @@ impl Intervals {
 async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Value>> {
     let Intervals { since, until, width, bins } = intervals;
     let at = |nanos| ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into()));
+    // Those that are shown are chosen here: of very many each would be held with all its intervals.
     let query = format!(
-        "select fingerprint, bin, count(*) as failures from ( \
-           select coalesce(r.target, f.fingerprint) as fingerprint, (cast(f.time as bigint) - $3) / $4 as bin \
-           from failures f left join ({MERGED}) r on f.fingerprint = r.fingerprint \
-           where f.time >= $1 and f.time <= $2 and f.fingerprint is not null \
-         ) group by fingerprint, bin"
+        "select fingerprint, bin, failures from ( \
+           select fingerprint, bin, failures, dense_rank() over (order by newest desc, fingerprint) as place from ( \
+             select fingerprint, bin, failures, max(bin) over (partition by fingerprint) as newest from ( \
+               select fingerprint, bin, count(*) as failures from ( \
+                 select coalesce(r.target, f.fingerprint) as fingerprint, \
+                   (cast(f.time as bigint) - $3) / $4 as bin \
+                 from failures f left join ({MERGED}) r on f.fingerprint = r.fingerprint \
+                 where f.time >= $1 and f.time <= $2 and f.fingerprint is not null) \
+               group by fingerprint, bin))) \
+         where place <= {MOST_TRENDS}"
     );
     let values = vec![at(since), at(until), ScalarValue::from(since), ScalarValue::from(width)];
     let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -142,7 +148,6 @@ async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Val
     }
     let mut trends: Vec<(String, Vec<u64>)> = counts.into_iter().collect();
     trends.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().rposition(|count| *count > 0)));
-    trends.truncate(MOST_TRENDS);
     Ok(trends.into_iter().map(|(fingerprint, counts)| json!({"fingerprint": fingerprint, "counts": counts})).collect())
 }
 
