@@ -50,7 +50,7 @@ const INTERFACE: &str = "http";
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Every request that is answered, as method and path; `openapi.json` describes the same.
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 20] = [
     ("post", "/v1/sql"),
     ("post", "/v1/similar"),
     ("post", "/v1/compare"),
