@@ -23,7 +23,7 @@ use crate::eval::variant::Variant;
 use crate::eval::{Place, comparison, html, markdown};
 use crate::output;
 use crate::repository::Repository;
-use crate::trial::{Ground, Isolation, Limits as TestLimits};
+use crate::trial::{Ground, Isolation, Limits as TestLimits, Open};
 
 /// Options of `eval`.
 #[derive(Debug, Args)]
@@ -177,18 +177,17 @@ async fn play(context: Context, args: RunArgs) -> Result<(), Error> {
     write(&args.out, &report)
 }
 
-/// Where tests run, without network unless one is asked for or it cannot be cut; and what they can do there.
+/// Where tests run, without network unless one is asked for, and isolated where that can be; and what they can do there.
 fn ground<'a>(args: &RunArgs, suite: &Suite, repository: &'a Repository) -> Result<(Ground<'a>, Isolation), Error> {
     let limits = TestLimits { time: Duration::from_secs(args.test_seconds), memory: args.test_memory };
     let variables = suite.set_variables();
-    if args.network {
-        return Ok((Ground::new(repository, true, limits, &variables)?, Isolation::of(true, limits)));
-    }
-    let (ground, not_cut) = Ground::cut_where_possible(repository, limits, &variables)?;
+    let open = Open { network: args.network, files: false };
+    let (ground, not_cut) = Ground::cut_where_possible(repository, open, limits, &variables)?;
     if let Some(why) = &not_cut {
-        output::note(&format!("tests keep their network: {why}"));
+        output::note(&format!("tests keep their network and write what you can: {why}"));
     }
-    Ok((ground, Isolation::of(not_cut.is_some(), limits)))
+    let isolation = Isolation::of(ground.open(), limits);
+    Ok((ground, isolation))
 }
 
 /// The incidents of these names, or all.

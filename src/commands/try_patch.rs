@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::error::Error;
 use crate::output;
 use crate::repository::Repository;
-use crate::trial::{Limits, TryRequest, try_patch};
+use crate::trial::{Limits, Open, TryRequest, try_patch};
 
 /// Options of `try`.
 #[derive(Debug, Args)]
@@ -45,6 +45,9 @@ pub(crate) struct TryArgs {
     /// Leave the tests their network
     #[arg(long)]
     network: bool,
+    /// Let the tests write every file that you can; with --network nothing is isolated, for machines that cannot
+    #[arg(long)]
+    write_files: bool,
     /// How long one run of the tests may take
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     timeout: Duration,
@@ -68,7 +71,7 @@ pub(crate) async fn run(context: Context, args: TryArgs) -> Result<(), Error> {
         agent: args.agent.as_deref(),
         command: args.command.as_deref(),
         variables: &args.env,
-        network: args.network,
+        open: Open { network: args.network, files: args.write_files },
         limits: Limits { time: args.timeout, memory: args.memory },
     };
     // Nothing else runs here, so it may block.

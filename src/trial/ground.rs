@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tracerag_query::untrusted::line;
 
 use super::process::Ran;
-use super::sandbox::{Limits, Sandbox, SandboxError};
+use super::sandbox::{Limits, Open, Sandbox, SandboxError};
 use crate::error::Error;
 use crate::repository::{Commit, Repository, Worktree};
 
@@ -31,36 +31,44 @@ impl<'a> Ground<'a> {
     /// that they have.
     ///
     /// # Errors
-    /// [`SandboxError::NotCut`] where there would be a network although none was asked for, and when git does not answer.
+    /// [`SandboxError::NotCut`] where something would be open although it was not asked for, and when git does not answer.
     pub(crate) fn new(
         repository: &'a Repository,
-        network: bool,
+        open: Open,
         limits: Limits,
         variables: &[(String, String)],
     ) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("tracerag-try-").tempdir();
         let folder = folder.map_err(Error::io("make a folder for the trial"))?;
-        let read_only = [repository.git_folder()?];
-        let sandbox = Sandbox::new(folder.path(), network, limits, variables, &read_only)?;
+        // Work trees point to it. It is canonical, as mounts are.
+        let git = repository.git_folder()?;
+        let git = git.canonicalize().map_err(Error::io(format!("find {}", git.display())))?;
+        let sandbox = Sandbox::new(folder.path(), open, limits, variables, &[git])?;
         Ok(Self { repository, sandbox, folder })
     }
 
-    /// The same without network where it can be cut, and with one where it cannot; then also why not.
+    /// The same where it can be had, and with everything open where it cannot; then also why not.
     ///
     /// # Errors
     /// As [`Ground::new`], but for [`SandboxError::NotCut`].
     pub(crate) fn cut_where_possible(
         repository: &'a Repository,
+        open: Open,
         limits: Limits,
         variables: &[(String, String)],
     ) -> Result<(Self, Option<SandboxError>), Error> {
-        match Self::new(repository, false, limits, variables) {
+        match Self::new(repository, open, limits, variables) {
             Ok(this) => Ok((this, None)),
             Err(Error::Sandbox(why @ SandboxError::NotCut(_))) => {
-                Ok((Self::new(repository, true, limits, variables)?, Some(why)))
+                Ok((Self::new(repository, Open::ALL, limits, variables)?, Some(why)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is open to the programs.
+    pub(crate) fn open(&self) -> Open {
+        self.sandbox.open()
     }
 
     /// Runs a program at a commit with diffs, in a folder of it; empty is its root.
@@ -83,6 +91,6 @@ impl<'a> Ground<'a> {
                 return Ok(Tried::DoesNotApply(line(&why)));
             }
         }
-        Ok(Tried::Ran(self.sandbox.run(&worktree.path().join(folder), program)?))
+        Ok(Tried::Ran(self.sandbox.run(worktree.path(), &worktree.path().join(folder), program)?))
     }
 }

@@ -28,7 +28,7 @@ use failure::Failure;
 pub(crate) use ground::{Ground, Tried};
 pub(crate) use process::end;
 pub(crate) use record::{CommitFrom, Diff, Ended, Isolation, Outcome, RunRow, Step, TRY_SCHEMA, TryRecord};
-pub(crate) use sandbox::{Limits, SandboxError};
+pub(crate) use sandbox::{Limits, Open, SandboxError};
 use suite::Suite;
 
 /// Bytes of an output that a record holds.
@@ -54,8 +54,8 @@ pub(crate) struct TryRequest<'a> {
     pub command: Option<&'a str>,
     /// Variables that the tests get beside the few that they have.
     pub variables: &'a [(String, String)],
-    /// Whether they have a network.
-    pub network: bool,
+    /// What is left open to them.
+    pub open: Open,
     pub limits: Limits,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
         (None, (test, None)) => Suite::of(&commit, &test.files),
         (None, (_, Some(_))) => None,
     };
-    let ground = Ground::new(request.repository, request.network, request.limits, request.variables)?;
+    let ground = Ground::new(request.repository, request.open, request.limits, request.variables)?;
     let suite = match (suite, &test.1) {
         (Some(suite), _) => suite,
         // A diff that is not read names no module, and nothing will run.
@@ -115,7 +115,7 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
         agent: None,
         command: request.command.map_or_else(|| suite.command.join(" "), str::to_owned),
         folder: suite.folder.clone(),
-        isolation: Isolation::of(request.network, request.limits),
+        isolation: Isolation::of(request.open, request.limits),
         runs: vec![],
     };
     let trial = Trial { request, commit: &commit, suite: &suite, ground: &ground };

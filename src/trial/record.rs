@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sandbox::Limits;
+use super::sandbox::{Limits, Open};
 use crate::patch::LockRow;
 
 /// Value of `schema`.
@@ -107,6 +107,9 @@ pub(crate) struct Diff {
 pub(crate) struct Isolation {
     /// Whether they had a network.
     pub network: bool,
+    /// Whether they could write what their user can. Records of before it was asked do not say it, and they could.
+    #[serde(default = "yes")]
+    pub files: bool,
     /// Seconds that one run may take.
     pub seconds: u64,
     /// Bytes of address space that one process may have.
@@ -115,9 +118,13 @@ pub(crate) struct Isolation {
 
 impl Isolation {
     /// As it is asked for.
-    pub(crate) fn of(network: bool, limits: Limits) -> Self {
-        Self { network, seconds: limits.time.as_secs(), memory_bytes: limits.memory }
+    pub(crate) fn of(open: Open, limits: Limits) -> Self {
+        Self { network: open.network, files: open.files, seconds: limits.time.as_secs(), memory_bytes: limits.memory }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What was applied when the tests ran.

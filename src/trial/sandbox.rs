@@ -1,11 +1,13 @@
-//! Where code that is tried runs: without network, without what the environment knows, and within limits.
+//! Where code that is tried runs: without network, without what the environment knows, without a file of its user that it
+//! could write, and within limits.
 //!
-//! Linux gives a process namespaces of its own through `unshare`: no network but itself, no processes but its own, and
-//! folders that it can only read. It has no terminal, into which it could type, and does not reach the user's session bus
-//! and the engines of containers, which would run programs for it outside. It is no wall against what the user may do
-//! with files: the code runs as that user, reads their files, and writes those that are not in such folders.
+//! Linux gives a process namespaces of its own through `unshare`: no network but itself, no processes but its own, and a
+//! view of the files in which everything is read-only but its own work tree and home (`isolate.sh`). It has no terminal,
+//! into which it could type, and does not reach the sockets of others, such as an SSH agent's or a container engine's,
+//! which would do things for it outside. It is no wall against reading: the code runs as its user, and reads their files.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -30,29 +32,28 @@ const OFFLINE: [(&str, &str); 6] = [
     ("MAVEN_ARGS", "--offline"),
     ("CARGO_NET_OFFLINE", "true"),
 ];
-const WITHOUT_NETWORK: [&str; 9] =
-    ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount", "setsid"];
-/// Takes a limit in KiB, `cut` or `open`, folders that can only be read, `--`, and the program.
-/// Sockets in the file system are reached without network, so those that lead out of here are covered.
-/// The program is a child of its namespace's first process, which would not get signals as others do.
-const SCRIPT: &str = r#"
-ulimit -c 0
-ulimit -v "$1" || exit 125
-if [ "$2" = cut ]; then
-  ip link set lo up 2>/dev/null || ifconfig lo up 2>/dev/null || :
-  for folder in /run/user /run/dbus; do
-    if [ -d "$folder" ]; then mount -t tmpfs -o ro tmpfs "$folder" || exit 125; fi
-  done
-  for socket in /run/docker.sock /run/podman/podman.sock /run/containerd/containerd.sock; do
-    if [ -S "$socket" ]; then mount --bind /dev/null "$socket" || exit 125; fi
-  done
-fi
-shift 2
-while [ "$1" != -- ]; do mount --bind -o ro "$1" "$1" || exit 125; shift; done
-shift
-"$@"
-exit $?
-"#;
+/// What `unshare` takes away in any case.
+const NAMESPACES: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount"];
+/// Closes what is not left open, and runs the program.
+const SCRIPT: &str = include_str!("isolate.sh");
+/// Sockets of engines that would run programs outside; in a container they may come from another namespace.
+const ENGINES: [&str; 3] = ["/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"];
+/// The sockets of this network namespace, with the paths of those that have one.
+const SOCKETS: &str = "/proc/net/unix";
+
+/// What is left open to the code although it could be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Open {
+    /// The network.
+    pub network: bool,
+    /// Every file that the user can write, and the sockets of others.
+    pub files: bool,
+}
+
+impl Open {
+    /// Nothing is isolated: for machines that cannot.
+    pub(crate) const ALL: Self = Self { network: true, files: true };
+}
 
 /// What runs may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +67,11 @@ pub(crate) struct Limits {
 /// The code would not run as it was asked for.
 #[derive(Debug, Error)]
 pub enum SandboxError {
-    /// The network cannot be taken away.
+    /// Network or files cannot be closed to the code.
     #[error(
-        "the network cannot be cut here ({0}): that takes Linux with `unshare` and user namespaces (see \
-         kernel.unprivileged_userns_clone and the container's security profile); `--network` tries the code with network"
+        "the code cannot be isolated here ({0}): that takes Linux with `unshare` and user namespaces (see \
+         kernel.unprivileged_userns_clone and the container's security profile); `--network --write-files` together try \
+         it as a program of yours, with all that you may do"
     )]
     NotCut(String),
     /// The operating system refused something.
@@ -87,89 +89,142 @@ pub enum SandboxError {
 pub(super) struct Sandbox {
     /// Where each run has its home and its temporary folder.
     place: PathBuf,
-    network: bool,
+    open: Open,
     limits: Limits,
     variables: Vec<(String, String)>,
-    read_only: Vec<PathBuf>,
+    /// Folders that are needed, and stay visible where everything beside them is covered.
+    needed: Vec<PathBuf>,
+    /// Folders that the code may change for itself: what it writes there is thrown away.
+    layers: Vec<PathBuf>,
 }
 
 impl Sandbox {
     /// Tries whether programs can run as asked. Each has a home of its own in `place`. `more` are variables that were
-    /// given by name; `read_only` folders are, where there is no network.
+    /// given by name; folders that they name can be changed for the time of a run. `needed` are folders to read.
     ///
     /// # Errors
-    /// [`SandboxError::NotCut`] where there would be a network although none was asked for.
+    /// [`SandboxError::NotCut`] where something would be open although it was not asked for.
     pub(super) fn new(
         place: &Path,
-        network: bool,
+        open: Open,
         limits: Limits,
         more: &[(String, String)],
-        read_only: &[PathBuf],
+        needed: &[PathBuf],
     ) -> Result<Self, SandboxError> {
-        let mut variables = vec![
-            (String::from("PATH"), std::env::var("PATH").unwrap_or_default()),
-            (String::from("LANG"), String::from("C.UTF-8")),
-        ];
+        // Mounts are known by what the path is without links.
+        let place = place.canonicalize().map_err(failed(format!("find {}", place.display())))?;
+        let path = std::env::var("PATH").unwrap_or_default();
         let handed_on: Vec<(String, String)> = HANDED_ON
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok().filter(|value| !value.is_empty())?)))
             .collect();
-        let mut read_only = read_only.to_vec();
-        read_only.extend(handed_on.iter().map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_dir()));
+        let layers: Vec<PathBuf> =
+            more.iter().filter_map(|(_, value)| folder(value)).filter(|folder| !place.starts_with(folder)).collect();
+        let mut needed = needed.to_vec();
+        needed.extend(std::env::split_paths(&path).filter_map(|part| folder(&part.to_string_lossy())));
+        needed.extend(handed_on.iter().filter_map(|(_, value)| folder(value)));
+        needed.extend(layers.iter().cloned());
+        let mut variables = vec![(String::from("PATH"), path), (String::from("LANG"), String::from("C.UTF-8"))];
         variables.extend(handed_on);
-        match network {
+        match open.network {
             false => variables.extend(OFFLINE.map(|(name, value)| (name.to_owned(), value.to_owned()))),
             // Else the folder could not be thrown away.
             true => variables.push((String::from("GOFLAGS"), String::from("-modcacherw"))),
         }
         variables.extend(more.iter().cloned());
-        let this = Self { place: place.to_owned(), network, limits, variables, read_only };
+        let this = Self { place, open, limits, variables, needed, layers };
         this.probe()?;
         Ok(this)
     }
 
+    /// What it leaves open.
+    pub(super) fn open(&self) -> Open {
+        self.open
+    }
+
     fn probe(&self) -> Result<(), SandboxError> {
-        let ran = self.run_for(Path::new("/"), &[String::from("true")], PROBE);
+        let ran = tempfile::tempdir_in(&self.place)
+            .and_then(|tree| self.run_for(tree.path(), tree.path(), &[String::from("true")], PROBE));
         let told = match ran {
             Ok(ran) if ran.status.is_some_and(|status| status.success()) => return Ok(()),
             Ok(ran) => ran.printed.text().trim().to_owned(),
             Err(error) => error.to_string(),
         };
-        Err(match self.network {
-            false => SandboxError::NotCut(told),
-            true => {
+        Err(match self.open {
+            Open::ALL => {
                 SandboxError::Io { what: String::from("run a program within limits"), source: io::Error::other(told) }
             }
+            _ => SandboxError::NotCut(told),
         })
     }
 
-    /// Runs a program in a folder, with both its outputs in one. Its home and its temporary folder are empty, so that no
-    /// run finds what another one has left there.
+    /// Runs a program in a folder of a tree, which it may write, with both its outputs in one. Its home and its temporary
+    /// folder are empty, so that no run finds what another one has left there.
     ///
     /// # Errors
     /// When it does not start.
-    pub(super) fn run(&self, folder: &Path, program: &[String]) -> Result<Ran, SandboxError> {
-        self.run_for(folder, program, self.limits.time).map_err(failed(format!("run {}", program.join(" "))))
+    pub(super) fn run(&self, tree: &Path, folder: &Path, program: &[String]) -> Result<Ran, SandboxError> {
+        let ran = self.run_for(tree, folder, program, self.limits.time);
+        ran.map_err(failed(format!("run {}", program.join(" "))))
     }
 
-    fn run_for(&self, folder: &Path, program: &[String], limit: Duration) -> io::Result<Ran> {
-        let before: &[&str] = if self.network { &[] } else { &WITHOUT_NETWORK };
-        let mut command = Command::new("sh");
-        command.args(["-c", r#"exec "$@" 2>&1"#, "sh"]).args(before).args(["sh", "-c", SCRIPT, "sh"]);
-        command.arg((self.limits.memory >> 10).to_string()).arg(if self.network { "open" } else { "cut" });
-        if !self.network {
-            command.args(&self.read_only);
-        }
-        command.arg("--").args(program).current_dir(folder);
+    fn run_for(&self, tree: &Path, folder: &Path, program: &[String], limit: Duration) -> io::Result<Ran> {
+        let (tree, folder) = (tree.canonicalize()?, folder.canonicalize()?);
         let own = tempfile::tempdir_in(&self.place)?;
         let (home, temporary) = (own.path().join("home"), own.path().join("tmp"));
         for made in [&home, &temporary] {
             std::fs::create_dir(made)?;
         }
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$@" 2>&1"#, "sh"]);
+        if self.open != Open::ALL {
+            command.args(NAMESPACES).args((!self.open.network).then_some("--net")).arg("setsid");
+        }
+        let mode = |is_open: bool| if is_open { "open" } else { "cut" };
+        command.args(["sh", "-c", SCRIPT, "sh"]).arg((self.limits.memory >> 10).to_string());
+        command.args([mode(self.open.network), mode(self.open.files)]).arg(own.path()).arg(&tree);
+        if !self.open.files {
+            // A folder comes before those below it.
+            let mut needed: Vec<&Path> = self.needed.iter().map(PathBuf::as_path).collect();
+            needed.extend([own.path(), tree.as_path()]);
+            needed.sort_unstable();
+            command.args(needed);
+        }
+        command.arg("--");
+        if !self.open.files {
+            command.args(&self.layers);
+        }
+        command.arg("--");
+        if !self.open.files {
+            command.args(sockets());
+        }
+        command.arg("--").args(program).current_dir(&folder);
         command.env_clear().env("HOME", home).env("TMPDIR", temporary);
         command.envs(self.variables.iter().cloned()).env("PWD", folder);
         process::run(&mut command, b"", limit, OUTPUT)
     }
+}
+
+/// The folder that a variable names, if it names one other than the root.
+fn folder(value: &str) -> Option<PathBuf> {
+    let path = Path::new(value);
+    let path = path.is_absolute().then(|| path.canonicalize().ok())??;
+    (path.is_dir() && path.parent().is_some()).then_some(path)
+}
+
+/// Sockets in the file system, by which programs of others could be asked to do something.
+fn sockets() -> Vec<PathBuf> {
+    let listed = std::fs::read_to_string(SOCKETS).unwrap_or_default();
+    let mut found: Vec<PathBuf> = listed
+        .lines()
+        .filter_map(|line| line.find(" /").and_then(|at| line.get(at + 1..)))
+        .chain(ENGINES)
+        .map(PathBuf::from)
+        .filter(|path| std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket()))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 pub(super) fn failed(what: String) -> impl FnOnce(io::Error) -> SandboxError {

@@ -20,7 +20,7 @@ struct Case {
     patch: String,
     agent: Option<String>,
     variables: Vec<(String, String)>,
-    network: bool,
+    open: Open,
     limits: Limits,
 }
 
@@ -41,8 +41,8 @@ impl Case {
             patch: String::new(),
             agent: None,
             variables: vec![],
-            // Whether the network can be cut depends on the machine.
-            network: true,
+            // Whether anything can be isolated depends on the machine.
+            open: Open::ALL,
             limits: Limits { time: Duration::from_secs(120), memory: 8 << 30 },
         };
         case.test = case.diff("tests/second.sh", TEST);
@@ -66,7 +66,7 @@ impl Case {
             agent: self.agent.as_deref(),
             command: Some(COMMAND),
             variables: &self.variables,
-            network: self.network,
+            open: self.open,
             limits: self.limits,
         })
     }
@@ -225,8 +225,9 @@ fn no_run_finds_what_another_left() {
     assert_eq!(case.outcome().0, Outcome::StillRed);
 }
 
-/// Tests see nothing of the environment but what they need and were given, and their home is empty. Where the network can
-/// be cut there is none but the machine itself, and the repository can only be read; where it cannot, nothing runs.
+/// Tests see nothing of the environment but what they need and were given, and their home is empty. Where code can be
+/// isolated there is no network but the machine itself, nothing can be written but the work tree and what goes with the
+/// run, not by a mount of the code's own either, and sockets of others are covered; where it cannot, nothing runs.
 #[test]
 fn nothing_leaks_in() {
     let mut case = Case::new();
@@ -239,18 +240,36 @@ fn nothing_leaks_in() {
     case.test = case.diff("tests/second.sh", check);
     assert_eq!(case.outcome().0, Outcome::NotRed);
 
-    case.network = false;
-    let git = case.made.path().join(".git");
+    case.open = Open::default();
+    // Beside the tests' own program, for /tmp is covered in any case.
+    let beside = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let outside = tempfile::tempdir_in(&beside).unwrap();
+    let (socket, cache) = (outside.path().join("agent"), outside.path().join("cache"));
+    let _agent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::create_dir(&cache).unwrap();
+    case.variables.push((String::from("CACHE"), cache.display().to_string()));
+    let in_tmp = tempfile::tempdir().unwrap();
     let isolated = format!(
         "{check}[ \"$(tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ')\" = lo ] || fail network\n\
-         touch {}/written 2>/dev/null && fail repository\nexit 0\n",
-        git.display()
+         mount -o remount,bind,rw / 2>/dev/null\n\
+         for folder in {git} {outside} {in_tmp}; do ( : > $folder/written ) 2>/dev/null && fail $folder; done\n\
+         [ -S {socket} ] && fail socket\n\
+         ( : > $CACHE/written ) 2>/dev/null\n\
+         for folder in . \"$HOME\" \"$TMPDIR\" /tmp; do : > $folder/written || fail \"own $folder\"; done\nexit 0\n",
+        git = case.made.path().join(".git").display(),
+        outside = outside.path().display(),
+        in_tmp = in_tmp.path().display(),
+        socket = socket.display(),
     );
     case.test = case.diff("tests/second.sh", &isolated);
     match case.tried(None) {
-        Ok(record) => assert_eq!(record.outcome, Outcome::NotRed, "{record:#?}"),
-        Err(error) => assert!(error.to_string().contains("--network"), "{error}"),
+        Ok(record) => {
+            assert_eq!(record.outcome, Outcome::NotRed, "{record:#?}");
+            assert!(!record.isolation.network && !record.isolation.files, "{record:#?}");
+        }
+        Err(error) => assert!(error.to_string().contains("--write-files"), "{error}"),
     }
+    assert!(!cache.join("written").exists(), "what is written into a cache is thrown away");
 }
 
 /// A ground runs a program at the commit with the diffs, each time in a tree that no run before has touched; a diff that does
@@ -260,7 +279,7 @@ fn every_run_has_a_tree_of_its_own() {
     let case = Case::new();
     let repository = Repository::open(case.made.path()).unwrap();
     let commit = repository.commit(&case.made.head()).unwrap();
-    let (ground, not_cut) = Ground::cut_where_possible(&repository, case.limits, &[]).unwrap();
+    let (ground, not_cut) = Ground::cut_where_possible(&repository, Open::default(), case.limits, &[]).unwrap();
     assert!(not_cut.is_none_or(|why| why.to_string().contains("unshare")));
     let program = ["sh", "-c", "cat pay/rounding.sh; ls; touch left"].map(str::to_owned);
     for diffs in [&[][..], &[case.patch.as_str()][..]] {
