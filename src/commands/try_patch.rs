@@ -27,6 +27,9 @@ pub(crate) struct TryArgs {
     /// The diff that mends the failure
     #[arg(long, value_name = "DIFF")]
     patch: String,
+    /// A file of the tests, or one by which they are found, that the patch may change all the same, and why
+    #[arg(long, value_name = "PATH=REASON", value_parser = super::pair)]
+    allow: Vec<(String, String)>,
     /// A command that may mend the patch once: it reads a line of JSON and answers with one
     #[arg(long, value_name = "COMMAND")]
     agent: Option<String>,
@@ -61,6 +64,7 @@ pub(crate) async fn run(context: Context, args: TryArgs) -> Result<(), Error> {
     let bundle = super::verify::vouched(&context, &args.bundle).await?;
     let (test, patch) = (super::verify::read(&args.test)?, super::verify::read(&args.patch)?);
     let repository = Repository::open(&args.repo)?;
+    let allowed = args.allow.into_iter().collect();
     let request = TryRequest {
         bundle: &bundle,
         repository: &repository,
@@ -68,6 +72,7 @@ pub(crate) async fn run(context: Context, args: TryArgs) -> Result<(), Error> {
         service: args.service.as_deref(),
         test: &test,
         patch: &patch,
+        allowed: &allowed,
         agent: args.agent.as_deref(),
         command: args.command.as_deref(),
         variables: &args.env,

@@ -20,8 +20,9 @@ use tests_of::is_test_of;
 
 pub(crate) use diff::parse;
 pub(crate) use locks::of_build as lock_files;
-use report::{Allowed, FileRow, LimitRow};
-pub(crate) use report::{LockRow, Report, Verdict};
+pub(crate) use report::{Allowed, LockRow, Report, Verdict};
+use report::{FileRow, LimitRow};
+pub(crate) use tests_of::is_test;
 
 /// What a patch may do beyond its files.
 #[derive(Debug, Clone)]

@@ -11,6 +11,10 @@ const FAMILIES: [&[&str]; 7] = [
     &["cs"],
 ];
 
+/// Folders of tests, and of what they compare with.
+const TEST_FOLDERS: [&str; 9] =
+    ["test", "tests", "__tests__", "spec", "testdata", "unittests", "e2e", "__snapshots__", "__mocks__"];
+
 /// Whether `test` is, by its name, a test of `file`: of the same language, and named after it (`test_rounding.py`,
 /// `rounding.spec.ts`, `RoundingTest.java`, `__tests__/rounding.js`). Go's tests are those of the package's folder.
 pub(super) fn is_test_of(test: &str, file: &str) -> bool {
@@ -26,6 +30,20 @@ pub(super) fn is_test_of(test: &str, file: &str) -> bool {
     if ending == "go" {
         return test_stem.ends_with("_test") && test_folder == folder;
     }
+    named_after(test_stem)
+        .chain(Some(test_stem).filter(|_| is_in(test_folder, &["__tests__"])))
+        .any(|name| name == stem)
+}
+
+/// Whether a file is, by its name or its folder, one of the tests, or what they compare with.
+pub(crate) fn is_test(path: &str) -> bool {
+    let (folder, name) = split(path);
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    is_in(folder, &TEST_FOLDERS) || named_after(stem).any(|name| !name.is_empty())
+}
+
+/// The names of what a file would test by its own name.
+fn named_after(test_stem: &str) -> impl Iterator<Item = &str> {
     let tested = [
         test_stem.strip_prefix("test_"),
         test_stem.strip_suffix("_test"),
@@ -37,9 +55,13 @@ pub(super) fn is_test_of(test: &str, file: &str) -> bool {
         test_stem.strip_suffix("IT"),
         test_stem.strip_suffix("Spec"),
         test_stem.strip_prefix("Test"),
-        Some(test_stem).filter(|_| test_folder.split('/').any(|part| part == "__tests__")),
     ];
-    tested.into_iter().flatten().any(|tested| tested == stem)
+    tested.into_iter().flatten()
+}
+
+/// Whether a folder is one of these or lies below one.
+fn is_in(folder: &str, names: &[&str]) -> bool {
+    folder.split('/').any(|part| names.contains(&part))
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -63,6 +85,7 @@ mod tests {
             ("src/test/java/com/acme/OrdersTest.java", "src/main/java/com/acme/Orders.java"),
         ] {
             assert!(is_test_of(test, file), "{test} is a test of {file}");
+            assert!(is_test(test) && !is_test(file), "{test} is a test, and {file} none");
         }
         for (test, file) in [
             ("other/rounding_test.go", "payments/rounding.go"),

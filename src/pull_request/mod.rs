@@ -196,7 +196,11 @@ fn tried(text: &mut String, trial: &TryRecord) {
         CommitFrom::Bundle => "the commit of the build",
         CommitFrom::Stated => "a commit that was stated for the trial",
     };
-    let network = if trial.isolation.network { "with network" } else { "without network" };
+    let network = match (trial.isolation.network, trial.isolation.files) {
+        (false, _) => "without network",
+        (true, false) => "with network",
+        (true, true) => "with network and without isolation",
+    };
     let _ = writeln!(
         text,
         "- `tracerag try`, {network}, at {} ({how}): red ({}), then green with the patch {}, by {}",
@@ -205,6 +209,14 @@ fn tried(text: &mut String, trial: &TryRecord) {
         code(&format!("sha256:{}", trial.patch.sha256)),
         code(&trial.command),
     );
+    for allowed in trial.allowed.iter().filter(|allowed| allowed.used) {
+        let _ = writeln!(
+            text,
+            "- The patch changes {}, by which tests are judged: {}",
+            code(&allowed.path),
+            plain(&allowed.reason)
+        );
+    }
     if trial.refined {
         text.push_str("- An agent refined the patch once.\n");
     }

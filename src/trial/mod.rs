@@ -6,6 +6,7 @@
 mod agent;
 mod failure;
 mod ground;
+mod harness;
 mod process;
 mod record;
 mod sandbox;
@@ -13,6 +14,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::process::ExitStatus;
 
 use sha2::{Digest as _, Sha256};
@@ -20,7 +22,7 @@ use tracerag_query::untrusted::line;
 use tracerag_schemas::bundle::{Build, Bundle};
 
 use crate::error::Error;
-use crate::patch::{LockRow, MAX_BYTES, lock_files, parse};
+use crate::patch::{Allowed, LockRow, MAX_BYTES, lock_files, parse};
 use crate::repository::{Commit, Repository};
 use crate::scaffold::origin;
 use agent::{Question, REFINE_SCHEMA, refine};
@@ -48,6 +50,8 @@ pub(crate) struct TryRequest<'a> {
     pub test: &'a str,
     /// The diff that mends the failure.
     pub patch: &'a str,
+    /// Reasons by the file of the tests, or of what runs them, that the patch may change all the same.
+    pub allowed: &'a BTreeMap<String, String>,
     /// A command that may mend the patch once.
     pub agent: Option<&'a str>,
     /// The command that runs all tests, at the root; else that of the language.
@@ -111,6 +115,7 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
         lock_files: locks,
         test: test.0,
         patch: patch.0,
+        allowed: vec![],
         refined: false,
         agent: None,
         command: request.command.map_or_else(|| suite.command.join(" "), str::to_owned),
@@ -123,6 +128,12 @@ pub(crate) fn try_patch(request: &TryRequest<'_>) -> Result<TryRecord, Error> {
     record.outcome = outcome;
     record.holds = outcome == Outcome::Green;
     record.reason = reason;
+    let allowed = request.allowed.iter().map(|(path, reason)| Allowed {
+        path: path.clone(),
+        reason: reason.clone(),
+        used: record.patch.files.contains(path),
+    });
+    record.allowed = allowed.collect();
     Ok(record)
 }
 
@@ -180,7 +191,7 @@ impl Trial<'_> {
         if let Some(why) = wrong_test {
             return Ok((Outcome::TestDoesNotApply, why));
         }
-        if let Some(why) = wrong_patch.or_else(|| touches(&record.test, &record.patch)) {
+        if let Some(why) = wrong_patch.or_else(|| self.touches(&record.test, &record.patch)) {
             return Ok((Outcome::PatchDoesNotApply, why));
         }
         if let Ok((run, _)) = self.run(Step::Before, &[])? {
@@ -212,7 +223,7 @@ impl Trial<'_> {
                     let (patch, wrong) = diff_of(&patch);
                     record.patch = patch;
                     record.refined = true;
-                    (outcome, reason) = match wrong.or_else(|| touches(&record.test, &record.patch)) {
+                    (outcome, reason) = match wrong.or_else(|| self.touches(&record.test, &record.patch)) {
                         Some(why) => (Outcome::PatchDoesNotApply, why),
                         None => {
                             let (outcome, reason, _) = self.green(record, Step::Refined)?;
@@ -262,6 +273,17 @@ impl Trial<'_> {
         Ok((outcome, reason.to_owned(), output))
     }
 
+    /// Why a patch may not be tried: it could make the tests pass by changing them, or how they are found.
+    fn touches(&self, test: &Diff, patch: &Diff) -> Option<String> {
+        if let Some(file) = patch.files.iter().find(|file| test.files.contains(file)) {
+            return Some(format!("it changes {}, which is a file of the test", line(file)));
+        }
+        let is_allowed = |file: &str| self.request.allowed.contains_key(file);
+        let (file, why) =
+            patch.files.iter().filter(|file| !is_allowed(file)).find_map(|file| Some((file, harness::why(file)?)))?;
+        Some(format!("it changes {}, {why}; allow it by name with --allow PATH=REASON if that is meant", line(file)))
+    }
+
     /// Runs the tests with some diffs: the run with all that it printed, or why a diff does not apply.
     fn run(&self, step: Step, diffs: &[&Diff]) -> Result<Result<(RunRow, String), String>, Error> {
         let diffs: Vec<&str> = diffs.iter().map(|diff| diff.text.as_str()).collect();
@@ -288,12 +310,6 @@ fn ended(status: ExitStatus) -> Ended {
 
 fn told(lock: &LockRow) -> String {
     format!("{} of {}: {}", lock.file, lock.build, lock.why)
-}
-
-/// Why a patch may not be tried: it would make the test pass by changing it.
-fn touches(test: &Diff, patch: &Diff) -> Option<String> {
-    let file = patch.files.iter().find(|file| test.files.contains(file))?;
-    Some(format!("it changes {}, which is a file of the test", line(file)))
 }
 
 /// The last bytes of a text.

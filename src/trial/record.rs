@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sandbox::{Limits, Open};
-use crate::patch::LockRow;
+use crate::patch::{Allowed, LockRow};
 
 /// Value of `schema`.
 pub(crate) const TRY_SCHEMA: &str = "tracerag.try/1";
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
     NotRed,
     /// The test fails, and not with the failure of the bundle.
     RedForAnotherReason,
-    /// The diff of the patch cannot be read, does not apply, or changes the test.
+    /// The diff of the patch cannot be read, does not apply, or changes tests or how they are found.
     PatchDoesNotApply,
     /// With the patch a test fails, the new one or another.
     StillRed,
@@ -78,6 +78,9 @@ pub(crate) struct TryRecord {
     pub test: Diff,
     /// The patch that was tried last: that of the agent where it was refined.
     pub patch: Diff,
+    /// Files of the tests, or of what runs them, that the patch was allowed to change, and why.
+    #[serde(default)]
+    pub allowed: Vec<Allowed>,
     /// Whether an agent has refined the patch.
     pub refined: bool,
     /// Why an agent that was asked gave no patch.

@@ -18,6 +18,7 @@ struct Case {
     bundle: Bundle,
     test: String,
     patch: String,
+    allowed: BTreeMap<String, String>,
     agent: Option<String>,
     variables: Vec<(String, String)>,
     open: Open,
@@ -39,6 +40,7 @@ impl Case {
             bundle,
             test: String::new(),
             patch: String::new(),
+            allowed: BTreeMap::new(),
             agent: None,
             variables: vec![],
             // Whether anything can be isolated depends on the machine.
@@ -63,6 +65,7 @@ impl Case {
             service: None,
             test: &self.test,
             patch: &self.patch,
+            allowed: &self.allowed,
             agent: self.agent.as_deref(),
             command: Some(COMMAND),
             variables: &self.variables,
@@ -153,6 +156,24 @@ fn what_does_not_hold_has_a_name() {
         assert_eq!(outcome, wanted, "{reason}");
         assert!(reason.contains(why), "{reason}");
     }
+}
+
+/// A patch that takes a test away, or changes how tests are found, is not tried, for then green says nothing. Allowed by
+/// name it is, and the record holds the reason.
+#[test]
+fn a_patch_leaves_tests_alone() {
+    let mut case = Case::new();
+    let mended = case.patch.clone();
+    for (path, why) in [("tests/first.sh", "one of the tests"), ("package.json", "found and run")] {
+        case.patch = format!("{}{mended}", case.diff(path, "exit 0\n"));
+        let (outcome, reason) = case.outcome();
+        assert_eq!(outcome, Outcome::PatchDoesNotApply);
+        assert!(reason.contains(path) && reason.contains(why) && reason.contains("--allow"), "{reason}");
+    }
+    case.allowed.insert(String::from("package.json"), String::from("a library moves"));
+    let record = case.tried(None).unwrap();
+    assert_eq!(record.outcome, Outcome::Green, "{record:#?}");
+    assert!(record.allowed.len() == 1 && record.allowed[0].used && record.allowed[0].reason == "a library moves");
 }
 
 /// An agent gets what the tests printed and answers with a patch that applies to the commit; it is asked once. One that
