@@ -13,6 +13,7 @@ mod computed;
 mod connection;
 mod constants;
 mod cursor;
+mod door;
 mod execute;
 mod failure;
 mod prepare;
@@ -40,13 +41,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::app::App;
 use catalog::Catalogs;
+use door::{Door, LetIn};
 
 /// What `audit` calls this interface.
 const INTERFACE: &str = "postgres";
 /// Connections of clients that were let in, of all tenants: each keeps what it prepared, and a pool of a tool has a few.
 const MOST_CONNECTIONS: usize = 256;
-/// Connections beside them, of those who log in or cancel.
-const MOST_AT_THE_DOOR: usize = 64;
 /// Pause after a connection could not be accepted: there are no file descriptors left.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -93,6 +93,7 @@ pub(super) async fn serve(
 ) {
     let service = Service::new(app, tls.is_some());
     let mut connections = JoinSet::new();
+    let mut door = Door::default();
     loop {
         let stop = async {
             // A sender that is gone has stopped, too.
@@ -105,17 +106,15 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            // Who comes in nevertheless is told so; beyond these nobody is listened to.
-            Ok((_, address)) if connections.len() >= MOST_CONNECTIONS + MOST_AT_THE_DOOR => {
-                tracing::warn!(%address, "a connection of PostgreSQL was dropped: there are too many");
-            }
             Ok((stream, address)) => {
-                let speaking = socket::speak(service.clone(), stream, tls.clone(), stopped.clone());
-                connections.spawn(async move {
+                let let_in = LetIn::default();
+                let speaking = socket::speak(service.clone(), stream, tls.clone(), let_in.clone(), stopped.clone());
+                let task = connections.spawn(async move {
                     if let Err(error) = speaking.await {
                         tracing::debug!(%address, %error, "a connection of PostgreSQL failed");
                     }
                 });
+                door.come(let_in, task);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection of PostgreSQL could not be accepted");

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::codec::{Framed, FramedParts};
 
+use super::door::LetIn;
 use super::prepare::Prepared;
 use super::stream::Stream;
 use super::{Service, failure};
@@ -42,6 +43,7 @@ pub(super) async fn speak(
     service: Service,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
+    let_in: LetIn,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let login_until = Instant::now() + LOGIN;
@@ -63,6 +65,9 @@ pub(super) async fn speak(
             socket.state(),
             PgWireConnectionState::AwaitingStartup | PgWireConnectionState::AuthenticationInProgress
         );
+        if is_in {
+            let_in.tell();
+        }
         socket.get_mut().allow(if is_in { MOST_BYTES } else { LOGIN_BYTES });
         let stop = async {
             // A sender that is gone has stopped, too.
