@@ -21,6 +21,7 @@ mod jaeger;
 mod mcp;
 mod meter;
 mod page;
+mod patient;
 mod postgres;
 mod problem;
 mod sessions;
