@@ -211,7 +211,10 @@ impl ExtendedQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let prepared = &portal.statement.statement;
-        let Some(asked) = &prepared.asked else { return Ok(Response::EmptyQuery) };
+        let Some(text) = &prepared.text else { return Ok(Response::EmptyQuery) };
+        let connection = Connection::of(client)?;
+        // It is one statement, or it would not have been prepared.
+        let Some(asked) = self.parse(&connection, text).await?.pop() else { return Ok(Response::EmptyQuery) };
         // An absent value of which nobody knows the type would be left out, and those after it be taken for it: it is text.
         let is_untyped = |index: usize| portal.statement.parameter_types.get(index).is_none_or(Option::is_none);
         let is_absent = |index: usize| portal.parameters.get(index).is_some_and(Option::is_none);
@@ -224,7 +227,7 @@ impl ExtendedQueryHandler for Service {
             0 => None,
             _ => Some(deserialize_parameters(portal, &inferred)?),
         };
-        self.respond(client, asked, parameters, &portal.result_column_format).await
+        self.respond(client, &asked, parameters, &portal.result_column_format).await
     }
 }
 

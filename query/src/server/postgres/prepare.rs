@@ -1,7 +1,7 @@
 //! Prepared statements: their parameters and columns are known before they run.
 //!
-//! Nothing is kept of the plan, which belongs to the head on which it was made: whoever executes a statement an hour
-//! later reads the newest head.
+//! Only the text is kept. The plan belongs to the head on which it was made: whoever executes a statement an hour later
+//! reads the newest head. And what the parser makes of a text takes a hundred times its bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ const COLUMN: usize = 160;
 /// A prepared statement.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
-    /// `None` for a text without a statement.
-    pub(super) asked: Option<Asked>,
+    /// The text as the client has sent it; `None` for one without a statement.
+    pub(super) text: Option<Arc<str>>,
     /// What each parameter has to be, where the statement tells.
     pub(super) inferred: Vec<Option<DataType>>,
     /// The parameters as the client is told of them.
@@ -59,8 +59,8 @@ enum Columns {
 }
 
 impl Prepared {
-    fn without_parameters(asked: Option<Asked>, columns: Vec<FieldInfo>) -> Self {
-        Self { asked, inferred: vec![], parameters: vec![], columns: Columns::Text(columns) }
+    fn without_parameters(text: Option<&str>, columns: Vec<FieldInfo>) -> Self {
+        Self { text: text.map(Arc::from), inferred: vec![], parameters: vec![], columns: Columns::Text(columns) }
     }
 
     /// How many columns its answer has.
@@ -108,9 +108,9 @@ impl QueryParser for Service {
             | Statement::Close { .. }
             | Statement::Reset(_)
             | Statement::Set(_) => vec![],
-            _ => return self.prepare(&connection, asked, types).await,
+            _ => return self.prepare(&connection, sql, asked, types).await,
         };
-        Ok(Prepared::without_parameters(Some(asked), columns))
+        Ok(Prepared::without_parameters(Some(sql), columns))
     }
 
     fn get_parameter_types(&self, statement: &Prepared) -> PgWireResult<Vec<Type>> {
@@ -127,7 +127,13 @@ impl QueryParser for Service {
 
 impl Service {
     /// Plans a query to learn of its parameters and columns. It is written down as a visit, as its execution is.
-    async fn prepare(&self, connection: &Connection, asked: Asked, types: &[Option<Type>]) -> PgWireResult<Prepared> {
+    async fn prepare(
+        &self,
+        connection: &Connection,
+        text: &str,
+        asked: Asked,
+        types: &[Option<Type>],
+    ) -> PgWireResult<Prepared> {
         let (query, is_cursor) = match &*asked.statement {
             Statement::Declare { stmts } => (Arc::new(cursor::declared(stmts)?.1), true),
             _ => (Arc::clone(&asked.statement), false),
@@ -157,7 +163,7 @@ impl Service {
             let inferred = learnt.inferred.get(index).and_then(Option::as_ref);
             declared.or_else(|| inferred.and_then(|kind| into_pg_type(kind).ok())).unwrap_or(Type::TEXT)
         });
-        Ok(Prepared { parameters: parameters.collect(), asked: Some(asked), inferred: learnt.inferred, columns })
+        Ok(Prepared { parameters: parameters.collect(), text: Some(text.into()), inferred: learnt.inferred, columns })
     }
 
     async fn learn(
