@@ -8,7 +8,9 @@
 //! (`socket`, `stream`). Where DataFusion lacks what tools of PostgreSQL say, their statements are rewritten (`rewrite`).
 
 mod answer;
+mod arrays;
 mod catalog;
+mod collation;
 mod computed;
 mod connection;
 mod constants;

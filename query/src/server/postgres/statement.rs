@@ -18,7 +18,7 @@ use datafusion_pg_catalog::sql::rules::{
 };
 use regex::Regex;
 
-use super::rewrite;
+use super::{arrays, collation, rewrite};
 use crate::bounds;
 use crate::error::Result;
 
@@ -35,18 +35,21 @@ pub(super) fn parse(text: &str, catalog: &PostgresCompatibilityParser) -> Result
     // The rules for the catalog give up parts of a statement, such as subqueries that refer to its rows. Tools can do
     // without; an analyst's answer would be wrong, so what reads telemetry is not touched but for spellings.
     match Parser::parse_sql(&PostgreSqlDialect {}, text) {
-        Ok(statements) if !statements.iter().any(is_about_catalog) => Ok(statements.into_iter().map(spelled).collect()),
         Ok(statements) => {
+            statements.iter().try_for_each(collation::check)?;
+            if !statements.iter().any(is_about_catalog) {
+                return statements.into_iter().map(spelled).collect();
+            }
             let rewritten = catalog.parse(&by_name(text)).map_err(wrong)?;
             if rewritten.len() != statements.len() {
                 return Ok(rewritten.into_iter().map(of_catalog).collect());
             }
             let pairs = statements.into_iter().zip(rewritten);
             let chosen = pairs.map(|(given, rewritten)| match is_about_catalog(&given) {
-                true => of_catalog(rewritten),
+                true => Ok(of_catalog(rewritten)),
                 false => spelled(given),
             });
-            Ok(chosen.collect())
+            chosen.collect()
         }
         // Some statements that tools send are known by heart, and are no SQL to the parser.
         Err(error) => {
@@ -148,13 +151,14 @@ fn is_of_catalog(name: &ObjectName) -> bool {
 
 /// The same statement where PostgreSQL spells it otherwise than DataFusion: `pg_catalog.lower(x)`, `current_user`,
 /// `x = any(list)`, `pg_class` without its schema.
-fn spelled(statement: Statement) -> Statement {
+fn spelled(mut statement: Statement) -> Result<Statement> {
     if matches!(statement, Statement::ShowTables { .. })
         && let Ok(mut tables) = Parser::parse_sql(&PostgreSqlDialect {}, TABLES)
         && let Some(tables) = tables.pop()
     {
-        return tables;
+        return Ok(tables);
     }
+    arrays::written_out(&mut statement)?;
     let rules: [&dyn SqlStatementRewriteRule; 6] = [
         &RewriteArrayAnyAllOperation,
         &PrependUnqualifiedPgTableName,
@@ -163,7 +167,8 @@ fn spelled(statement: Statement) -> Statement {
         &StripCollate,
         &FixVersionColumnName,
     ];
-    rewrite::in_words_of_datafusion(rules.iter().fold(statement, |statement, rule| rule.rewrite(statement)))
+    let statement = rules.iter().fold(statement, |statement, rule| rule.rewrite(statement));
+    Ok(rewrite::in_words_of_datafusion(statement))
 }
 
 #[cfg(test)]
@@ -218,6 +223,21 @@ mod tests {
         assert!(parsed("show tables")[0].contains("information_schema.tables"));
         assert!(parsed(" ;").is_empty());
         assert!(parse("selec 1", &PostgresCompatibilityParser::new()).is_err());
+    }
+
+    /// An order by the rules of a language is refused, for it cannot be had; that of bytes is what there is. Elements of an
+    /// array may hold commas.
+    #[test]
+    fn what_would_be_answered_otherwise_is_refused() {
+        let parse = |text: &str| parse(text, &PostgresCompatibilityParser::new());
+        for order in ["\"de_DE\"", "pg_catalog.\"en-x-icu\""] {
+            let refused = parse(&format!("select name from spans order by name collate {order}")).unwrap_err();
+            assert!(refused.to_string().contains("is not supported"), "{refused}");
+        }
+        assert_eq!(parsed("select a collate \"C\" from spans"), ["SELECT a FROM spans"]);
+        let any = parsed("select * from spans where name = any('{\"a,b\",c}')");
+        assert_eq!(any, ["SELECT * FROM spans WHERE array_contains(ARRAY['a,b', 'c'], name)"]);
+        assert!(parse("select * from spans where name <> all('{a,null}')").is_err());
     }
 
     /// A chain of operators is too deep also behind a text that ends elsewhere in other dialects.
