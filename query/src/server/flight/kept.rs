@@ -10,10 +10,17 @@ use bytes::Bytes;
 use crate::access::Caller;
 use crate::error::{QueryError, Result};
 
-/// Bytes that are kept for one caller.
-const MOST_BYTES: usize = 16 << 20;
+/// Bytes that are kept for one caller: a statement that lists as many values as may be has room.
+const MOST_BYTES: usize = 48 << 20;
+/// Bytes that are kept for all callers of one tenant, and for all tenants.
+const MOST_BYTES_OF_TENANT: usize = 2 * MOST_BYTES;
+const MOST_BYTES_OF_ALL: usize = 5 * MOST_BYTES;
+/// How many times as much is kept for one tenant as for one caller, and for all.
+const CALLERS_OF_TENANT: usize = 4;
+const CALLERS_OF_ALL: usize = 16;
 
-/// Things of callers. Of those of one caller the one that was longest unused goes when they become too many.
+/// Things of callers. Of those of one caller, or of one tenant, the one that was longest unused goes when they become too
+/// many; when those of all do, that of the tenant that has the most.
 pub(super) struct Kept<T> {
     entries: Mutex<HashMap<Bytes, Entry<T>>>,
     /// How long something is kept that nobody uses.
@@ -59,21 +66,45 @@ impl<T> Kept<T> {
         let now = Instant::now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, entry| now.duration_since(entry.used) < self.lasts);
-        entries.insert(handle, Entry { caller: caller.clone(), value, bytes, used: now });
-        while let Some(oldest) = self.one_too_many(&entries, caller) {
+        entries.insert(handle.clone(), Entry { caller: caller.clone(), value, bytes, used: now });
+        while let Some(oldest) = self.one_too_many(&entries, caller, &handle) {
             entries.remove(&oldest);
         }
         Ok(())
     }
 
-    /// The handle of what has to go, if the caller has too much.
-    fn one_too_many(&self, entries: &HashMap<Bytes, Entry<T>>, caller: &Caller) -> Option<Bytes> {
-        let own = || entries.iter().filter(|(_, entry)| entry.caller == *caller);
-        let bytes: usize = own().map(|(_, entry)| entry.bytes).sum();
-        if own().count() <= self.most && bytes <= MOST_BYTES {
-            return None;
-        }
-        own().min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
+    /// The handle of what has to go, if the caller, its tenant or everybody has too much. What was put last stays.
+    fn one_too_many(&self, entries: &HashMap<Bytes, Entry<T>>, caller: &Caller, last: &Bytes) -> Option<Bytes> {
+        let tenant = &caller.tenant;
+        let oldest = |is_meant: &dyn Fn(&Entry<T>) -> bool, most: usize, bytes: usize| {
+            let meant = || entries.iter().filter(|(_, entry)| is_meant(entry));
+            let sum: usize = meant().map(|(_, entry)| entry.bytes).sum();
+            if meant().count() <= most && sum <= bytes {
+                return None;
+            }
+            let others = meant().filter(|(handle, _)| *handle != last);
+            others.min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
+        };
+        let of_caller = oldest(&|entry| entry.caller == *caller, self.most, MOST_BYTES);
+        let of_tenant = || {
+            let is_theirs = |entry: &Entry<T>| entry.caller.tenant == *tenant;
+            oldest(&is_theirs, CALLERS_OF_TENANT * self.most, MOST_BYTES_OF_TENANT)
+        };
+        let of_all = || {
+            let sum: usize = entries.values().map(|entry| entry.bytes).sum();
+            if entries.len() <= CALLERS_OF_ALL * self.most && sum <= MOST_BYTES_OF_ALL {
+                return None;
+            }
+            let mut tenants: HashMap<&str, (usize, usize)> = HashMap::new();
+            for (_, entry) in entries.iter().filter(|(handle, _)| *handle != last) {
+                let (bytes, count) = tenants.entry(&entry.caller.tenant).or_default();
+                *bytes += entry.bytes;
+                *count += 1;
+            }
+            let (largest, _) = tenants.into_iter().max_by_key(|(_, has)| *has)?;
+            oldest(&|entry| *entry.caller.tenant == *largest, 0, 0)
+        };
+        of_caller.or_else(of_tenant).or_else(of_all)
     }
 
     /// Uses what the caller has under a handle; `None` if it is not kept, or another's.
@@ -135,5 +166,26 @@ mod tests {
         kept.put(&caller("acme"), 5, 1).unwrap();
         assert!(!has(&large, "acme"));
         assert!(kept.put(&caller("acme"), 6, MOST_BYTES + 1).is_err() && has(&third, "acme"));
+    }
+
+    /// Callers of one tenant together keep so much, and all tenants together: what goes is of the tenant that has the most,
+    /// so one that makes many principals takes nothing from the others.
+    #[test]
+    fn tenants_have_their_share() {
+        let named = |tenant: &str, number: usize| Caller { principal: number.to_string().into(), ..caller(tenant) };
+        let kept = Kept::new(Duration::from_secs(3600), 10);
+        let theirs = kept.put(&caller("other"), 0, 1).unwrap();
+        let handles: Vec<Bytes> = (0..3).map(|n| kept.put(&named("acme", n), n, MOST_BYTES).unwrap()).collect();
+        let has = |handle: &[u8], caller: &Caller| kept.with(handle, caller, |_| ()).is_some();
+        assert!(!has(&handles[0], &named("acme", 0)) && has(&handles[1], &named("acme", 1)));
+        assert!(has(&handles[2], &named("acme", 2)) && has(&theirs, &caller("other")));
+        for n in 0..4 {
+            kept.put(&caller(&format!("tenant {n}")), n, MOST_BYTES).unwrap();
+        }
+        assert!(has(&theirs, &caller("other")), "it has the least");
+        assert!(!has(&handles[1], &named("acme", 1)), "of the one that has the most the oldest goes");
+        let count = 10 * CALLERS_OF_TENANT;
+        let many: Vec<Bytes> = (0..=count).map(|n| kept.put(&named("many", n), n, 0).unwrap()).collect();
+        assert!(!has(&many[0], &named("many", 0)) && has(&many[count], &named("many", count)));
     }
 }

@@ -13,7 +13,7 @@ const STEP: usize = 512;
 /// Bytes of a column of a step: a field, its qualifier, and their places in a schema.
 const COLUMN: usize = 160;
 /// Bytes of an expression without its text.
-const EXPRESSION: usize = 256;
+const EXPRESSION: usize = size_of::<Expr>();
 
 /// A statement that only has to be run.
 pub(super) fn planned(planned: &Planned) -> usize {
@@ -32,7 +32,8 @@ fn plan(plan: &LogicalPlan) -> usize {
         step.apply_expressions(|expression| {
             expression.apply(|part| {
                 let text = match part {
-                    Expr::Literal(value, _) => value.size(),
+                    // Without what is part of the expression.
+                    Expr::Literal(value, _) => value.size() - size_of_val(value),
                     _ => 0,
                 };
                 bytes += EXPRESSION + text;
@@ -50,7 +51,12 @@ fn plan(plan: &LogicalPlan) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::kept::Kept;
     use super::*;
+    use crate::access::Caller;
+    use crate::bounds::VALUES;
     use crate::tests::lake::TestLake;
 
     /// A plan with a thousand values weighs more by what these take, and one that reads a view more often weighs more with
@@ -67,5 +73,21 @@ mod tests {
         let once = weigh(String::from("select 1 from spans a")).await;
         let often = weigh(String::from("select 1 from spans a, spans b, spans c, spans d")).await;
         assert!(often > 3 * once, "{once} {often}");
+    }
+
+    /// A list of as many values as a statement may have is kept until its rows are fetched: numbers, and texts.
+    #[tokio::test]
+    async fn a_long_list_can_be_asked() {
+        let lake = TestLake::example(false, 10_000).await;
+        let session = lake.session("acme").await;
+        for (column, quote) in [("duration_ns", ""), ("name", "'")] {
+            let values = (0..VALUES).map(|value| format!("{quote}{value}{quote}")).collect::<Vec<_>>().join(",");
+            let plan = session.plan(&format!("select count(*) from spans where {column} in ({values})")).await.unwrap();
+            let bytes = super::plan(&plan);
+            let kept = Kept::new(Duration::from_secs(3600), 1);
+            let caller =
+                Caller { tenant: "acme".into(), principal: "somebody".into(), scopes: [].into_iter().collect() };
+            assert!(kept.put(&caller, (), bytes).is_ok(), "{column}: {bytes}");
+        }
     }
 }
