@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use toml::de::DeValue;
+use url::Url;
 
 use super::Config;
 use super::document::{Document, Mistake, Unresolved, placeholder, typed};
+use crate::server::is_this_machine;
 
 /// Environment variables that are no configuration keys although they begin like one.
 const RESERVED: &[&str] = &["TRACERAG_CONFIG", "TRACERAG_TOKEN", "TRACERAG_LOG"];
@@ -169,8 +171,12 @@ impl Config {
                 "serve.oauth_issuer needs serve.public_url: who gives a token has to know what it is for; set both",
             ));
         }
-        let is_secret = ["https://", "http://localhost", "http://127.0.0.1", "http://[::1]"];
-        if !serve.oauth_issuer.is_empty() && !is_secret.iter().any(|begin| serve.oauth_issuer.starts_with(begin)) {
+        let is_secret = |url: &Url| match url.scheme() {
+            "https" => true,
+            "http" => is_this_machine(url),
+            _ => false,
+        };
+        if !serve.oauth_issuer.is_empty() && !Url::parse(&serve.oauth_issuer).is_ok_and(|url| is_secret(&url)) {
             return refuse(format!(
                 "serve.oauth_issuer is {:?}, whose keys anybody on the way could change; write its https address",
                 serve.oauth_issuer
@@ -417,6 +423,24 @@ mod tests {
         }
         load(&format!("[incident_events]\ntopic = \"incident_events\"\n{}", hook("https://example.com/x")), &[])
             .unwrap();
+    }
+
+    /// The keys of an issuer come over https, or from this machine: a name that only begins like it is another machine.
+    #[test]
+    fn keys_of_an_issuer_come_in_secret() {
+        let with = |issuer: &str| {
+            load(&format!("[serve]\npublic_url = \"https://a.example.com\"\noauth_issuer = \"{issuer}\"\n"), &[])
+        };
+        for good in ["https://login.example.com", "http://localhost:8080/realm", "http://127.0.0.1:1", "http://[::1]:1"]
+        {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for wrong in
+            ["http://localhost.evil.example", "http://127.0.0.1.evil.example", "http://login.example.com", "login"]
+        {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("oauth_issuer"), "{error}");
+        }
     }
 
     /// Re-keying in the worker's process needs memory of its own, which is asked for only there.

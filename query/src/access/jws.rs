@@ -13,6 +13,12 @@ use serde_json::{Map, Value};
 
 /// Seconds by which the clock of who signs may differ.
 const LEEWAY: u64 = 60;
+/// Types of access tokens: that of RFC 9068, and what issuers write who came before it. Media types may leave out
+/// `application/` (RFC 7515, section 4.1.9).
+const ACCESS_TOKEN: &str = "at+jwt";
+const ANY_TOKEN: &str = "jwt";
+/// Claims that ID tokens have by OpenID Connect, and access tokens have not.
+const OF_ID_TOKENS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
 /// Bytes of a coordinate on P-256.
 const COORDINATE: usize = 32;
 
@@ -30,8 +36,18 @@ pub(super) enum Algorithm {
 pub(super) struct Header {
     pub(super) alg: Algorithm,
     pub(super) kid: Option<String>,
+    /// What it is a token for.
+    typ: Option<String>,
     /// What has to be understood of the header. Nothing of that kind is.
     crit: Option<Value>,
+}
+
+impl Header {
+    /// The type in lower case, without what it may leave out.
+    fn kind(&self) -> Option<String> {
+        let kind = self.typ.as_deref()?.to_ascii_lowercase();
+        Some(kind.strip_prefix("application/").map(str::to_owned).unwrap_or(kind))
+    }
 }
 
 /// A token, whose signature was not looked at.
@@ -63,6 +79,9 @@ impl<'a> Unverified<'a> {
         if header.crit.is_some() {
             return Err("its header has to be understood, and is not");
         }
+        if !matches!(header.kind().as_deref(), None | Some(ACCESS_TOKEN | ANY_TOKEN)) {
+            return Err("it is a token for something else than access");
+        }
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature is no base64url")?;
         Ok(Self { header, claims, signed, signature })
     }
@@ -78,6 +97,10 @@ impl<'a> Unverified<'a> {
         let claims = URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| "its claims are no base64url")?;
         let claims: Map<String, Value> = serde_json::from_slice(&claims).map_err(|_| "its claims are no object")?;
         expected.check(&claims, now())?;
+        let may_be_id_token = self.header.kind().as_deref() != Some(ACCESS_TOKEN);
+        if may_be_id_token && OF_ID_TOKENS.iter().any(|name| claims.contains_key(*name)) {
+            return Err("it is an ID token, which says who has logged in and lets in nobody");
+        }
         Ok(claims)
     }
 }

@@ -13,6 +13,8 @@ use super::caller::Refusal;
 
 /// Seconds after which a tenant that has too many queries should ask again.
 const RETRY_AFTER: u64 = 2;
+/// Lanes from which on those of tenants that ask for nothing are forgotten: tenants come and go with an issuer's tokens.
+const LANES: usize = 1_024;
 
 /// What one query and one tenant may have.
 #[derive(Debug, Clone)]
@@ -153,12 +155,42 @@ impl Admission {
         Some(Turn { _of_tenant: of_tenant, _of_all: of_all })
     }
 
+    fn most_running(&self) -> usize {
+        self.limits.queries_per_tenant.max(1)
+    }
+
     fn lane(&self, tenant: &Arc<str>) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() >= LANES && !lanes.contains_key(tenant) {
+            // Whoever asks or waits holds the lane, and who runs a query one of its places.
+            let most = self.most_running();
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.running.available_permits() < most);
+        }
         let lane = lanes.entry(Arc::clone(tenant)).or_insert_with(|| {
-            let running = Arc::new(Semaphore::new(self.limits.queries_per_tenant.max(1)));
+            let running = Arc::new(Semaphore::new(self.most_running()));
             Arc::new(Lane { running, waiting: AtomicUsize::new(0) })
         });
         Arc::clone(lane)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Of many tenants that came once nothing is kept; one whose query runs keeps its lane, and so its bound.
+    #[tokio::test]
+    async fn lanes_are_forgotten() {
+        let admission = Admission::new(Limits { queries_per_tenant: 1, waiting_per_tenant: 0, ..Limits::default() });
+        let busy: Arc<str> = "busy".into();
+        let turn = admission.turn(&busy).await.unwrap();
+        for tenant in 0..3 * LANES {
+            admission.turn(&tenant.to_string().into()).await.unwrap();
+        }
+        assert!(admission.lanes.lock().unwrap().len() <= LANES);
+        assert!(admission.turn(&busy).await.is_err(), "its query still runs");
+        drop(turn);
+        admission.turn(&busy).await.unwrap();
     }
 }

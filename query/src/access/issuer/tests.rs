@@ -60,11 +60,17 @@ impl Signer {
 
     /// A token with these claims.
     fn token(&self, claims: &Value) -> String {
+        self.token_of(json!({"typ": "at+jwt"}), claims)
+    }
+
+    /// The same with more in its header.
+    fn token_of(&self, mut head: Value, claims: &Value) -> String {
         let (algorithm, id) = match self {
             Self::Rsa(id, _) => ("RS256", id),
             Self::Ec(id, _) => ("ES256", id),
         };
-        let head = json!({"typ": "at+jwt", "alg": algorithm, "kid": id});
+        head["alg"] = json!(algorithm);
+        head["kid"] = json!(id);
         let signed = format!("{}.{}", coded(head.to_string().as_bytes()), coded(claims.to_string().as_bytes()));
         let random = SystemRandom::new();
         let signature = match self {
@@ -204,6 +210,30 @@ async fn anything_else_is_refused() {
         assert_eq!(issuer.caller(&token), Err(Refusal::UnknownToken), "{token}");
     }
     assert!(issuer.caller(&good).is_ok());
+}
+
+/// Access tokens come with the type of RFC 9068, with that of any JWT, or with none. A token of another type is refused,
+/// and so is an ID token, which has no type of its own and is known by its claims.
+#[tokio::test]
+async fn only_access_tokens_let_in() {
+    let rsa = Signer::rsa("r1", RSA);
+    let served = Served::new(vec![rsa.public()]).await;
+    let issuer = served.issuer();
+    issuer.fetch().await;
+    let (access, id) = (served.claims(json!({})), served.claims(json!({"at_hash": "x"})));
+    for typ in ["at+jwt", "application/at+jwt", "AT+JWT", "JWT"] {
+        assert!(issuer.caller(&rsa.token_of(json!({"typ": typ}), &access)).is_ok(), "{typ}");
+    }
+    assert!(issuer.caller(&rsa.token_of(json!({}), &access)).is_ok());
+    for typ in ["logout+jwt", "dpop+jwt", "secevent+jwt", ""] {
+        let refused = issuer.caller(&rsa.token_of(json!({"typ": typ}), &access));
+        assert_eq!(refused, Err(Refusal::UnknownToken), "{typ}");
+    }
+    for head in [json!({}), json!({"typ": "JWT"})] {
+        assert_eq!(issuer.caller(&rsa.token_of(head, &id)), Err(Refusal::UnknownToken));
+        let nonce = served.claims(json!({"nonce": "x"}));
+        assert_eq!(issuer.caller(&rsa.token_of(json!({}), &nonce)), Err(Refusal::UnknownToken));
+    }
 }
 
 /// A token with a key that is not known makes the keys be fetched again, but not more often than they may be; the key that
