@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::Begun;
 use super::connection::Connection;
 use super::prepare::forget;
-use super::settings::{Settings, Unset, assignments, no_time};
+use super::settings::{Settings, Unset, assignments, is_local, no_time};
 use super::{INTERFACE, Service, failure, shown, statement};
 use crate::access::{Caller, Scope, Turn};
 use crate::error::{QueryError, Result};
@@ -164,12 +164,20 @@ impl Service {
             return Err(failure::of("25P02", message));
         }
         match &*asked.statement {
-            Statement::StartTransaction { .. } => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
+            Statement::StartTransaction { .. } => {
+                connection.settings().begin_transaction();
+                Ok(Response::TransactionStart(Tag::new("BEGIN")))
+            }
             Statement::Commit { .. } | Statement::Rollback { savepoint: None, .. } => {
                 connection.cursors().clear();
                 client.portal_store().clear_portals();
                 connection.unbind_all();
                 let is_commit = matches!(&*asked.statement, Statement::Commit { .. }) && !has_failed;
+                change(client, &connection, |settings| {
+                    settings.end_transaction(is_commit);
+                    Ok(())
+                })
+                .await?;
                 Ok(Response::TransactionEnd(Tag::new(if is_commit { "COMMIT" } else { "ROLLBACK" })))
             }
             // Nothing was written, so there is nothing to go back to but a transaction that has not failed.
@@ -197,7 +205,10 @@ impl Service {
             Statement::Set(set) => {
                 change(client, &connection, |settings| {
                     let mut assignments = assignments(set).unwrap_or_default().into_iter();
-                    assignments.try_for_each(|(name, value)| settings.set(&name, value.as_deref()))
+                    assignments.try_for_each(|(name, value)| match is_local(set) {
+                        true => settings.set_local(&name, value.as_deref()),
+                        false => settings.set(&name, value.as_deref()),
+                    })
                 })
                 .await?;
                 Ok(Response::Execution(Tag::new("SET")))

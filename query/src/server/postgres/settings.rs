@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{Expr, Set};
+use datafusion::sql::sqlparser::ast::{ContextModifier, Expr, Set};
 
 /// The version of PostgreSQL whose clients find what they expect.
 pub(super) const VERSION: &str = "16.6";
@@ -111,6 +111,17 @@ pub(super) struct Settings {
     set: HashMap<&'static str, String>,
     /// What was set when the connection began.
     begun: HashMap<&'static str, String>,
+    /// There within a transaction.
+    transaction: Option<Transaction>,
+}
+
+/// What settings go back to when a transaction ends.
+#[derive(Debug)]
+struct Transaction {
+    /// When it is rolled back: what was set before.
+    before: HashMap<&'static str, String>,
+    /// When it is committed: what is set without `SET LOCAL`.
+    kept: HashMap<&'static str, String>,
 }
 
 impl Settings {
@@ -138,40 +149,74 @@ impl Settings {
     /// Every setting is what it was when the connection began.
     pub(super) fn reset(&mut self) {
         self.set.clone_from(&self.begun);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.kept.clone_from(&self.begun);
+        }
+    }
+
+    /// A transaction begins; one within another is the same.
+    pub(super) fn begin_transaction(&mut self) {
+        let Self { set, transaction, .. } = self;
+        transaction.get_or_insert_with(|| Transaction { before: set.clone(), kept: set.clone() });
+    }
+
+    /// The transaction ends, and with it what was set for it alone; if it is rolled back, everything that was set in it.
+    pub(super) fn end_transaction(&mut self, is_commit: bool) {
+        if let Some(Transaction { before, kept }) = self.transaction.take() {
+            self.set = if is_commit { kept } else { before };
+        }
     }
 
     /// Sets a value, or without one what it was when the connection began.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Unset> {
-        let Some((name, default)) = known(name) else {
-            // A name with a dot is an extension's; anybody may make one up.
-            return if name.contains('.') { Ok(()) } else { Err(Unset::Unknown(name.to_owned())) };
-        };
-        match value {
-            None => match self.begun.get(name) {
-                Some(value) => drop(self.set.insert(name, value.clone())),
-                None => drop(self.set.remove(name)),
-            },
-            Some(value) if TIMES.contains(&name) && milliseconds(value).is_none() => {
-                return Err(Unset::NoTime { name, value: value.to_owned() });
+        if let Some((name, value)) = self.checked(name, value)? {
+            if let Some(transaction) = &mut self.transaction {
+                assign(&mut transaction.kept, name, value.clone());
             }
-            Some(value) => {
-                let fixed = FIXED.iter().find(|(fixed, _)| *fixed == name);
-                let lower = value.to_ascii_lowercase();
-                match fixed {
-                    // It is what it was.
-                    Some((_, begins)) if begins.iter().any(|begin| lower.starts_with(begin)) => {}
-                    Some(_) => return Err(Unset::Fixed { name, value: default }),
-                    None => drop(self.set.insert(name, value.to_owned())),
-                }
-            }
+            assign(&mut self.set, name, value);
         }
         Ok(())
+    }
+
+    /// The same until the transaction ends; outside of one it is without effect, as in PostgreSQL.
+    pub(super) fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<(), Unset> {
+        let change = self.checked(name, value)?;
+        if let (Some((name, value)), Some(_)) = (change, &self.transaction) {
+            assign(&mut self.set, name, value);
+        }
+        Ok(())
+    }
+
+    /// What a value changes: the name, and the value unless it is the default again. `None`: nothing.
+    fn checked(&self, name: &str, value: Option<&str>) -> Result<Option<(&'static str, Option<String>)>, Unset> {
+        let Some((name, default)) = known(name) else {
+            // A name with a dot is an extension's; anybody may make one up.
+            return if name.contains('.') { Ok(None) } else { Err(Unset::Unknown(name.to_owned())) };
+        };
+        let Some(value) = value else { return Ok(Some((name, self.begun.get(name).cloned()))) };
+        if TIMES.contains(&name) && milliseconds(value).is_none() {
+            return Err(Unset::NoTime { name, value: value.to_owned() });
+        }
+        let lower = value.to_ascii_lowercase();
+        match FIXED.iter().find(|(fixed, _)| *fixed == name) {
+            // It is what it was.
+            Some((_, begins)) if begins.iter().any(|begin| lower.starts_with(begin)) => Ok(None),
+            Some(_) => Err(Unset::Fixed { name, value: default }),
+            None => Ok(Some((name, Some(value.to_owned())))),
+        }
     }
 
     /// How long a statement may take, if the client has bounded it.
     pub(super) fn statement_timeout(&self) -> Option<Duration> {
         let milliseconds = milliseconds(self.set.get("statement_timeout")?)?;
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+}
+
+fn assign(settings: &mut HashMap<&'static str, String>, name: &'static str, value: Option<String>) {
+    match value {
+        Some(value) => drop(settings.insert(name, value)),
+        None => drop(settings.remove(name)),
     }
 }
 
@@ -225,6 +270,14 @@ pub(super) fn assignments(set: &Set) -> Option<Vec<(String, Option<String>)>> {
     }
 }
 
+/// Whether it is for the transaction alone.
+pub(super) fn is_local(set: &Set) -> bool {
+    matches!(
+        set,
+        Set::SingleAssignment { scope: Some(ContextModifier::Local), .. } | Set::SetTimeZone { local: true, .. }
+    )
+}
+
 fn plain(value: &Expr) -> String {
     unquoted(&value.to_string())
 }
@@ -268,6 +321,26 @@ mod tests {
         settings.reset();
         assert_eq!(settings.show("timezone").unwrap().1, "Europe/Berlin");
         assert_eq!(settings.show("application_name").unwrap().1, "");
+    }
+
+    /// What is set in a transaction stays with its commit and goes with its rollback; what is set for it alone goes with
+    /// either, and outside of one is not set at all.
+    #[test]
+    fn settings_end_with_their_transaction() {
+        for (is_commit, wanted) in [(true, "10s"), (false, "0")] {
+            let mut settings = Settings::default();
+            settings.set_local("timezone", Some("Asia/Tokyo")).unwrap();
+            assert_eq!(settings.show("timezone").unwrap().1, "UTC");
+            settings.begin_transaction();
+            settings.set_local("timezone", Some("Asia/Tokyo")).unwrap();
+            settings.set("statement_timeout", Some("10s")).unwrap();
+            settings.set_local("statement_timeout", Some("20s")).unwrap();
+            assert_eq!(settings.show("timezone").unwrap().1, "Asia/Tokyo");
+            assert_eq!(settings.show("statement_timeout").unwrap().1, "20s");
+            settings.end_transaction(is_commit);
+            assert_eq!(settings.show("timezone").unwrap().1, "UTC");
+            assert_eq!(settings.show("statement_timeout").unwrap().1, wanted);
+        }
     }
 
     /// Times with and without a unit; 0 is no bound, and what is no time is refused.

@@ -78,15 +78,12 @@ impl Service {
     }
 }
 
-/// The settings that a client asks for when it connects, by name or as `options=-c name=value`.
+/// The settings that a client asks for when it connects, by name or in `options`.
 fn asked_for(parameters: &HashMap<String, String>) -> PgWireResult<Settings> {
     let mut settings = Settings::default();
-    let options = parameters.get("options").map_or("", String::as_str);
-    let options =
-        options.split("-c ").flat_map(|option| option.split("--")).filter_map(|option| option.split_once('='));
-    let named = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in named.chain(options.map(|(name, value)| (name.trim(), value.trim()))) {
-        match settings.set(name, Some(value)) {
+    let named = parameters.iter().map(|(name, value)| (name.clone(), value.clone()));
+    for (name, value) in named.chain(in_options(parameters.get("options").map_or("", String::as_str))) {
+        match settings.set(&name, Some(&value)) {
             // The rest is no setting: user, database, options, or of no bearing here.
             Ok(()) | Err(Unset::Unknown(_)) => {}
             Err(Unset::NoTime { name, value }) => return Err(failure::fatal_of("22023", no_time(name, &value))),
@@ -97,6 +94,38 @@ fn asked_for(parameters: &HashMap<String, String>) -> PgWireResult<Settings> {
     }
     settings.begin();
     Ok(settings)
+}
+
+/// Settings in options as PostgreSQL's server takes them on its command line: `-c name=value`, `-cname=value` and
+/// `--name=value`, with blanks between, unless a backslash stands before one.
+fn in_options(options: &str) -> Vec<(String, String)> {
+    let mut words = vec![String::new()];
+    let mut rest = options.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            c if c.is_ascii_whitespace() => words.push(String::new()),
+            c => {
+                let c = if c == '\\' { rest.next() } else { Some(c) };
+                if let (Some(word), Some(c)) = (words.last_mut(), c) {
+                    word.push(c);
+                }
+            }
+        }
+    }
+    let mut words = words.into_iter().filter(|word| !word.is_empty());
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("-c") {
+            Some("") => words.next(),
+            Some(setting) => Some(setting.to_owned()),
+            None => word.strip_prefix("--").map(str::to_owned),
+        };
+        if let Some((name, value)) = setting.as_deref().and_then(|setting| setting.split_once('=')) {
+            // On a command line a name may be written with either.
+            settings.push((name.replace('-', "_"), value.to_owned()));
+        }
+    }
+    settings
 }
 
 /// Settings that a client is told when it was let in.
@@ -133,5 +162,14 @@ mod tests {
         assert_eq!(settings.show("statement_timeout").unwrap().1, "5s");
         assert_eq!(settings.show("application_name").unwrap().1, "psql");
         assert!(asked(&[("client_encoding", "LATIN1")]).is_err());
+        assert!(asked(&[("options", "-cclient_encoding=LATIN1")]).is_err());
+    }
+
+    /// Options are read in each form that PostgreSQL reads, and what is no setting is passed over.
+    #[test]
+    fn options_have_three_forms() {
+        let read = in_options(r"-cstatement_timeout=5s  -c TimeZone=Asia/Tokyo --application-name=a\ b\\c -e -c");
+        let wanted = [("statement_timeout", "5s"), ("TimeZone", "Asia/Tokyo"), ("application_name", r"a b\c")];
+        assert_eq!(read, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-/// A failing trace is compared; on a
-/// lake with one failing trace the answer says that this is too few. Wrong requests, traces that there are not, another
-/// tenant's and a token without the scope are refused, and each request is a row of `audit`.
+/// A failing trace is compared; on a lake with one failing trace the answer says that this is too few. Wrong requests,
+/// traces that there are not, another tenant's and a token without the scope are refused, and each request is a row of
+/// `audit`.
 #[tokio::test]
 async fn comparisons_are_asked_for() {
     let interface = Interface::with(Limits::default()).await;
