@@ -6,8 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -80,31 +79,37 @@ pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: us
         std::thread::spawn(move || forward(stdout, &chunks));
     }
     let mut printed = Printed::with_room(room);
-    let status = loop {
+    let is_in_time = loop {
         take_for(&taken, LOOK, &mut printed);
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
+        if has_ended(&child)? {
+            break true;
         }
         if begun.elapsed() >= limit {
-            break None;
+            break false;
         }
     };
     let took = begun.elapsed();
     // Also after a good end: what it has left behind holds its output open, and may go on for ever.
-    end(&mut child)?;
+    let status = end(&mut child)?;
     take_for(&taken, GRACE, &mut printed);
-    Ok(Ran { status, printed, took })
+    Ok(Ran { status: is_in_time.then_some(status), printed, took })
 }
 
-/// Ends a program that leads a process group of its own, with all that is in the group.
+/// Whether a program has ended. It stays there to be waited for, and its id is nobody else's until then.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), ended)?.is_some())
+}
+
+/// Ends a program that leads a process group of its own, with all that is in the group; how it ended. It must not have
+/// been waited for: then its id may be that of another group.
 ///
 /// # Errors
 /// When it cannot be waited for.
-pub(crate) fn end(child: &mut Child) -> io::Result<()> {
-    let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
+pub(crate) fn end(child: &mut Child) -> io::Result<ExitStatus> {
     // The group may be gone already.
-    let _ = killpg(group, Signal::SIGKILL);
-    child.wait().map(drop)
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    child.wait()
 }
 
 fn forward(mut from: impl Read, to: &SyncSender<Vec<u8>>) {
