@@ -1,5 +1,7 @@
 //! The failure of a bundle, as it may stand in what a test prints.
 
+use std::collections::HashSet;
+
 use tracerag_query::untrusted::line;
 use tracerag_schemas::bundle::Bundle;
 
@@ -37,16 +39,21 @@ impl Failure {
     }
 
     /// What of the failure stands in an output. A test that was made of the evidence and fails of something else says so.
-    pub(super) fn found(&self, output: &str) -> Option<String> {
+    /// Runners show the source where a test fails, and what stands in a line that `test`, its diff, adds says nothing of
+    /// why it failed.
+    pub(super) fn found(&self, output: &str, test: &str) -> Option<String> {
         if output.contains(ANOTHER_FAILURE) {
             return None;
         }
-        for printed in output.lines() {
+        let added = test.lines().filter_map(|line| line.strip_prefix('+')).filter(|line| !line.starts_with("++ "));
+        let own: HashSet<&str> = added.map(source).filter(|line| !line.is_empty()).collect();
+        let printed = || output.lines().filter(|printed| !own.contains(source(printed)));
+        for printed in printed() {
             if let Some(parts) = self.messages.iter().find(|parts| in_order(printed, parts)) {
                 return Some(format!("message: {}", line(&parts.join("…"))));
             }
         }
-        let found = self.types.iter().find(|name| output.lines().any(|printed| has_word(printed, name)))?;
+        let found = self.types.iter().find(|name| printed().any(|printed| has_word(printed, name)))?;
         Some(format!("type: {}", line(found)))
     }
 
@@ -56,6 +63,11 @@ impl Failure {
         let all: Vec<String> = messages.chain(self.types.iter().cloned()).collect();
         if all.is_empty() { String::from("no message and no type by which it could be known") } else { all.join(", ") }
     }
+}
+
+/// A line of source, without its number and the marks that a runner puts before it.
+fn source(line: &str) -> &str {
+    line.trim_end().trim_start_matches(|c: char| !c.is_alphabetic())
 }
 
 /// The name of a type without where it is defined, unless it says nothing.
@@ -158,7 +170,26 @@ mod tests {
     #[test]
     fn another_failure_is_not_taken_for_it() {
         let failure = Failure { types: vec![], messages: vec![vec![String::from("decimal overflow")]] };
-        assert!(failure.found("x\ndecimal overflow").is_some());
-        assert_eq!(failure.found(&format!("{ANOTHER_FAILURE}: 503\nin the trace: decimal overflow")), None);
+        assert!(failure.found("x\ndecimal overflow", "").is_some());
+        assert_eq!(failure.found(&format!("{ANOTHER_FAILURE}: 503\nin the trace: decimal overflow"), ""), None);
+    }
+
+    /// A runner shows the line of the test that fails, in which the message stands: that is no failure with it. What the
+    /// program itself prints beside it is.
+    #[test]
+    fn the_source_of_the_test_is_not_its_failure() {
+        let failure = Failure {
+            types: vec![String::from("OverflowError")],
+            messages: vec![vec![String::from("decimal overflow")]],
+        };
+        let test = "--- /dev/null\n+++ b/test_a.py\n@@ -0,0 +1,2 @@\n+def test_a():\n\
+                    +    assert pay() != 'decimal overflow'  # OverflowError\n";
+        for shown in [
+            "    assert pay() != 'decimal overflow'  # OverflowError",
+            ">   2 | assert pay() != 'decimal overflow'  # OverflowError",
+        ] {
+            assert_eq!(failure.found(&format!("{shown}\nE   NameError: no pay\n"), test), None, "{shown}");
+            assert!(failure.found(&format!("{shown}\nE   Failed: decimal overflow\n"), test).is_some(), "{shown}");
+        }
     }
 }

@@ -244,7 +244,7 @@ impl Trial<'_> {
             Err(why) => return Ok(Some((Outcome::TestDoesNotApply, why))),
         };
         let failure = Failure::of(self.request.bundle);
-        run.found = failure.found(&output).filter(|_| run.ended == Ended::Failed);
+        run.found = failure.found(&output, &record.test.text).filter(|_| run.ended == Ended::Failed);
         let ended = match (run.ended, &run.found) {
             (Ended::Passed, _) => Some((Outcome::NotRed, String::from("the test passes without the patch"))),
             (_, Some(_)) => None,
