@@ -117,7 +117,7 @@ impl Incident {
         variable("PAYMENTS_PORT", &free_port().to_string());
         variable("INVENTORY_PORT", &free_port().to_string());
         if !can_cut_the_network() {
-            needs.push(String::from("--network"));
+            needs.extend(["--network", "--write-files"].map(String::from));
         }
         needs
     }

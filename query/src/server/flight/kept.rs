@@ -85,7 +85,7 @@ impl<T> Kept<T> {
             let others = meant().filter(|(handle, _)| *handle != last);
             others.min_by_key(|(_, entry)| entry.used).map(|(handle, _)| handle.clone())
         };
-        let of_caller = oldest(&|entry| entry.caller == *caller, self.most, MOST_BYTES);
+        let of_caller = oldest(&|entry: &Entry<T>| entry.caller == *caller, self.most, MOST_BYTES);
         let of_tenant = || {
             let is_theirs = |entry: &Entry<T>| entry.caller.tenant == *tenant;
             oldest(&is_theirs, CALLERS_OF_TENANT * self.most, MOST_BYTES_OF_TENANT)
@@ -102,7 +102,7 @@ impl<T> Kept<T> {
                 *count += 1;
             }
             let (largest, _) = tenants.into_iter().max_by_key(|(_, has)| *has)?;
-            oldest(&|entry| *entry.caller.tenant == *largest, 0, 0)
+            oldest(&|entry: &Entry<T>| *entry.caller.tenant == *largest, 0, 0)
         };
         of_caller.or_else(of_tenant).or_else(of_all)
     }
