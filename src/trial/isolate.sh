@@ -23,8 +23,12 @@ if [ "$files" = cut ]; then
     point=$(printf '%b' "$point")
     case $point in "$own" | "$tree" | /proc | /proc/* | /run/user/*) continue ;; esac
     [ -e "$point" ] || continue
-    # Flags such as nosuid are locked here and have to be given again.
-    mount -o "remount,bind,ro${options#r[wo]}" "$point" || refuse "$point"
+    # These flags are locked here and have to be given again; the kernel keeps the others.
+    flags=remount,bind,ro
+    for flag in nosuid nodev noexec; do
+      case ,$options, in *,$flag,*) flags=$flags,$flag ;; esac
+    done
+    mount -o "$flags" "$point" || refuse "$point"
   done <<MOUNTS
 $mounts
 MOUNTS

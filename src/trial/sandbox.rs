@@ -36,6 +36,8 @@ const OFFLINE: [(&str, &str); 6] = [
 const NAMESPACES: [&str; 7] = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount"];
 /// Closes what is not left open, and runs the program.
 const SCRIPT: &str = include_str!("isolate.sh");
+/// Folders that `isolate.sh` covers with empty ones.
+const COVERED: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// Sockets of engines that would run programs outside; in a container they may come from another namespace.
 const ENGINES: [&str; 3] = ["/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"];
 /// The sockets of this network namespace, with the paths of those that have one.
@@ -121,7 +123,7 @@ impl Sandbox {
         let layers: Vec<PathBuf> =
             more.iter().filter_map(|(_, value)| folder(value)).filter(|folder| !place.starts_with(folder)).collect();
         let mut needed = needed.to_vec();
-        needed.extend(std::env::split_paths(&path).filter_map(|part| folder(&part.to_string_lossy())));
+        needed.extend(std::env::split_paths(&path).filter_map(|part| folder(&part.to_string_lossy())).map(around));
         needed.extend(handed_on.iter().filter_map(|(_, value)| folder(value)));
         needed.extend(layers.iter().cloned());
         let mut variables = vec![(String::from("PATH"), path), (String::from("LANG"), String::from("C.UTF-8"))];
@@ -184,9 +186,10 @@ impl Sandbox {
         command.args(["sh", "-c", SCRIPT, "sh"]).arg((self.limits.memory >> 10).to_string());
         command.args([mode(self.open.network), mode(self.open.files)]).arg(own.path()).arg(&tree);
         if !self.open.files {
+            let named = program.iter().map(Path::new).filter(|word| word.is_absolute() && word.exists());
+            let mut needed: Vec<PathBuf> = named.map(|word| around(word.to_owned())).collect();
+            needed.extend(self.needed.iter().cloned().chain([own.path().to_owned(), tree.clone()]));
             // A folder comes before those below it.
-            let mut needed: Vec<&Path> = self.needed.iter().map(PathBuf::as_path).collect();
-            needed.extend([own.path(), tree.as_path()]);
             needed.sort_unstable();
             command.args(needed);
         }
@@ -210,6 +213,14 @@ fn folder(value: &str) -> Option<PathBuf> {
     let path = Path::new(value);
     let path = path.is_absolute().then(|| path.canonicalize().ok())??;
     (path.is_dir() && path.parent().is_some()).then_some(path)
+}
+
+/// What a program needs beside itself where it lies in a folder that is covered: an environment of Python, say, is more
+/// than its `bin`. Elsewhere the path itself.
+fn around(path: PathBuf) -> PathBuf {
+    let below =
+        |covered: &str| path.strip_prefix(covered).ok()?.components().next().map(|name| Path::new(covered).join(name));
+    COVERED.into_iter().find_map(below).unwrap_or_else(|| path.clone())
 }
 
 /// Sockets in the file system, by which programs of others could be asked to do something.
