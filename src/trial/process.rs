@@ -6,7 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -81,7 +82,7 @@ pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: us
     let mut printed = Printed::with_room(room);
     let is_in_time = loop {
         take_for(&taken, LOOK, &mut printed);
-        if has_ended(&child)? {
+        if has_ended(&mut child)? {
             break true;
         }
         if begun.elapsed() >= limit {
@@ -96,9 +97,21 @@ pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration, room: us
 }
 
 /// Whether a program has ended. It stays there to be waited for, and its id is nobody else's until then.
-fn has_ended(child: &Child) -> io::Result<bool> {
-    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    Ok(waitid(WaitId::Pid(Pid::from_child(child)), ended)?.is_some())
+#[cfg(target_os = "linux")]
+fn has_ended(child: &mut Child) -> io::Result<bool> {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    Ok(waitid(Id::Pid(id(child)?), ended)? != WaitStatus::StillAlive)
+}
+
+/// Whether a program has ended. Elsewhere its id may be another's from then on.
+#[cfg(not(target_os = "linux"))]
+fn has_ended(child: &mut Child) -> io::Result<bool> {
+    Ok(child.try_wait()?.is_some())
+}
+
+fn id(child: &Child) -> io::Result<Pid> {
+    i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)
 }
 
 /// Ends a program that leads a process group of its own, with all that is in the group; how it ended. It must not have
@@ -108,7 +121,7 @@ fn has_ended(child: &Child) -> io::Result<bool> {
 /// When it cannot be waited for.
 pub(crate) fn end(child: &mut Child) -> io::Result<ExitStatus> {
     // The group may be gone already.
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = killpg(id(child)?, Signal::SIGKILL);
     child.wait()
 }
 

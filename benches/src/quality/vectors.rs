@@ -167,7 +167,7 @@ async fn write(setup: &Setup, table: &Path) -> Outcome<Dataset> {
 }
 
 /// Reads all vectors back, exports them, and gives for each query the similarity of the tenth nearest.
-async fn exact(dataset: &Dataset, queries: &[Vec<f32>], export: &mut Export) -> Outcome<Vec<f32>> {
+async fn exact(dataset: &Dataset, queries: &[Vec<f32>], export: &mut Export<'_>) -> Outcome<Vec<f32>> {
     let mut scan = dataset.scan();
     scan.project(&[vectors::VECTOR])?;
     scan.scan_in_order(true);

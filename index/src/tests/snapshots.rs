@@ -102,9 +102,9 @@ async fn side_tables_are_held() {
 async fn erasure_leaves_older_snapshots_readable() {
     let fixture = Fixture::new().await;
     let lake = fixture.reopen().await;
-    lake.append_side(Table::Bundles, super::rows(Table::Bundles, 0..3, NOON)).await.unwrap();
+    lake.append_side(Table::Bundles, rows(Table::Bundles, 0..3, NOON)).await.unwrap();
     let pinned = lake.create_snapshot("frozen").await.unwrap();
-    lake.append_side(Table::Bundles, super::rows(Table::Bundles, 3..5, NOON)).await.unwrap();
+    lake.append_side(Table::Bundles, rows(Table::Bundles, 3..5, NOON)).await.unwrap();
     lake.erase_bundle("default", "sha256:00").await.unwrap();
     let held = fixture.reopen().await.dataset("bundles", pinned.beside["bundles"]).await.unwrap();
     assert_eq!(held.count_rows(None).await.unwrap(), 3);

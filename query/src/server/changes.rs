@@ -59,7 +59,7 @@ pub enum ChangeRefusal {
 }
 
 /// What takes changes.
-pub trait ChangeIntake: std::fmt::Debug + Send + Sync {
+pub trait ChangeIntake: fmt::Debug + Send + Sync {
     /// The tenant of a webhook; `None` if no webhook has this name. Whoever names one needs no token, and has to sign.
     fn webhook(&self, name: &str) -> Option<Arc<str>>;
 

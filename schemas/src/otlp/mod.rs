@@ -207,7 +207,7 @@ fn log(fields: &Fields<'_>, row: usize) -> Result<LogRecord, EncodeError> {
         observed_time_unix_nano: fields.time("observed_time", row)?,
         severity_number: fields.int32("severity_number", row)?.unwrap_or_default(),
         severity_text: fields.string("severity_text", row)?,
-        body: values::any_value("body", fields.text("body_type", row)?, fields.text("body", row)?)?,
+        body: any_value("body", fields.text("body_type", row)?, fields.text("body", row)?)?,
         attributes: fields.attributes("attributes", row, true)?,
         dropped_attributes_count: fields.count("dropped_attributes_count", row)?,
         flags: fields.count("flags", row)?,
