@@ -4,12 +4,14 @@
 //! - **Out:** a [`Report`]: what is over-represented among the failing traces, with counts, a test and its correction
 //!   for all that was tested; and in words what was compared, or why nothing can be said.
 //!
-//! `sides` chooses the traces, `reading` reads their rows, `observe` makes variables of them, and `judge` tests these.
+//! `sides` and `chosen` choose the traces, in bounded memory however many there are, `reading` reads their rows, `observe` makes variables of them, and `judge` tests these.
 //! Everything after the reading is a function of rows alone. What is tested is chosen without a look at which traces
 //! failed, so that the correction holds; what only says that a trace failed is no variable (`consequence`).
 
+mod chosen;
 mod consequence;
 mod judge;
+mod lowest;
 mod observe;
 mod reading;
 mod report;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
+use tracerag_schemas::time::SECOND;
 
-use super::planted::{FINGERPRINT, TRACES, compared, fails, lake, trace_id};
+use super::planted::{FINGERPRINT, TRACES, compared, fails, lake, tables, trace_id};
 use crate::compare::{Kind, Request, Subject};
 use crate::error::QueryError;
-use crate::tests::lake::{at, batch, rows};
+use crate::tests::lake::{NOON, TestLake, at, batch, rows};
 use crate::{Session, SessionOptions, bundle};
 
 /// With too few failing or good traces nothing is said but that, and how many there are; a trace that did not fail, one
@@ -91,6 +92,27 @@ async fn sql_asks_the_same() {
     let session = lake.session("acme").await;
     let of_merged = compared(&session, &merged).await;
     assert_eq!((of_merged.fingerprint.as_str(), of_merged.failing.traces), (FINGERPRINT, 20), "{of_merged:?}");
+}
+
+/// A failing and a good trace got late spans, and with these a second row, in which the good one fails in another way.
+/// Guarantees that each trace counts once, by its newest row, on the side or on none.
+#[tokio::test]
+async fn a_trace_counts_by_its_newest_row() {
+    let good = (0..TRACES).find(|number| !fails(*number)).unwrap();
+    let mut tables = tables(&[Kind::Flag]);
+    for (_, rows) in tables.iter_mut().filter(|(table, _)| *table == Table::Traces) {
+        let revised = |number: usize| {
+            let mut row = rows[number].clone();
+            (row["revision"], row["status"], row["failure_count"]) = (2.into(), "ERROR".into(), 1.into());
+            row
+        };
+        let more = [revised(0), revised(good)];
+        rows.extend(more);
+    }
+    let lake = TestLake::empty().await;
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let report = lake.session("acme").await.compare(&Request::about(FINGERPRINT)).await.unwrap();
+    assert_eq!((report.failing.traces, report.good.traces), (20, 59), "{report:?}");
 }
 
 /// Two sets of traces that are named are compared as failing and good ones are, and the rule says so. Traces that there
