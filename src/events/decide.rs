@@ -10,7 +10,7 @@
 //! What is remembered of an incident is remembered only while it is open, so that a million old ones cost nothing.
 
 use serde::{Deserialize, Serialize};
-use tracerag_query::Activity;
+use tracerag_query::{Activity, KnownActivity};
 
 use crate::config::{EventKind, SpikeRule};
 
@@ -35,6 +35,9 @@ pub(crate) struct Open {
     /// Since when it is spiking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spiking: Option<i64>,
+    /// How it went up to a time, so that not all of its rows are read in each round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownActivity>,
 }
 
 /// Something that happened to an incident.
@@ -49,7 +52,7 @@ pub(crate) struct Occurrence {
     pub spike: Option<(i64, f64)>,
 }
 
-/// Decides about one incident. `told_until` is the first time of which nothing may have been told yet: what was first
+/// Decides about one incident at a time of the stream. `told_until` is the first time of which nothing may have been told yet: what was first
 /// seen before it and is not open has been told of, or was there before anybody was to be told.
 pub(crate) fn decide(
     rules: &Rules,
@@ -61,6 +64,7 @@ pub(crate) fn decide(
     let mut occurrences = Vec::new();
     let mut next = open.cloned().unwrap_or_default();
     next.last_seen = seen.last_seen;
+    next.known = Some(seen.known.clone());
     if open.is_none() && seen.first_seen >= told_until {
         occurrences.push(Occurrence { kind: EventKind::New, at: seen.first_seen, which: String::new(), spike: None });
     }

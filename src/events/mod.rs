@@ -41,6 +41,8 @@ const EVERY: Duration = Duration::from_secs(5);
 const BEGINS_WITHIN: i64 = 3_600_000_000_000;
 /// Incidents that are read at a time.
 const AT_ONCE: usize = 200;
+/// How long a change of which nobody is told may wait to be written, in ns. A crash has it looked at again.
+const WRITES_EVERY: i64 = 60_000_000_000;
 /// How long one receiver is sent events in one round, so that others do not wait for it.
 const SENDS_FOR: Duration = Duration::from_secs(20);
 
@@ -99,10 +101,13 @@ impl Sink {
     }
 
     /// Sends what is due, one after the other, until something fails or its time is over. `round` is when the round began.
-    async fn deliver(&self, outbox: &mut Outbox, round: i64) {
+    /// Says whether anything was tried.
+    async fn deliver(&self, outbox: &mut Outbox, round: i64) -> bool {
+        let mut has_tried = false;
         let begun = Instant::now();
         while begun.elapsed() < SENDS_FOR {
-            let Some(event) = outbox.due(round).cloned() else { return };
+            let Some(event) = outbox.due(round).cloned() else { return has_tried };
+            has_tried = true;
             let to = self.to.name();
             match self.to.send(&event, now()).await {
                 Ok(()) => {
@@ -124,10 +129,11 @@ impl Sink {
                     if !goes_on {
                         metrics::counter!("tracerag_incident_events_dropped_total", "reason" => "refused").increment(1);
                     }
-                    return;
+                    return has_tried;
                 }
             }
         }
+        has_tried
     }
 }
 
@@ -140,8 +146,19 @@ pub(crate) struct IncidentEvents {
     per_minute: u32,
     /// That of the server, for links.
     address: String,
-    /// The state as this worker has written or read it last, with its number; `None`: it has to be read.
-    known: Option<(Option<u64>, State)>,
+    /// What this worker has read or written last and gone on with; `None`: it has to be read.
+    known: Option<Kept>,
+}
+
+/// The state, and how it stands in the lake.
+struct Kept {
+    state: State,
+    /// The number under which it was written last; `None`: never.
+    number: Option<u64>,
+    /// When it was read or written last, in ns.
+    written_at: i64,
+    /// Whether more has changed since than the time.
+    is_changed: bool,
 }
 
 impl IncidentEvents {
@@ -212,31 +229,49 @@ impl IncidentEvents {
 
     /// One round: decide, write down, send.
     async fn round(&mut self, now: i64) -> Result<(), RoundError> {
-        let (number, before) = match self.known.take() {
-            Some(known) => known,
-            None => match self.document.read().await? {
-                Some((number, text)) => (Some(number), serde_json::from_slice(&text)?),
-                None => (None, State { told_until: now.saturating_sub(BEGINS_WITHIN), ..State::default() }),
-            },
+        let mut kept = match self.known.take() {
+            Some(kept) => kept,
+            None => self.read(now).await?,
         };
         let head = Arc::new(self.lake.newest_head().await?);
-        let mut state = before.clone();
-        let events = self.decide(&head, &mut state, now).await?;
-        self.queue(&mut state, events, now);
-        let Some(number) = self.write(number, &before, &state).await? else { return Ok(()) };
-        let before = state.clone();
+        let looked = kept.state.looked;
+        let events = self.decide(&head, &mut kept.state, time_of(&head, now)).await?;
+        let is_told = self.queue(&mut kept.state, events, now);
+        kept.is_changed |= looked != kept.state.looked;
+        let is_due = kept.is_changed && now.saturating_sub(kept.written_at) >= WRITES_EVERY;
+        if (is_told || is_due || kept.number.is_none()) && !self.write(&mut kept, now).await? {
+            return Ok(());
+        }
         let sinks = &self.sinks;
-        let outboxes = std::mem::take(&mut state.outboxes).into_iter().map(|(key, mut outbox)| async move {
-            if let Some(sink) = sinks.iter().find(|sink| sink.key == key) {
-                sink.deliver(&mut outbox, now).await;
-            }
-            (key, outbox)
+        let outboxes = std::mem::take(&mut kept.state.outboxes).into_iter().map(|(key, mut outbox)| async move {
+            let has_tried = match sinks.iter().find(|sink| sink.key == key) {
+                Some(sink) => sink.deliver(&mut outbox, now).await,
+                None => false,
+            };
+            (has_tried, key, outbox)
         });
-        state.outboxes = join_all(outboxes).await.into_iter().filter(|(_, outbox)| outbox.len() > 0).collect();
-        let waiting: usize = state.outboxes.values().map(Outbox::len).sum();
+        let mut has_tried = false;
+        for (tried, key, outbox) in join_all(outboxes).await {
+            has_tried |= tried;
+            if outbox.len() > 0 {
+                kept.state.outboxes.insert(key, outbox);
+            }
+        }
+        let waiting: usize = kept.state.outboxes.values().map(Outbox::len).sum();
         metrics::gauge!("tracerag_incident_events_waiting").set(waiting as f64);
-        self.known = self.write(number, &before, &state).await?.map(|number| (number, state));
+        if !has_tried || self.write(&mut kept, now).await? {
+            self.known = Some(kept);
+        }
         Ok(())
+    }
+
+    /// The state as the lake has it, or that of a first round.
+    async fn read(&self, now: i64) -> Result<Kept, RoundError> {
+        let (number, state) = match self.document.read().await? {
+            Some((number, text)) => (Some(number), serde_json::from_slice(&text)?),
+            None => (None, State { told_until: now.saturating_sub(BEGINS_WITHIN), ..State::default() }),
+        };
+        Ok(Kept { state, number, written_at: now, is_changed: false })
     }
 
     /// What happened since the last round. The state is brought to the head's position.
@@ -266,7 +301,8 @@ impl IncidentEvents {
             let open = state.open.entry(tenant.clone()).or_default();
             let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
             for chunk in fingerprints.chunks(AT_ONCE) {
-                let activities = activity(&snapshot, chunk, since).boxed().await?;
+                let known = |fingerprint: &str| open.get(fingerprint).and_then(|open| open.known.as_ref());
+                let activities = activity(&snapshot, chunk, known, since).boxed().await?;
                 let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
                 // What was merged into another, or dropped by retention, is an incident of its own no more.
                 for gone in chunk.iter().filter(|fingerprint| !counted.contains(*fingerprint)) {
@@ -285,6 +321,11 @@ impl IncidentEvents {
             }
         }
         state.open.retain(|_, open| !open.is_empty());
+        let forgotten = state.forget_oldest();
+        if forgotten > 0 {
+            metrics::counter!("tracerag_incident_events_forgotten_total").increment(forgotten as u64);
+            tracing::warn!(forgotten, "a tenant has too many open incidents; of those seen longest ago nobody is told");
+        }
         // Whatever is not open any more was last seen before this.
         state.told_until = state.told_until.max(now.saturating_sub(self.rules.quiet_after));
         Ok(events)
@@ -295,13 +336,16 @@ impl IncidentEvents {
         Event::of(tenant, seen, occurrence, &self.address)
     }
 
-    /// Puts what is told now into the outboxes of those who want it.
-    fn queue(&self, state: &mut State, mut events: BTreeMap<String, Vec<Event>>, now: i64) {
+    /// Puts what is told now into the outboxes of those who want it. Says whether there was anything to be told, now or
+    /// later.
+    fn queue(&self, state: &mut State, mut events: BTreeMap<String, Vec<Event>>, now: i64) -> bool {
+        let mut is_told = events.values().any(|events| !events.is_empty());
         for tenant in events.keys() {
             state.budgets.entry(tenant.clone()).or_default();
         }
         for (tenant, budget) in &mut state.budgets {
             let told = budget.take(tenant, events.remove(tenant).unwrap_or_default(), self.per_minute, now);
+            is_told |= !told.is_empty();
             for event in told {
                 for sink in self.sinks.iter().filter(|sink| sink.wants(&event)) {
                     let outbox = state.outboxes.entry(sink.key.clone()).or_default();
@@ -314,23 +358,23 @@ impl IncidentEvents {
         state.budgets.retain(|_, budget| !budget.is_over(now));
         // Of receivers that are not configured any more nothing is kept.
         state.outboxes.retain(|key, _| self.sinks.iter().any(|sink| sink.key == *key));
+        is_told
     }
 
-    /// Writes the state down if it has changed. Gives its number; the outer `None`: another worker was quicker, and this
-    /// round has not been.
-    async fn write(
-        &self,
-        number: Option<u64>,
-        before: &State,
-        state: &State,
-    ) -> Result<Option<Option<u64>>, RoundError> {
-        if state == before && number.is_some() {
-            return Ok(Some(number));
-        }
-        let written = self.document.replace(number, &serde_json::to_vec(state)?).await?;
+    /// Writes the state down. False: another worker was quicker, and this round has not been.
+    async fn write(&self, kept: &mut Kept, now: i64) -> Result<bool, RoundError> {
+        let written = self.document.replace(kept.number, &serde_json::to_vec(&kept.state)?).await?;
         if written.is_none() {
             tracing::debug!("another worker tells of incidents");
+            return Ok(false);
         }
-        Ok(written.map(Some))
+        *kept = Kept { number: written, written_at: now, is_changed: false, state: std::mem::take(&mut kept.state) };
+        Ok(true)
     }
+}
+
+/// The time that the stream has reached: what is behind is neither quiet nor over because a clock goes on. A record from
+/// the future moves nothing.
+fn time_of(head: &Head, now: i64) -> i64 {
+    head.stream_times.iter().map(|(_, time)| *time).max().map_or(now, |reached| reached.min(now))
 }

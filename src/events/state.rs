@@ -44,6 +44,28 @@ pub(crate) struct Waiting {
     pub not_before: i64,
 }
 
+impl State {
+    /// Incidents of a tenant that are remembered at once.
+    const MOST_OPEN: usize = 10_000;
+
+    /// Forgets those that were seen longest ago where a tenant has too many; gives how many. Nobody is told that these are
+    /// quiet, and when they are seen again, they may be told of as new once more, under the same id.
+    pub(crate) fn forget_oldest(&mut self) -> usize {
+        let mut forgotten = 0;
+        for open in self.open.values_mut().filter(|open| open.len() > Self::MOST_OPEN) {
+            let mut by_time: Vec<(i64, String)> =
+                open.iter().map(|(fingerprint, open)| (open.last_seen, fingerprint.clone())).collect();
+            let too_many = by_time.len() - Self::MOST_OPEN;
+            by_time.select_nth_unstable(too_many);
+            for (_, fingerprint) in by_time.into_iter().take(too_many) {
+                open.remove(&fingerprint);
+            }
+            forgotten += too_many;
+        }
+        forgotten
+    }
+}
+
 impl Outbox {
     /// Events that one receiver may be behind; beyond them the oldest go.
     const MOST: usize = 10_000;

@@ -8,7 +8,7 @@ use tracerag_query::{Activity, Fixed};
 use super::budget::Budget;
 use super::decide::{Occurrence, Open, Rules, decide, is_spike};
 use super::event::{Event, GROUPED};
-use super::state::Outbox;
+use super::state::{Outbox, State};
 use crate::config::{EventKind, IncidentEventsSection, SpikeRule};
 
 const SECOND: i64 = 1_000_000_000;
@@ -170,6 +170,23 @@ fn an_event_is_tried_for_a_day() {
     assert_eq!(pauses[..4], [5, 10, 20, 40]);
     assert_eq!(pauses.iter().max(), Some(&3600));
     assert!(now >= NOON + 24 * HOUR && outbox.len() == 0);
+}
+
+/// A tenant with two incidents more than are remembered. Guarantees that those go which were seen longest ago, and that
+/// another tenant keeps its own.
+#[test]
+fn a_tenant_has_so_many_open_incidents() {
+    let mut state = State::default();
+    for number in 0..10_002_i64 {
+        let open = Open { last_seen: NOON + (number * 7_919) % 10_002, ..Open::default() };
+        state.open.entry("default".into()).or_default().insert(format!("{number:05}"), open);
+    }
+    state.open.entry("other".into()).or_default().insert("a".into(), Open::default());
+    assert_eq!(state.forget_oldest(), 2);
+    let (left, other) = (&state.open["default"], &state.open["other"]);
+    assert_eq!((left.len(), other.len()), (10_000, 1));
+    assert_eq!(left.values().map(|open| open.last_seen).min(), Some(NOON + 2));
+    assert_eq!(state.forget_oldest(), 0);
 }
 
 proptest! {

@@ -43,7 +43,7 @@ use hybrid::{Corpus, Found};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
 use probe::{Question, Structure};
-pub use recent::{Activity, Fixed, activity};
+pub use recent::{Activity, Fixed, KnownActivity, activity};
 
 /// Incidents in one answer at most.
 const MOST: usize = 1_000;

@@ -1,19 +1,73 @@
 //! How incidents have gone lately: when they were seen, how often, in which versions, and what was to fix them. It is
 //! what events about incidents are decided by.
+//!
+//! An incident that goes on for months has rows without number. So whoever looks again hands in what it was told
+//! ([`KnownActivity`]), and only rows that are newer are read.
 
 use std::collections::{BTreeSet, HashMap};
 
+use datafusion::logical_expr::{col, lit};
+use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
+use tracerag_schemas::time::SECOND;
 
 use super::held::{Counted, regressed, whole};
 use super::history::{self, Merges};
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Read, Snapshot, time_literal};
 
 /// Versions of one incident that are named.
 const VERSIONS: usize = 20;
+/// How far what is known may lie behind the time that is asked for, in ns: an hour. It is remembered somewhere, and is not
+/// to change with every look.
+const BEHIND: i64 = 3_600 * SECOND;
+
+const COLUMNS: [&str; 10] = [
+    "fingerprint",
+    "title",
+    "service_name",
+    "exception_type",
+    "first_seen",
+    "last_seen",
+    "failure_count",
+    "versions",
+    "example_trace_ids",
+    "ingested_at",
+];
+
+/// What is known of an incident up to a time, so that only what came later is read. Failures that are that late are left
+/// out. Times are ns since the epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownActivity {
+    /// Rows of failures that were last seen up to this time are in it.
+    until: i64,
+    /// How many fingerprints count for the incident.
+    members: usize,
+    title: Option<String>,
+    service_name: Option<String>,
+    exception_type: Option<String>,
+    first_seen: i64,
+    last_seen: i64,
+    failure_count: i64,
+    versions: Vec<String>,
+    example_trace_id: Option<String>,
+    /// The fix after which it has been seen again, since when, and in which version.
+    regressed: Option<(String, i64, Option<String>)>,
+}
+
+impl KnownActivity {
+    /// Whether rows after its time are enough, given the fingerprints that count and the fix that holds now.
+    fn serves(&self, members: usize, fix: Option<&Fixed>) -> bool {
+        let knows = |fix: &Fixed| {
+            let is_told = self.regressed.as_ref().is_some_and(|(fix_id, ..)| *fix_id == fix.fix_id);
+            // What came after the fix is not read, or nothing did.
+            is_told || fix.fixed_at >= self.last_seen.min(self.until)
+        };
+        self.members == members && fix.is_none_or(knows)
+    }
+}
 
 /// One incident. Times are ns since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +96,8 @@ pub struct Activity {
     pub regressed: Option<(i64, Option<String>)>,
     /// Failures since the time that was asked for: when the last of some was seen, and how many they were.
     pub seen: Vec<(i64, i64)>,
+    /// What to hand in when it is asked again.
+    pub known: KnownActivity,
 }
 
 /// A fix that was to end an incident.
@@ -54,26 +110,46 @@ pub struct Fixed {
 }
 
 /// The activity of the tenant's incidents with these fingerprints, by the fingerprint that counts; `seen` since a time
-/// in ns. Incidents of which no failure has a time are left out.
+/// in ns, and `known` gives what was told of an incident before. Incidents of which no failure has a time are left out.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn activity(snapshot: &Snapshot, fingerprints: &[&str], since: i64) -> Result<Vec<Activity>> {
+pub async fn activity<'a>(
+    snapshot: &Snapshot,
+    fingerprints: &[&str],
+    known: impl Fn(&str) -> Option<&'a KnownActivity>,
+    since: i64,
+) -> Result<Vec<Activity>> {
     let merges = Merges::read(snapshot).await?;
     let counted: BTreeSet<&str> = fingerprints.iter().map(|fingerprint| merges.target(fingerprint)).collect();
     let counted: Vec<&str> = counted.into_iter().collect();
     if counted.is_empty() {
         return Ok(vec![]);
     }
-    let members = merges.members(&counted);
-    let mut fixes = history::fixes(snapshot, &merges, &members).await?;
-    let mut rows = rows(snapshot, &merges, &members).await?;
-    let activities = counted.into_iter().filter_map(|fingerprint| {
+    let mut fixes = history::fixes(snapshot, &merges, &merges.members(&counted)).await?;
+    let mut asked: Vec<Asked<'_>> = Vec::with_capacity(counted.len());
+    for fingerprint in counted {
         let fixes = fixes.remove(fingerprint).unwrap_or_default();
         let fix = whole(&fixes).and_then(|fix| Some(Fixed { fix_id: fix.fix_id.clone()?, fixed_at: fix.fixed_at? }));
-        gather(fingerprint, rows.remove(fingerprint)?, fix, since)
+        let members = merges.members(&[fingerprint]);
+        let known = known(fingerprint).filter(|known| known.serves(members.len(), fix.as_ref()));
+        asked.push(Asked { fingerprint, members, fix, known });
+    }
+    let mut rows = rows(snapshot, &merges, &asked).await?;
+    let activities = asked.into_iter().filter_map(|asked| {
+        let rows = rows.remove(asked.fingerprint).unwrap_or_default();
+        gather(asked, rows, since)
     });
     Ok(activities.collect())
+}
+
+/// An incident that is asked about.
+struct Asked<'a> {
+    fingerprint: &'a str,
+    members: Vec<&'a str>,
+    fix: Option<Fixed>,
+    /// What is known, if it serves.
+    known: Option<&'a KnownActivity>,
 }
 
 /// One row of counts.
@@ -88,23 +164,25 @@ struct Row {
     exception_type: Option<String>,
 }
 
-async fn rows(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<HashMap<String, Vec<Row>>> {
-    const COLUMNS: [&str; 10] = [
-        "fingerprint",
-        "title",
-        "service_name",
-        "exception_type",
-        "first_seen",
-        "last_seen",
-        "failure_count",
-        "versions",
-        "example_trace_ids",
-        "ingested_at",
-    ];
+/// The rows of incidents: all of those of which nothing is known, of the others the newer ones.
+async fn rows(snapshot: &Snapshot, merges: &Merges, asked: &[Asked<'_>]) -> Result<HashMap<String, Vec<Row>>> {
+    let of = |is_known: bool| asked.iter().filter(move |asked| asked.known.is_some() == is_known);
+    let members = |is_known: bool| of(is_known).flat_map(|asked| asked.members.iter().copied());
+    let until = of(true).filter_map(|asked| asked.known).map(|known| known.until).min();
+    let newer = async {
+        let Some(until) = until else { return Ok(vec![]) };
+        let names = members(true).map(lit).collect();
+        let filter = col("fingerprint").in_list(names, false).and(col("last_seen").gt(time_literal(until)));
+        let read = Read { columns: &COLUMNS, filter: Some(filter), ranges: vec![] };
+        snapshot.read(Table::IncidentCounts, read).await
+    };
+    let by = ById::any("fingerprint", members(false).collect());
+    let (all, newer) = tokio::try_join!(snapshot.read_id(Table::IncidentCounts, &COLUMNS, by), newer)?;
+    let known: HashMap<&str, i64> =
+        of(true).filter_map(|asked| Some((asked.fingerprint, asked.known?.until))).collect();
     let mut rows: HashMap<String, Vec<Row>> = HashMap::new();
-    let by = ById::any("fingerprint", members.to_vec());
-    for batch in snapshot.read_id(Table::IncidentCounts, &COLUMNS, by).await? {
-        let columns = Columns::of("incident_counts", &batch);
+    for batch in all.iter().chain(&newer) {
+        let columns = Columns::of("incident_counts", batch);
         let fingerprints = columns.text("fingerprint")?;
         let (titles, services, types) =
             (columns.text("title")?, columns.text("service_name")?, columns.text("exception_type")?);
@@ -115,6 +193,9 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<
         for row in 0..batch.num_rows() {
             let (Some(fingerprint), Some(last_seen)) = (text(fingerprints, row), number(last, row)) else { continue };
             let target = merges.target(fingerprint);
+            if known.get(target).is_some_and(|until| last_seen <= *until) {
+                continue;
+            }
             rows.entry(target.to_owned()).or_default().push(Row {
                 is_own: target == fingerprint,
                 ingested_at: number(ingested, row),
@@ -134,27 +215,138 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, members: &[&str]) -> Result<
     Ok(rows)
 }
 
-fn gather(fingerprint: &str, mut rows: Vec<Row>, fix: Option<Fixed>, since: i64) -> Option<Activity> {
+/// What is known and the rows make together.
+fn gather(asked: Asked<'_>, mut rows: Vec<Row>, since: i64) -> Option<Activity> {
+    let Asked { fingerprint, members, fix, known } = asked;
     rows.sort_by_key(|row| row.seen.last_seen);
-    let named = rows.iter().min_by_key(|row| (!row.is_own, row.ingested_at, row.seen.first_seen))?;
-    let seen = || rows.iter().map(|row| &row.seen);
-    let regressed = fix.as_ref().and_then(|fix| regressed(seen(), fix.fixed_at));
-    let mut versions: Vec<String> = seen().flat_map(|seen| seen.versions.iter().cloned()).collect();
-    versions.sort();
-    versions.dedup();
-    versions.truncate(VERSIONS);
+    let before = match known {
+        Some(known) => known.clone(),
+        None => {
+            let named = rows.iter().min_by_key(|row| (!row.is_own, row.ingested_at, row.seen.first_seen))?;
+            KnownActivity {
+                until: i64::MIN,
+                members: members.len(),
+                title: named.title.clone(),
+                service_name: named.service_name.clone(),
+                exception_type: named.exception_type.clone(),
+                first_seen: i64::MAX,
+                last_seen: i64::MIN,
+                ..KnownActivity::default()
+            }
+        }
+    };
+    let mut all = before.with(&rows);
+    if all.last_seen == i64::MIN {
+        // All that there was is dropped.
+        return None;
+    }
+    all.regressed = fix.as_ref().and_then(|fix| {
+        let mut after = rows.iter().map(|row| &row.seen).filter(|seen| seen.last_seen > fix.fixed_at);
+        let told = before.regressed.clone().filter(|(fix_id, ..)| *fix_id == fix.fix_id);
+        let (at, version) = match told {
+            Some((_, at, None)) => (at, after.find_map(|seen| seen.versions.first()).cloned()),
+            Some((_, at, version)) => (at, version),
+            None => regressed(after, fix.fixed_at)?,
+        };
+        Some((fix.fix_id.clone(), at, version))
+    });
+    let mut next = before;
+    if next.until < since.saturating_sub(BEHIND) {
+        let old = rows.partition_point(|row| row.seen.last_seen <= since);
+        next = KnownActivity { until: since, ..next.with(rows.get(..old).unwrap_or_default()) };
+    }
+    next.regressed.clone_from(&all.regressed);
     Some(Activity {
         fingerprint: fingerprint.to_owned(),
-        title: named.title.clone(),
-        service_name: named.service_name.clone(),
-        exception_type: named.exception_type.clone(),
-        first_seen: seen().map(|seen| seen.first_seen).min()?,
-        last_seen: rows.last()?.seen.last_seen,
-        failure_count: rows.iter().map(|row| row.count).sum(),
-        versions,
-        example_trace_id: rows.iter().rev().find_map(|row| row.example.clone()),
+        title: all.title,
+        service_name: all.service_name,
+        exception_type: all.exception_type,
+        first_seen: all.first_seen,
+        last_seen: all.last_seen,
+        failure_count: all.failure_count,
+        versions: all.versions,
+        example_trace_id: all.example_trace_id,
         fix,
-        regressed,
+        regressed: all.regressed.map(|(_, at, version)| (at, version)),
         seen: rows.iter().map(|row| (row.seen.last_seen, row.count)).filter(|(at, _)| *at > since).collect(),
+        known: next,
     })
+}
+
+impl KnownActivity {
+    /// The same with more rows, in the order of `last_seen`.
+    fn with(&self, rows: &[Row]) -> Self {
+        let seen = || rows.iter().map(|row| &row.seen);
+        let mut versions: Vec<String> =
+            self.versions.iter().chain(seen().flat_map(|seen| &seen.versions)).cloned().collect();
+        versions.sort();
+        versions.dedup();
+        versions.truncate(VERSIONS);
+        let example = rows.iter().rev().find_map(|row| row.example.clone());
+        Self {
+            first_seen: seen().map(|seen| seen.first_seen).min().map_or(self.first_seen, |at| at.min(self.first_seen)),
+            last_seen: rows.last().map_or(self.last_seen, |row| row.seen.last_seen.max(self.last_seen)),
+            failure_count: rows.iter().map(|row| row.count).sum::<i64>() + self.failure_count,
+            versions,
+            example_trace_id: example.or_else(|| self.example_trace_id.clone()),
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(first: i64, last: i64, version: u8) -> Row {
+        Row {
+            is_own: true,
+            ingested_at: Some(last),
+            seen: Counted { first_seen: first, last_seen: last, versions: vec![version.to_string()] },
+            count: 1,
+            example: Some(last.to_string()),
+            title: Some(String::from("t")),
+            service_name: None,
+            exception_type: None,
+        }
+    }
+
+    fn asked<'a>(fix: Option<&Fixed>, known: Option<&'a KnownActivity>) -> Asked<'a> {
+        Asked { fingerprint: "a", members: vec!["a"], fix: fix.cloned(), known }
+    }
+
+    proptest! {
+        /// An incident is looked at again and again while its failures come in the order of time, with a fix among them.
+        /// Guarantees that what was told before and the newer rows give the same as all rows.
+        #[test]
+        fn newer_rows_are_enough(
+            steps in prop::collection::vec((1_i64..100, 0_i64..50, 0_u8..5), 1..30),
+            fixed in 0_i64..3_000,
+            history in 1_i64..200,
+        ) {
+            let minute = 60 * SECOND;
+            let fix = Some(Fixed { fix_id: String::from("f"), fixed_at: fixed * minute });
+            let (mut now, mut all, mut known): (i64, Vec<(i64, i64, u8)>, Option<KnownActivity>) = (0, vec![], None);
+            for (later, before, version) in steps {
+                // Rows that were taken together do not overlap those of before.
+                all.push((now + later * minute - before.min(later - 1) * minute, now + later * minute, version));
+                now += later * minute;
+                let since = now - history * minute;
+                let rows = |after: i64| -> Vec<Row> {
+                    let newer = all.iter().filter(|(_, last, _)| *last > after);
+                    newer.map(|(first, last, version)| row(*first, *last, *version)).collect()
+                };
+                let whole = gather(asked(fix.as_ref(), None), rows(i64::MIN), since).unwrap();
+                let serving = known.as_ref().filter(|known| known.serves(1, fix.as_ref()));
+                let after = serving.map_or(i64::MIN, |known| known.until);
+                let told = gather(asked(fix.as_ref(), serving), rows(after), since).unwrap();
+                let without = |activity: &Activity| Activity { known: KnownActivity::default(), ..activity.clone() };
+                prop_assert_eq!(without(&told), without(&whole));
+                known = Some(told.known);
+            }
+        }
+    }
 }
