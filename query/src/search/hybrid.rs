@@ -60,13 +60,7 @@ struct Stored {
 
 impl Corpus {
     pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
-        let none = |why: String| Self {
-            table: None,
-            waiting: OnceCell::new(),
-            embedding: None,
-            model: None,
-            words_only: Some(why),
-        };
+        let none = Self::without;
         let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
         let model = match embedding.model().await {
             Ok(model) => model,
@@ -84,15 +78,25 @@ impl Corpus {
         };
         let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
         let waiting = OnceCell::new();
-        let own =
-            Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only };
-        let rows = own.table.as_ref().map_or(0, |table| table.rows);
+        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only })
+    }
+
+    /// What answers by words alone, or compares no texts at all.
+    pub(super) fn without(why: String) -> Self {
+        Self { table: None, waiting: OnceCell::new(), embedding: None, model: None, words_only: Some(why) }
+    }
+
+    /// What the model that was configured before has embedded, where this one is behind.
+    pub(super) async fn instead(&self, snapshot: &Snapshot) -> Result<Option<Self>> {
+        let Some(embedding) = &self.embedding else { return Ok(None) };
+        let rows = self.table.as_ref().map_or(0, |table| table.rows);
         // What a snapshot holds of the own model is all that it has ever answered with.
-        if snapshot.is_pinned() || own.waiting(snapshot).await?.len() * BEHIND <= rows {
+        if snapshot.is_pinned() || self.waiting(snapshot).await?.len() * BEHIND <= rows {
             embedding.forget_other();
-            return Ok(own);
+            return Ok(None);
         }
-        Ok(Self::before(snapshot, embedding, &model, rows).await?.unwrap_or(own))
+        let model = embedding.model().await.map_err(failed)?;
+        Self::before(snapshot, embedding, &model, rows).await
     }
 
     /// The vectors of the model that was configured before, if there are more of them and it is still installed.
@@ -129,7 +133,8 @@ impl Corpus {
         self.words_only.as_deref()
     }
 
-    async fn waiting(&self, snapshot: &Snapshot) -> Result<&[IncidentText]> {
+    /// The tenant's texts that are in no table, read once.
+    pub(super) async fn waiting(&self, snapshot: &Snapshot) -> Result<&[IncidentText]> {
         let read = async {
             let table = self.table.as_ref().map(|table| (table.name.as_str(), &*table.dataset));
             waiting_texts(snapshot.lake(), snapshot.head(), snapshot.tenant(), table).await

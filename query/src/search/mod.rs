@@ -47,8 +47,8 @@ pub use recent::{Activity, Fixed, KnownActivity, activity};
 
 /// Incidents in one answer at most.
 const MOST: usize = 1_000;
-/// Candidates whose stacks are looked at: two for each that is asked for, and so many at least.
-const LEAST_STACKS: usize = 16;
+/// Candidates beyond those that are asked for whose stacks are looked at as well.
+const MORE_STACKS: usize = 5;
 
 /// What the text of a question is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -113,6 +113,11 @@ impl Default for SimilarRequest {
 }
 
 impl SimilarRequest {
+    /// Whether it asks about a structure, and so about no text.
+    fn is_of_structure(&self) -> bool {
+        self.trace_id.is_none() && matches!(self.asked, Some(Asked::SpanPath | Asked::Payload))
+    }
+
     /// Looks for a text, or for what is like a trace: 32 hex digits are a trace id.
     pub fn about(text_or_trace_id: &str, k: usize) -> Self {
         let given = Some(text_or_trace_id.trim().to_owned());
@@ -268,12 +273,14 @@ async fn ask(
     question: impl Future<Output = Result<Option<Question>>>,
 ) -> Result<Vec<SimilarIncident>> {
     let k = request.k.clamp(1, MOST);
-    let (question, filter, corpus, merges) = tokio::try_join!(
-        question,
-        Filter::of(snapshot, cache, request),
-        Corpus::open(snapshot, embedding),
-        Merges::read(snapshot),
-    )?;
+    let corpus = async {
+        match request.is_of_structure() {
+            true => Ok(Corpus::without("structures are compared as they are".to_owned())),
+            false => Corpus::open(snapshot, embedding).await,
+        }
+    };
+    let (question, filter, mut corpus, merges) =
+        tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, Merges::read(snapshot))?;
     let Some(question) = question else { return Ok(vec![]) };
     let mut best: HashMap<String, Found> = HashMap::new();
     let mut searched = vec![];
@@ -285,8 +292,18 @@ async fn ask(
             Structure::Payload(payload) => structure::by_payload(snapshot, &filter, payload, most).await?,
         });
     } else if !filter.is_empty() {
-        let (vectors, scope) =
-            tokio::try_join!(hybrid::vectors(&corpus, &question), hybrid::Scope::of(&corpus, cache, &filter),)?;
+        // What waits is needed by the search for words in any case. It is read now, for it tells as well whether the table
+        // is behind.
+        let (mut vectors, mut scope, _) = tokio::try_join!(
+            hybrid::vectors(&corpus, &question),
+            hybrid::Scope::of(&corpus, cache, &filter),
+            corpus.waiting(snapshot),
+        )?;
+        if let Some(before) = corpus.instead(snapshot).await? {
+            corpus = before;
+            (vectors, scope) =
+                tokio::try_join!(hybrid::vectors(&corpus, &question), hybrid::Scope::of(&corpus, cache, &filter))?;
+        }
         let (corpus, scope, asked) = (&corpus, &scope, &question);
         let searches = question.probes.iter().zip(&vectors).map(|(probe, vector)| async move {
             hybrid::search(snapshot, corpus, scope, asked, probe, vector.as_deref(), k).await
@@ -325,8 +342,8 @@ async fn answer(
     let mut seen = HashSet::new();
     let trace_id = question.trace_id.as_deref();
     let names: Vec<&str> = own.iter().map(String::as_str).collect();
-    let has_frames = trace_id.is_some() || !question.stack.is_empty();
-    let looked_at = if has_frames { others.len().min((2 * k).max(LEAST_STACKS)) } else { 0 };
+    // Nothing is read for a question without frames but what is answered.
+    let looked_at = if question.stacks.is_empty() { 0 } else { k + MORE_STACKS };
     let looked_at: Vec<&str> = others.iter().take(looked_at).map(|(fingerprint, _)| fingerprint.as_str()).collect();
     let (of_own, mut histories) = tokio::try_join!(
         history::read(snapshot, merges, &names, trace_id),
@@ -340,8 +357,8 @@ async fn answer(
         seen.insert(fingerprint.as_str());
         answer.push(history.incident(fingerprint, Some(0.0), 1.0, own_reason(history)));
     }
-    if has_frames {
-        rerank::by_frames(snapshot, merges, question, &mut others, &histories).await?;
+    if !question.stacks.is_empty() {
+        rerank::by_frames(snapshot, merges, &question.stacks, &mut others, &histories).await?;
         others.sort_by(best_first);
     }
     // Nearly all have counts, so few more than are wanted are read. What is embedded may be ahead of this head.

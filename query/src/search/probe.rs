@@ -9,7 +9,7 @@ use tracerag_index::failures::frames::StackTrace;
 use tracerag_index::failures::mask::mask;
 use tracerag_schemas::Table;
 
-use super::stack::Stack;
+use super::stack::{Frames, Stack};
 use super::{Asked, SimilarRequest, argument};
 use crate::bundle::why_absent;
 use crate::error::{QueryError, Result};
@@ -22,6 +22,8 @@ use crate::snapshot::Snapshot;
 const MOST_PROBES: usize = 4;
 /// The same for a bundle, which shows few similar incidents and is waited for.
 pub(super) const BUNDLE_PROBES: usize = 2;
+/// Stacks of a trace that incidents are held against.
+const MOST_STACKS: usize = 8;
 /// Bytes of a text that are searched with.
 const MOST_BYTES: usize = 4_096;
 /// Digits from which a number is taken for an identifier.
@@ -43,25 +45,28 @@ const IDENTIFIERS: [&str; 12] = [
 ];
 
 /// What a failure of a trace says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FailureText {
     time: Option<i64>,
     fingerprint: String,
     message: Option<String>,
+    stack: Stack,
 }
 
 impl FailureText {
     /// Columns of `failures` that it is made of.
-    const COLUMNS: [&str; 3] = ["fingerprint", "message", "time"];
+    const COLUMNS: [&str; 4] = ["fingerprint", "message", "time", "frames"];
 
     /// What the failures of a batch with these columns say; those without a fingerprint say nothing.
     pub(crate) fn of_batch(batch: &RecordBatch) -> Result<Vec<Self>> {
         let columns = Columns::of("failures", batch);
         let (fingerprints, messages, times) =
             (columns.text("fingerprint")?, columns.text("message")?, columns.time("time")?);
+        let frames = Frames::of(columns)?;
         let failure = |row| {
             let fingerprint = owned(fingerprints, row)?;
-            Some(Self { time: number(times, row), fingerprint, message: owned(messages, row) })
+            let (time, message) = (number(times, row), owned(messages, row));
+            Some(Self { time, fingerprint, message, stack: frames.stack(row) })
         };
         Ok((0..batch.num_rows()).filter_map(failure).collect())
     }
@@ -103,8 +108,8 @@ pub(super) struct Question {
     pub own: Vec<String>,
     /// Texts to search with.
     pub probes: Vec<Probe>,
-    /// The stack that was given; that of a trace is in the lake.
-    pub stack: Stack,
+    /// The stack that was given, or those of the trace's failures. None of them is empty.
+    pub stacks: Vec<Stack>,
     /// The structure, if it is about one; then there is nothing else.
     pub structure: Option<Structure>,
 }
@@ -124,12 +129,15 @@ impl Question {
     }
 
     fn of_text(text: &str, asked: Option<Asked>) -> Self {
-        let nothing = Self { trace_id: None, own: vec![], probes: vec![], stack: Stack::default(), structure: None };
+        let nothing = Self { trace_id: None, own: vec![], probes: vec![], stacks: vec![], structure: None };
         match asked {
             Some(Asked::SpanPath) => Self { structure: Some(Structure::Path(text.to_owned())), ..nothing },
             Some(Asked::Payload) => Self { structure: Some(Structure::Payload(text.to_owned())), ..nothing },
             None | Some(Asked::Stacktrace) => match of_stack(text) {
-                Some((probe, stack)) => Self { probes: vec![probe], stack, ..nothing },
+                Some((probe, stack)) => {
+                    let stacks = Some(stack).filter(|stack| !stack.is_empty()).into_iter().collect();
+                    Self { probes: vec![probe], stacks, ..nothing }
+                }
                 None => Self { probes: vec![Probe::new(mask(text), text)], ..nothing },
             },
             Some(Asked::Message) => Self { probes: vec![Probe::new(mask(text), text)], ..nothing },
@@ -162,10 +170,15 @@ impl Question {
         mut failures: Vec<FailureText>,
         most: usize,
     ) -> Result<Self> {
-        failures.sort();
+        failures.sort_by(|a, b| (a.time, &a.fingerprint, &a.message).cmp(&(b.time, &b.fingerprint, &b.message)));
         let mut own: Vec<String> = Vec::new();
         let mut messages: HashMap<String, String> = HashMap::new();
-        for FailureText { fingerprint, message, .. } in failures {
+        let mut stacks: Vec<(String, Stack)> = Vec::new();
+        for FailureText { fingerprint, message, stack, .. } in failures {
+            let is_new = !stack.is_empty() && stacks.iter().all(|(known, _)| *known != fingerprint);
+            if is_new && stacks.len() < MOST_STACKS {
+                stacks.push((fingerprint.clone(), stack));
+            }
             if let Some(message) = message {
                 messages.entry(fingerprint.clone()).or_insert(message);
             }
@@ -187,7 +200,8 @@ impl Question {
                 break;
             }
         }
-        Ok(Self { trace_id: Some(trace_id), own, probes, stack: Stack::default(), structure: None })
+        let stacks = stacks.into_iter().map(|(_, stack)| stack).collect();
+        Ok(Self { trace_id: Some(trace_id), own, probes, stacks, structure: None })
     }
 }
 

@@ -10,42 +10,32 @@ use tracerag_schemas::Table;
 
 use super::history::{History, Merges};
 use super::hybrid::Found;
-use super::probe::Question;
-use super::stack::Stack;
+use super::stack::{Frames, Stack};
 use crate::error::Result;
 use crate::lookup::ById;
-use crate::rows::{Columns, items, text, truth};
+use crate::rows::{Columns, text};
 use crate::snapshot::Snapshot;
 
 /// The part of a score that is the frames'.
 const WEIGHT: f64 = 0.4;
 
-/// Scores the candidates by their stacks as well, if the question has one; `histories` has those that are looked at. The
-/// stack of a candidate is that of its example trace.
+/// Scores the candidates by their stacks as well, given those that are asked with; `histories` has those that are looked
+/// at. The stack of a candidate is that of its example trace.
 pub(super) async fn by_frames(
     snapshot: &Snapshot,
     merges: &Merges,
-    question: &Question,
+    asked: &[Stack],
     candidates: &mut [(String, Found)],
     histories: &HashMap<String, History>,
 ) -> Result<()> {
-    let asked_trace = question.trace_id.as_deref().filter(|_| question.stack.is_empty());
-    if candidates.is_empty() || (question.stack.is_empty() && asked_trace.is_none()) {
+    if candidates.is_empty() || asked.is_empty() {
         return Ok(());
     }
     let example = |fingerprint: &str| histories.get(fingerprint).and_then(History::example);
     let mut traces: Vec<&str> = candidates.iter().filter_map(|(fingerprint, _)| example(fingerprint)).collect();
-    traces.extend(asked_trace);
     traces.sort_unstable();
     traces.dedup();
     let stacks = stacks(snapshot, merges, traces).await?;
-    let asked: Vec<&Stack> = match asked_trace {
-        Some(trace) => stacks.iter().filter(|((known, _), _)| known == trace).map(|(_, stack)| stack).collect(),
-        None => vec![&question.stack],
-    };
-    if asked.is_empty() {
-        return Ok(());
-    }
     for (fingerprint, found) in candidates {
         found.score *= 1.0 - WEIGHT;
         let Some(trace) = example(fingerprint) else { continue };
@@ -67,16 +57,10 @@ async fn stacks(snapshot: &Snapshot, merges: &Merges, traces: Vec<&str>) -> Resu
     for batch in snapshot.read_id(Table::Failures, &columns, ById::any("trace_id", traces)).await? {
         let columns = Columns::of("failures", &batch);
         let (ids, fingerprints) = (columns.text("trace_id")?, columns.text("fingerprint")?);
-        let lists = columns.list("frames")?;
-        let frames = columns.items(lists, "frames")?;
-        let (functions, files) = (frames.text("function")?, frames.text("file")?);
-        let in_app = frames.boolean("in_app")?;
+        let frames = Frames::of(columns)?;
         for row in 0..batch.num_rows() {
             let (Some(id), Some(fingerprint)) = (text(ids, row), text(fingerprints, row)) else { continue };
-            let stack =
-                Stack::of(items(lists, row).map(|frame| {
-                    (text(functions, frame), text(files, frame), truth(in_app, frame).unwrap_or_default())
-                }));
+            let stack = frames.stack(row);
             if !stack.is_empty() {
                 found.entry((id.to_owned(), merges.target(fingerprint).to_owned())).or_insert(stack);
             }

@@ -7,7 +7,11 @@
 
 use std::borrow::Cow;
 
+use arrow::array::{BooleanArray, ListArray, StringArray};
 use tracerag_index::failures::frames::StackTrace;
+
+use crate::error::Result;
+use crate::rows::{Columns, items, text, truth};
 
 /// Frames that are compared, the innermost ones; a recursion would fill any number.
 const MOST_FRAMES: usize = 64;
@@ -25,6 +29,30 @@ struct Frame {
     /// The function, or the file where none is named.
     name: String,
     weight: f64,
+}
+
+/// The stacks of rows of `failures`, by their column `frames`.
+pub(super) struct Frames<'a> {
+    lists: &'a ListArray,
+    functions: &'a StringArray,
+    files: &'a StringArray,
+    in_app: &'a BooleanArray,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn of(columns: Columns<'a>) -> Result<Self> {
+        let lists = columns.list("frames")?;
+        let frames = columns.items(lists, "frames")?;
+        let (functions, files) = (frames.text("function")?, frames.text("file")?);
+        Ok(Self { lists, functions, files, in_app: frames.boolean("in_app")? })
+    }
+
+    /// The stack of a row; empty where it has none.
+    pub(super) fn stack(&self, row: usize) -> Stack {
+        Stack::of(items(self.lists, row).map(|frame| {
+            (text(self.functions, frame), text(self.files, frame), truth(self.in_app, frame).unwrap_or_default())
+        }))
+    }
 }
 
 /// What two stacks have in common.
