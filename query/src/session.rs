@@ -26,7 +26,7 @@ use tracerag_index::{Head, Lake, Pinned};
 use crate::bounds;
 use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
-use crate::compare;
+use crate::compare::{self, Comparisons};
 use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
 use crate::links::LinkCache;
@@ -74,6 +74,8 @@ pub struct SessionOptions {
     /// How long a bundle that is handed out waits, once it is there, for what tells its trace from good ones; without
     /// it nobody looks.
     pub compares_within: Option<Duration>,
+    /// What is kept of those comparisons from one session to the next; clones share it.
+    pub comparisons: Comparisons,
     /// The sentence model that similar incidents are looked for with; without one, words alone.
     pub embedding: Option<Arc<Embedding>>,
 }
@@ -94,6 +96,7 @@ impl SessionOptions {
             links: LinkCache::default(),
             searches: SearchCache::default(),
             compares_within: None,
+            comparisons: Comparisons::default(),
             embedding: None,
         }
     }
@@ -165,7 +168,7 @@ impl Session {
             options.embedding.clone(),
             options.heaps,
         )
-        .comparing_within(options.compares_within);
+        .comparing_within(options.compares_within, options.comparisons);
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)

@@ -12,7 +12,7 @@ use crate::rows::{Columns, instant, items, number, owned, truth};
 use crate::search::FailureText;
 use crate::snapshot::Snapshot;
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "failure_id",
     "span_id",
     "time",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 12] = [
     "message",
     "frames",
     "fingerprint",
+    "origin_id",
     "grouped_by",
     "build_git_sha",
     "revision",

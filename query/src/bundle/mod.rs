@@ -34,7 +34,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col};
 use futures::FutureExt;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
 use tracerag_index::incidents::Embedding;
 use tracerag_schemas::anchor::Anchors;
 use tracerag_schemas::bundle::{Bundle, Context, Evidence, Omitted};
@@ -42,11 +42,11 @@ use tracerag_schemas::ids::parse_hex;
 use tracerag_schemas::version::BUNDLE_SCHEMA;
 
 use crate::Session;
-use crate::compare::{self, Depth};
+use crate::compare::{self, Compared, Comparisons, Depth, Failing, Found, origin};
 use crate::error::{QueryError, Result};
 use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
-use crate::search::{self, FailureText, SearchCache, SimilarIncident, SimilarRequest};
+use crate::search::{self, FailureText, SearchCache, SharedMerges, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
 use logs::LogRows;
 use spans::SpanRows;
@@ -64,15 +64,18 @@ pub async fn assemble(session: &Session, trace_id: &str) -> Result<Bundle> {
     session.bundler().assemble_in_context(trace_id).boxed().await
 }
 
-/// The stored bundle of an id (`sha256:...`), or the one of a trace, which is stored now.
+/// The stored bundle of an id (`sha256:...`), or the one of a trace, which is stored now. What differs from good traces
+/// is told as it is now, for it is not stored.
 ///
 /// # Errors
 /// As [`assemble()`], [`store()`] and [`by_id`].
 pub async fn hand_out(session: &Session, id: &str) -> Result<Bundle> {
-    match id.starts_with("sha256:") {
-        true => by_id(session, id).await,
-        false => store(session, assemble(session, id).await?).await,
+    if !id.starts_with("sha256:") {
+        return store(session, assemble(session, id).await?).await;
     }
+    let mut bundle = by_id(session, id).await?;
+    bundle.context.baseline = session.bundler().baseline_of(&bundle).boxed().await;
+    Ok(bundle)
 }
 
 /// What was left out, by section.
@@ -88,6 +91,7 @@ pub struct Bundler {
     embedding: Option<Arc<Embedding>>,
     shows_heaps: bool,
     compares_within: Option<Duration>,
+    comparisons: Comparisons,
 }
 
 impl std::fmt::Debug for Bundler {
@@ -106,12 +110,13 @@ impl Bundler {
         shows_heaps: bool,
     ) -> Self {
         let seal_after = i64::try_from(seal_after.as_nanos()).unwrap_or(i64::MAX);
-        Self { snapshot, seal_after, links, searches, embedding, shows_heaps, compares_within: None }
+        let (compares_within, comparisons) = (None, Comparisons::default());
+        Self { snapshot, seal_after, links, searches, embedding, shows_heaps, compares_within, comparisons }
     }
 
     /// The same with what differs from good traces, as [`crate::SessionOptions::compares_within`] says.
-    pub(crate) fn comparing_within(self, compares_within: Option<Duration>) -> Self {
-        Self { compares_within, ..self }
+    pub(crate) fn comparing_within(self, compares_within: Option<Duration>, comparisons: Comparisons) -> Self {
+        Self { compares_within, comparisons, ..self }
     }
 
     /// Whether who asks may see heap summaries; see [`view::without_heaps`].
@@ -142,25 +147,39 @@ impl Bundler {
     /// See [`assemble`].
     pub async fn assemble(&self, trace: &str) -> Result<Bundle> {
         let id = trace_id(trace)?;
-        let rows = self.read(&id, |_| ()).await?;
+        let rows = self.read(&id, |_, _| ()).await?;
         self.build(rows).await
     }
 
-    /// The bundle with similar incidents: they are looked for as soon as the failures are read, while everything else
-    /// is read and put together.
+    /// The bundle with similar incidents.
     ///
     /// # Errors
     /// See [`assemble`].
     pub(crate) async fn assemble_with_similar(&self, trace: &str) -> Result<Bundle> {
-        let id = trace_id(trace)?;
+        self.assemble_beside(&trace_id(trace)?, &SharedMerges::default(), |_, _| ()).await
+    }
+
+    /// The bundle with similar incidents: they are looked for as soon as the failures are read, while everything else
+    /// is read and put together. So is what else begins with the failures.
+    async fn assemble_beside(
+        &self,
+        id: &str,
+        merges: &SharedMerges,
+        begin: impl FnOnce(&TraceRow, &[RecordBatch]),
+    ) -> Result<Bundle> {
         let (tell, told) = oneshot::channel();
         let bundle = async {
-            let rows = self.read(&id, |failures| drop(tell.send(failures::told(failures)))).await?;
+            let rows = self
+                .read(id, |trace, failures| {
+                    begin(trace, failures);
+                    drop(tell.send(failures::told(failures)));
+                })
+                .await?;
             self.build(rows).await
         };
         let similar = async {
             match told.await {
-                Ok(Ok(told)) => context::similar_to(self, &id, told).await,
+                Ok(Ok(told)) => context::similar_to(self, merges, id, told).await,
                 // What went wrong is the bundle's error, too.
                 Ok(Err(_)) | Err(_) => vec![],
             }
@@ -178,17 +197,36 @@ impl Bundler {
     /// See [`assemble`].
     async fn assemble_in_context(&self, trace: &str) -> Result<Bundle> {
         let Some(within) = self.compares_within else { return self.assemble_with_similar(trace).await };
-        let (snapshot, id) = (self.snapshot.clone(), trace.to_owned());
-        // A task of its own: to go through all traces of a root would keep the bundle waiting between two reads. It ends
-        // with this future.
-        let baseline = SpawnedTask::spawn(async move { context::baseline(&snapshot, &id).await });
-        let mut bundle = self.assemble_with_similar(trace).await?;
-        bundle.context.baseline = match timeout(within, baseline.join_unwind()).await {
-            Ok(Ok(baseline)) => baseline,
-            // The runtime is being shut down, or time is over.
-            Ok(Err(_)) | Err(_) => Some(context::not_in_time()),
-        };
+        let (id, merges) = (trace_id(trace)?, SharedMerges::default());
+        let mut comparison = None;
+        let begin = |trace: &TraceRow, failures: &[RecordBatch]| comparison = self.begin(&merges, trace, failures);
+        let mut bundle = self.assemble_beside(&id, &merges, begin).await?;
+        if let Some(comparison) = comparison {
+            bundle.context.baseline = context::baseline(&id, comparison, within).await;
+        }
         Ok(bundle)
+    }
+
+    /// Begins the comparison of a trace that was read with good ones; `None` of one that did not fail.
+    fn begin(
+        &self,
+        merges: &SharedMerges,
+        trace: &TraceRow,
+        failures: &[RecordBatch],
+    ) -> Option<JoinHandle<Result<Compared>>> {
+        // What cannot be read of the failures is the bundle's error, too.
+        let fingerprint = origin(failures).ok().flatten()?;
+        let trace = Found { trace_id: trace.id.clone(), root: trace.root.clone(), start: trace.start };
+        Some(self.comparisons.begin(&self.snapshot, merges, Failing::Read { trace, fingerprint }))
+    }
+
+    /// What differs from good traces now, for a bundle that was stored.
+    async fn baseline_of(&self, bundle: &Bundle) -> Option<serde_json::Value> {
+        let within = self.compares_within.filter(|_| !bundle.evidence.failures.is_empty())?;
+        let id = &bundle.evidence.trace.trace_id;
+        let failing = Failing::Id(id.clone());
+        let comparison = self.comparisons.begin(&self.snapshot, &SharedMerges::default(), failing);
+        context::baseline(id, comparison, within).await
     }
 
     /// Puts a bundle together on a thread that may be kept busy: a large one takes milliseconds.
@@ -201,12 +239,19 @@ impl Bundler {
     }
 
     /// Looks for incidents like the failures of a trace.
-    async fn similar_to(&self, trace_id: &str, failures: Vec<FailureText>, k: usize) -> Result<Vec<SimilarIncident>> {
-        search::similar_to(&self.snapshot, self.embedding.as_deref(), &self.searches, trace_id, failures, k).await
+    async fn similar_to(
+        &self,
+        merges: &SharedMerges,
+        trace_id: &str,
+        failures: Vec<FailureText>,
+        k: usize,
+    ) -> Result<Vec<SimilarIncident>> {
+        let (model, asked) = (self.embedding.as_deref(), (trace_id, failures));
+        search::similar_to(&self.snapshot, model, &self.searches, merges, asked, k).await
     }
 
     /// Reads whatever may be evidence of a trace. Its failures are told of as soon as they are there.
-    async fn read(&self, id: &str, tell: impl FnOnce(&[RecordBatch])) -> Result<Rows> {
+    async fn read(&self, id: &str, tell: impl FnOnce(&TraceRow, &[RecordBatch])) -> Result<Rows> {
         let snapshot = &self.snapshot;
         // What lies in one dataset for all days needs no time of the trace to be found.
         let (trace, payloads, mut heaps) = futures::try_join!(
@@ -216,7 +261,7 @@ impl Bundler {
         )?;
         let failures = async {
             let failures = failures::read(snapshot, &trace).await?;
-            tell(&failures);
+            tell(&trace, &failures);
             Ok(failures)
         };
         let (spans, logs, failures, heaps_by_time, metrics, links) = futures::try_join!(

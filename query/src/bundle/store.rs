@@ -32,7 +32,7 @@ struct Stored {
 /// under `context.supersedes` which earlier bundle of the trace it replaces.
 ///
 /// # Errors
-/// When the side table cannot be read or written.
+/// [`QueryError::Erased`] if it was erased, and when the side table cannot be read or written.
 pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
     let snapshot = session.snapshot();
     let trace_id = &bundle.evidence.trace.trace_id;
@@ -59,8 +59,17 @@ pub async fn store(session: &Session, mut bundle: Bundle) -> Result<Bundle> {
             return Ok(bundle);
         }
     }
+    // What differs from good traces is told anew whenever the bundle is handed out: it may not have been ready.
+    let baseline = bundle.context.baseline.take();
     let document = serde_json::to_string(&bundle)?;
     append(snapshot, &bundle, false, Some(document)).boxed().await?;
+    bundle.context.baseline = baseline;
+    // Who erases it at the same time may have looked before this row was there. One of both sees the other's.
+    let since = since(snapshot, &bundle.bundle_id).await?;
+    if let Err(erased) = refuse_erased(&since, &bundle) {
+        snapshot.lake().erase_bundle(snapshot.tenant(), &bundle.bundle_id).boxed().await?;
+        return Err(erased);
+    }
     Ok(bundle)
 }
 

@@ -10,6 +10,7 @@ use tracerag_schemas::time::{SECOND, rfc3339};
 use tracerag_schemas::{SourcePartition, Table, letters};
 
 use super::{changes, now};
+use crate::compare::Root;
 use crate::error::{QueryError, Result};
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts, truth};
@@ -21,11 +22,13 @@ const OPEN_FOR: i64 = 300 * SECOND;
 /// The cluster of replayed files, as in [`SourcePartition::cluster`].
 const FILE_CLUSTER: &str = "file";
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "trace_id",
     "revision",
     "root_span_id",
     "root_name",
+    "root_service_name",
+    "deployment_environment_name",
     "services",
     "start_time",
     "end_time",
@@ -45,6 +48,7 @@ const COLUMNS: [&str; 17] = [
 #[derive(Debug, Clone)]
 pub(super) struct TraceRow {
     pub id: String,
+    pub root: Root,
     pub start: i64,
     pub end: i64,
     /// When the first that is known of the trace was taken: the least time of ingestion or close over its
@@ -145,8 +149,14 @@ fn read(
         incomplete_reasons: reasons,
     };
     let start = start.unwrap_or(closed_at);
+    let root = Root {
+        service: owned(columns.text("root_service_name")?, row),
+        name: document.root_name.clone(),
+        environment: owned(columns.text("deployment_environment_name")?, row),
+    };
     Ok(TraceRow {
         id,
+        root,
         start,
         end: end.unwrap_or(start).max(start),
         first_taken: first_taken.unwrap_or(start),

@@ -11,6 +11,7 @@
 mod chosen;
 mod consequence;
 mod judge;
+mod kept;
 mod lowest;
 mod observe;
 mod reading;
@@ -25,6 +26,8 @@ mod tests;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
 
+pub use kept::Comparisons;
+pub(crate) use kept::{Compared, Failing};
 pub use report::{Counted, Difference, Report};
 pub use request::{Request, Subject};
 pub use variables::Kind;
@@ -32,6 +35,7 @@ pub use variables::Kind;
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
 use sides::Sides;
+pub(crate) use sides::{Found, Root, origin};
 
 /// How much is read.
 #[derive(Debug, Clone, Copy)]
@@ -66,11 +70,16 @@ impl Depth {
 /// lake cannot be read. That there are too few traces is no error.
 pub(crate) async fn compare(snapshot: &Snapshot, request: &Request, depth: Depth) -> Result<Report> {
     let sides = Sides::of(snapshot, request, depth).await?;
+    reported(snapshot, sides, depth).await
+}
+
+/// What tells the sides apart, if there are enough traces.
+async fn reported(snapshot: &Snapshot, sides: Sides, depth: Depth) -> Result<Report> {
     let position = snapshot.head().position;
-    if let Some(too_few) = sides.too_few() {
-        return Ok(Report::without(&sides, too_few, position));
+    match sides.too_few() {
+        Some(too_few) => Ok(Report::without(&sides, too_few, position)),
+        None => judged(snapshot, sides, depth, position).await,
     }
-    judged(snapshot, sides, depth, position).await
 }
 
 /// Compares two sets of traces that somebody has chosen.
@@ -79,12 +88,8 @@ pub(crate) async fn compare(snapshot: &Snapshot, request: &Request, depth: Depth
 /// When the lake cannot be read. Traces that are not there are left out, and too few are no error.
 pub(crate) async fn compare_sets(snapshot: &Snapshot, these: &[&str], others: &[&str], depth: Depth) -> Result<Report> {
     let sides = Sides::given(snapshot, these, others).await?;
-    let position = snapshot.head().position;
     let rule = format!("{} named traces against {} other named ones", sides.failing.len(), sides.good.len());
-    let report = match sides.too_few() {
-        Some(too_few) => Report::without(&sides, too_few, position),
-        None => judged(snapshot, sides, depth, position).await?,
-    };
+    let report = reported(snapshot, sides, depth).await?;
     Ok(Report { rule, ..report })
 }
 

@@ -235,7 +235,7 @@ impl Asked {
     }
 
     /// A trace with what it failed of first; `None` if there is no such trace.
-    async fn of_trace(snapshot: &Snapshot, id: &str, merges: &Merges) -> Result<Option<Self>> {
+    pub(super) async fn of_trace(snapshot: &Snapshot, id: &str, merges: &Merges) -> Result<Option<Self>> {
         let (traces, failures) = futures::try_join!(
             snapshot.read_id(Table::Traces, &COLUMNS, ById::one("trace_id", id)),
             snapshot.read_id(Table::Failures, &OF_ORIGIN, ById::one("trace_id", id)),

@@ -1,8 +1,10 @@
 //! What is known of incidents: counts, times, examples, fixes, and what people have merged.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
+use tokio::sync::OnceCell;
 use tracerag_schemas::Table;
 
 use super::held::{Counted, Place, came_back, regressed, whole};
@@ -56,6 +58,16 @@ impl Merges {
     /// The fingerprint that this one counts for.
     pub(crate) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
         self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
+    }
+}
+
+/// The merges of a snapshot for those that need them at the same time: they are read once, by whoever is first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedMerges(Arc<OnceCell<Merges>>);
+
+impl SharedMerges {
+    pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<&Merges> {
+        self.0.get_or_try_init(|| Merges::read(snapshot)).await
     }
 }
 

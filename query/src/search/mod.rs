@@ -38,7 +38,7 @@ use crate::snapshot::Snapshot;
 pub use allowed::SearchCache;
 use filter::Filter;
 use history::History;
-pub(crate) use history::{Merges, judged};
+pub(crate) use history::{Merges, SharedMerges, judged};
 use hybrid::{Corpus, Found};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
@@ -241,10 +241,10 @@ pub(crate) async fn similar_with(
     request: &SimilarRequest,
 ) -> Result<Vec<SimilarIncident>> {
     let question = Question::of(snapshot, request);
-    ask(snapshot, embedding, cache, request, question).await
+    ask(snapshot, embedding, cache, &SharedMerges::default(), request, question).await
 }
 
-/// Incidents that are like the failures of a trace, which were read already; for its bundle.
+/// Incidents that are like the failures of a trace, which were read already; for its bundle, which shares the merges.
 ///
 /// # Errors
 /// When the lake cannot be read or the model fails.
@@ -252,8 +252,8 @@ pub(crate) async fn similar_to(
     snapshot: &Snapshot,
     embedding: Option<&Embedding>,
     cache: &SearchCache,
-    trace_id: &str,
-    failures: Vec<FailureText>,
+    merges: &SharedMerges,
+    (trace_id, failures): (&str, Vec<FailureText>),
     k: usize,
 ) -> Result<Vec<SimilarIncident>> {
     let question = async {
@@ -261,7 +261,7 @@ pub(crate) async fn similar_to(
         Ok::<_, QueryError>(Some(asked))
     };
     let request = SimilarRequest { k, ..SimilarRequest::default() };
-    ask(snapshot, embedding, cache, &request, question).await
+    ask(snapshot, embedding, cache, merges, &request, question).await
 }
 
 /// Searches for a question; what is needed besides is read while the question is made.
@@ -269,6 +269,7 @@ async fn ask(
     snapshot: &Snapshot,
     embedding: Option<&Embedding>,
     cache: &SearchCache,
+    merges: &SharedMerges,
     request: &SimilarRequest,
     question: impl Future<Output = Result<Option<Question>>>,
 ) -> Result<Vec<SimilarIncident>> {
@@ -280,7 +281,7 @@ async fn ask(
         }
     };
     let (question, filter, mut corpus, merges) =
-        tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, Merges::read(snapshot))?;
+        tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, merges.of(snapshot))?;
     let Some(question) = question else { return Ok(vec![]) };
     let mut best: HashMap<String, Found> = HashMap::new();
     let mut searched = vec![];
@@ -316,7 +317,7 @@ async fn ask(
             best.insert(fingerprint, found);
         }
     }
-    answer(snapshot, &filter, &corpus, &merges, &question, best, k).await
+    answer(snapshot, &filter, &corpus, merges, &question, best, k).await
 }
 
 /// Puts own incidents first and gives every incident its history.

@@ -17,7 +17,7 @@ use tracerag_index::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::probe::{BUNDLE_PROBES, FailureText, Question};
-use super::{Asked, SearchCache, SimilarIncident, SimilarRequest, similar, similar_to, similar_with};
+use super::{Asked, SearchCache, SharedMerges, SimilarIncident, SimilarRequest, similar, similar_to, similar_with};
 use crate::error::QueryError;
 use crate::json::rows as shown;
 use crate::session::{Session, SessionOptions};
@@ -402,14 +402,16 @@ async fn a_bundle_asks_with_what_it_has_read() {
         let rows = messages[..count].iter().map(|(fingerprint, message)| failure_row("default", fingerprint, message));
         rows.flat_map(|rows| FailureText::of_batch(&rows).unwrap()).collect::<Vec<_>>()
     };
-    let of_bundle = similar_to(&snapshot, Some(&hashed()), &SearchCache::default(), TRACE, read(1), 2).await.unwrap();
-    assert_eq!(fingerprints(&of_bundle), ["own1", "like1"]);
-    let of_three = similar_to(&snapshot, Some(&hashed()), &SearchCache::default(), TRACE, read(3), 5).await.unwrap();
+    let (model, cache, merges) = (hashed(), SearchCache::default(), SharedMerges::default());
+    let of_bundle = |failures, k| similar_to(&snapshot, Some(&model), &cache, &merges, (TRACE, failures), k);
+    let of_one = of_bundle(read(1), 2).await.unwrap();
+    assert_eq!(fingerprints(&of_one), ["own1", "like1"]);
+    let of_three = of_bundle(read(3), 5).await.unwrap();
     assert_eq!(&fingerprints(&of_three)[..3], ["own1", "own2", "own3"]);
     let question = Question::of_failures(&snapshot, TRACE.to_owned(), read(3), BUNDLE_PROBES).await.unwrap();
     assert_eq!((question.own.len(), question.probes.len()), (3, 2));
     fixture.failure("default", "own1", "decimal overflow").await;
-    assert_eq!(fixture.ask(Some(&hashed()), &about(TRACE, 2)).await, of_bundle);
+    assert_eq!(fixture.ask(Some(&hashed()), &about(TRACE, 2)).await, of_one);
 }
 
 /// Many incidents with one text are one place in an answer: the search looks further until there are as many

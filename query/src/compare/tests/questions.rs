@@ -5,6 +5,7 @@ use std::time::Duration;
 use datafusion::common::{ParamValues, ScalarValue};
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
+use tracerag_schemas::bundle::Bundle;
 use tracerag_schemas::time::SECOND;
 
 use super::planted::{FINGERPRINT, TRACES, compared, fails, lake, tables, trace_id};
@@ -161,4 +162,24 @@ async fn a_bundle_has_it_beside_its_evidence() {
     let without = bundle::assemble(&within(None).await, &trace_id(0)).await.unwrap();
     assert_eq!((without.context.baseline, without.bundle_id), (None, whole.bundle_id));
     assert_eq!(bundle::assemble(&waiting, &trace_id(1)).await.unwrap().context.baseline, None);
+}
+
+/// Two traces fail alike within an hour, and the bundles of both are asked for; then that of the first by its id.
+/// Guarantees that one comparison serves both, that its anchors stand in the bundle of its example and in no other, and
+/// that it is told beside what was stored without it.
+#[tokio::test]
+async fn traces_that_fail_alike_share_a_comparison() {
+    let lake = lake(&[Kind::Flag]).await;
+    let options = SessionOptions { compares_within: Some(Duration::from_secs(600)), ..SessionOptions::new("acme") };
+    let session = Session::open(&lake.lake, options).await.unwrap();
+    let first = bundle::hand_out(&session, &trace_id(0)).await.unwrap();
+    let second = bundle::hand_out(&session, &trace_id(4)).await.unwrap();
+    let told = |bundle: &Bundle| {
+        let baseline = bundle.context.baseline.as_ref().unwrap();
+        (baseline["example_trace_id"].clone(), baseline["differences"][0]["anchors"].clone())
+    };
+    assert_eq!(told(&first), (json!(trace_id(0)), json!(["flag:payments.mode@payments"])));
+    assert_eq!(told(&second), (json!(trace_id(0)), json!([])));
+    assert_eq!(bundle::by_id(&session, &first.bundle_id).await.unwrap().context.baseline, None);
+    assert_eq!(told(&bundle::hand_out(&session, &first.bundle_id).await.unwrap()), told(&first));
 }
