@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray, Ti
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::utils::disjunction;
 use datafusion::logical_expr::{Expr, col, lit};
 use tracerag_schemas::Table;
 use tracerag_schemas::tables::timestamp;
@@ -40,6 +41,9 @@ const FLAGS: [&str; 9] = [
 
 /// How long before an incident a change may lie, in ns: an hour. What is rolled out step by step shows late.
 const WITHIN: i64 = 3600 * SECOND;
+/// How far before an incident builds are looked at, in ns: a day. One that its service had within this time already is no
+/// change.
+const LOOKS_BACK: i64 = 24 * WITHIN;
 /// Incidents whose traces are read at a time.
 const AT_ONCE: usize = 256;
 /// Changes that are named of one incident, those nearest to it.
@@ -106,21 +110,20 @@ pub(super) async fn column(snapshot: &Snapshot, incidents: &RecordBatch) -> Resu
         .collect();
     let mut appeared: Vec<Vec<(Change, i64)>> = Vec::with_capacity(asked.len());
     for chunk in asked.chunks(AT_ONCE) {
-        let times = || chunk.iter().filter_map(|incident| incident.first_seen);
-        let (Some(from), Some(to)) = (times().min(), times().max()) else {
-            appeared.extend(chunk.iter().map(|_| vec![]));
-            continue;
-        };
-        let (changes, calls) =
-            tokio::try_join!(changes(snapshot, from.saturating_sub(WITHIN), to), calls(snapshot, chunk))?;
+        let times: Vec<i64> = chunk.iter().filter_map(|incident| incident.first_seen).collect();
+        let (changes, calls) = tokio::try_join!(changes(snapshot, times), calls(snapshot, chunk))?;
         appeared.extend(chunk.iter().map(|incident| of_incident(incident, &changes, &calls)));
     }
     list(&appeared)
 }
 
-/// The changes that an incident may have come with, the nearest first.
+/// The changes that an incident may have come with, of some in the order of time, the nearest first. Which other changes
+/// there are, farther from it than [`LOOKS_BACK`], makes no difference.
 fn of_incident(incident: &Incident, changes: &[Change], calls: &HashMap<String, Calls>) -> Vec<(Change, i64)> {
     let Some(first_seen) = incident.first_seen else { return vec![] };
+    let begin = changes.partition_point(|change| change.at < first_seen.saturating_sub(LOOKS_BACK));
+    let end = changes.partition_point(|change| change.at <= first_seen);
+    let before = changes.get(begin..end).unwrap_or_default();
     let calls = incident.example.as_ref().and_then(|example| calls.get(example));
     let mut reached: HashSet<&str> = HashSet::new();
     if let Some(service) = &incident.service {
@@ -129,11 +132,11 @@ fn of_incident(incident: &Incident, changes: &[Change], calls: &HashMap<String, 
             reached.extend(calls.below(service));
         }
     }
-    let mut found: Vec<(Change, i64)> = changes
-        .iter()
+    let mut found: Vec<(Change, i64)> = without_repeats(before)
+        .into_iter()
         .filter(|change| change.service.as_deref().is_none_or(|service| reached.contains(service)))
         .map(|change| (change, first_seen.saturating_sub(change.at)))
-        .filter(|(_, before)| (0..=WITHIN).contains(before))
+        .filter(|(_, before)| *before <= WITHIN)
         .map(|(change, before)| (change.clone(), before))
         .collect();
     found.sort_by(|(a, before), (b, other)| {
@@ -198,15 +201,18 @@ async fn calls(snapshot: &Snapshot, incidents: &[Incident]) -> Result<HashMap<St
     Ok(calls)
 }
 
-/// Everything that changed in an interval.
-async fn changes(snapshot: &Snapshot, from: i64, to: i64) -> Result<Vec<Change>> {
-    let within = col("valid_from").gt_eq(time_literal(from)).and(col("valid_from").lt_eq(time_literal(to)));
+/// Everything that changed before some times, in the order of time: builds as far back as they are looked at, flags as
+/// far as they count.
+async fn changes(snapshot: &Snapshot, times: Vec<i64>) -> Result<Vec<Change>> {
+    let (Some(of_builds), Some(of_flags)) = (before(&times, LOOKS_BACK), before(&times, WITHIN)) else {
+        return Ok(vec![]);
+    };
     // That a flag was looked at changes nothing, and flags are looked at far more often than they change.
     let is_change = col("source").is_null().or(col("source").not_eq(lit("evaluation")));
     let read = |columns: &'static [&'static str], filter: Expr| Read { columns, filter: Some(filter), ranges: vec![] };
     let (builds, flags) = tokio::try_join!(
-        snapshot.read(Table::Builds, read(&BUILDS, within.clone())),
-        snapshot.read(Table::Flags, read(&FLAGS, within.and(is_change))),
+        snapshot.read(Table::Builds, read(&BUILDS, of_builds)),
+        snapshot.read(Table::Flags, read(&FLAGS, of_flags.and(is_change))),
     )?;
     let mut changes = Vec::new();
     for batch in &builds {
@@ -247,19 +253,45 @@ async fn changes(snapshot: &Snapshot, from: i64, to: i64) -> Result<Vec<Change>>
             });
         }
     }
-    Ok(without_repeats(changes))
+    changes.sort_by(|a, b| (a.at, &a.kind, &a.key, &a.value).cmp(&(b.at, &b.kind, &b.key, &b.value)));
+    Ok(changes)
 }
 
-/// Leaves out deployments of a version that the same service has been given within the interval already: a new instance
-/// is no change.
-fn without_repeats(mut changes: Vec<Change>) -> Vec<Change> {
-    changes.sort_by_key(|change| change.at);
-    let mut builds: BTreeMap<(Option<String>, Option<String>), Option<String>> = BTreeMap::new();
-    changes.retain(|change| {
-        let place = (change.service.clone(), change.environment.clone());
-        change.kind != "build" || builds.insert(place, change.value.clone()).as_ref() != Some(&change.value)
-    });
-    changes
+/// Rows that are valid from up to so many ns before one of some times on; `None` of no time.
+fn before(times: &[i64], back: i64) -> Option<Expr> {
+    let within = intervals(times, back)
+        .into_iter()
+        .map(|(from, to)| col("valid_from").gt_eq(time_literal(from)).and(col("valid_from").lt_eq(time_literal(to))));
+    disjunction(within)
+}
+
+/// The intervals that end at some times and are so long, joined where they meet.
+fn intervals(times: &[i64], length: i64) -> Vec<(i64, i64)> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for to in times {
+        let from = to.saturating_sub(length);
+        match joined.last_mut() {
+            Some((_, end)) if from <= *end => *end = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
+/// Leaves out deployments of a version that the same service was given last, of changes in the order of time: a new
+/// instance is no change.
+fn without_repeats(changes: &[Change]) -> Vec<&Change> {
+    let mut builds: BTreeMap<(&Option<String>, &Option<String>), &Option<String>> = BTreeMap::new();
+    let mut left = Vec::new();
+    for change in changes {
+        let place = (&change.service, &change.environment);
+        if change.kind != "build" || builds.insert(place, &change.value) != Some(&change.value) {
+            left.push(change);
+        }
+    }
+    left
 }
 
 fn list(appeared: &[Vec<(Change, i64)>]) -> Result<ArrayRef> {
@@ -314,11 +346,11 @@ mod tests {
         let now = 2 * WITHIN;
         let incident = Incident { service: Some("cart".into()), first_seen: Some(now), example: Some("t".into()) };
         let changes = [
-            change("build", Some("db"), "2", now - 20),
-            change("build", Some("web"), "2", now - 1),
             change("build", Some("cart"), "1", now - WITHIN - 1),
-            change("build", Some("cart"), "3", now + 1),
+            change("build", Some("db"), "2", now - 20),
             change("flag", None, "on", now - 5),
+            change("build", Some("web"), "2", now - 1),
+            change("build", Some("cart"), "3", now + 1),
         ];
         let found = of_incident(&incident, &changes, &HashMap::from([("t".to_owned(), calls)]));
         let found: Vec<(&str, Option<&str>, i64)> =
@@ -332,7 +364,33 @@ mod tests {
         let versions = ["1", "1", "2", "1"];
         let changes: Vec<Change> =
             versions.iter().zip(1..).map(|(version, at)| change("build", Some("cart"), version, at)).collect();
-        let left: Vec<i64> = without_repeats(changes).iter().map(|change| change.at).collect();
+        let left: Vec<i64> = without_repeats(&changes).iter().map(|change| change.at).collect();
         assert_eq!(left, [1, 3, 4]);
+    }
+
+    /// A version that the service had for hours is deployed once more before an incident. Guarantees that it is no change,
+    /// whether or not changes of long before are known because of another incident.
+    #[test]
+    fn other_incidents_make_no_difference() {
+        let now = 100 * WITHIN;
+        let of = |at: i64, version: &str| change("build", Some("cart"), version, at);
+        let own = [of(now - 20 * WITHIN, "2"), of(now - 30, "2"), of(now - 20, "3")];
+        let with_others =
+            [[of(now - 80 * WITHIN, "3"), of(now - 60 * WITHIN, "1")].as_slice(), own.as_slice()].concat();
+        let incident = Incident { service: Some("cart".into()), first_seen: Some(now), example: None };
+        for changes in [own.as_slice(), &with_others] {
+            let found = of_incident(&incident, changes, &HashMap::new());
+            let found: Vec<(Option<&str>, i64)> =
+                found.iter().map(|(change, before)| (change.value.as_deref(), *before)).collect();
+            assert_eq!(found, [(Some("3"), 20)]);
+        }
+    }
+
+    /// Intervals before times in any order. Guarantees that those that meet are one, and the others stay apart.
+    #[test]
+    fn intervals_are_joined() {
+        assert_eq!(intervals(&[50, 10, 15, 30], 10), [(0, 15), (20, 30), (40, 50)]);
+        assert_eq!(intervals(&[20, 10], 10), [(0, 20)]);
+        assert!(intervals(&[], 10).is_empty());
     }
 }
