@@ -7,7 +7,7 @@ use arrow::array::{AsArray, StringArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{col, lit};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use lance::Dataset;
 use lance::dataset::transaction::Operation;
 use lance_table::format::Fragment;
@@ -17,6 +17,12 @@ use tracerag_schemas::Table;
 use crate::error::{At, Error, Result, is_absent};
 use crate::journal::Head;
 use crate::lake::Lake;
+
+/// Versions whose changes are read to see which rows a compaction has moved. Whoever has not looked for longer looks at
+/// all rows of recent failures, which costs less than so many requests.
+const MOST_VERSIONS: u64 = 200;
+/// Versions that are read at the same time.
+const AT_ONCE: usize = 16;
 
 /// How far somebody has looked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +45,8 @@ pub struct Touched {
 }
 
 /// The incidents that have rows at a head which were not there when it was looked last. Rows that a compaction has moved
-/// are known; where it is not known any more what it moved, its incidents are named again. Only rows count of failures
-/// that were seen since a time, in ns.
+/// are known; where it is not known any more what it moved, or it is long ago that somebody looked, its incidents are named
+/// again. Only rows count of failures that were seen since a time, in ns.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -51,7 +57,8 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Re
         return Ok(touched);
     };
     let dataset = lake.dataset(name, counts.version).await?;
-    let moved = moved(name, &dataset, before).await?;
+    let is_behind = counts.version - before.version > MOST_VERSIONS;
+    let moved = if is_behind { HashSet::new() } else { moved(name, &dataset, before).await? };
     let is_new = |fragment: &&Fragment| fragment.id >= before.fragments && !moved.contains(&fragment.id);
     let fragments: Vec<Fragment> = dataset.fragments().iter().filter(is_new).cloned().collect();
     let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or_default();
@@ -82,13 +89,18 @@ async fn moved(name: &str, dataset: &Arc<Dataset>, before: Looked) -> Result<Has
     if before.version == 0 {
         return Ok(moved);
     }
-    for version in before.version + 1..=dataset.version_id() {
-        let transaction = match dataset.read_transaction_by_version(version).await {
-            Ok(transaction) => transaction,
+    let versions = stream::iter(before.version + 1..=dataset.version_id());
+    let transactions = versions.map(|version| async move {
+        match dataset.read_transaction_by_version(version).await {
+            Ok(transaction) => Ok(transaction),
             // Cleaned away.
-            Err(error) if is_absent(&error) => continue,
-            Err(error) => return Err(error).at(name, "reading what was compacted"),
-        };
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error).at(name, "reading what was compacted"),
+        }
+    });
+    // In their order, for what was moved may be moved again.
+    let transactions: Vec<_> = transactions.buffered(AT_ONCE).try_collect().await?;
+    for transaction in transactions {
         let Some(Operation::Rewrite { groups, .. }) = transaction.map(|transaction| transaction.operation) else {
             continue;
         };
