@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use lance::dataset::cleanup::CleanupPolicy;
-use lance::dataset::optimize::{CompactionOptions, compact_files};
+use lance::dataset::optimize::CompactionOptions;
 
 use crate::error::{At, Error, Result};
 use crate::lake::Lake;
+use crate::maintain::{merge_fragments, quoted};
 use crate::pinned::hold;
 
 const BUNDLES: &str = "bundles";
@@ -20,19 +21,14 @@ impl Lake {
     /// # Errors
     /// [`Error::SnapshotHolds`], and when the table cannot be read or written. Done again, it goes on.
     pub async fn erase_bundle(&self, tenant: &str, bundle_id: &str) -> Result<()> {
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let of_bundle =
             format!("tenant_id = {} and bundle_id = {} and bundle is not null", quoted(tenant), quoted(bundle_id));
         let mut dataset = (*self.newest(BUNDLES).await?).clone();
         let deleted = dataset.delete(&of_bundle).await.at(BUNDLES, "erasing a bundle")?;
         let mut compacted = Arc::unwrap_or_clone(deleted.new_dataset);
         // Whichever share of a fragment is deleted, it is written anew.
-        let plan = CompactionOptions {
-            materialize_deletions_threshold: 0.0,
-            num_threads: Some(1),
-            ..CompactionOptions::default()
-        };
-        compact_files(&mut compacted, plan, None).boxed().await.at(BUNDLES, "writing it anew without a bundle")?;
+        let plan = CompactionOptions { materialize_deletions_threshold: 0.0, ..CompactionOptions::default() };
+        merge_fragments(&mut compacted, &plan).boxed().await.at(BUNDLES, "writing it anew without a bundle")?;
         let dataset = self.remember(BUNDLES, compacted);
         let snapshots = self.snapshots().await?;
         for snapshot in &snapshots {

@@ -84,6 +84,6 @@ fn rows(batch: &RecordBatch) -> impl Iterator<Item = Row> {
 }
 
 /// A text as SQL.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

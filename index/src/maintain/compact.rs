@@ -49,8 +49,8 @@ fn small_fragments(dataset: &Dataset, target: usize) -> usize {
     dataset.iter_fragments().filter(|fragment| fragment.physical_rows.is_none_or(|rows| rows < target)).count()
 }
 
-/// One task after the other: the pipeline has the other cores.
-async fn merge(dataset: &mut Dataset, options: &CompactionOptions) -> lance::Result<()> {
+/// Merges the fragments that a plan names. One task after the other: the pipeline has the other cores.
+pub(crate) async fn merge(dataset: &mut Dataset, options: &CompactionOptions) -> lance::Result<()> {
     let plan = plan_compaction(dataset, options).await?;
     let mut merged = Vec::with_capacity(plan.num_tasks());
     for task in plan.compaction_tasks() {

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use tracerag_schemas::Table;
 
+pub(crate) use bundles::quoted;
+pub(crate) use compact::merge as merge_fragments;
 pub use lease::Lease;
 pub use sizes::{Share, shares};
 
