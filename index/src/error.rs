@@ -73,6 +73,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// Clean-up removed what a snapshot was to hold while it was made.
+    #[error("clean-up went on while snapshot {name:?} was made, and removed a part of it; make it again")]
+    SnapshotOvertaken {
+        /// Its name.
+        name: String,
+    },
     /// A snapshot holds what is to be erased.
     #[error(
         "snapshot {name:?} holds the bundle; drop it with `tracerag snapshot drop {name}`, then erase the bundle again"

@@ -2,8 +2,8 @@
 
 mod beside;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -94,8 +94,12 @@ struct Inner {
     opened: Mutex<Opened>,
     newest: Mutex<HashMap<String, Arc<Dataset>>>,
     head: Mutex<Option<(u64, Arc<Head>)>>,
+    tags: Mutex<SnapshotTags>,
     waiting: WaitingTexts,
 }
+
+/// Tags of snapshots with their versions, by dataset.
+pub(crate) type SnapshotTags = HashMap<String, BTreeMap<String, u64>>;
 
 impl std::fmt::Debug for Lake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -231,6 +235,7 @@ impl Lake {
                 opened: Mutex::default(),
                 newest: Mutex::default(),
                 head: Mutex::default(),
+                tags: Mutex::default(),
                 waiting: WaitingTexts::default(),
             }),
         }
@@ -355,6 +360,11 @@ impl Lake {
             return Ok(known);
         }
         Ok(self.remember(name, latest))
+    }
+
+    /// The tags of snapshots as this process has made them last.
+    pub(crate) fn snapshot_tags(&self) -> MutexGuard<'_, SnapshotTags> {
+        lock(&self.inner.tags)
     }
 
     /// The newest version of a dataset, which is created empty if it does not exist.
@@ -505,7 +515,7 @@ impl Lake {
 }
 
 /// The caches hold no invariant that a panic elsewhere could break, so a poisoned lock is taken.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
 
@@ -20,6 +21,8 @@ const FOLDER: &str = "snapshots";
 const ENDING: &str = ".json";
 /// How tags of snapshots begin.
 const TAG: &str = "snapshot-";
+/// Versions that are looked for at the same time.
+const LOOKED_AT_ONCE: usize = 16;
 /// Characters of a name at most.
 const LONGEST: usize = 64;
 
@@ -53,7 +56,7 @@ impl Lake {
     /// Holds the newest head under a name.
     ///
     /// # Errors
-    /// [`Error::SnapshotName`], [`Error::SnapshotIsThere`], and when the lake cannot be read or written.
+    /// [`Error::SnapshotName`], [`Error::SnapshotIsThere`], [`Error::SnapshotOvertaken`], and when the lake cannot be read or written.
     pub async fn create_snapshot(&self, name: &str) -> Result<Pinned> {
         check(name)?;
         let head = self.newest_head().await?;
@@ -66,10 +69,32 @@ impl Lake {
         }
         let pinned = Pinned { name: name.to_owned(), created_at: now(), head, beside };
         let bytes = serde_json::to_vec(&pinned).map_err(|error| damaged(name, &error))?;
-        if !self.create_file(FOLDER, &format!("{name}{ENDING}"), &bytes).await? {
+        let file = format!("{name}{ENDING}");
+        if !self.create_file(FOLDER, &file, &bytes).await? {
             return Err(Error::SnapshotIsThere { name: name.to_owned() });
         }
+        // A clean-up that had listed the snapshots before may have removed a version since. From now on none does.
+        if !self.has_all(&pinned).await? {
+            self.remove_file(FOLDER, &file).await?;
+            return Err(Error::SnapshotOvertaken { name: name.to_owned() });
+        }
         Ok(pinned)
+    }
+
+    /// Whether the versions of a snapshot are in the store, whatever of them is known here.
+    async fn has_all(&self, pinned: &Pinned) -> Result<bool> {
+        let versions: Vec<(String, u64)> = pinned
+            .versions()
+            .map(|(name, version)| (name.to_owned(), version))
+            .filter(|(_, version)| *version > 0)
+            .collect();
+        let looked = stream::iter(versions).map(|(name, version)| async move {
+            let dataset = self.dataset(&name, version).await?;
+            let stored = dataset.version_refs().await.at(&name, "listing its versions")?;
+            Ok::<_, Error>(stored.iter().any(|stored| stored.version == version))
+        });
+        let found: Vec<bool> = looked.buffer_unordered(LOOKED_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().all(|is_there| is_there))
     }
 
     /// All snapshots, by name.
@@ -141,16 +166,33 @@ pub(crate) struct Held {
     pub let_go: bool,
 }
 
-/// Makes the tags of a dataset those of the snapshots, so that its clean-up keeps their versions.
-pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<Held> {
-    let dataset = lake.newest(name).await?;
-    let tags = dataset.tags();
-    let found = tags.list().await.at(name, "listing its tags")?;
+/// What [`hold`] gives, without a request where this process has held the same snapshots already. Before anything is
+/// removed, [`hold`] has to look itself.
+pub(crate) async fn hold_changes(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<Held> {
+    let held = tags_of(name, snapshots);
+    let is_known = lake.snapshot_tags().get(name) == Some(&held);
+    match is_known {
+        true => Ok(Held { versions: held.len(), let_go: false }),
+        false => hold(lake, name, snapshots).await,
+    }
+}
+
+/// The tags that a dataset has to have.
+fn tags_of(name: &str, snapshots: &[Pinned]) -> BTreeMap<String, u64> {
     let mut held = BTreeMap::new();
     for snapshot in snapshots {
         let version = snapshot.versions().find(|(held, _)| *held == name).map(|(_, version)| version);
         held.extend(version.map(|version| (snapshot.tag(), version)));
     }
+    held
+}
+
+/// Makes the tags of a dataset those of the snapshots, so that its clean-up keeps their versions.
+pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Result<Held> {
+    let dataset = lake.newest(name).await?;
+    let tags = dataset.tags();
+    let found = tags.list().await.at(name, "listing its tags")?;
+    let held = tags_of(name, snapshots);
     for (tag, version) in held.iter().filter(|(tag, _)| !found.contains_key(*tag)) {
         match tags.create(tag, *version).await {
             Ok(()) => {}
@@ -170,5 +212,7 @@ pub(crate) async fn hold(lake: &Lake, name: &str, snapshots: &[Pinned]) -> Resul
         }
         let_go = true;
     }
-    Ok(Held { versions: held.len(), let_go })
+    let versions = held.len();
+    lake.snapshot_tags().insert(name.to_owned(), held);
+    Ok(Held { versions, let_go })
 }

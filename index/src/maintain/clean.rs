@@ -19,7 +19,7 @@ use crate::journal::heads::{self, HEADS};
 use crate::journal::log::JOURNAL;
 use crate::journal::position::{POSITION, position_of};
 use crate::lake::{Lake, table_of};
-use crate::pinned::{Held, Pinned, hold};
+use crate::pinned::{Held, Pinned, hold, hold_changes};
 
 pub(super) async fn clean(
     lake: &Lake,
@@ -34,9 +34,9 @@ pub(super) async fn clean(
     let Some(snapshots) = report.check("snapshots", snapshots) else { return Ok(()) };
     for name in names {
         let is_side = table_of(name).is_some_and(|(table, _)| table.is_side());
-        let cleaned = match hold(lake, name, &snapshots).await {
-            Ok(held) if is_side => by_time(lake, name, held, options).await,
-            Ok(held) => data(lake, name, &kept, held, options).await,
+        let cleaned = match hold_changes(lake, name, &snapshots).await {
+            Ok(held) if is_side => by_time(lake, name, held, &snapshots, options).await,
+            Ok(held) => data(lake, name, &kept, held, &snapshots, options).await,
             Err(error) => Err(error),
         };
         note(report, name, cleaned);
@@ -46,7 +46,7 @@ pub(super) async fn clean(
     for name in [JOURNAL, HEADS] {
         let merged = merge::merge_tail(lake, name, options).await;
         report.check(name, merged);
-        let cleaned = by_time(lake, name, Held::default(), options).await;
+        let cleaned = by_time(lake, name, Held::default(), &[], options).await;
         note(report, name, cleaned);
     }
     if options.looks_for_strays {
@@ -89,7 +89,14 @@ fn left(held: Held, options: &MaintainOptions) -> usize {
 }
 
 /// Removes a data table's versions that are older than every head that stays, but for those that snapshots hold.
-async fn data(lake: &Lake, name: &str, kept: &[Head], held: Held, options: &MaintainOptions) -> Result<(u64, u64)> {
+async fn data(
+    lake: &Lake,
+    name: &str,
+    kept: &[Head],
+    held: Held,
+    snapshots: &[Pinned],
+    options: &MaintainOptions,
+) -> Result<(u64, u64)> {
     let Some(oldest) = kept.iter().filter_map(|head| head.datasets.get(name)).map(|known| known.version).min() else {
         return Ok((0, 0));
     };
@@ -108,13 +115,20 @@ async fn data(lake: &Lake, name: &str, kept: &[Head], held: Held, options: &Main
     } else {
         dataset
     };
+    hold(lake, name, snapshots).await?;
     let barrier = lake.barrier(name, &dataset).await?;
     remove(name, &barrier, CleanupPolicy { before_version: Some(oldest), ..policy() }).await
 }
 
 /// Removes versions that are older than the longest query of a dataset that no head names, but for those that snapshots
 /// hold.
-async fn by_time(lake: &Lake, name: &str, held: Held, options: &MaintainOptions) -> Result<(u64, u64)> {
+async fn by_time(
+    lake: &Lake,
+    name: &str,
+    held: Held,
+    snapshots: &[Pinned],
+    options: &MaintainOptions,
+) -> Result<(u64, u64)> {
     let dataset = lake.newest(name).await?;
     let before = DateTime::<Utc>::from_timestamp_nanos(options.now.saturating_sub(nanos(options.longest_query)));
     let mut versions: Vec<u64> =
@@ -126,6 +140,7 @@ async fn by_time(lake: &Lake, name: &str, held: Held, options: &MaintainOptions)
     if written.timestamp >= before {
         return Ok((0, 0));
     }
+    hold(lake, name, snapshots).await?;
     let barrier = lake.barrier(name, &dataset).await?;
     let policy =
         CleanupPolicy { before_version: Some(barrier.version_id()), before_timestamp: Some(before), ..policy() };
