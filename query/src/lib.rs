@@ -71,6 +71,9 @@ pub use functions::table_functions;
 pub use links::LinkCache;
 pub use page::{Page, page};
 pub use script::statements;
-pub use search::{Activity, Asked, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity};
+pub use search::{
+    Activity, Asked, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,
+};
 pub use session::{Parameters, Session, SessionOptions};
 pub use snapshot::Snapshot;
+pub use statistics::{Weighted, holm, wilson};

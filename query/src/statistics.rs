@@ -32,18 +32,23 @@ impl Share {
 
     /// Wilson's score interval of 95 % (1927).
     pub(crate) fn interval(self) -> [f64; 2] {
-        if self.of == 0 {
-            return [0.0, 1.0];
-        }
-        let (n, rate) = (self.of as f64, self.rate());
-        let scale = 1.0 + Z * Z / n;
-        let middle = (rate + Z * Z / (2.0 * n)) / scale;
-        let half = Z * (rate * (1.0 - rate) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
-        // At the ends the interval ends there, too, whatever rounding says.
-        let low = if self.events == 0 { 0.0 } else { (middle - half).max(0.0) };
-        let high = if self.events == self.of { 1.0 } else { (middle + half).min(1.0) };
-        [low, high]
+        wilson(self.rate(), self.of)
     }
+}
+
+/// Wilson's score interval of 95 % (1927) for a rate of 0 to 1 that was found in so many.
+pub fn wilson(rate: f64, of: u64) -> [f64; 2] {
+    if of == 0 {
+        return [0.0, 1.0];
+    }
+    let n = of as f64;
+    let scale = 1.0 + Z * Z / n;
+    let middle = (rate + Z * Z / (2.0 * n)) / scale;
+    let half = Z * (rate * (1.0 - rate) / n + Z * Z / (4.0 * n * n)).sqrt() / scale;
+    // At the ends the interval ends there, too, whatever rounding says.
+    let low = if rate <= 0.0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if rate >= 1.0 { 1.0 } else { (middle + half).min(1.0) };
+    [low, high]
 }
 
 /// An interval of 95 % for how much larger the candidate's rate is: Newcombe (1998), method 10.
@@ -253,14 +258,16 @@ pub(crate) fn tail(baseline: &[f64], candidate: &[f64]) -> f64 {
 
 /// A hypothesis among several: its probability, and how much of the error that is allowed it may use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Weighted {
+pub struct Weighted {
+    /// The probability.
     pub p: f64,
+    /// Its part of the error; those of weight 0 are not tested.
     pub weight: f64,
 }
 
 /// Probabilities corrected for their number: Holm (1979), with the weights of its section 3. Those at or below a level
 /// are rejected; that any true one is has at most that probability, however the hypotheses hang together.
-pub(crate) fn holm(hypotheses: &[Weighted]) -> Vec<f64> {
+pub fn holm(hypotheses: &[Weighted]) -> Vec<f64> {
     let mut order: Vec<(usize, Weighted)> =
         hypotheses.iter().copied().enumerate().filter(|(_, one)| one.weight > 0.0).collect();
     order.sort_by(|(_, a), (_, b)| (a.p / a.weight).total_cmp(&(b.p / b.weight)));

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tracerag_query::{Weighted, holm};
 
-use super::interval::{Figure, mean};
+use super::interval::{Figure, average, mean, sign_flips};
 use super::protocol::Limits;
-use super::score::{MEASURES, Row, figures};
+use super::score::{MEASURES, Measure, Row, by_incident, figures};
 use super::variant::Variant;
 use crate::error::Error;
 use crate::trial::Isolation;
@@ -118,45 +119,66 @@ pub(crate) struct Difference {
     pub b: f64,
     /// `b` less `a`, with its interval; `n` is the number of incidents.
     pub difference: Figure,
-    /// `better`, `worse`, or `unclear` where the interval holds 0.
+    /// The probability of so large a difference by chance, corrected for the measures of the variant; 1 where there are
+    /// too few incidents to tell.
+    pub q_value: f64,
+    /// `better` or `worse`, or `unclear` where `q_value` is above 0.05.
     pub verdict: &'static str,
+}
+
+/// The probability at which a difference is told.
+const ALPHA: f64 = 0.05;
+/// Incidents without which nothing is told: five that all change alike do so by chance in 1 of 16 cases.
+const FEWEST_PAIRS: usize = 6;
+
+/// A measure in two runs, by incident.
+struct Paired {
+    measure: &'static Measure,
+    pairs: Vec<(f64, f64)>,
+    difference: Figure,
+    /// The probability of the difference by chance; `None` where it could not be improbable, whatever the signs were.
+    p: Option<f64>,
 }
 
 /// The differences of two runs, paired by incident: hard incidents are hard in both, and pairing takes that out.
 pub(crate) fn differences(a: &Report, b: &Report) -> Vec<Difference> {
-    let mut found = Vec::new();
     let variants: BTreeSet<Variant> = a.figures.keys().chain(b.figures.keys()).copied().collect();
-    for variant in variants {
-        for measure in &MEASURES {
-            let by_incident = |report: &Report| {
-                let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-                for row in report.rows.iter().filter(|row| row.variant == variant) {
-                    values.entry(row.incident.clone()).or_default().extend(measure.of(row));
-                }
-                values.retain(|_, values| !values.is_empty());
-                values.into_iter().map(|(incident, values)| (incident, middle(&values))).collect::<BTreeMap<_, _>>()
-            };
-            let (of_a, of_b) = (by_incident(a), by_incident(b));
-            let pairs: Vec<(f64, f64)> =
-                of_a.iter().filter_map(|(incident, a)| Some((*a, *of_b.get(incident)?))).collect();
-            let changes: Vec<f64> = pairs.iter().map(|(a, b)| b - a).collect();
-            let Some(difference) = mean(&changes, a.seed) else { continue };
-            let verdict = match (difference.low > 0.0, difference.high < 0.0) {
-                (false, false) => "unclear",
-                (grew, _) if grew == measure.more_is_better => "better",
-                _ => "worse",
-            };
-            let (a, b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-            let (measure, title, a, b) = (measure.name, measure.title, middle(&a), middle(&b));
-            found.push(Difference { variant, measure, title, a, b, difference, verdict });
-        }
-    }
-    found
+    variants.into_iter().flat_map(|variant| of_variant(a, b, variant)).collect()
 }
 
-#[allow(clippy::cast_precision_loss)]
-fn middle(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn of_variant(a: &Report, b: &Report, variant: Variant) -> Vec<Difference> {
+    let paired: Vec<Paired> = MEASURES.iter().filter_map(|measure| pair(a, b, variant, measure)).collect();
+    // One of thirteen measures differs by chance more often than one does. What could not be told takes nothing of the
+    // error (Tarone 1990).
+    let tested =
+        paired.iter().map(|one| Weighted { p: one.p.unwrap_or(1.0), weight: if one.p.is_some() { 1.0 } else { 0.0 } });
+    let corrected = holm(&tested.collect::<Vec<_>>());
+    let told = paired.into_iter().zip(corrected).map(|(Paired { measure, pairs, difference, .. }, q_value)| {
+        let verdict = match (q_value <= ALPHA, difference.value > 0.0) {
+            (false, _) => "unclear",
+            (true, grew) if grew == measure.more_is_better => "better",
+            (true, _) => "worse",
+        };
+        let mean = |values: Vec<f64>| average(values.iter().copied(), values.len());
+        let (of_a, of_b): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+        let (measure, title, a, b) = (measure.name, measure.title, mean(of_a), mean(of_b));
+        Difference { variant, measure, title, a, b, difference, q_value, verdict }
+    });
+    told.collect()
+}
+
+fn pair(a: &Report, b: &Report, variant: Variant, measure: &'static Measure) -> Option<Paired> {
+    let of = |report: &'_ Report| -> BTreeMap<String, f64> {
+        let rows = report.rows.iter().filter(|row| row.variant == variant);
+        by_incident(rows, measure).into_iter().map(|(incident, value)| (incident.to_owned(), value)).collect()
+    };
+    let (of_a, of_b) = (of(a), of(b));
+    let pairs: Vec<(f64, f64)> = of_a.iter().filter_map(|(incident, a)| Some((*a, *of_b.get(incident)?))).collect();
+    let changes: Vec<f64> = pairs.iter().map(|(a, b)| b - a).collect();
+    let difference = mean(&changes, a.seed)?;
+    let changed = changes.iter().filter(|change| **change != 0.0).count();
+    let p = (changed >= FEWEST_PAIRS).then(|| sign_flips(&changes, a.seed));
+    Some(Paired { measure, pairs, difference, p })
 }
 
 #[cfg(test)]
@@ -192,6 +214,30 @@ pub(super) mod tests {
         let mut other = many.clone();
         other.rows.iter_mut().for_each(|row| row.incident.push('x'));
         assert_eq!(differences(&many, &other), vec![]);
+    }
+
+    /// Five incidents that all went better are too few to tell, and six are enough. Where many measures differ a little, each
+    /// by itself as improbable, none is told: of so many some do by chance.
+    #[test]
+    fn few_incidents_and_many_measures_are_unclear() {
+        let of = |incidents: usize, fixed: usize| {
+            let mut report = report("2026-11-29T07:00:00Z", fixed);
+            report.rows.truncate(incidents);
+            report
+        };
+        let verdict = |a: &Report, b: &Report| {
+            let found = differences(a, b);
+            let fix_rate = found.iter().find(|difference| difference.measure == "fix_rate").unwrap();
+            (fix_rate.verdict, fix_rate.q_value <= ALPHA)
+        };
+        assert_eq!(verdict(&of(5, 0), &of(5, 5)), ("unclear", false));
+        assert_eq!(verdict(&of(6, 0), &of(6, 6)), ("better", true));
+        let mut slower = of(6, 6);
+        slower.rows.iter_mut().for_each(|row| {
+            row.seconds += 1.0;
+            row.grounding_precision -= 0.5;
+        });
+        assert_eq!(verdict(&of(6, 0), &slower), ("unclear", false));
     }
 
     /// A folder gives the reports of one suite by time, whatever else lies there; a file of another schema is refused.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::interval::{Figure, mean, rate};
+use super::interval::{Figure, average, mean, rate};
 use super::protocol::CallRow;
 use super::trial::Verdict;
 use super::variant::Variant;
@@ -61,7 +61,7 @@ fn yes(value: bool) -> Vec<f64> {
 }
 
 /// Every figure, as reports have them.
-pub(crate) const MEASURES: [Measure; 13] = [
+pub(crate) static MEASURES: [Measure; 13] = [
     Measure {
         name: "reproduction_rate",
         title: "reproduction rate",
@@ -169,6 +169,17 @@ impl Measure {
     }
 }
 
+/// What a measure says of each incident: the mean over its runs. Those of which it says nothing are left out.
+pub(super) fn by_incident<'a>(rows: impl Iterator<Item = &'a Row>, measure: &Measure) -> BTreeMap<&'a str, f64> {
+    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for row in rows {
+        values.entry(&row.incident).or_default().extend(measure.of(row));
+    }
+    values.retain(|_, values| !values.is_empty());
+    let mean = |values: Vec<f64>| average(values.iter().copied(), values.len());
+    values.into_iter().map(|(incident, values)| (incident, mean(values))).collect()
+}
+
 /// The figures of each variant, by name.
 pub(crate) fn figures(rows: &[Row], seed: u64) -> BTreeMap<Variant, BTreeMap<String, Figure>> {
     let mut by_variant: BTreeMap<Variant, Vec<&Row>> = BTreeMap::new();
@@ -177,9 +188,9 @@ pub(crate) fn figures(rows: &[Row], seed: u64) -> BTreeMap<Variant, BTreeMap<Str
     }
     let of_rows = |rows: Vec<&Row>| -> BTreeMap<String, Figure> {
         let figure = |measure: &Measure| {
-            let values: Vec<f64> = rows.iter().flat_map(|row| measure.of(row)).collect();
+            let values: Vec<f64> = by_incident(rows.iter().copied(), measure).into_values().collect();
             let figure = match measure.is_rate {
-                true => rate(&values.iter().map(|value| *value > 0.5).collect::<Vec<_>>()),
+                true => rate(&values),
                 false => mean(&values, seed),
             };
             Some((measure.name.to_owned(), figure?))
@@ -251,6 +262,16 @@ pub(super) mod tests {
         assert_eq!(of(Variant::CodeOnly, "answered_rate"), Some((1, 0.0)));
         assert_eq!(of(Variant::Full, "retrieval_ms"), Some((2, 10.0)));
         assert_eq!(of(Variant::Full, "tokens"), None);
+    }
+
+    /// An agent that is run ten times on one incident, and once on another, is measured on two incidents.
+    #[test]
+    fn repeats_are_one_incident() {
+        let mut rows: Vec<Row> = (0..10).map(|_| row("a", Variant::Full, Some(Verdict::Green))).collect();
+        rows.push(row("b", Variant::Full, Some(Verdict::Red)));
+        let fix_rate = figures(&rows, 1)[&Variant::Full]["fix_rate"];
+        assert_eq!((fix_rate.n, fix_rate.value), (2, 0.5));
+        assert!(fix_rate.high - fix_rate.low > 0.7, "{fix_rate:?}");
     }
 
     /// Anchors of causes are found whole, but for the commit of a line of code.
