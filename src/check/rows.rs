@@ -60,8 +60,8 @@ fn identity(table: Table) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Columns that are not compared: the origin, which may be that of any copy, what the pipeline adds, and what depends
-/// on records that were read before.
+/// Columns that are not compared: the origin, which may be that of any copy, what the pipeline adds, what depends
+/// on records that were read before, and what a release makes of the record by rules of its own (templates).
 const NOT_COMPARED: [&str; 10] = [
     "kafka_topic",
     "kafka_partition",

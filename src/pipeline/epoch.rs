@@ -58,11 +58,16 @@ fn assemble(
     stamp: &RedactionStamp,
     rules: &FailureRules,
 ) -> Result<Epoch, Error> {
-    let found = failures::suspects(&flushed.spans, &flushed.logs)
-        .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, rules))
-        .map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
+    // Templates and failures need nothing of each other.
+    let (found, logs) = std::thread::scope(|scope| {
+        let logs = scope.spawn(|| with_templates(&flushed.logs));
+        let found = failures::suspects(&flushed.spans, &flushed.logs)
+            .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, rules));
+        (found, logs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let found = found.map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
     let spans = staged::stage(&flushed.spans, &Table::Spans.lake_schema())?;
-    let logs = staged::stage(&with_templates(&flushed.logs)?, &Table::Logs.lake_schema())?;
+    let logs = staged::stage(&logs?, &Table::Logs.lake_schema())?;
     let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
     let closed = closed_traces(&flushed, &sources);
     let mut rows = distinct_payloads(waiting)?;

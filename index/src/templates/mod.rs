@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::error::ArrowError;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub use merge::merged;
 pub use text::template;
@@ -91,20 +91,27 @@ fn with_column(
 struct Templates<'a> {
     values: Vec<Arc<str>>,
     keys: HashMap<Arc<str>, i32>,
-    /// What is known of bodies, by body and kind.
-    known: HashMap<(&'a str, Option<&'a str>), Option<i32>>,
+    /// What is known of bodies with their kinds, by a hash of the body that is made faster than the map's own.
+    known: HashMap<u64, Known<'a>>,
+}
+
+struct Known<'a> {
+    body: &'a str,
+    kind: Option<&'a str>,
+    key: Option<i32>,
 }
 
 impl<'a> Templates<'a> {
     fn key(&mut self, body: &'a str, kind: Option<&'a str>) -> Option<i32> {
-        if let Some(known) = self.known.get(&(body, kind)) {
-            return *known;
+        let hash = xxh3_64(body.as_bytes());
+        if let Some(known) = self.known.get(&hash).filter(|known| known.kind == kind && known.body == body) {
+            return known.key;
         }
         let key = template(body, kind).map(|template| self.key_of(template));
         if self.known.len() >= MOST_REMEMBERED {
             self.known.clear();
         }
-        self.known.insert((body, kind), key);
+        self.known.insert(hash, Known { body, kind, key });
         key
     }
 

@@ -1,7 +1,8 @@
 //! From variables to differences. Nothing here reads the lake or a clock.
 //!
 //! Values with the same traces, a flag and the build that came with it, are one hypothesis with several names. Which
-//! hypotheses are tested follows from how many traces have a value, never from how many of these failed, and all that
+//! hypotheses are tested follows from how many traces have a value, and from how many of each side it is known at all,
+//! never from how many of those with the value failed; of numbers all are tested of which enough is known. All that
 //! are tested count in the correction ([`statistics::holm`]): each kind has the same part of the error that is allowed,
 //! so that hundreds of attributes do not blunt the test of a few flags. So traces that were divided at random, with
 //! nothing between them, show any difference in 5 of 100 cases at most.

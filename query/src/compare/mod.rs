@@ -5,8 +5,8 @@
 //!   for all that was tested; and in words what was compared, or why nothing can be said.
 //!
 //! `sides` and `chosen` choose the traces, in bounded memory however many there are, `reading` reads their rows, `observe` makes variables of them, and `judge` tests these.
-//! Everything after the reading is a function of rows alone. What is tested is chosen without a look at which traces
-//! failed, so that the correction holds; what only says that a trace failed is no variable (`consequence`).
+//! Everything after the reading is a function of rows alone. What is tested is chosen without a look at which of the
+//! traces with a value failed, so that the correction holds; what only says that a trace failed is no variable (`consequence`).
 
 mod chosen;
 mod consequence;

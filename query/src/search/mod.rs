@@ -289,7 +289,9 @@ async fn ask(
         // Some more, because people may have merged some of them.
         let most = 2 * k;
         searched.push(match structure {
-            Structure::Path(path) => structure::by_path(snapshot, &filter, path, most).await?,
+            Structure::Path(path) => {
+                structure::by_path(snapshot, &filter, path, (request.since, request.until), most).await?
+            }
             Structure::Payload(payload) => structure::by_payload(snapshot, &filter, payload, most).await?,
         });
     } else if !filter.is_empty() {

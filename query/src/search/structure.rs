@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use arrow::array::{Array, AsArray};
+use datafusion::logical_expr::col;
+use datafusion::logical_expr::utils::conjunction;
 use serde_json::Value;
 use tracerag_schemas::Table;
 
@@ -16,7 +18,7 @@ use super::stack::heaviest_common;
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, text};
-use crate::snapshot::{Read, Snapshot};
+use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
 /// Less alike than that is not alike.
 const LEAST: f64 = 0.2;
@@ -140,15 +142,26 @@ fn likeness_of_paths(asked: &[Step], stored: &[Step]) -> f64 {
     (share + alike(last, stored_last).unwrap_or(0.0)) / 2.0
 }
 
-/// Incidents whose failures lie on a path like this one.
-pub(super) async fn by_path(snapshot: &Snapshot, filter: &Filter, path: &str, most: usize) -> Result<Vec<Found>> {
+/// Incidents whose failures lie on a path like this one, of those from `since` to `until`, in ns.
+pub(super) async fn by_path(
+    snapshot: &Snapshot,
+    filter: &Filter,
+    path: &str,
+    (since, until): (Option<i64>, Option<i64>),
+    most: usize,
+) -> Result<Vec<Found>> {
     let asked = steps(path);
     if asked.is_empty() {
         return Err(argument("the span path is empty; write it as: checkout > payments/Charge"));
     }
     let mut best = Best::new(most);
     let columns = ["fingerprint", "span_path", "service_name", "exception_type"];
-    let read = Read { columns: &columns, filter: None, ranges: vec![] };
+    let bounds = [
+        since.map(|since| col("time").gt_eq(time_literal(since))),
+        until.map(|until| col("time").lt_eq(time_literal(until))),
+    ];
+    let ranges = vec![Range::new("time", since.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX))];
+    let read = Read { columns: &columns, filter: conjunction(bounds.into_iter().flatten()), ranges };
     snapshot
         .each(Table::Failures, read, |batch| {
             let columns = Columns::of("failures", batch);
