@@ -42,7 +42,7 @@ use tracerag_schemas::ids::parse_hex;
 use tracerag_schemas::version::BUNDLE_SCHEMA;
 
 use crate::Session;
-use crate::compare::{self, Compared, Comparisons, Depth, Failing, Found, origin};
+use crate::compare::{self, Compared, Comparisons, Depth, Failing, Found};
 use crate::error::{QueryError, Result};
 use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
@@ -215,7 +215,7 @@ impl Bundler {
         failures: &[RecordBatch],
     ) -> Option<JoinHandle<Result<Compared>>> {
         // What cannot be read of the failures is the bundle's error, too.
-        let fingerprint = origin(failures).ok().flatten()?;
+        let fingerprint = compare::origin(failures).ok().flatten()?;
         let trace = Found { trace_id: trace.id.clone(), root: trace.root.clone(), start: trace.start };
         Some(self.comparisons.begin(&self.snapshot, merges, Failing::Read { trace, fingerprint }))
     }
