@@ -346,6 +346,18 @@ impl Lake {
         Ok(dataset)
     }
 
+    /// What tells a version of a dataset from the version of the same number in another lake: when it was committed, and
+    /// its transaction, whose name has a random part.
+    ///
+    /// # Errors
+    /// When the version cannot be opened.
+    pub async fn commit_id(&self, name: &str, version: u64) -> Result<String> {
+        let dataset = self.dataset(name, version).await?;
+        let manifest = dataset.manifest();
+        let transaction = manifest.transaction_file.as_deref().unwrap_or_default();
+        Ok(format!("{} {transaction}", manifest.timestamp_nanos))
+    }
+
     /// The newest version of a dataset that is not read through a head: side tables, derived tables.
     pub async fn newest(&self, name: &str) -> Result<Arc<Dataset>> {
         let known = lock(&self.inner.newest).get(name).cloned();

@@ -21,6 +21,9 @@ const SCHEMA: &str = "tracerag.export/1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) schema: String,
+    /// Address of the lake; absent in exports of before.
+    #[serde(default)]
+    pub(super) lake: String,
     pub(super) tenant: String,
     pub(super) format: String,
     pub(super) maps: String,
@@ -44,6 +47,9 @@ pub(super) struct ExportedTable {
 pub(super) struct Partition {
     /// Version of the dataset that it was read from.
     pub(super) version: u64,
+    /// Which commit that is; see [`tracerag_index::Lake::commit_id`].
+    #[serde(default)]
+    pub(super) commit: String,
     pub(super) rows: u64,
     pub(super) files: Vec<File>,
 }
@@ -89,7 +95,7 @@ impl Partition {
 
 impl Manifest {
     /// One without tables.
-    pub(super) fn new(tenant: &str, options: &Options, position: u64) -> Self {
+    pub(super) fn new(lake: &str, tenant: &str, options: &Options, position: u64) -> Self {
         let format = match options.format {
             Format::Parquet => "parquet",
             Format::Delta => "delta",
@@ -104,6 +110,7 @@ impl Manifest {
         };
         Self {
             schema: SCHEMA.to_owned(),
+            lake: lake.to_owned(),
             tenant: tenant.to_owned(),
             format: format.to_owned(),
             maps: maps.to_owned(),
@@ -163,6 +170,17 @@ impl Manifest {
             )));
         }
         Ok(())
+    }
+
+    /// Removes those that are kept: they are of another lake, and its positions say nothing of this one's.
+    pub(super) fn forget_kept(to: &Path) -> Result<(), Error> {
+        let folder = to.join(KEPT);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(format!("remove {}", folder.display()))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes it beside those that are kept, and then in the place of the newest.

@@ -5,7 +5,8 @@
 //!   It is written last, so a folder whose export broke off is still that of the one before; the next export goes on.
 //!
 //! A day is written anew as a whole when its dataset has another version than the manifest says: late rows, retention and
-//! erasure reach other engines alike, and no row is ever there twice.
+//! erasure reach other engines alike, and no row is ever there twice. Versions are numbers that another lake may have, too,
+//! so the manifest knows which commits they are, and begins anew where one differs.
 
 mod columns;
 mod delta;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use futures::TryStreamExt as _;
+use futures::future::try_join_all;
 use tracerag_query::{QueryError, Session, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::day_name;
@@ -25,6 +27,9 @@ use crate::error::Error;
 use columns::Columns;
 pub(crate) use manifest::Report;
 use manifest::{ExportedTable, Manifest, Partition};
+
+/// Versions of datasets that are looked at together.
+const AT_ONCE: usize = 16;
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,24 +98,35 @@ static SOURCES: [Source; 10] = [
 /// # Errors
 /// When a table cannot be read or written, an option fits no table, or the folder holds something else.
 pub(crate) async fn export(session: &Session, options: &Options) -> Result<Report, Error> {
-    let sources = chosen(&options.tables)?;
-    let head = session.snapshot().head();
+    let mut sources = chosen(&options.tables)?;
+    let snapshot = session.snapshot();
     let last = Manifest::newest(&options.to)?;
-    let fresh = Manifest::new(session.snapshot().tenant(), options, head.position);
+    let mut manifest = Manifest::new(snapshot.lake().uri(), snapshot.tenant(), options, snapshot.head().position);
+    let mut known = None;
     if let Some(last) = &last {
-        last.is_continued_by(&fresh, &options.to)?;
+        last.is_continued_by(&manifest, &options.to)?;
+        if is_of_this_lake(session, last).await? {
+            // Tables that are not asked for this time stay as they are.
+            manifest.tables.clone_from(&last.tables);
+            known = Some(last);
+        } else {
+            tracing::warn!(
+                folder = %options.to.display(),
+                of = last.lake,
+                "the folder holds an export of another lake, or of this one before it was made anew or restored; all of its \
+                 tables are exported anew"
+            );
+            Manifest::forget_kept(&options.to)?;
+            let is_left = |source: &&Source| last.tables.contains_key(source.name);
+            let left: Vec<&Source> = SOURCES.iter().filter(is_left).collect();
+            let asked: Vec<&str> = sources.iter().map(|source| source.name).collect();
+            sources.extend(left.into_iter().filter(|source| !asked.contains(&source.name)));
+        }
     }
     let base = match options.since_position {
         Some(position) => Manifest::of_position(&options.to, position)?,
         None => last.clone(),
     };
-    let mut manifest = fresh;
-    if let Some(last) = &last {
-        // Tables that are not asked for this time stay as they are.
-        manifest.tables.clone_from(&last.tables);
-    }
-    // A lake that has gone back may give versions that are known to other rows.
-    let known = last.as_ref().filter(|last| last.position <= head.position);
     for source in sources {
         let exported = table(session, source, known, options).await?;
         manifest.tables.insert(source.name.to_owned(), exported);
@@ -118,6 +134,34 @@ pub(crate) async fn export(session: &Session, options: &Options) -> Result<Repor
     manifest.write(&options.to)?;
     manifest.sweep(options.format, &options.to);
     Ok(manifest.since(base.as_ref()))
+}
+
+/// Whether an export is of this lake as it goes on. A lake that was made anew, or has gone back to a backup, may give
+/// versions that are known to other rows.
+async fn is_of_this_lake(session: &Session, last: &Manifest) -> Result<bool, Error> {
+    let (lake, head) = (session.snapshot().lake(), session.snapshot().head());
+    if last.lake != lake.uri() || last.position > head.position {
+        return Ok(false);
+    }
+    let mut known = Vec::new();
+    for source in &SOURCES {
+        let Some(exported) = last.tables.get(source.name) else { continue };
+        for (name, dataset) in head.of(source.table) {
+            // A table that is not by day has one dataset for all of its days.
+            let mut partitions = exported.partitions.iter().filter(|(day, partition)| {
+                partition.version == dataset.version && name.split_once('/').is_none_or(|(_, of)| of == day.as_str())
+            });
+            known.extend(partitions.next().map(|(_, partition)| (name, partition)));
+        }
+    }
+    for some in known.chunks(AT_ONCE) {
+        let commits = some.iter().map(|(name, partition)| lake.commit_id(name, partition.version));
+        let commits = try_join_all(commits).await?;
+        if commits.iter().zip(some).any(|(commit, (_, partition))| *commit != partition.commit) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Source>, Error> {
@@ -139,7 +183,7 @@ async fn table(
     last: Option<&Manifest>,
     options: &Options,
 ) -> Result<ExportedTable, Error> {
-    let versions = days(session, source).await?;
+    let days = days(session, source).await?;
     let before = last.and_then(|last| last.tables.get(source.name));
     let schema = session.plan(&format!("select {} from {} limit 0", source.columns, source.name)).await?;
     let columns = Columns::new(schema.schema().as_arrow(), options.maps, options.times);
@@ -148,7 +192,7 @@ async fn table(
     let before = before.filter(|before| before.columns == described);
     let mut exported = ExportedTable { columns: described, partitions: BTreeMap::new() };
     let mut written = Vec::new();
-    for (day, version) in versions {
+    for (day, (dataset, version)) in days {
         let kept = before.and_then(|before| before.partitions.get(&day));
         let kept = kept.filter(|kept| kept.version == version && kept.is_there(&options.to));
         let partition = match kept {
@@ -156,7 +200,8 @@ async fn table(
             None => {
                 written.push(day.clone());
                 let files = partition(session, source, &day, &columns, options).await?;
-                Partition { version, rows: files.iter().map(|file| file.rows).sum(), files }
+                let commit = session.snapshot().lake().commit_id(&dataset, version).await?;
+                Partition { version, commit, rows: files.iter().map(|file| file.rows).sum(), files }
             }
         };
         if !partition.files.is_empty() {
@@ -170,22 +215,22 @@ async fn table(
     Ok(exported)
 }
 
-/// The days of a table that have rows, each with the version of what holds them.
-async fn days(session: &Session, source: &Source) -> Result<BTreeMap<String, u64>, Error> {
+/// The days of a table that have rows, each with the dataset that holds them and its version.
+async fn days(session: &Session, source: &Source) -> Result<BTreeMap<String, (String, u64)>, Error> {
     let mut days = BTreeMap::new();
     for (name, dataset) in session.snapshot().head().of(source.table) {
         if dataset.rows == 0 {
             continue;
         }
         if let Some((_, day)) = name.split_once('/') {
-            days.insert(day.to_owned(), dataset.version);
+            days.insert(day.to_owned(), (name.to_owned(), dataset.version));
             continue;
         }
         let query = format!("select distinct cast(cast(ingested_at as date) as varchar) as day from {}", source.name);
         for batch in session.collect(&query, None).await? {
             for row in json::rows(&batch)? {
                 if let Some(day) = row.get("day").and_then(serde_json::Value::as_str) {
-                    days.insert(day.to_owned(), dataset.version);
+                    days.insert(day.to_owned(), (name.to_owned(), dataset.version));
                 }
             }
         }

@@ -54,7 +54,9 @@ fn exported(files: &[(&str, &str)]) -> ExportedTable {
     let mut table = ExportedTable { columns: vec![], partitions: BTreeMap::new() };
     for (day, name) in files {
         let file = File { path: format!("spans/day={day}/{name}.parquet"), rows: 2, bytes: 10 };
-        table.partitions.insert((*day).to_owned(), Partition { version: 1, rows: 2, files: vec![file] });
+        table
+            .partitions
+            .insert((*day).to_owned(), Partition { version: 1, commit: String::new(), rows: 2, files: vec![file] });
     }
     table
 }
@@ -106,7 +108,7 @@ fn reports_say_what_to_load() {
         times: Times::Ns,
     };
     let manifest = |position: u64, files: &[(&str, &str)]| {
-        let mut manifest = Manifest::new("acme", &options, position);
+        let mut manifest = Manifest::new("lake", "acme", &options, position);
         manifest.tables.insert("spans".to_owned(), exported(files));
         manifest.write(folder.path()).unwrap();
         manifest
@@ -147,7 +149,7 @@ fn nothing_is_left_of_exports_that_broke_off() {
         for name in ["part-a.parquet", "part-b.parquet", ".part-c.parquet.part", "notes.parquet"] {
             std::fs::write(day.join(name), "").unwrap();
         }
-        let mut manifest = Manifest::new("acme", &options, 1);
+        let mut manifest = Manifest::new("lake", "acme", &options, 1);
         manifest.tables.insert("spans".to_owned(), exported(&[("2026-11-16", "part-a")]));
         manifest.sweep(format, folder.path());
         let mut left: Vec<String> =
