@@ -9,10 +9,11 @@ use super::ask::{Ask, Words};
 use super::envelope::{Failure, data};
 use super::{INTERFACE, model};
 use crate::access::{Caller, Scope};
+use crate::encode::Encoding;
 use crate::server::app::{App, noted};
 use crate::server::http::Query;
 use crate::server::problem::Problem;
-use crate::server::traces::{count, find, json_answer, read, trace_id};
+use crate::server::traces::{answer, count, find, read, read_newest, trace_id, written};
 use crate::session::Session;
 
 /// Nanoseconds of a microsecond.
@@ -64,17 +65,20 @@ pub(super) async fn search(
     let mut visit = app.gate().visit(&caller, INTERFACE, "search", uri.query().unwrap_or_default());
     let wanted = noted(&mut visit, Wanted::of(&uri))?;
     let work = move |session: Session| async move {
-        let ids = match wanted {
-            Wanted::These(ids) => ids,
+        let traces = match wanted {
+            Wanted::These(ids) => read(&session, &ids).await?,
             Wanted::Like(ask, from, to) => {
                 let hits = find(&session, &ask.search(from, to, &session)).await?;
-                hits.into_iter().map(|hit| hit.trace_id).collect()
+                read_newest(&session, hits.into_iter().map(|hit| hit.trace_id).collect()).await?
             }
         };
-        read(&session, &ids).await
+        let spans: usize = traces.iter().map(|(_, spans)| count(spans)).sum();
+        let told = written(move || {
+            let told = traces.iter().map(|(id, spans)| model::trace(id, spans)).collect();
+            Ok(data(Value::Array(told)).to_string().into_bytes())
+        });
+        Ok((spans, told.await?))
     };
-    let traces = app.ask(&caller, Scope::Read, &mut visit, work).await?;
-    let spans = traces.iter().map(|(_, spans)| count(spans)).sum();
-    let written: Vec<Value> = traces.iter().map(|(id, spans)| model::trace(id, spans)).collect();
-    Ok(json_answer(&app, visit, spans, &data(Value::Array(written)))?)
+    let (spans, told) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    Ok(answer(&app, visit, Encoding::Json.media_type(), spans, told)?)
 }

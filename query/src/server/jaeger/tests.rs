@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
+use tracerag_schemas::Table;
+use tracerag_schemas::time::SECOND;
 
 use crate::access::{Limits, Scope};
 use crate::server::http::tests::Interface;
-use crate::tests::lake::{FAILING, FOREIGN, GOOD, ask};
+use crate::tests::lake::{FAILING, FOREIGN, GOOD, NOON as NOON_NS, ask, span};
 
 /// Noon of the example, in us.
 const NOON: i64 = 1_795_435_200_000_000;
@@ -118,6 +120,33 @@ async fn traces_are_searched() {
             ],
         }]})
     );
+}
+
+/// Three traces have more spans together than an answer holds. A search gives the newest whole; who names them all by their
+/// ids is told that they are too many. Guarantees that a busy hour does not keep a search from being answered.
+#[tokio::test]
+async fn a_search_leaves_out_the_oldest_traces() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Read]).await;
+    let ids = ["a0", "a1", "a2"].map(|begin| format!("{begin}{}", "0".repeat(30)));
+    let mut spans = Vec::new();
+    for (id, base) in ids.iter().zip([100, 110, 120]) {
+        for number in 0..17_000 {
+            let own = json!({"span_id": format!("{number:016x}"), "name": "busy", "service_name": "busy"});
+            spans.push(span("acme", id, base, own));
+        }
+    }
+    interface.lake.write(&[(Table::Spans, spans)], NOON_NS + 20_000 * SECOND).await;
+    let times = format!("start={}&end={}", NOON, NOON + 200_000_000);
+    let answer = interface.get(&format!("/jaeger/api/traces?service=busy&{times}"), &token).await;
+    assert_eq!(answer.status, 200, "{}", answer.text.get(..200).unwrap_or(&answer.text));
+    let answer = answer.json();
+    let found: Vec<&str> =
+        answer["data"].as_array().unwrap().iter().map(|trace| trace["traceID"].as_str().unwrap()).collect();
+    assert_eq!(found, [ids[2].as_str()]);
+    assert_eq!(answer["data"][0]["spans"].as_array().unwrap().len(), 17_000);
+    let named: Vec<String> = ids.iter().map(|id| format!("traceID={id}")).collect();
+    assert_eq!(interface.get(&format!("/jaeger/api/traces?{}", named.join("&")), &token).await.status, 422);
 }
 
 /// Services and operations are those of the tenant's last days; a call is counted once. Every answer is a row of `audit`.

@@ -11,11 +11,14 @@ use super::ask::{Ask, Words};
 use super::envelope::Failure;
 use super::names::{self, Operation, told_operations, told_services};
 use crate::access::{Caller, Scope};
-use crate::error::{QueryError, Result as QueryResult};
+use crate::encode::Encoding;
+use crate::error::Result as QueryResult;
 use crate::server::app::{App, noted};
 use crate::server::http::{Id, Query};
 use crate::server::problem::Problem;
-use crate::server::traces::{Hit, Summary, count, find, json_answer, read_one, summaries as summaries_of, trace_id};
+use crate::server::traces::{
+    Hit, Summary, answer, count, find, json_answer, read_one, summaries as summaries_of, trace_id, written,
+};
 use crate::session::Session;
 
 const WORDS: Words = Words {
@@ -56,11 +59,17 @@ pub(super) async fn trace(
 ) -> Result<Response, Failure> {
     let (caller, Id(id)) = (caller?, id?);
     let mut visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
-    let work = move |session: Session| async move { read_one(&session, trace_id(&id)?).await };
-    let (_, spans) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
-    let written = serde_json::to_value(&spans).map_err(|error| Problem::from(QueryError::from(error)));
-    let written = noted(&mut visit, written)?;
-    Ok(json_answer(&app, visit, count(&spans), &json!({"result": {"resourceSpans": written}}))?)
+    let work = move |session: Session| async move {
+        let (_, spans) = read_one(&session, trace_id(&id)?).await?;
+        let count = count(&spans);
+        let told = written(move || {
+            let spans = serde_json::to_value(&spans)?;
+            Ok(json!({"result": {"resourceSpans": spans}}).to_string().into_bytes())
+        });
+        Ok((count, told.await?))
+    };
+    let (count, told) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    Ok(answer(&app, visit, Encoding::Json.media_type(), count, told)?)
 }
 
 /// `GET /api/v3/trace-summaries`: what is told of traces by what one of their spans is like.

@@ -3,10 +3,13 @@
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::DataFusionError;
 use serde_json::Value;
 
 use crate::access::Visit;
 use crate::encode::Encoding;
+use crate::error::Result as QueryResult;
 use crate::server::app::{App, noted};
 use crate::server::meter::Meter;
 use crate::server::problem::Problem;
@@ -26,7 +29,21 @@ pub(in crate::server) fn answer(
     Ok(([(header::CONTENT_TYPE, media_type)], Body::from(bytes)).into_response())
 }
 
-/// The same of JSON.
+/// Writes whole spans on a thread that may be kept busy: of many that takes long. It belongs to the work that a caller has a
+/// turn and a time for.
+///
+/// # Errors
+/// When they cannot be written.
+pub(in crate::server) async fn written(
+    write: impl FnOnce() -> QueryResult<Vec<u8>> + Send + 'static,
+) -> QueryResult<Vec<u8>> {
+    match SpawnedTask::spawn_blocking(write).join_unwind().await {
+        Ok(written) => written,
+        Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
+    }
+}
+
+/// Sends JSON as [`answer`] sends bytes.
 pub(in crate::server) fn json_answer(app: &App, visit: Visit, rows: usize, body: &Value) -> Result<Response, Problem> {
     answer(app, visit, Encoding::Json.media_type(), rows, body.to_string().into_bytes())
 }

@@ -42,6 +42,25 @@ pub(in crate::server) async fn read(session: &Session, ids: &[String]) -> Result
     traces(&concat_batches(&first.schema(), &batches)?, ids)
 }
 
+/// The same of the newest of some traces, which come first: of as many as an answer has room for. Of ever fewer is tried,
+/// half of them each time.
+///
+/// # Errors
+/// As [`read`], where the newest alone is too large.
+pub(in crate::server) async fn read_newest(
+    session: &Session,
+    mut ids: Vec<String>,
+) -> Result<Vec<(String, Vec<ResourceSpans>)>> {
+    loop {
+        match read(session, &ids).await {
+            Err(QueryError::RowLimit { .. } | QueryError::MemoryLimit { .. }) if ids.len() > 1 => {
+                ids.truncate(ids.len() / 2);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The rows, read in pieces: how large spans are nobody knows before.
 async fn whole(session: &Session, columns: &[&str], found: &[Found]) -> Result<Vec<RecordBatch>> {
     let most = session.memory_limit() / HELD;
