@@ -76,7 +76,22 @@ impl<'i> Image<'i> {
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let name = self.repository.rsplit('/').next().unwrap_or(self.repository).to_ascii_lowercase();
         let version = self.digest.map(|digest| format!("@{}", encoded(digest))).unwrap_or_default();
-        let tag = self.tag.map(|tag| format!("&tag={tag}")).unwrap_or_default();
+        let tag = self.tag.map(|tag| format!("&tag={}", encoded(tag))).unwrap_or_default();
         format!("pkg:oci/{name}{version}?repository_url={}{tag}", encoded(self.repository))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever an application gives as the tag of its image is one value of the purl, not further qualifiers of it.
+    #[test]
+    fn a_tag_is_one_value() {
+        let purl = Image::parse("registry:5000/shop/payments:1.9&repository_url=elsewhere#x").purl();
+        assert_eq!(
+            purl,
+            "pkg:oci/payments?repository_url=registry%3A5000%2Fshop%2Fpayments&tag=1.9%26repository_url%3Delsewhere%23x"
+        );
     }
 }
