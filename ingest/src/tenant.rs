@@ -103,7 +103,8 @@ fn checked(name: &str, place: &str) -> Result<Arc<str>, TenantError> {
     }
 }
 
-fn is_usable(name: &str) -> bool {
+/// Whether a tenant may have a name: 1 to 128 bytes that are not all spaces, and no control characters.
+pub fn is_usable(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= 128 && !name.chars().any(char::is_control)
 }
 

@@ -425,6 +425,20 @@ mod tests {
             .unwrap();
     }
 
+    /// A webhook without a secret, without a platform, or of a tenant that no record can be of is refused when the
+    /// configuration is loaded, not when the first change comes.
+    #[test]
+    fn webhooks_are_checked() {
+        let hook = |more: &str| load(&format!("[serve.webhooks.github]\nsecret = \"swordfish\"\n{more}"), &[]);
+        hook("tenant = \"acme\"\n").unwrap();
+        for tenant in ["  ".to_owned(), "a\\tb".to_owned(), "x".repeat(129)] {
+            let error = hook(&format!("tenant = \"{tenant}\"\n")).unwrap_err().to_string();
+            assert!(error.contains("serve.webhooks.github.tenant"), "{error}");
+        }
+        assert!(load("[serve.webhooks.github]\n", &[]).unwrap_err().to_string().contains("secret"));
+        assert!(load("[serve.webhooks.x]\nsecret = \"s\"\n", &[]).unwrap_err().to_string().contains("platform"));
+    }
+
     /// The keys of an issuer come over https, or from this machine: a name that only begins like it is another machine.
     #[test]
     fn keys_of_an_issuer_come_in_secret() {

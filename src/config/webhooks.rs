@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use tracerag_ingest::tenant::is_usable;
 
 use super::ConfigError;
 
@@ -85,7 +86,7 @@ impl WebhookSection {
         self.services.get(name).map_or(name, String::as_str)
     }
 
-    /// That it can be verified.
+    /// That it can be verified, and is of a tenant that there can be.
     pub(super) fn check(&self, name: &str) -> Result<(), ConfigError> {
         let refuse = |message: String| Err(ConfigError::Together(message));
         if self.platform(name).is_none() {
@@ -96,6 +97,12 @@ impl WebhookSection {
             return refuse(format!(
                 "serve.webhooks.{name}.secret is empty, so anybody could report changes; make one with \
                  `openssl rand -hex 32` and give it to the platform, too"
+            ));
+        }
+        if !self.tenant.is_empty() && !is_usable(&self.tenant) {
+            return refuse(format!(
+                "serve.webhooks.{name}.tenant is no name of a tenant: it has 128 bytes at most, more than spaces, and no \
+                 control characters; change it, or leave it out for tenant.default"
             ));
         }
         Ok(())
