@@ -149,8 +149,8 @@ fn reported_changes_are_evidence() {
     assert_eq!(build["lockfile_digests"]["uv.lock"], json!(digest));
 }
 
-/// Nobody answers where Kafka should be: the server says so and which key to set, with a status that senders try again
-/// on, and takes nothing.
+/// Nobody answers where Kafka should be: the server says so with a status that senders try again on, and takes nothing.
+/// Which brokers and topics it has it says in its log only. A change that Kafka could never take is refused for good.
 #[test]
 fn without_kafka_changes_are_sent_again() {
     let port = crate::support::free_port();
@@ -161,7 +161,12 @@ fn without_kafka_changes_are_sent_again() {
     let flag = json!({"feature_flag.key": "a", "feature_flag.result.variant": "on"});
     let answer = served.client(&token).post("/v1/changes", &flag);
     assert_eq!((answer.status, answer.code()), (503, "kafka-unavailable".to_owned()));
-    assert!(answer.text.contains("kafka.bootstrap_servers") && answer.headers.contains_key("retry-after"));
+    assert!(answer.text.contains("in its log") && answer.headers.contains_key("retry-after"), "{}", answer.text);
+    assert!(!answer.text.contains("127.0.0.1") && !answer.text.contains("topic"), "{}", answer.text);
+    let large = json!({"feature_flag.key": "a", "feature_flag.result.variant": "on", "note": "x".repeat(1_500_000)});
+    let answer = served.client(&token).post("/v1/changes", &large);
+    assert_eq!((answer.status, answer.code()), (413, "body-too-large".to_owned()));
+    assert!(!answer.headers.contains_key("retry-after"));
 }
 
 /// What a pipeline would send is printed and not sent, with the files that were asked for; a lock file that the commit

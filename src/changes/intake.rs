@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tracerag_ingest::redact::Redactor;
-use tracerag_ingest::source::{ChangePublisher, KafkaConfig, TopicsConfig};
+use tracerag_ingest::source::{ChangePublisher, KafkaConfig, PublishError, TopicsConfig};
 use tracerag_ingest::tenant::TenantConfig;
 use tracerag_query::server::{ChangeIntake, ChangeRefusal, Delivery, Taken};
 
@@ -101,16 +101,12 @@ impl Intake {
             Some(Begun::UnderWay) => return Err(ChangeRefusal::UnderWay),
             Some(Begun::Done) => return Ok(Taken { records: 0, repeated: true, passed_over: None }),
         };
-        let unavailable = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "changes could not be written");
-            ChangeRefusal::Unavailable(error.to_string())
-        };
         if let Some(unresolved) = &self.unresolved {
             return Err(unavailable(unresolved));
         }
         let open = || std::future::ready(ChangePublisher::open(&self.kafka, &self.topics, &self.tenant));
         let publisher = self.publisher.get_or_try_init(open).await.map_err(|error| unavailable(&error))?;
-        let written = publisher.publish(tenant, &changes).await.map_err(|error| unavailable(&error))?;
+        let written = publisher.publish(tenant, &changes).await.map_err(not_written)?;
         if let Some(under_way) = under_way {
             under_way.done();
         }
@@ -155,6 +151,25 @@ impl ChangeIntake for Intake {
     }
 }
 
+/// Why nothing can be written, for the log: it may name brokers and topics, which are nobody else's business.
+fn unavailable(error: &dyn std::fmt::Display) -> ChangeRefusal {
+    let number = hex::encode(rand::random::<[u8; 8]>());
+    tracing::warn!(%error, number, "changes could not be written");
+    ChangeRefusal::Unavailable(format!(
+        "the changes cannot be written now; send them again, and if that does not help ask whoever runs the server to look \
+         for {number} in its log"
+    ))
+}
+
+fn not_written(error: PublishError) -> ChangeRefusal {
+    match error {
+        PublishError::TooLarge { bytes, .. } => ChangeRefusal::TooLarge(format!(
+            "a change of {bytes} bytes is larger than what can be written; report less of it at once"
+        )),
+        error => unavailable(&error),
+    }
+}
+
 impl From<Misread> for ChangeRefusal {
     fn from(misread: Misread) -> Self {
         match misread {
@@ -164,23 +179,24 @@ impl From<Misread> for ChangeRefusal {
     }
 }
 
-/// What tells a delivery from every other one. It is what a header names, of the same body: two pipelines may count alike;
-/// else the id that the platform gives, or that of a CDEvent. Plain changes have none: a flag may go back to what it was.
+/// What tells a delivery from every other one. It is what a header names, of the same body: two pipelines may count alike,
+/// and no signature is over a header; else the id that the platform gives, or that of a CDEvent. Plain changes have none: a flag may go back to what it was.
 fn id(platform: Option<Platform>, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, ChangeRefusal> {
+    let digest = || hex::encode(Sha256::digest(body));
     if let Some(key) = header(headers, "idempotency-key") {
         return match key.len() {
-            1..=MOST_ID_BYTES => Ok(Some(format!("key\0{key}\0{}", hex::encode(Sha256::digest(body))))),
+            1..=MOST_ID_BYTES => Ok(Some(format!("key\0{key}\0{}", digest()))),
             _ => Err(ChangeRefusal::Malformed(format!("the Idempotency-Key has 1 to {MOST_ID_BYTES} bytes"))),
         };
     }
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let member = |pointer: &str| value.pointer(pointer).map(Value::to_string);
     let id = match platform {
-        Some(Platform::GitHub) => header(headers, "x-github-delivery").map(str::to_owned),
+        Some(Platform::GitHub) => header(headers, "x-github-delivery").map(|id| format!("{id}\0{}", digest())),
         Some(Platform::LaunchDarkly) => member("/_id"),
         Some(Platform::Unleash) => member("/id"),
         // Its notifications have no id, but times within.
-        Some(Platform::ArgoCd) => Some(hex::encode(Sha256::digest(body))),
+        Some(Platform::ArgoCd) => Some(digest()),
         // Of a bare CDEvent, or of the CloudEvent around it.
         None => ["/context", ""]
             .iter()
@@ -188,4 +204,24 @@ fn id(platform: Option<Platform>, headers: &HeaderMap, body: &[u8]) -> Result<Op
     };
     let platform = platform.map_or("event", Platform::name);
     Ok(id.filter(|id| id.len() <= MOST_ID_BYTES).map(|id| format!("{platform}\0{id}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    /// The number of a delivery comes in a header, which GitHub does not sign: under the number of another delivery a body
+    /// is one of its own, and the same body again is the same. Guarantees that nobody keeps a change from being written by
+    /// sending another one under its number.
+    #[test]
+    fn a_delivery_of_github_is_its_body_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-github-delivery", HeaderValue::from_static("72d3162e-cc78-11e3-81ab-4c9367dc0958"));
+        let id = |body: &str| id(Some(Platform::GitHub), &headers, body.as_bytes()).unwrap().unwrap();
+        assert_eq!(id("{\"a\": 1}"), id("{\"a\": 1}"));
+        assert_ne!(id("{\"a\": 1}"), id("{\"a\": 2}"));
+    }
 }

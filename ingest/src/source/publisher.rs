@@ -6,6 +6,7 @@ use std::fmt;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::context::SourceContext;
 use super::{KafkaConfig, Signal, SourceError, TopicsConfig, settings};
@@ -37,6 +38,17 @@ pub enum PublishError {
         topic: String,
         /// What librdkafka says.
         reason: KafkaError,
+    },
+    /// It is larger than this client or the topic permits: sent again it is, too.
+    #[error(
+        "a record of {bytes} bytes is larger than topic {topic:?} or this client takes; report less at once, or raise \
+         message.max.bytes in kafka.options and max.message.bytes of the topic"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Bytes of the change, without its headers.
+        bytes: usize,
     },
     /// The producer has ended.
     #[error("the producer of changes has ended before topic {topic:?} had its record; send it again")]
@@ -108,17 +120,18 @@ impl ChangePublisher {
         let topics = topics.collect::<Result<Vec<_>, _>>()?;
         let mut deliveries = Vec::with_capacity(changes.len());
         for (change, topic) in changes.iter().zip(topics) {
+            let bytes = change.value.len();
             let delivery = self.send(change, &topic, tenant);
-            let delivery = delivery.map_err(|reason| self.not_written(&topic, reason))?;
-            deliveries.push((topic, delivery));
+            let delivery = delivery.map_err(|reason| self.not_written(&topic, bytes, reason))?;
+            deliveries.push((topic, bytes, delivery));
         }
         let mut written = Vec::with_capacity(deliveries.len());
-        for (topic, delivery) in deliveries {
+        for (topic, bytes, delivery) in deliveries {
             match delivery.await {
                 Ok(Ok(delivered)) => {
                     written.push(Written { topic, partition: delivered.partition, offset: delivered.offset });
                 }
-                Ok(Err((reason, _))) => return Err(self.not_written(&topic, reason)),
+                Ok(Err((reason, _))) => return Err(self.not_written(&topic, bytes, reason)),
                 Err(_) => return Err(PublishError::Ended { topic }),
             }
         }
@@ -142,8 +155,12 @@ impl ChangePublisher {
         self.producer.send_result(record).map_err(|(reason, _)| reason)
     }
 
-    fn not_written(&self, topic: &str, reason: KafkaError) -> PublishError {
-        PublishError::NotWritten { servers: self.servers.clone(), topic: topic.to_owned(), reason }
+    fn not_written(&self, topic: &str, bytes: usize, reason: KafkaError) -> PublishError {
+        let topic = topic.to_owned();
+        match reason.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::TooLarge { topic, bytes },
+            _ => PublishError::NotWritten { servers: self.servers.clone(), topic, reason },
+        }
     }
 
     /// The topic whose records are the tenant's: one that is given to it, else one that is given to nobody, if a header
@@ -169,6 +186,17 @@ mod tests {
         let topics: TopicsConfig = serde_json::from_str(topics).unwrap();
         let tenant: TenantConfig = serde_json::from_str(tenant).unwrap();
         ChangePublisher::open(&KafkaConfig::default(), &topics, &tenant).unwrap()
+    }
+
+    /// A record that is larger than the client takes is refused at once, whether a broker is there or not. Guarantees that
+    /// nobody is told to send again what can never be written.
+    #[tokio::test]
+    async fn a_record_can_be_too_large() {
+        let publisher = publisher("{}", "{}");
+        let value = vec![b' '; 2 << 20];
+        let change = Change { signal: Signal::Flags, key: None, value, headers: vec![] };
+        let error = publisher.publish("default", &[change]).await.unwrap_err();
+        assert!(matches!(error, PublishError::TooLarge { bytes, .. } if bytes == 2 << 20), "{error}");
     }
 
     /// A topic of the tenant's own comes first, then one that is nobody's. Without a header that could name the tenant a

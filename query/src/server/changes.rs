@@ -53,6 +53,9 @@ pub enum ChangeRefusal {
     /// The same delivery is being written at this moment.
     #[error("the same delivery is being written; its answer is under way")]
     UnderWay,
+    /// It is larger than what can be written.
+    #[error("{0}")]
+    TooLarge(String),
     /// It cannot be written now.
     #[error("{0}")]
     Unavailable(String),

@@ -68,6 +68,7 @@ impl From<ChangeRefusal> for Problem {
             ChangeRefusal::UnderWay => {
                 Self::new(StatusCode::CONFLICT, "delivery-under-way", detail).asked_again_after(AGAIN_AFTER)
             }
+            ChangeRefusal::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail),
             ChangeRefusal::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "kafka-unavailable", detail).asked_again_after(AGAIN_AFTER)
             }
