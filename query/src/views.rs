@@ -19,17 +19,33 @@ impl View {
     }
 }
 
+/// What people have merged: the newest rule of a fingerprint holds. The rules have one name among the base tables and another
+/// one in sessions.
+macro_rules! merged {
+    ($rules:literal) => {
+        concat!(
+            "select fingerprint, target from (
+               select fingerprint, target, action,
+                 row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest
+               from ",
+            $rules,
+            ") where newest = 1 and action = 'merge'"
+        )
+    };
+}
+
+/// What people have merged, for questions of a session: a fingerprint counts for its target, as in the view `incidents`.
+pub(crate) const MERGED: &str = merged!("grouping_rules");
+
 /// Incidents, but for what they appeared with. Rules of people come last: a merged fingerprint counts for its target.
 /// Rows from before schema 2 know no echoes. The fix is the newest that was not found wrong or half a fix; what is seen
 /// after it came back. A row of counts that begins before the fix and ends after it came back at its end at the latest.
 macro_rules! incidents {
     () => {
-        "with rules as (
-           select fingerprint, target from (
-             select fingerprint, target, action,
-               row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest
-             from grouping_rule_events) where newest = 1 and action = 'merge'
-         ), fixed as (
+        concat!(
+            "with rules as (",
+            merged!("grouping_rule_events"),
+            "), fixed as (
            select fingerprint, fix_id, fixed_at from (
              select coalesce(r.target, e.fingerprint) as fingerprint, e.fix_id, e.fixed_at,
                row_number() over (partition by coalesce(r.target, e.fingerprint)
@@ -70,6 +86,7 @@ macro_rules! incidents {
          ) i left join (
            select fingerprint, max(model) as model from incident_vectors group by fingerprint
          ) v on i.fingerprint = v.fingerprint"
+        )
     };
 }
 

@@ -20,6 +20,7 @@ use crate::json::rows;
 use crate::server::app::{App, noted};
 use crate::server::problem::Problem;
 use crate::session::Session;
+use crate::views::MERGED;
 
 /// Traces of an answer.
 const MOST_TRACES: usize = 50;
@@ -29,11 +30,6 @@ const DEFAULT_BINS: usize = 32;
 const MOST_BINS: usize = 240;
 /// Incidents of an answer at most.
 const MOST_TRENDS: usize = 1_000;
-
-/// What people have merged: a fingerprint counts for its target, as in the view `incidents`.
-const MERGED: &str = "select fingerprint, target from (select fingerprint, target, action, \
-     row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest from grouping_rules) \
-     where newest = 1 and action = 'merge'";
 
 /// An incident, its newest failing traces, and what was done about it.
 pub(super) async fn incident(
