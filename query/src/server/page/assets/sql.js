@@ -12,6 +12,7 @@ const MOST_KEPT = 50;
 const MOST_ROWS = 1000;
 const MOST_BARS = 60;
 const MOST_SERIES = 6;
+const MOST_POINTS = 5000;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
 const EXAMPLES = [
@@ -177,10 +178,14 @@ function drawn(rows, kinds, { x, y, by, kind }) {
     series.get(name).push([at, Number(row[y])]);
   }
   const all = [...series].map(([name, points]) => ({ name, points }));
-  const some = all.slice(0, MOST_SERIES);
-  if (some.length === 0) return empty('There is nothing to draw.');
+  if (all.length === 0) return empty('There is nothing to draw.');
+  const first = all.slice(0, MOST_SERIES);
+  // A drawing of very many points stops the page. Of more, one of so many is drawn.
+  const step = Math.ceil(first.reduce((sum, one) => sum + one.points.length, 0) / MOST_POINTS);
+  const some = first.map(({ name, points }) => ({ name, points: points.filter((_, place) => place % step === 0) }));
   return [
     chart({ series: some, kind, names, label: `${y} by ${x}${by ? `, a series for each ${by}` : ''}` }),
-    h('p', { class: 'legend' }, some.map((one, index) => h('span', { class: `key series-${index}` }, one.name)), all.length > MOST_SERIES && h('span', { class: 'muted' }, `and ${all.length - MOST_SERIES} more`)),
+    h('p', { class: 'legend' }, some.map((one, index) => h('span', { class: `key series-${index}` }, one.name)), all.length > MOST_SERIES && h('span', { class: 'muted' }, `and ${all.length - MOST_SERIES} more`),
+      step > 1 && h('span', { class: 'muted' }, `one point of ${step} is drawn`)),
   ];
 }
