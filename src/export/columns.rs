@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StringArray, StructArray};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
@@ -97,6 +97,12 @@ fn target(data_type: &DataType, times: Times) -> DataType {
         },
         other => other.clone(),
     }
+}
+
+/// The cast of values that another type has, too. One that it does not have, such as a number beyond it, is an error and not
+/// absent: the export would say that there is none.
+fn cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
 /// An array with the type that [`target`] gives for it.

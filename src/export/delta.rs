@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use serde_json::{Value, json};
 
 use super::columns::Columns;
@@ -47,7 +47,7 @@ pub(super) fn commit(folder: &Path, columns: &Columns, exported: &ExportedTable,
     if table.next == 0 {
         actions.push(json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}));
     }
-    let schema = schema(columns).to_string();
+    let schema = schema(columns)?.to_string();
     let before = table.metadata.as_ref();
     if before.and_then(|metadata| metadata.get("schemaString")) != Some(&Value::from(schema.as_str())) {
         let created = before.and_then(|metadata| metadata.get("createdTime")).cloned();
@@ -175,7 +175,8 @@ fn foreign(log: &Path, why: &str) -> Error {
 /// Puts a commit whole under its name, if nobody else has put one there.
 fn put_new(log: &Path, version: u64, bytes: &[u8]) -> Result<(), Error> {
     let target = log.join(commit_name(version));
-    let begun = log.join(format!(".{}.part", commit_name(version)));
+    // A name of its own: of two exports at once, each would write into the other's file.
+    let begun = log.join(format!(".{}.{}.part", commit_name(version), hex::encode(rand::random::<[u8; 8]>())));
     let put = || {
         fs::create_dir_all(log)?;
         let mut file = fs::File::create(&begun)?;
@@ -199,19 +200,24 @@ fn uuid() -> String {
 }
 
 /// The schema as Delta writes it, the partition's column last.
-fn schema(columns: &Columns) -> Value {
-    let fields = columns.schema().fields().iter().map(|field| described(field));
-    let day = json!({"name": DAY, "type": "date", "nullable": true, "metadata": {}});
-    json!({"type": "struct", "fields": fields.chain([day]).collect::<Vec<Value>>()})
+fn schema(columns: &Columns) -> Result<Value, Error> {
+    let mut fields = fields(columns.schema().fields())?;
+    fields.push(json!({"name": DAY, "type": "date", "nullable": true, "metadata": {}}));
+    Ok(json!({"type": "struct", "fields": fields}))
 }
 
-fn described(field: &Field) -> Value {
-    json!({"name": field.name(), "type": type_of(field.data_type()), "nullable": field.is_nullable(), "metadata": {}})
+fn fields(fields: &Fields) -> Result<Vec<Value>, Error> {
+    let described = |field: &FieldRef| -> Result<Value, Error> {
+        let data_type = type_of(field)?;
+        Ok(json!({"name": field.name(), "type": data_type, "nullable": field.is_nullable(), "metadata": {}}))
+    };
+    fields.iter().map(described).collect()
 }
 
-/// The types that [`Columns`] gives, as Delta names them.
-fn type_of(data_type: &DataType) -> Value {
-    match data_type {
+/// The types that [`Columns`] gives, as Delta names them. A time without a zone is none of them: the type that Delta has for
+/// it needs a newer protocol.
+fn type_of(field: &Field) -> Result<Value, Error> {
+    Ok(match field.data_type() {
         DataType::Boolean => Value::from("boolean"),
         DataType::Int8 => Value::from("byte"),
         DataType::Int16 => Value::from("short"),
@@ -219,24 +225,32 @@ fn type_of(data_type: &DataType) -> Value {
         DataType::Int64 => Value::from("long"),
         DataType::Float32 => Value::from("float"),
         DataType::Float64 => Value::from("double"),
+        DataType::Utf8 => Value::from("string"),
         DataType::Binary => Value::from("binary"),
         DataType::Date32 => Value::from("date"),
-        DataType::Timestamp(..) => Value::from("timestamp"),
-        DataType::List(item) => json!({
-            "type": "array", "elementType": type_of(item.data_type()), "containsNull": item.is_nullable(),
-        }),
-        DataType::Struct(fields) => {
-            json!({"type": "struct", "fields": fields.iter().map(|field| described(field)).collect::<Vec<Value>>()})
+        DataType::Timestamp(_, Some(_)) => Value::from("timestamp"),
+        DataType::List(item) => {
+            json!({"type": "array", "elementType": type_of(item)?, "containsNull": item.is_nullable()})
         }
+        DataType::Struct(members) => json!({"type": "struct", "fields": fields(members)?}),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(pair) if pair.len() == 2 => json!({
                 "type": "map",
-                "keyType": type_of(pair[0].data_type()),
-                "valueType": type_of(pair[1].data_type()),
+                "keyType": type_of(&pair[0])?,
+                "valueType": type_of(&pair[1])?,
                 "valueContainsNull": pair[1].is_nullable(),
             }),
-            _ => Value::from("string"),
+            _ => return Err(has_no_type(field)),
         },
-        _ => Value::from("string"),
-    }
+        _ => return Err(has_no_type(field)),
+    })
+}
+
+fn has_no_type(field: &Field) -> Error {
+    Error::Usage(format!(
+        "--format delta: column {:?} is of type {}, for which Delta tables of this version have none; leave its table out \
+         of --tables, or export Parquet",
+        field.name(),
+        field.data_type()
+    ))
 }

@@ -8,7 +8,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, MapBuilder, RecordBatch, StringBuilder, TimestampNanosecondArray,
     UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use serde_json::Value;
 
 use super::manifest::File;
@@ -48,6 +48,16 @@ fn columns_fit_other_engines() {
     let converted = columns.convert(&batch).unwrap();
     assert_eq!(converted.column(1).as_string::<i32>().value(0), r#"{"http.route":"/checkout"}"#);
     assert!(converted.column(1).is_null(1));
+}
+
+/// A number that no signed one can be ends the export. Guarantees that no value is lost without a word.
+#[test]
+fn a_number_beyond_the_type_is_an_error() {
+    let column: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
+    let schema = Schema::new(vec![Field::new("count", DataType::UInt64, true)]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
+    let columns = Columns::new(&batch.schema(), Maps::Map, Times::Ns);
+    assert!(columns.convert(&batch).is_err());
 }
 
 fn exported(files: &[(&str, &str)]) -> ExportedTable {
@@ -92,6 +102,21 @@ fn a_delta_log_has_the_files_of_the_head() {
 
     std::fs::remove_file(folder.path().join("_delta_log").join(format!("{:020}.json", 0))).unwrap();
     assert!(commit(&[], 6).unwrap_err().to_string().contains("checkpoint"));
+}
+
+/// A column of a type that Delta does not have, or has in a newer protocol only, at the top or within another, is refused
+/// by its name before a commit is there. Guarantees that no table says of a column what its files do not hold.
+#[test]
+fn types_that_delta_lacks_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let list = DataType::List(Arc::new(Field::new("element", DataType::Decimal128(10, 2), true)));
+    for (data_type, named) in [(DataType::Time64(TimeUnit::Microsecond), "odd"), (local, "odd"), (list, "element")] {
+        let columns = Columns::new(&Schema::new(vec![Field::new("odd", data_type, true)]), Maps::Map, Times::Us);
+        let error = delta::commit(folder.path(), &columns, &exported(&[]), 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("{named:?}")), "{error}");
+        assert!(actions(folder.path(), 0).is_empty());
+    }
 }
 
 /// A report names days whose files differ and days that are gone since the export that a loader knows, which may not be
