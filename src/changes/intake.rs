@@ -90,11 +90,11 @@ impl Intake {
 
     async fn write(&self, tenant: &str, delivery: &Delivery) -> Result<Taken, ChangeRefusal> {
         let (reported, platform) = self.read(delivery)?;
+        let id = id(platform, &delivery.headers, &delivery.body)?;
         let changes = match reported {
             Reported::Changes(changes) => changes,
             Reported::Nothing(why) => return Ok(Taken { records: 0, repeated: false, passed_over: Some(why) }),
         };
-        let id = id(platform, &delivery.headers, &delivery.body)?;
         let under_way = match id.map(|id| self.deliveries.begin(format!("{tenant}\0{id}"))) {
             None => None,
             Some(Begun::New(under_way)) => Some(under_way),
@@ -180,13 +180,17 @@ impl From<Misread> for ChangeRefusal {
 }
 
 /// What tells a delivery from every other one. It is what a header names, of the same body: two pipelines may count alike,
-/// and no signature is over a header; else the id that the platform gives, or that of a CDEvent. Plain changes have none: a flag may go back to what it was.
+/// and no signature is over a header; else the id that the platform gives, or that of a CDEvent. Plain changes have none: a
+/// flag may go back to what it was.
 fn id(platform: Option<Platform>, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, ChangeRefusal> {
     let digest = || hex::encode(Sha256::digest(body));
-    if let Some(key) = header(headers, "idempotency-key") {
-        return match key.len() {
-            1..=MOST_ID_BYTES => Ok(Some(format!("key\0{key}\0{}", digest()))),
-            _ => Err(ChangeRefusal::Malformed(format!("the Idempotency-Key has 1 to {MOST_ID_BYTES} bytes"))),
+    if let Some(key) = headers.get("idempotency-key") {
+        let is_key = |key: &&str| (1..=MOST_ID_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        return match key.to_str().ok().filter(is_key) {
+            Some(key) => Ok(Some(format!("key\0{key}\0{}", digest()))),
+            None => Err(ChangeRefusal::Malformed(format!(
+                "the Idempotency-Key has 1 to {MOST_ID_BYTES} bytes of ASCII, without spaces"
+            ))),
         };
     }
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -223,5 +227,21 @@ mod tests {
         let id = |body: &str| id(Some(Platform::GitHub), &headers, body.as_bytes()).unwrap().unwrap();
         assert_eq!(id("{\"a\": 1}"), id("{\"a\": 1}"));
         assert_ne!(id("{\"a\": 1}"), id("{\"a\": 2}"));
+    }
+
+    /// A key is what the description of the interface says; anything else is refused, not passed over.
+    #[test]
+    fn keys_are_what_the_description_says() {
+        let id = |key: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_str(key).unwrap());
+            id(None, &headers, b"{}")
+        };
+        for key in ["1", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &"x".repeat(MOST_ID_BYTES)] {
+            assert!(id(key).unwrap().is_some(), "{key}");
+        }
+        for key in ["", "a b", "\u{e9}", &"x".repeat(MOST_ID_BYTES + 1)] {
+            assert!(matches!(id(key), Err(ChangeRefusal::Malformed(_))), "{key}");
+        }
     }
 }
