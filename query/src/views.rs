@@ -19,8 +19,8 @@ impl View {
     }
 }
 
-/// What people have merged: the newest rule of a fingerprint holds. The rules have one name among the base tables and another
-/// one in sessions.
+/// What people have merged: the newest rule of a fingerprint holds. The rules have one name among the base tables and
+/// another one in sessions.
 macro_rules! merged {
     ($rules:literal) => {
         concat!(

@@ -99,8 +99,8 @@ fn target(data_type: &DataType, times: Times) -> DataType {
     }
 }
 
-/// The cast of values that another type has, too. One that it does not have, such as a number beyond it, is an error and not
-/// absent: the export would say that there is none.
+/// The cast of values that another type has, too. One that it does not have, such as a number beyond it, is an error and
+/// not absent: the export would say that there is none.
 fn cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, wanted, &CastOptions { safe: false, ..CastOptions::default() })
 }

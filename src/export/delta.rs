@@ -214,8 +214,8 @@ fn fields(fields: &Fields) -> Result<Vec<Value>, Error> {
     fields.iter().map(described).collect()
 }
 
-/// The types that [`Columns`] gives, as Delta names them. A time without a zone is none of them: the type that Delta has for
-/// it needs a newer protocol.
+/// The types that [`Columns`] gives, as Delta names them. A time without a zone is none of them: the type that Delta has
+/// for it needs a newer protocol.
 fn type_of(field: &Field) -> Result<Value, Error> {
     Ok(match field.data_type() {
         DataType::Boolean => Value::from("boolean"),

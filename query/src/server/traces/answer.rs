@@ -29,8 +29,8 @@ pub(in crate::server) fn answer(
     Ok(([(header::CONTENT_TYPE, media_type)], Body::from(bytes)).into_response())
 }
 
-/// Writes whole spans on a thread that may be kept busy: of many that takes long. It belongs to the work that a caller has a
-/// turn and a time for.
+/// Writes whole spans on a thread that may be kept busy: of many that takes long. It belongs to the work that a caller has
+/// a turn and a time for.
 ///
 /// # Errors
 /// When they cannot be written.
