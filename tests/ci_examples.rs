@@ -99,7 +99,7 @@ fn description(claims: &Value) -> String {
 #[test]
 fn jobs_pass_with_true_claims_only() {
     let served = Served::start(replayed(), "");
-    let token = served.token("default", "read");
+    let token = served.token("default", "read,heap");
     let url = format!("http://127.0.0.1:{}", served.port);
     let id = served.tracerag.bundle(TRACE)["bundle_id"].as_str().unwrap().to_owned();
     let good = claims(&id);

