@@ -243,7 +243,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let task = json!({"protocol": PROTOCOL, "type": "task", "trace_id": "t1"});
         converse(script, folder.path(), &task, limits, |tool, arguments| match tool {
-            "run_sql" => Ok(json!({"rows": [arguments["query"]]})),
+            "run_sql" => Ok(json!({"rows": [arguments.get("query")]})),
             _ => Err(format!("tool-unknown: there is no tool {tool:?}")),
         })
     }

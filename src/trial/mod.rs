@@ -19,7 +19,7 @@ use std::process::ExitStatus;
 
 use sha2::{Digest as _, Sha256};
 use tracerag_query::untrusted::line;
-use tracerag_schemas::bundle::{Build, Bundle};
+use tracerag_schemas::bundle::{Build, Bundle, Evidence};
 
 use crate::error::Error;
 use crate::patch::{Allowed, LockRow, MAX_BYTES, lock_files, parse};
@@ -155,7 +155,10 @@ fn build<'a>(bundle: &'a Bundle, service: Option<&str>) -> Option<&'a Build> {
     let evidence = &bundle.evidence;
     let origin = origin::of(evidence);
     let of_span = origin.as_ref().and_then(|origin| origin.path.first()?.build.as_deref());
-    let failed_in = origin.as_ref().and_then(|origin| origin.failure.service.as_deref());
+    let failed_in = match &origin {
+        Some(origin) => origin.failure.service.as_deref(),
+        None => only_service(evidence),
+    };
     let exact = evidence.builds.iter().find(|build| {
         Some(build.anchor.as_str()) == of_span
             && service.is_none_or(|service| build.service.as_deref() == Some(service))
@@ -168,6 +171,12 @@ fn build<'a>(bundle: &'a Bundle, service: Option<&str>) -> Option<&'a Build> {
     let first = builds.next()?;
     // Two builds of one service are two commits, of which nobody says which one failed.
     builds.all(|other| other.git_sha == first.git_sha).then_some(first)
+}
+
+/// The service of all failures, if it is one; of which the first was, only their spans would say.
+fn only_service(evidence: &Evidence) -> Option<&str> {
+    let first = evidence.failures.first()?.service.as_deref()?;
+    evidence.failures.iter().all(|failure| failure.service.as_deref() == Some(first)).then_some(first)
 }
 
 struct Trial<'a> {
