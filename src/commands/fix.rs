@@ -21,7 +21,7 @@ pub(crate) struct FixArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Record what was done about an incident, and print the fix's id
-    Record(RecordArgs),
+    Record(Box<RecordArgs>),
     /// List fixes, newest first, with whether the incident came back
     List(ListArgs),
 }
@@ -99,7 +99,7 @@ impl From<Outcome> for fixes::Outcome {
 /// Records or lists.
 pub(crate) async fn run(context: Context, args: FixArgs) -> Result<(), Error> {
     match args.action {
-        Action::Record(args) => record(&context, args).await,
+        Action::Record(args) => record(&context, *args).await,
         Action::List(args) => list(&context, args).await,
     }
 }

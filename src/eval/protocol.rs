@@ -150,13 +150,15 @@ pub(crate) fn converse(
     Conversation { ended, seconds: begun.elapsed().as_secs_f64(), calls }
 }
 
+type Answer<'a> = dyn FnMut(&str, Map<String, Value>) -> Result<Value, String> + 'a;
+
 fn talk(
     child: &mut Child,
     task: &Value,
     limits: Limits,
     begun: Instant,
     calls: &mut Vec<CallRow>,
-    answer: &mut dyn FnMut(&str, Map<String, Value>) -> Result<Value, String>,
+    answer: &mut Answer<'_>,
 ) -> Result<Final, Silence> {
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { return Err(Silence::Ended) };
     let say = writer(input);

@@ -130,7 +130,7 @@ fn is_of_flags(name: &str) -> bool {
 fn remove(value: &mut Value, names: &[&str], events: bool) {
     match value {
         Value::Object(members) => {
-            members.retain(|name, _| !names.contains(&name.as_str()) && !(events && is_of_flags(name)));
+            members.retain(|name, _| !(names.contains(&name.as_str()) || events && is_of_flags(name)));
             columns(members, names);
             members.values_mut().for_each(|member| remove(member, names, events));
         }

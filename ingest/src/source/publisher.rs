@@ -37,7 +37,7 @@ pub enum PublishError {
         /// The topic.
         topic: String,
         /// What librdkafka says.
-        reason: KafkaError,
+        reason: Box<KafkaError>,
     },
     /// It is larger than this client or the topic permits: sent again it is, too.
     #[error(
@@ -159,7 +159,7 @@ impl ChangePublisher {
         let topic = topic.to_owned();
         match reason.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => PublishError::TooLarge { topic, bytes },
-            _ => PublishError::NotWritten { servers: self.servers.clone(), topic, reason },
+            _ => PublishError::NotWritten { servers: self.servers.clone(), topic, reason: Box::new(reason) },
         }
     }
 

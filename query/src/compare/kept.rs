@@ -31,10 +31,13 @@ struct Key {
     hour: i64,
 }
 
+/// Reports, the newest last.
+type Kept = VecDeque<(Key, Arc<Report>)>;
+
 /// What sessions keep of comparisons for bundles, and the turn of those that are made; clones share both.
 #[derive(Clone)]
 pub struct Comparisons {
-    kept: Arc<Mutex<VecDeque<(Key, Arc<Report>)>>>,
+    kept: Arc<Mutex<Kept>>,
     turn: Arc<Semaphore>,
 }
 

@@ -340,10 +340,10 @@ fn named(word: &str) -> Result<Operand, String> {
         return Ok(Operand::Field(Field::Intrinsic(intrinsic)));
     }
     if let Some(status) = STATUSES.iter().find(|status| **status == word) {
-        return Ok(Operand::Value(Value::Status(*status)));
+        return Ok(Operand::Value(Value::Status(status)));
     }
     if let Some(kind) = KINDS.iter().find(|kind| **kind == word) {
-        return Ok(Operand::Value(Value::Kind(*kind)));
+        return Ok(Operand::Value(Value::Kind(kind)));
     }
     match word {
         "true" => return Ok(Operand::Value(Value::Bool(true))),
