@@ -26,7 +26,7 @@ async function told(name, given) {
 }
 
 const { tools } = await client.listTools();
-assert.equal(tools.length, 9);
+assert.equal(tools.length, 10);
 const bundle = await told('get_evidence_bundle', { trace_id: traceId, max_tokens: 25_000 });
 const { bundle_id: bundleId, failures, failing_path: path } = bundle.data;
 assert.ok(failures.length > 0);
