@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{DiscardObject, Ident, Reset, Statement};
@@ -270,6 +271,7 @@ impl Service {
         let statement = Arc::clone(&asked.statement);
         let work = async move {
             let plan = session.plan_parsed(Parsed::Statement(Box::new((*statement).clone()))).await?;
+            let parameters = parameters.map(|values| needed(&plan, values)).transpose()?;
             let schema = described(&plan, parameters.as_ref())?;
             Ok::<_, QueryError>((schema, session.execute(plan, parameters).await?))
         };
@@ -316,6 +318,15 @@ pub(super) fn described(plan: &LogicalPlan, parameters: Option<&Parameters>) -> 
         None => plan,
     };
     Ok(shown::schema(bound.schema().as_arrow()))
+}
+
+/// The values of those parameters that a plan has. The others stood in what was given up of the statement: that there are as
+/// many values as the client has written parameters was looked at when they came.
+fn needed(plan: &LogicalPlan, values: Parameters) -> Result<Parameters> {
+    let ParamValues::List(values) = values else { return Ok(values) };
+    let names = plan.get_parameter_names()?;
+    let numbered = (1..).zip(values).map(|(number, value): (usize, _)| (number.to_string(), value));
+    Ok(ParamValues::Map(numbered.filter(|(number, _)| names.contains(&format!("${number}"))).collect()))
 }
 
 /// Whether it is the word `ALL`, and not a name.
