@@ -24,8 +24,6 @@ package_names() {
     # Its default is Java 11; Kafka needs 17.
     "ubuntu 22.04:default-jre-headless") echo openjdk-17-jre-headless ;;
     "ubuntu 22.04:default-jdk-headless") echo openjdk-17-jdk-headless ;;
-    # A snap, which this package brings.
-    "ubuntu "*:chromium) echo chromium-browser ;;
     *) printf '%s\n' "$name" ;;
     esac
   done

@@ -25,6 +25,10 @@ const LARGE: &str = "5000abababababababababababababab";
 #[test]
 fn people_find_their_way() {
     let Some(clients) = Clients::find() else { return };
+    if !has_chromium() {
+        assert!(std::env::var_os("CI").is_none(), "no Chromium: install the package chromium");
+        return note("Chromium is not installed: the page is not opened in a browser");
+    }
     let tracerag = Tracerag::new();
     tracerag.done(&["demo"]);
     let large = tracerag.write("large.jsonl", large_trace());
@@ -41,6 +45,13 @@ fn people_find_their_way() {
     let ran = clients.python("page.py", &arguments);
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     ran.stdout.lines().for_each(note);
+}
+
+/// Whether there is a browser, under one of the names by which `page.py` looks for it.
+fn has_chromium() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .any(|folder| ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| folder.join(name).exists()))
 }
 
 /// Without a token the page itself is there, for it has to ask for one, with the policy that holds it to this server; its
