@@ -24,6 +24,10 @@ use crate::session::{Session, SessionOptions};
 use crate::snapshot::Snapshot;
 use crate::tests::lake::{batch as rows, row};
 
+mod forms;
+mod model;
+mod neighbours;
+
 const SECOND: i64 = 1_000_000_000;
 /// An instant of 2026-11-23.
 const NOON: i64 = 1_795_435_200 * SECOND;
@@ -436,71 +440,6 @@ async fn equal_texts_leave_room_for_others() {
     }
 }
 
-/// A failure in an incident's example trace, with a stack of functions, the innermost first.
-fn failure_with(fingerprint: &str, span_path: &str, functions: &[&str]) -> Value {
-    let frame = |name: &&str| json!({"function": name, "file": "x.java", "line": 1, "in_app": true});
-    let frames: Vec<Value> = functions.iter().map(frame).collect();
-    let trace = format!("trace of {fingerprint}");
-    row(
-        "default",
-        1,
-        1,
-        json!({"trace_id": trace, "fingerprint": fingerprint, "service_name": "payments",
-                                "exception_type": "Error", "span_path": span_path, "frames": frames}),
-    )
-}
-
-/// Of two incidents whose texts are equally near, the one whose stack is like the stack that was pasted comes first, and
-/// the reason says what they share. A text that is said to be a message is none.
-#[tokio::test]
-async fn a_pasted_stack_finds_its_like() {
-    let mut fixture = Fixture::new().await;
-    fixture.incidents(&[incident("f0", "pool exhausted: alpha"), incident("f1", "pool exhausted: gamma")]).await;
-    let failures = [
-        failure_with("f0", "", &["com.shop.Stock.count", "com.shop.Main.main"]),
-        failure_with("f1", "", &["com.shop.Pool.take", "com.shop.Cart.pay", "com.shop.Main.main"]),
-    ];
-    fixture.write(Table::Failures, rows(Table::Failures, &failures)).await;
-    let stack = "Error: pool exhausted\n\tat com.shop.Pool.take(Pool.java:12)\n\tat com.shop.Cart.pay(Cart.java:9)";
-    let found = fixture.ask(None, &about(stack, 2)).await;
-    assert_eq!(fingerprints(&found), ["f1", "f0"], "{found:?}");
-    assert!(found[0].reason.contains("shares 2 of 2 stack frames, com.shop.Pool.take the innermost"), "{found:?}");
-    let words = SimilarRequest { asked: Some(Asked::Message), ..about(stack, 2) };
-    let found = fixture.ask(None, &words).await;
-    assert!(found.iter().all(|incident| !incident.reason.contains("stack frames")), "{found:?}");
-}
-
-/// A path of spans finds the failures that lie on one like it, a payload those with such a payload in their example
-/// trace, each with distance and reason; filters hold, and what is no payload is refused.
-#[tokio::test]
-async fn structures_are_looked_for() {
-    let mut fixture = Fixture::new().await;
-    fixture.incidents(&[incident("f0", "boom"), incident("f1", "bang")]).await;
-    let failures = [
-        failure_with("f0", "cart: GET /cart > stock: reserve", &[]),
-        failure_with("f1", "checkout: POST /checkout > payments: Charge", &[]),
-    ];
-    fixture.write(Table::Failures, rows(Table::Failures, &failures)).await;
-    let payload = |fingerprint: &str, shape: &str| {
-        row("default", 1, 1, json!({"trace_id": format!("trace of {fingerprint}"), "span_id": "s", "shape": shape}))
-    };
-    let payloads = [payload("f0", r#"{"sku":"string"}"#), payload("f1", r#"{"amount":"string","currency":"string"}"#)];
-    fixture.write(Table::Payloads, rows(Table::Payloads, &payloads)).await;
-    let asked = |asked: Asked, text: &str| SimilarRequest { asked: Some(asked), ..about(text, 5) };
-    let path = asked(Asked::SpanPath, "checkout > payments/Charge");
-    let found = fixture.ask(None, &path).await;
-    assert_eq!(fingerprints(&found), ["f1"], "{found:?}");
-    assert!(found[0].distance.is_some_and(|distance| distance < 0.2), "{found:?}");
-    assert!(found[0].reason.contains("checkout: POST /checkout > payments: Charge"), "{found:?}");
-    let elsewhere = SimilarRequest { service: Some("stock".to_owned()), ..path };
-    assert!(fixture.ask(None, &elsewhere).await.is_empty());
-    let found = fixture.ask(None, &asked(Asked::Payload, r#"{"amount": "12.5", "currency": "EUR"}"#)).await;
-    assert_eq!(fingerprints(&found), ["f1"], "{found:?}");
-    assert!(found[0].reason.starts_with("same payload shape"), "{found:?}");
-    let wrong = fixture.ask_as("default", None, &asked(Asked::Payload, "no json")).await;
-    assert!(matches!(wrong, Err(QueryError::Argument { .. })), "{wrong:?}");
-}
-
 /// Bounds on versions hold before the search, and what is no list of bounds is refused.
 #[tokio::test]
 async fn versions_are_ranges() {
@@ -524,113 +463,4 @@ async fn a_wrong_request_is_refused() {
     assert!(matches!(fixture.ask_as("default", None, &both).await, Err(QueryError::Argument { .. })));
     let odd = SimilarRequest { trace_id: Some("xyz".to_owned()), ..SimilarRequest::default() };
     assert!(matches!(fixture.ask_as("default", None, &odd).await, Err(QueryError::NotATraceId { .. })));
-}
-
-/// Incidents of two tenants are joined with their neighbours, one incident after people have merged two. Guarantees that
-/// the nearest comes first with a score that fits its distance, that no incident is its own neighbour or another
-/// tenant's, that a merged one stands for both, and that a filter through a join is all that is looked up.
-#[tokio::test]
-async fn neighbours_are_joined() {
-    let mut fixture = Fixture::new().await;
-    let foreign = Incident { tenant: "other", ..incident("d", "decimal overflow in rounding") };
-    fixture
-        .incidents(&[
-            incident("a", "decimal overflow in rounding"),
-            incident("b", "decimal overflow in rounding mode"),
-            incident("c", "the connection pool of the database is exhausted"),
-            foreign,
-        ])
-        .await;
-    fixture.failure("default", "a", "decimal overflow in rounding").await;
-    let embedding = Arc::new(hashed());
-    fixture.embed(&embedding).await;
-    let ask = async |query: &str| {
-        let options = SessionOptions { embedding: Some(Arc::clone(&embedding)), ..SessionOptions::new("default") };
-        let session = Session::open(&fixture.lake, options).await.unwrap();
-        let batches = session.collect(query, None).await.unwrap();
-        let rows: Vec<_> = batches.iter().flat_map(|batch| shown(batch).unwrap()).collect();
-        Value::from(rows)
-    };
-    let joined =
-        "select n.neighbour_fingerprint f, n.score = 1 - n.distance s from failures f join incident_neighbours n
-                  on f.fingerprint = n.fingerprint where f.fingerprint = 'a' order by n.distance";
-    assert_eq!(ask(joined).await, serde_json::json!([{"f": "b", "s": true}, {"f": "c", "s": true}]));
-    let all = "select count(*) n, count(distinct fingerprint) d from incident_neighbours";
-    assert_eq!(ask(all).await, serde_json::json!([{"n": 6, "d": 3}]));
-
-    let rule = batch(Table::GroupingRules, 1, &|name| match name {
-        "tenant_id" => Some(texts(vec!["default".to_owned()])),
-        "action" => Some(texts(vec!["merge".to_owned()])),
-        "fingerprint" => Some(texts(vec!["b".to_owned()])),
-        "target" => Some(texts(vec!["a".to_owned()])),
-        "created_at" => Some(times(vec![NOON])),
-        _ => None,
-    });
-    fixture.lake.append_side(Table::GroupingRules, rule).await.unwrap();
-    let of_two = "select fingerprint f, neighbour_fingerprint n from incident_neighbours order by 1";
-    assert_eq!(
-        ask(of_two).await,
-        serde_json::json!([{"f": "a", "n": "c"}, {"f": "b", "n": "c"}, {"f": "c", "n": "a"}])
-    );
-}
-
-/// With the real model a question in other words finds its incident among others that share more words
-/// with it.
-#[tokio::test]
-async fn a_paraphrase_is_found_by_meaning() {
-    let Some(cache) = installed() else { return };
-    let model = Embedding::new("all-MiniLM-L6-v2", &cache);
-    let mut fixture = Fixture::new().await;
-    let messages = [
-        "SQL query timed out",
-        "decimal overflow: amount exceeds precision of currency",
-        "user session expired, please log in again",
-        "customer answered the survey with an unknown language",
-        "disk quota exceeded on volume data",
-    ];
-    let incidents: Vec<Incident> =
-        messages.iter().enumerate().map(|(n, message)| incident(&format!("f{n}"), message)).collect();
-    fixture.incidents(&incidents).await;
-    fixture.embed(&model).await;
-    for (question, expected) in [
-        ("there was no storage space left on the drive", "f4"),
-        ("nobody answered while reading from the database, too slow", "f0"),
-        ("people had to authenticate a second time", "f2"),
-    ] {
-        let found = fixture.ask(Some(&model), &about(question, 1)).await;
-        assert_eq!(fingerprints(&found), [expected], "{question}: {found:?}");
-        assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{}", found[0].reason);
-    }
-}
-
-/// After a change of the model the vectors of the one before answer until the new one has embedded what there is.
-#[tokio::test]
-async fn the_model_before_answers_meanwhile() {
-    let Some(cache) = installed() else { return };
-    let mut fixture = Fixture::new().await;
-    fixture.incidents(&[incident("f0", "disk quota exceeded on volume data"), incident("f1", "session expired")]).await;
-    fixture.embed(&Embedding::new("all-MiniLM-L6-v2", &cache)).await;
-    let new = Embedding::new("hashed-ngrams", &cache);
-    let question = about("no storage space left", 1);
-    let found = fixture.ask(Some(&new), &question).await;
-    assert_eq!(fingerprints(&found), ["f0"], "{found:?}");
-    assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{found:?}");
-    fixture.embed(&new).await;
-    let found = fixture.ask(Some(&new), &question).await;
-    assert!(found.iter().all(|incident| !incident.reason.contains("all-MiniLM")), "{found:?}");
-}
-
-/// Where the files of the default model are, or `None` after saying so; with `CI=true` they must be there.
-fn installed() -> Option<PathBuf> {
-    let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/tracerag");
-    let is_there = cache.join("models/all-MiniLM-L6-v2/model.onnx").is_file();
-    assert!(is_there || std::env::var("CI").as_deref() != Ok("true"), "run scripts/fetch-model.sh first");
-    if !is_there {
-        #[allow(clippy::print_stderr)]
-        {
-            eprintln!("skipped: the sentence model is not installed; run scripts/fetch-model.sh");
-        }
-        return None;
-    }
-    Some(cache)
 }

@@ -1,0 +1,64 @@
+//! Answers of the real sentence model.
+
+use super::*;
+
+/// With the real model a question in other words finds its incident among others that share more words
+/// with it.
+#[tokio::test]
+async fn a_paraphrase_is_found_by_meaning() {
+    let Some(cache) = installed() else { return };
+    let model = Embedding::new("all-MiniLM-L6-v2", &cache);
+    let mut fixture = Fixture::new().await;
+    let messages = [
+        "SQL query timed out",
+        "decimal overflow: amount exceeds precision of currency",
+        "user session expired, please log in again",
+        "customer answered the survey with an unknown language",
+        "disk quota exceeded on volume data",
+    ];
+    let incidents: Vec<Incident> =
+        messages.iter().enumerate().map(|(n, message)| incident(&format!("f{n}"), message)).collect();
+    fixture.incidents(&incidents).await;
+    fixture.embed(&model).await;
+    for (question, expected) in [
+        ("there was no storage space left on the drive", "f4"),
+        ("nobody answered while reading from the database, too slow", "f0"),
+        ("people had to authenticate a second time", "f2"),
+    ] {
+        let found = fixture.ask(Some(&model), &about(question, 1)).await;
+        assert_eq!(fingerprints(&found), [expected], "{question}: {found:?}");
+        assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{}", found[0].reason);
+    }
+}
+
+/// After a change of the model the vectors of the one before answer until the new one has embedded what there is.
+#[tokio::test]
+async fn the_model_before_answers_meanwhile() {
+    let Some(cache) = installed() else { return };
+    let mut fixture = Fixture::new().await;
+    fixture.incidents(&[incident("f0", "disk quota exceeded on volume data"), incident("f1", "session expired")]).await;
+    fixture.embed(&Embedding::new("all-MiniLM-L6-v2", &cache)).await;
+    let new = Embedding::new("hashed-ngrams", &cache);
+    let question = about("no storage space left", 1);
+    let found = fixture.ask(Some(&new), &question).await;
+    assert_eq!(fingerprints(&found), ["f0"], "{found:?}");
+    assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{found:?}");
+    fixture.embed(&new).await;
+    let found = fixture.ask(Some(&new), &question).await;
+    assert!(found.iter().all(|incident| !incident.reason.contains("all-MiniLM")), "{found:?}");
+}
+
+/// Where the files of the default model are, or `None` after saying so; with `CI=true` they must be there.
+fn installed() -> Option<PathBuf> {
+    let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/tracerag");
+    let is_there = cache.join("models/all-MiniLM-L6-v2/model.onnx").is_file();
+    assert!(is_there || std::env::var("CI").as_deref() != Ok("true"), "run scripts/fetch-model.sh first");
+    if !is_there {
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("skipped: the sentence model is not installed; run scripts/fetch-model.sh");
+        }
+        return None;
+    }
+    Some(cache)
+}
