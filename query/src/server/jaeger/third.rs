@@ -16,9 +16,7 @@ use crate::error::Result as QueryResult;
 use crate::server::app::{App, noted};
 use crate::server::http::{Id, Query};
 use crate::server::problem::Problem;
-use crate::server::traces::{
-    Hit, Summary, answer, count, find, json_answer, read_one, summaries as summaries_of, trace_id, written,
-};
+use crate::server::traces::{Hit, Summary, find, json_answer, summaries as summaries_of, whole};
 use crate::session::Session;
 
 const WORDS: Words = Words {
@@ -58,18 +56,12 @@ pub(super) async fn trace(
     id: Result<Id, Problem>,
 ) -> Result<Response, Failure> {
     let (caller, Id(id)) = (caller?, id?);
-    let mut visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
-    let work = move |session: Session| async move {
-        let (_, spans) = read_one(&session, trace_id(&id)?).await?;
-        let count = count(&spans);
-        let told = written(move || {
-            let spans = serde_json::to_value(&spans)?;
-            Ok(json!({"result": {"resourceSpans": spans}}).to_string().into_bytes())
-        });
-        Ok((count, told.await?))
+    let visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
+    let told = |_: &str, spans: Vec<_>| {
+        let spans = serde_json::to_value(&spans)?;
+        Ok(json!({"result": {"resourceSpans": spans}}).to_string().into_bytes())
     };
-    let (count, told) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
-    Ok(answer(&app, visit, Encoding::Json.media_type(), count, told)?)
+    Ok(whole(&app, &caller, visit, id, Encoding::Json.media_type(), told).await?)
 }
 
 /// `GET /api/v3/trace-summaries`: what is told of traces by what one of their spans is like.

@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::{INTERFACE, Times, proto_json};
-use crate::access::{Caller, Scope};
+use crate::access::Caller;
 use crate::encode::Encoding;
 use crate::server::app::App;
 use crate::server::http::{Id, Query, preferred};
 use crate::server::problem::Problem;
-use crate::server::traces::{answer, count, read_one, trace_id, written};
-use crate::session::Session;
+use crate::server::traces::whole;
 
 /// The media type of protobuf.
 const PROTOBUF: &str = "application/protobuf";
@@ -73,20 +72,14 @@ async fn trace(
 ) -> Result<Response, Problem> {
     // A trace is found by its id; the times that narrow Tempo's search are read, so that wrong ones are told.
     Times::of(&mut Query::of(uri))?;
-    let mut visit = app.gate().visit(caller, INTERFACE, "trace", &id);
+    let visit = app.gate().visit(caller, INTERFACE, "trace", &id);
     let is_protobuf = preferred(headers, &[(false, "application/json"), (true, PROTOBUF)]).unwrap_or(false);
-    let work = move |session: Session| async move {
-        let (_, spans) = read_one(&session, trace_id(&id)?).await?;
-        let count = count(&spans);
-        let told = written(move || match is_protobuf {
-            true => Ok(protobuf(spans, version)),
-            false => Ok(told(proto_json::resource_spans(&spans)?, version).to_string().into_bytes()),
-        });
-        Ok((count, told.await?))
+    let write = move |_: &str, spans: Vec<ResourceSpans>| match is_protobuf {
+        true => Ok(protobuf(spans, version)),
+        false => Ok(told(proto_json::resource_spans(&spans)?, version).to_string().into_bytes()),
     };
-    let (count, told) = app.ask(caller, Scope::Read, &mut visit, work).await?;
     let media_type = if is_protobuf { PROTOBUF } else { Encoding::Json.media_type() };
-    answer(app, visit, media_type, count, told)
+    whole(app, caller, visit, id, media_type, write).await
 }
 
 fn protobuf(resource_spans: Vec<ResourceSpans>, version: Version) -> Vec<u8> {

@@ -5,14 +5,18 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::Value;
 
-use crate::access::Visit;
+use super::read::{count, read_one};
+use super::trace_id;
+use crate::access::{Caller, Scope, Visit};
 use crate::encode::Encoding;
 use crate::error::Result as QueryResult;
 use crate::server::app::{App, noted};
 use crate::server::meter::Meter;
 use crate::server::problem::Problem;
+use crate::session::Session;
 
 /// Sends bytes that hold so many rows; the visit ends well.
 pub(in crate::server) fn answer(
@@ -41,6 +45,27 @@ pub(in crate::server) async fn written(
         Ok(written) => written,
         Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
     }
+}
+
+/// Answers with one whole trace, which `write` makes bytes of.
+///
+/// # Errors
+/// When there is no such trace, or the caller may not have it.
+pub(in crate::server) async fn whole(
+    app: &App,
+    caller: &Caller,
+    mut visit: Visit,
+    id: String,
+    media_type: &'static str,
+    write: impl FnOnce(&str, Vec<ResourceSpans>) -> QueryResult<Vec<u8>> + Send + 'static,
+) -> Result<Response, Problem> {
+    let work = move |session: Session| async move {
+        let (id, spans) = read_one(&session, trace_id(&id)?).await?;
+        let count = count(&spans);
+        Ok((count, written(move || write(&id, spans)).await?))
+    };
+    let (count, told) = app.ask(caller, Scope::Read, &mut visit, work).await?;
+    answer(app, visit, media_type, count, told)
 }
 
 /// Sends JSON as [`answer`] sends bytes.

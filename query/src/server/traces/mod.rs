@@ -7,10 +7,10 @@ mod read;
 mod search;
 mod summary;
 
-pub(super) use answer::{answer, json_answer, written};
+pub(super) use answer::{answer, json_answer, whole, written};
 pub(super) use duration::duration;
 pub(super) use interval::Interval;
-pub(super) use read::{count, read, read_newest, read_one};
+pub(super) use read::{count, read, read_newest};
 pub(super) use search::{Hit, Search, find, spans};
 pub(super) use summary::{Summary, summaries};
 

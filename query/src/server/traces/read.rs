@@ -85,7 +85,7 @@ async fn whole(session: &Session, columns: &[&str], found: &[Found]) -> Result<V
 ///
 /// # Errors
 /// As [`read`]; why there is no such trace.
-pub(in crate::server) async fn read_one(session: &Session, id: String) -> Result<(String, Vec<ResourceSpans>)> {
+pub(super) async fn read_one(session: &Session, id: String) -> Result<(String, Vec<ResourceSpans>)> {
     match read(session, std::slice::from_ref(&id)).await?.pop() {
         Some(trace) => Ok(trace),
         None => Err(why_absent(session.snapshot(), &id).await?),
