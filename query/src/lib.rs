@@ -38,6 +38,7 @@ pub mod encode;
 pub mod error;
 pub mod fixes;
 mod functions;
+mod grammar;
 pub mod grouping;
 pub mod impact;
 mod indexed;

@@ -1,14 +1,30 @@
 //! Reads a predicate. Every error has its place, and says what would be right.
 
+use std::borrow::Cow;
+
 use tracerag_schemas::anchor::{Anchor, Target};
+use winnow::Parser;
+use winnow::combinator::{alt, opt, peek, preceded, separated};
+use winnow::stream::Stream;
+use winnow::token::{any, one_of, take_while};
 
 use super::decimal::Decimal;
 use super::predicate::{Answer, Argument, Comparison, Dimension, Literal, OPERATORS, Operator, Parameter, Predicate};
+use crate::grammar::{Input, Mistake, Read, blank, in_quotes, mark, one_of_marks, start};
 
 /// Bytes of a predicate; longer ones are refused.
 const MAX_BYTES: usize = 4096;
 /// Traces of a predicate.
 const MAX_TRACES: usize = 50;
+
+const COMPARISONS: [(&str, Comparison); 6] = [
+    ("=", Comparison::Equal),
+    ("!=", Comparison::NotEqual),
+    ("<=", Comparison::LessOrEqual),
+    (">=", Comparison::GreaterOrEqual),
+    ("<", Comparison::Less),
+    (">", Comparison::Greater),
+];
 
 /// Why a text is no predicate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,249 +37,190 @@ pub(super) struct ParseError {
 
 /// Reads a predicate and checks that its types fit.
 pub(super) fn predicate(text: &str) -> Result<Predicate, ParseError> {
-    let mut reader = Reader { text, at: 0 };
+    whole(&mut start(text, ()))
+        .map_err(|mistake| ParseError { at: mistake.character(text), why: mistake.why().to_owned() })
+}
+
+fn whole(input: &mut Input<'_>) -> Read<Predicate> {
+    let text = input.peek_finish();
     if text.len() > MAX_BYTES {
-        return Err(reader.error(format!("a predicate has {MAX_BYTES} bytes at most")));
+        return Err(Mistake::here(input, format!("a predicate has {MAX_BYTES} bytes at most")));
     }
-    let operator = reader.operator()?;
-    let arguments = reader.arguments(operator)?;
-    let comparison = reader.comparison(operator)?;
-    reader.space();
-    if !reader.rest().is_empty() {
-        return Err(reader.error("the predicate ends before this; write one predicate at a time"));
+    let operator = operator(input)?;
+    let arguments = arguments(input, operator)?;
+    let comparison = comparison(input, operator)?;
+    blank(input)?;
+    match input.peek_token() {
+        None => Ok(Predicate { text: text.trim().to_owned(), operator, arguments, comparison }),
+        Some(_) => Err(Mistake::here(input, "the predicate ends before this; write one predicate at a time")),
     }
-    Ok(Predicate { text: text.trim().to_owned(), operator, arguments, comparison })
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    /// Byte, always at the beginning of a character.
-    at: usize,
+fn operator(input: &mut Input<'_>) -> Read<&'static Operator> {
+    blank(input)?;
+    take_while(0.., |c: char| c.is_ascii_lowercase() || c == '_').try_map(operator_of).parse_next(input)
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
+fn operator_of(name: &str) -> Result<&'static Operator, String> {
+    OPERATORS.iter().find(|operator| operator.name == name).ok_or_else(|| {
+        let known: Vec<&str> = OPERATORS.iter().map(|operator| operator.name).collect();
+        format!("a predicate begins with one of {}", known.join(", "))
+    })
+}
 
-    fn error(&self, why: impl Into<String>) -> ParseError {
-        let before = self.text.get(..self.at).unwrap_or(self.text);
-        ParseError { at: before.chars().count() + 1, why: why.into() }
-    }
-
-    fn space(&mut self) {
-        self.take(char::is_whitespace);
-    }
-
-    /// What follows, as long as its characters fit.
-    fn take(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let taken = rest.find(|c| !fits(c)).map_or(rest, |end| rest.get(..end).unwrap_or(rest));
-        self.at += taken.len();
-        taken
-    }
-
-    fn takes(&mut self, wanted: &str) -> bool {
-        let found = self.rest().starts_with(wanted);
-        if found {
-            self.at += wanted.len();
+fn arguments(input: &mut Input<'_>, operator: &Operator) -> Read<Vec<Argument>> {
+    let Operator { name, parameters, .. } = operator;
+    let count = parameters.len();
+    let mut comma = mark(",").context(format!("{name} takes {count} values, with a comma between them"));
+    mark("(").context(format!("after {name} stands ( and what it is about")).parse_next(input)?;
+    let mut arguments = Vec::with_capacity(count);
+    for (index, parameter) in parameters.iter().enumerate() {
+        if index > 0 {
+            comma.parse_next(input)?;
         }
-        found
-    }
-
-    fn operator(&mut self) -> Result<&'static Operator, ParseError> {
-        self.space();
-        let begin = self.at;
-        let name = self.take(|c| c.is_ascii_lowercase() || c == '_');
-        let found = OPERATORS.iter().find(|operator| operator.name == name);
-        let Some(operator) = found else {
-            self.at = begin;
-            let known: Vec<&str> = OPERATORS.iter().map(|operator| operator.name).collect();
-            return Err(self.error(format!("a predicate begins with one of {}", known.join(", "))));
-        };
-        self.space();
-        if !self.takes("(") {
-            return Err(self.error(format!("after {name} stands ( and what it is about")));
-        }
-        Ok(operator)
-    }
-
-    fn arguments(&mut self, operator: &Operator) -> Result<Vec<Argument>, ParseError> {
-        let mut arguments = Vec::with_capacity(operator.parameters.len());
-        for (index, parameter) in operator.parameters.iter().enumerate() {
-            if index > 0 {
-                self.space();
-                if !self.takes(",") {
-                    return Err(self.error(format!(
-                        "{} takes {} values, with a comma between them",
-                        operator.name,
-                        operator.parameters.len()
-                    )));
-                }
-            }
-            self.space();
-            arguments.push(match parameter {
-                Parameter::Anchor(kinds) => Argument::Anchor(self.anchor(kinds)?),
-                Parameter::Text => Argument::Text(self.string()?),
-                Parameter::Traces => Argument::Traces(self.traces()?),
-            });
-        }
-        self.space();
-        if !self.takes(")") {
-            return Err(self.error(format!("after the {} of {} stands )", values(operator), operator.name)));
-        }
-        Ok(arguments)
-    }
-
-    fn anchor(&mut self, kinds: &[&str]) -> Result<Anchor, ParseError> {
-        let begin = self.at;
-        let quoted;
-        let text = if self.rest().starts_with('"') {
-            quoted = self.string()?;
-            quoted.as_str()
-        } else {
-            self.take(|c| !c.is_whitespace() && !matches!(c, ',' | '(' | ')' | '"'))
-        };
-        let parsed: Result<Anchor, _> = text.parse();
-        let is_wanted = |anchor: &Anchor| kinds.contains(&kind(anchor));
-        let why = match parsed {
-            Ok(anchor) if is_wanted(&anchor) => match anchor.target {
-                Target::Payload { pointer: Some(_), .. } => {
-                    String::from("the pointer is a value of its own: payload(payload:ID#request, \"/amount\")")
-                }
-                _ => return Ok(anchor),
-            },
-            Ok(_) => format!("here stands an anchor of kind {}", kinds.join(", ")),
-            Err(error) => error.to_string(),
-        };
-        self.at = begin;
-        Err(self.error(why))
-    }
-
-    /// Ids of traces, with commas between them.
-    fn traces(&mut self) -> Result<Vec<String>, ParseError> {
-        let mut traces: Vec<String> = Vec::new();
-        loop {
-            let begin = self.at;
-            let id = self.string()?;
-            let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            if !is_id || traces.contains(&id) || traces.len() >= MAX_TRACES {
-                self.at = begin;
-                return Err(self.error(format!(
-                    "here stand ids of traces, 32 lower-case hex digits each, each once, {MAX_TRACES} at most"
-                )));
-            }
-            traces.push(id);
-            self.space();
-            if !self.takes(",") {
-                return Ok(traces);
-            }
-            self.space();
-        }
-    }
-
-    /// A JSON string.
-    fn string(&mut self) -> Result<String, ParseError> {
-        let rest = self.rest();
-        if !rest.starts_with('"') {
-            return Err(self.error("here stands a text in \"quotes\""));
-        }
-        let mut escaped = false;
-        let end = rest.char_indices().skip(1).find_map(|(at, c)| {
-            let ends = c == '"' && !escaped;
-            escaped = c == '\\' && !escaped;
-            ends.then_some(at + 1)
+        blank(input)?;
+        arguments.push(match parameter {
+            Parameter::Anchor(kinds) => Argument::Anchor(anchor(input, kinds)?),
+            Parameter::Text => Argument::Text(string(input)?),
+            Parameter::Traces => Argument::Traces(traces(input)?),
         });
-        let Some(text) = end.and_then(|end| rest.get(..end)) else {
-            return Err(self.error("the quote that begins here does not end"));
-        };
-        match serde_json::from_str(text) {
-            Ok(string) => {
-                self.at += text.len();
-                Ok(string)
-            }
-            Err(_) => Err(self.error("the text in quotes is no JSON string; write \\\" and \\\\ for \" and \\")),
-        }
     }
+    let values = if count == 1 { "value" } else { "values" };
+    mark(")").context(format!("after the {values} of {name} stands )")).parse_next(input)?;
+    Ok(arguments)
+}
 
-    fn comparison(&mut self, operator: &Operator) -> Result<Option<(Comparison, Literal)>, ParseError> {
-        self.space();
-        let begin = self.at;
-        let found = [
-            ("=", Comparison::Equal),
-            ("!=", Comparison::NotEqual),
-            ("<=", Comparison::LessOrEqual),
-            (">=", Comparison::GreaterOrEqual),
-            ("<", Comparison::Less),
-            (">", Comparison::Greater),
-        ]
-        .into_iter()
-        .find(|(sign, _)| self.takes(sign));
-        let Some((sign, comparison)) = found else {
-            return match operator.answer {
-                Answer::Truth => Ok(None),
-                _ => Err(self.error(format!("{} is compared with something: =, !=, <, <=, >, >=", operator.name))),
-            };
-        };
-        self.space();
-        let place = self.at;
-        let literal = self.literal()?;
-        if let Err(why) = fits(operator, comparison, &literal) {
-            self.at = if comparison.is_order() && !has_order(operator.answer, &literal) { begin } else { place };
-            return Err(self.error(format!("{} {sign}: {why}", operator.name)));
-        }
-        Ok(Some((comparison, literal)))
+/// An anchor of one of some kinds, with or without quotes.
+fn anchor(input: &mut Input<'_>, kinds: &[&str]) -> Read<Anchor> {
+    alt((json, bare_anchor)).try_map(|text: String| anchor_of(&text, kinds)).parse_next(input)
+}
+
+fn bare_anchor(input: &mut Input<'_>) -> Read<String> {
+    take_while(0.., |c: char| !c.is_whitespace() && !matches!(c, ',' | '(' | ')' | '"'))
+        .map(|text: &str| text.to_owned())
+        .parse_next(input)
+}
+
+fn anchor_of(text: &str, kinds: &[&str]) -> Result<Anchor, String> {
+    let anchor = text.parse::<Anchor>().map_err(|error| error.to_string())?;
+    if !kinds.contains(&kind(&anchor)) {
+        return Err(format!("here stands an anchor of kind {}", kinds.join(", ")));
     }
-
-    fn literal(&mut self) -> Result<Literal, ParseError> {
-        match self.rest().chars().next() {
-            Some('"') => Ok(Literal::Text(self.string()?)),
-            Some(c) if c.is_ascii_digit() || c == '-' => self.number(),
-            Some(c) if c.is_ascii_alphabetic() => {
-                Ok(Literal::Word(self.take(|c| c.is_ascii_alphabetic() || c == '_').to_owned()))
-            }
-            _ => Err(self.error("here stands a text in \"quotes\", a number or a word such as ERROR")),
+    match anchor.target {
+        Target::Payload { pointer: Some(_), .. } => {
+            Err(String::from("the pointer is a value of its own: payload(payload:ID#request, \"/amount\")"))
         }
-    }
-
-    fn number(&mut self) -> Result<Literal, ParseError> {
-        let begin = self.at;
-        self.takes("-");
-        self.take(|c| c.is_ascii_digit() || c == '.');
-        // An exponent, unless the letter begins a unit.
-        let exponent = self.rest().strip_prefix(['e', 'E']).map(|rest| rest.trim_start_matches(['+', '-']));
-        if exponent.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
-            self.at += 1;
-            self.take(|c| matches!(c, '+' | '-'));
-            self.take(|c| c.is_ascii_digit());
-        }
-        let text = self.text.get(begin..self.at).unwrap_or_default();
-        let number = Decimal::parse(text);
-        let place = self.at;
-        let unit = self.take(|c| c.is_alphabetic() || c == '%');
-        let scaled = match (number, unit) {
-            (Some(value), "") => Some((value, None)),
-            (Some(value), unit) => {
-                let Some((dimension, factor)) = unit_of(unit) else {
-                    self.at = place;
-                    return Err(self.error(format!("the unit {unit:?} is unknown; write one of {UNITS}")));
-                };
-                value.times(factor).map(|value| (value, Some(dimension)))
-            }
-            (None, _) => None,
-        };
-        match scaled {
-            Some((value, unit)) => Ok(Literal::Number { value, unit }),
-            None => {
-                self.at = begin;
-                Err(self.error(format!("{text:?} is no number, or has too many digits")))
-            }
-        }
+        _ => Ok(anchor),
     }
 }
 
-fn values(operator: &Operator) -> &'static str {
-    if operator.parameters.len() == 1 { "value" } else { "values" }
+/// Ids of traces, with commas between them.
+fn traces(input: &mut Input<'_>) -> Read<Vec<String>> {
+    let mut traces: Vec<String> = Vec::new();
+    let id = string.try_map(|id: String| {
+        let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_id || traces.contains(&id) || traces.len() >= MAX_TRACES {
+            return Err(format!(
+                "here stand ids of traces, 32 lower-case hex digits each, each once, {MAX_TRACES} at most"
+            ));
+        }
+        traces.push(id);
+        Ok(())
+    });
+    let () = separated(1.., id, (mark(","), blank)).parse_next(input)?;
+    Ok(traces)
+}
+
+fn string(input: &mut Input<'_>) -> Read<String> {
+    json.context("here stands a text in \"quotes\"").parse_next(input)
+}
+
+/// A JSON string, if a quote stands here.
+fn json(input: &mut Input<'_>) -> Read<String> {
+    // Only its end is looked for, so the parts are not kept.
+    in_quotes::<(), _, _>(('\\', any).take(), "the quote that begins here does not end")
+        .take()
+        .try_map(|text: &str| {
+            serde_json::from_str(text)
+                .map_err(|_| "the text in quotes is no JSON string; write \\\" and \\\\ for \" and \\")
+        })
+        .parse_next(input)
+}
+
+fn comparison(input: &mut Input<'_>, operator: &Operator) -> Read<Option<(Comparison, Literal)>> {
+    blank(input)?;
+    let at_sign = input.checkpoint();
+    let Some((sign, comparison)) = opt(one_of_marks(COMPARISONS)).parse_next(input)? else {
+        return match operator.answer {
+            Answer::Truth => Ok(None),
+            _ => {
+                let why = format!("{} is compared with something: =, !=, <, <=, >, >=", operator.name);
+                Err(Mistake::here(input, why))
+            }
+        };
+    };
+    blank(input)?;
+    let at_literal = input.checkpoint();
+    let literal = literal(input)?;
+    if let Err(why) = fits(operator, comparison, &literal) {
+        let is_of_sign = comparison.is_order() && !has_order(operator.answer, &literal);
+        input.reset(if is_of_sign { &at_sign } else { &at_literal });
+        return Err(Mistake::here(input, format!("{} {sign}: {why}", operator.name)));
+    }
+    Ok(Some((comparison, literal)))
+}
+
+fn literal(input: &mut Input<'_>) -> Read<Literal> {
+    alt((json.map(Literal::Text), number, word))
+        .context("here stands a text in \"quotes\", a number or a word such as ERROR")
+        .parse_next(input)
+}
+
+fn word(input: &mut Input<'_>) -> Read<Literal> {
+    (one_of(|c: char| c.is_ascii_alphabetic()), take_while(0.., |c: char| c.is_ascii_alphabetic() || c == '_'))
+        .take()
+        .map(|word: &str| Literal::Word(word.to_owned()))
+        .parse_next(input)
+}
+
+/// A number with its unit, if a digit or `-` stands here.
+fn number(input: &mut Input<'_>) -> Read<Literal> {
+    let begin = peek(one_of(|c: char| c.is_ascii_digit() || c == '-'));
+    preceded(begin, (decimal, unit))
+        .try_map(|((text, value), unit): ((&str, Decimal), Option<(Dimension, Decimal)>)| {
+            let (value, unit) = match unit {
+                None => (Some(value), None),
+                Some((dimension, factor)) => (value.times(factor), Some(dimension)),
+            };
+            value.map(|value| Literal::Number { value, unit }).ok_or_else(|| no_number(text))
+        })
+        .parse_next(input)
+}
+
+fn no_number(text: &str) -> Cow<'static, str> {
+    Cow::Owned(format!("{text:?} is no number, or has too many digits"))
+}
+
+/// The number, and its text.
+fn decimal<'a>(input: &mut Input<'a>) -> Read<(&'a str, Decimal)> {
+    let digits = |c: char| c.is_ascii_digit();
+    // What has no digit after it is no exponent: the letter begins a unit.
+    let exponent = (one_of(['e', 'E']), take_while(0.., ['+', '-']), take_while(1.., digits));
+    (opt('-'), take_while(0.., |c: char| c.is_ascii_digit() || c == '.'), opt(exponent))
+        .take()
+        .try_map(|text: &'a str| Decimal::parse(text).map(|value| (text, value)).ok_or_else(|| no_number(text)))
+        .parse_next(input)
+}
+
+/// What follows a number without a blank; none without a unit.
+fn unit(input: &mut Input<'_>) -> Read<Option<(Dimension, Decimal)>> {
+    take_while(0.., |c: char| c.is_alphabetic() || c == '%')
+        .try_map(|unit: &str| match (unit, unit_of(unit)) {
+            ("", _) => Ok(None),
+            (_, Some(known)) => Ok(Some(known)),
+            (_, None) => Err(format!("the unit {unit:?} is unknown; write one of {UNITS}")),
+        })
+        .parse_next(input)
 }
 
 const UNITS: &str = "ns, us, ms, s, min, h, B, kB, MB, GB, KiB, MiB, GiB, %";

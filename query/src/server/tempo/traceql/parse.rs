@@ -1,7 +1,13 @@
 //! Reads TraceQL. Every error has its place, and says what would be right.
 
+use winnow::Parser;
+use winnow::combinator::{alt, delimited, eof, opt, preceded, separated, terminated};
+use winnow::stream::Stream;
+use winnow::token::{any, take_till, take_while};
+
 use super::ast::{Attribute, Condition, Field, Intrinsic, Operator, Query, Scope, Value};
 use crate::error::QueryError;
+use crate::grammar::{Input, Mistake, Read, blank, in_quotes, mark, one_of_marks, start};
 use crate::server::traces::duration;
 
 /// Bytes of a query; longer ones are refused.
@@ -25,30 +31,21 @@ const OPERATORS: [(&str, Operator); 8] = [
 const STATUSES: [&str; 3] = ["ok", "error", "unset"];
 const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 
+/// A query, and how far it has used up its bounds.
+type Text<'a> = Input<'a, Used>;
+
+#[derive(Debug, Default)]
+struct Used {
+    depth: usize,
+    comparisons: usize,
+}
+
 /// Reads a query. An empty one is `{}`, as for Tempo.
 ///
 /// # Errors
 /// [`QueryError::Sql`] with what is wrong, and where.
 pub(in crate::server::tempo) fn parse(text: &str) -> Result<Query, QueryError> {
-    let mut reader = Reader { text, at: 0, depth: 0, comparisons: 0 };
-    if text.len() > MAX_BYTES {
-        return Err(reader.error(format!("a query has {MAX_BYTES} bytes at most")));
-    }
-    reader.space();
-    if reader.rest().is_empty() {
-        return Ok(Query::Spans(Condition::Always(true)));
-    }
-    let query = reader.any_spans()?;
-    reader.space();
-    match reader.rest().chars().next() {
-        None => Ok(query),
-        Some('|') => Err(reader.error(
-            "pipelines (| count(), | rate() ..) are not answered here; search for spans, and aggregate them in SQL",
-        )),
-        Some('>' | '<' | '~' | '!' | '&') => Err(reader
-            .error("how spans stand to each other is not searched for; combine {..} with && and ||, or ask in SQL")),
-        Some(_) => Err(reader.error("the query ends before this; combine {..} with && and ||")),
-    }
+    query(&mut start(text, Used::default())).map_err(|mistake| refused(text, &mistake))
 }
 
 /// Reads a field alone, as the paths of tags have it: `resource.service.name`, `.http.route`, `status`.
@@ -56,15 +53,11 @@ pub(in crate::server::tempo) fn parse(text: &str) -> Result<Query, QueryError> {
 /// # Errors
 /// As [`parse`].
 pub(in crate::server::tempo) fn field(text: &str) -> Result<Field, QueryError> {
-    let mut reader = Reader { text, at: 0, depth: 0, comparisons: 0 };
-    let found = match reader.operand()? {
-        Operand::Field(field) => field,
-        Operand::Value(_) | Operand::Nil => return Err(reader.error("this is no field; write .http.route or status")),
-    };
-    match reader.rest().is_empty() {
-        true => Ok(found),
-        false => Err(reader.error("the field ends before this")),
-    }
+    lone_field(&mut start(text, Used::default())).map_err(|mistake| refused(text, &mistake))
+}
+
+fn refused(text: &str, mistake: &Mistake) -> QueryError {
+    QueryError::Sql(format!("{} (at character {} of the TraceQL query)", mistake.why(), mistake.character(text)))
 }
 
 /// A side of a comparison.
@@ -74,232 +67,188 @@ enum Operand {
     Nil,
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    /// Byte, always at the beginning of a character.
-    at: usize,
-    depth: usize,
-    comparisons: usize,
+fn lone_field(input: &mut Text<'_>) -> Read<Field> {
+    let Operand::Field(found) = operand(input)? else {
+        return Err(Mistake::here(input, "this is no field; write .http.route or status"));
+    };
+    match input.peek_token() {
+        None => Ok(found),
+        Some(_) => Err(Mistake::here(input, "the field ends before this")),
+    }
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
+fn query(input: &mut Text<'_>) -> Read<Query> {
+    if input.eof_offset() > MAX_BYTES {
+        return Err(Mistake::here(input, format!("a query has {MAX_BYTES} bytes at most")));
     }
+    let nothing = (blank, eof).value(Query::Spans(Condition::Always(true)));
+    alt((nothing, terminated(any_spans, end))).parse_next(input)
+}
 
-    fn error(&self, why: impl std::fmt::Display) -> QueryError {
-        let before = self.text.get(..self.at).unwrap_or(self.text);
-        QueryError::Sql(format!("{why} (at character {} of the TraceQL query)", before.chars().count() + 1))
-    }
-
-    fn space(&mut self) {
-        self.take(char::is_whitespace);
-    }
-
-    /// What follows, as long as its characters fit.
-    fn take(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
-        let rest = self.rest();
-        let taken = rest.find(|c| !fits(c)).map_or(rest, |end| rest.get(..end).unwrap_or(rest));
-        self.at += taken.len();
-        taken
-    }
-
-    fn takes(&mut self, wanted: &str) -> bool {
-        self.space();
-        let found = self.rest().starts_with(wanted);
-        if found {
-            self.at += wanted.len();
+fn end(input: &mut Text<'_>) -> Read<()> {
+    blank(input)?;
+    let why = match input.peek_token() {
+        None => return Ok(()),
+        Some('|') => {
+            "pipelines (| count(), | rate() ..) are not answered here; search for spans, and aggregate them in SQL"
         }
+        Some('>' | '<' | '~' | '!' | '&') => {
+            "how spans stand to each other is not searched for; combine {..} with && and ||, or ask in SQL"
+        }
+        Some(_) => "the query ends before this; combine {..} with && and ||",
+    };
+    Err(Mistake::here(input, why))
+}
+
+fn any_spans(input: &mut Text<'_>) -> Read<Query> {
+    separated(1.., all_spans, mark("||")).map(|parts: Vec<Query>| one_or(parts, Query::Any)).parse_next(input)
+}
+
+fn all_spans(input: &mut Text<'_>) -> Read<Query> {
+    separated(1.., spans, mark("&&")).map(|parts: Vec<Query>| one_or(parts, Query::All)).parse_next(input)
+}
+
+fn spans(input: &mut Text<'_>) -> Read<Query> {
+    let every = (mark("{"), mark("}"), counted).value(Query::Spans(Condition::Always(true)));
+    let some = delimited(mark("{"), any_condition, closing("}")).map(Query::Spans);
+    alt((delimited(mark("("), deeper(any_spans), closing(")")), every, some))
+        .context("spans are searched for by { .. }, as in { status = error }")
+        .parse_next(input)
+}
+
+fn any_condition(input: &mut Text<'_>) -> Read<Condition> {
+    separated(1.., all_conditions, mark("||"))
+        .map(|parts: Vec<Condition>| one_or(parts, Condition::Any))
+        .parse_next(input)
+}
+
+fn all_conditions(input: &mut Text<'_>) -> Read<Condition> {
+    separated(1.., condition, mark("&&")).map(|parts: Vec<Condition>| one_or(parts, Condition::All)).parse_next(input)
+}
+
+fn condition(input: &mut Text<'_>) -> Read<Condition> {
+    let negated = preceded(mark("!"), deeper(condition)).map(|inner: Condition| Condition::Not(Box::new(inner)));
+    alt((delimited(mark("("), deeper(any_condition), closing(")")), negated, comparison)).parse_next(input)
+}
+
+fn closing<'a>(bracket: &'static str) -> impl Parser<Text<'a>, &'a str, Mistake> {
+    mark(bracket).context(format!("here stands {bracket}, or && or || and another condition"))
+}
+
+/// Reads what is one step deeper.
+fn deeper<'a, T>(mut read: impl Parser<Text<'a>, T, Mistake>) -> impl Parser<Text<'a>, T, Mistake> {
+    move |input: &mut Text<'a>| {
+        if input.state.depth == MAX_DEPTH {
+            return Err(Mistake::here(input, format!("parentheses nest {MAX_DEPTH} deep at most")));
+        }
+        input.state.depth += 1;
+        let found = read.parse_next(input);
+        input.state.depth -= 1;
         found
     }
+}
 
-    /// Reads what is one step deeper.
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, QueryError>) -> Result<T, QueryError> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.error(format!("parentheses nest {MAX_DEPTH} deep at most")));
-        }
-        self.depth += 1;
-        let found = read(self);
-        self.depth -= 1;
-        found
+/// That there may be one comparison more.
+fn counted(input: &mut Text<'_>) -> Read<()> {
+    input.state.comparisons += 1;
+    match input.state.comparisons > MAX_COMPARISONS {
+        true => Err(Mistake::here(input, format!("a query has {MAX_COMPARISONS} comparisons at most"))),
+        false => Ok(()),
     }
+}
 
-    /// What stands between separators, one or more times.
-    fn separated<T>(
-        &mut self,
-        separator: &str,
-        read: impl Fn(&mut Self) -> Result<T, QueryError>,
-    ) -> Result<Vec<T>, QueryError> {
-        let mut parts = vec![read(self)?];
-        while self.takes(separator) {
-            parts.push(read(self)?);
-        }
-        Ok(parts)
+fn comparison(input: &mut Text<'_>) -> Read<Condition> {
+    blank(input)?;
+    counted(input)?;
+    let begin = input.checkpoint();
+    let left = operand(input)?;
+    blank(input)?;
+    let Some((_, operator)) = opt(one_of_marks(OPERATORS)).parse_next(input)? else {
+        return alone(input, left);
+    };
+    let right = operand(input)?;
+    compared(left, operator, right).ok_or_else(|| {
+        input.reset(&begin);
+        Mistake::here(input, "a comparison has a field on one side and a value on the other")
+    })
+}
+
+/// An operand that nothing is compared with.
+fn alone(input: &Text<'_>, operand: Operand) -> Read<Condition> {
+    let is_alone = input.peek_token().is_none_or(|next| matches!(next, '}' | ')' | '&' | '|'));
+    match operand {
+        Operand::Value(Value::Bool(truth)) if is_alone => Ok(Condition::Always(truth)),
+        Operand::Field(field) if is_alone => Ok(Condition::Compare(field, Operator::Equal, Value::Bool(true))),
+        _ => Err(Mistake::here(
+            input,
+            "here stands one of = != < <= > >= =~ !~; sums and products are not answered here",
+        )),
     }
+}
 
-    fn any_spans(&mut self) -> Result<Query, QueryError> {
-        Ok(one_or(self.separated("||", Self::all_spans)?, Query::Any))
+/// A comparison that has a field on one side, and a value or nil on the other.
+fn compared(left: Operand, operator: Operator, right: Operand) -> Option<Condition> {
+    match (left, operator, right) {
+        (Operand::Field(field), _, Operand::Value(value)) => Some(Condition::Compare(field, operator, value)),
+        (Operand::Value(value), _, Operand::Field(field)) => Some(Condition::Compare(field, operator.swapped(), value)),
+        (Operand::Field(field), Operator::NotEqual, Operand::Nil)
+        | (Operand::Nil, Operator::NotEqual, Operand::Field(field)) => Some(Condition::Exists(field)),
+        (Operand::Field(field), Operator::Equal, Operand::Nil)
+        | (Operand::Nil, Operator::Equal, Operand::Field(field)) => {
+            Some(Condition::Not(Box::new(Condition::Exists(field))))
+        }
+        _ => None,
     }
+}
 
-    fn all_spans(&mut self) -> Result<Query, QueryError> {
-        Ok(one_or(self.separated("&&", Self::spans)?, Query::All))
+fn operand(input: &mut Text<'_>) -> Read<Operand> {
+    let text = alt((quoted, raw)).map(|text: String| Operand::Value(Value::Text(text)));
+    preceded(blank, alt((text, word.try_map(|word: String| named(&word)))))
+        .context("here stands a field (.http.route, status, duration) or a value (\"text\", 5, 100ms)")
+        .parse_next(input)
+}
+
+/// A name or a number; parts of a name may be in quotes: `span."key with spaces"`.
+fn word(input: &mut Text<'_>) -> Read<String> {
+    let mut word = of_word.verify(|part: &str| !part.is_empty()).parse_next(input)?.to_owned();
+    while word.ends_with('.')
+        && let Some(part) = opt(quoted).parse_next(input)?
+    {
+        word.push_str(&part);
+        word.push_str(of_word(input)?);
     }
+    Ok(word)
+}
 
-    fn spans(&mut self) -> Result<Query, QueryError> {
-        if self.takes("(") {
-            let inner = self.deeper(Self::any_spans)?;
-            return self.closed(")", inner);
-        }
-        if !self.takes("{") {
-            return Err(self.error("spans are searched for by { .. }, as in { status = error }"));
-        }
-        if self.takes("}") {
-            self.counted()?;
-            return Ok(Query::Spans(Condition::Always(true)));
-        }
-        let condition = self.any()?;
-        self.closed("}", Query::Spans(condition))
-    }
+fn of_word<'a>(input: &mut Text<'a>) -> Read<&'a str> {
+    take_while(0.., is_of_word).parse_next(input)
+}
 
-    fn closed<T>(&mut self, bracket: &str, inner: T) -> Result<T, QueryError> {
-        match self.takes(bracket) {
-            true => Ok(inner),
-            false => Err(self.error(format!("here stands {bracket}, or && or || and another condition"))),
-        }
-    }
+/// A text in quotes with the escapes of Go.
+fn quoted(input: &mut Text<'_>) -> Read<String> {
+    in_quotes(escape, "this text has no end; close it with \"").parse_next(input)
+}
 
-    fn any(&mut self) -> Result<Condition, QueryError> {
-        Ok(one_or(self.separated("||", Self::all)?, Condition::Any))
-    }
-
-    fn all(&mut self) -> Result<Condition, QueryError> {
-        Ok(one_or(self.separated("&&", Self::condition)?, Condition::All))
-    }
-
-    fn condition(&mut self) -> Result<Condition, QueryError> {
-        if self.takes("(") {
-            let inner = self.deeper(Self::any)?;
-            return self.closed(")", inner);
-        }
-        if self.takes("!") {
-            return Ok(Condition::Not(Box::new(self.deeper(Self::condition)?)));
-        }
-        self.comparison()
-    }
-
-    /// That there may be one comparison more.
-    fn counted(&mut self) -> Result<(), QueryError> {
-        self.comparisons += 1;
-        match self.comparisons > MAX_COMPARISONS {
-            true => Err(self.error(format!("a query has {MAX_COMPARISONS} comparisons at most"))),
-            false => Ok(()),
-        }
-    }
-
-    fn comparison(&mut self) -> Result<Condition, QueryError> {
-        self.counted()?;
-        let begin = self.at;
-        let left = self.operand()?;
-        self.space();
-        let rest = self.rest();
-        let Some((sign, operator)) = OPERATORS.iter().find(|(sign, _)| rest.starts_with(sign)) else {
-            let is_alone = rest.is_empty() || rest.starts_with(['}', ')', '&', '|']);
-            return match left {
-                Operand::Value(Value::Bool(truth)) if is_alone => Ok(Condition::Always(truth)),
-                Operand::Field(field) if is_alone => Ok(Condition::Compare(field, Operator::Equal, Value::Bool(true))),
-                _ => {
-                    Err(self.error("here stands one of = != < <= > >= =~ !~; sums and products are not answered here"))
-                }
-            };
-        };
-        self.at += sign.len();
-        let right = self.operand()?;
-        match (left, operator, right) {
-            (Operand::Field(field), _, Operand::Value(value)) => Ok(Condition::Compare(field, *operator, value)),
-            (Operand::Value(value), _, Operand::Field(field)) => {
-                Ok(Condition::Compare(field, operator.swapped(), value))
-            }
-            (Operand::Field(field), Operator::NotEqual, Operand::Nil)
-            | (Operand::Nil, Operator::NotEqual, Operand::Field(field)) => Ok(Condition::Exists(field)),
-            (Operand::Field(field), Operator::Equal, Operand::Nil)
-            | (Operand::Nil, Operator::Equal, Operand::Field(field)) => {
-                Ok(Condition::Not(Box::new(Condition::Exists(field))))
-            }
-            _ => {
-                self.at = begin;
-                Err(self.error("a comparison has a field on one side and a value on the other"))
-            }
-        }
-    }
-
-    fn operand(&mut self) -> Result<Operand, QueryError> {
-        self.space();
-        let begin = self.at;
-        match self.rest().chars().next() {
-            Some('"') => return Ok(Operand::Value(Value::Text(self.quoted()?))),
-            Some('`') => return Ok(Operand::Value(Value::Text(self.raw()?))),
-            _ => {}
-        }
-        let word = self.word()?;
-        if word.is_empty() {
-            return Err(
-                self.error("here stands a field (.http.route, status, duration) or a value (\"text\", 5, 100ms)")
-            );
-        }
-        named(&word).map_err(|why| {
-            self.at = begin;
-            self.error(why)
+fn escape<'a>(input: &mut Text<'a>) -> Read<&'a str> {
+    preceded('\\', opt(any))
+        .try_map(|escaped: Option<char>| match escaped {
+            Some('n') => Ok("\n"),
+            Some('t') => Ok("\t"),
+            Some('r') => Ok("\r"),
+            Some('"') => Ok("\""),
+            Some('\\') => Ok("\\"),
+            _ => Err("after \\ stands one of \" \\ n t r; for a backslash write \\\\"),
         })
-    }
+        .parse_next(input)
+}
 
-    /// A name or a number; parts of a name may be in quotes: `span."key with spaces"`.
-    fn word(&mut self) -> Result<String, QueryError> {
-        let mut word = self.take(is_of_word).to_owned();
-        while word.ends_with('.') && self.rest().starts_with('"') {
-            let part = self.quoted()?;
-            word.push_str(&part);
-            word.push_str(self.take(is_of_word));
-        }
-        Ok(word)
-    }
-
-    /// A text in quotes with the escapes of Go.
-    fn quoted(&mut self) -> Result<String, QueryError> {
-        let begin = self.at;
-        let mut chars = self.rest().char_indices().skip(1);
-        let mut text = String::new();
-        while let Some((place, c)) = chars.next() {
-            match c {
-                '"' => {
-                    self.at += place + 1;
-                    return Ok(text);
-                }
-                '\\' => {
-                    let escaped = match chars.next() {
-                        Some((_, 'n')) => '\n',
-                        Some((_, 't')) => '\t',
-                        Some((_, 'r')) => '\r',
-                        Some((_, c @ ('"' | '\\'))) => c,
-                        _ => {
-                            self.at = begin + place;
-                            return Err(self.error("after \\ stands one of \" \\ n t r; for a backslash write \\\\"));
-                        }
-                    };
-                    text.push(escaped);
-                }
-                c => text.push(c),
-            }
-        }
-        Err(self.error("this text has no end; close it with \""))
-    }
-
-    /// A text in backticks, as it is.
-    fn raw(&mut self) -> Result<String, QueryError> {
-        let inner = self.rest().get(1..).unwrap_or_default();
-        let Some(end) = inner.find('`') else { return Err(self.error("this text has no end; close it with `")) };
-        self.at += end + 2;
-        Ok(inner.get(..end).unwrap_or_default().to_owned())
-    }
+/// A text in backticks, as it is.
+fn raw(input: &mut Text<'_>) -> Read<String> {
+    ('`', take_till(0.., '`'), opt('`'))
+        .try_map(|(_, text, end): (char, &str, Option<char>)| {
+            end.map(|_| text.to_owned()).ok_or("this text has no end; close it with `")
+        })
+        .parse_next(input)
 }
 
 /// The only part, or all of them.
