@@ -6,6 +6,7 @@ mod attestation;
 mod claims;
 mod deadline;
 mod mutations;
+mod parser;
 mod predicates;
 
 use serde_json::{Value, json};

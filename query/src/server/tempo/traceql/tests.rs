@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -112,6 +114,111 @@ fn the_rest_is_refused() {
     }
 }
 
+/// A condition of up to some ninety comparisons, two parts or three to a combination.
+fn conditions() -> impl Strategy<Value = Condition> {
+    use Operator::{Equal, Less, Matches, NotEqual};
+    let field = || "[\\PC\n]{1,6}".prop_map(|key| attribute(Scope::Span, &key));
+    let operator = prop::sample::select(vec![Equal, NotEqual, Less, Matches]);
+    let value = prop_oneof![
+        "[\\PC\n]{0,6}".prop_map(Value::Text),
+        any::<i64>().prop_map(Value::Int),
+        (0..i64::MAX).prop_map(Value::Duration),
+    ];
+    let leaf = prop_oneof![
+        (field(), operator, value).prop_map(|(field, operator, value)| Condition::Compare(field, operator, value)),
+        field().prop_map(Condition::Exists),
+    ];
+    leaf.prop_recursive(10, 90, 3, |inner| {
+        let several = prop::collection::vec(inner.clone(), 2..=3);
+        prop_oneof![
+            several.clone().prop_map(Condition::All),
+            several.prop_map(Condition::Any),
+            inner.prop_map(|inner| Condition::Not(Box::new(inner))),
+        ]
+    })
+}
+
+fn comparisons(condition: &Condition) -> usize {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => parts.iter().map(comparisons).sum(),
+        Condition::Not(inner) => comparisons(inner),
+        _ => 1,
+    }
+}
+
+/// A condition as text, with parentheses round each part.
+fn written(condition: &Condition) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let name = |field: &Field| match field {
+        Field::Attribute(attribute) => format!("span.{}", quoted(&attribute.key)),
+        Field::Intrinsic(intrinsic) => intrinsic.name().to_owned(),
+    };
+    let joined = |parts: &[Condition], with: &str| {
+        let parts: Vec<String> = parts.iter().map(|part| format!("({})", written(part))).collect();
+        parts.join(with)
+    };
+    match condition {
+        Condition::Always(truth) => truth.to_string(),
+        Condition::All(parts) => joined(parts, " && "),
+        Condition::Any(parts) => joined(parts, "||"),
+        Condition::Not(inner) => format!("!({})", written(inner)),
+        Condition::Exists(field) => format!("{} != nil", name(field)),
+        Condition::Compare(field, operator, value) => {
+            let sign = match operator {
+                Operator::Equal => "=",
+                Operator::NotEqual => "!=",
+                Operator::Less => "<",
+                Operator::LessOrEqual => "<=",
+                Operator::Greater => ">",
+                Operator::GreaterOrEqual => ">=",
+                Operator::Matches => "=~",
+                Operator::NotMatches => "!~",
+            };
+            let value = match value {
+                Value::Text(text) => quoted(text),
+                Value::Int(number) => number.to_string(),
+                Value::Float(number) => format!("{number:?}"),
+                Value::Bool(truth) => truth.to_string(),
+                Value::Duration(ns) => format!("{ns}ns"),
+                Value::Status(word) | Value::Kind(word) => (*word).to_owned(),
+            };
+            format!("{} {sign} {value}", name(field))
+        }
+    }
+}
+
+/// Texts as long as may be, of what could be read in more than one way, are each read twenty times. Guarantees that no way
+/// of reading is tried again for each way of reading what follows: one such text would take longer than all may.
+#[test]
+fn long_texts_take_no_time() {
+    let begin = Instant::now();
+    let nested = |inner: &str, depth: usize| format!("{{{}{inner}{}}}", "(".repeat(depth), ")".repeat(depth));
+    let filled = |head: &str, part: &str, tail: &str| {
+        format!("{head}{}{tail}", part.repeat((8_192 - head.len() - tail.len()) / part.len()))
+    };
+    for text in [
+        nested(".a = 1", 32),
+        nested("", 32),
+        nested(&"!".repeat(32), 0),
+        filled(&"(".repeat(32), " ", "{}"),
+        filled("{.a", " ", "= 1}"),
+        filled("{.a = \"", "\\\\", "\"}"),
+        filled("{.a = \"", "\\\"", ""),
+        filled("{.a = `", "x", ""),
+        filled("{", ".\"a\"", " = 1}"),
+        filled("{.a = ", "1.", "}"),
+        filled("{.a = ", "1h", "}"),
+        filled("{}", " && {}", ""),
+        filled("", "!", ""),
+        filled("", "{", ""),
+    ] {
+        for _ in 0..20 {
+            let _ = parse(&text);
+        }
+    }
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+}
+
 proptest! {
     /// No text, and no text that looks like a query, breaks the reader; what is read can be compiled or is refused.
     #[test]
@@ -122,5 +229,23 @@ proptest! {
             }
             let _ = field(&text);
         }
+    }
+
+    /// A condition that is written as text is read as it was, however its parts nest. Guarantees, too, that no comparison
+    /// is read twice: each reading counts against the bound of 100, and most of these conditions have more than 50.
+    #[test]
+    fn what_is_written_is_read(parts in prop::collection::vec(conditions(), 2..8)) {
+        let mut left = 100;
+        let fitting = parts.into_iter().filter(|part| {
+            let fits = comparisons(part) <= left;
+            left -= if fits { comparisons(part) } else { 0 };
+            fits
+        });
+        let all = Condition::All(fitting.collect());
+        prop_assume!(matches!(&all, Condition::All(parts) if parts.len() > 1));
+        let text = format!("{{ {} }}", written(&all));
+        prop_assume!(text.len() <= 8_192);
+        let read = parse(&text).map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
+        prop_assert_eq!(read, Query::Spans(all));
     }
 }
