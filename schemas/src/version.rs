@@ -28,10 +28,14 @@ const ADDED: &[(u32, Table, &str)] = &[
     (2, Table::Failures, "interruption"),
     (2, Table::Failures, "gave_up_span_id"),
     (2, Table::Failures, "fingerprint_all_frames"),
+    (2, Table::Failures, "grouping_path"),
+    (2, Table::Failures, "grouping_error"),
     (2, Table::IncidentCounts, "echo_count"),
     (2, Table::Logs, "template"),
     (2, Table::Fixes, "fixed_version"),
     (2, Table::Fixes, "fixed_git_sha"),
+    (2, Table::GroupingRules, "from_version"),
+    (2, Table::GroupingRules, "to_version"),
 ];
 
 /// What a release knows of the columns of a lake: those of its own schema, and which of them came with it.

@@ -10,7 +10,6 @@ use tracerag_schemas::Table;
 
 use super::FailureError;
 use super::extract::{Batches, Failure};
-use super::fingerprint::FINGERPRINT_VERSION;
 use super::rows::{assemble, ingested_at, texts, times};
 
 /// Traces named as examples.
@@ -65,7 +64,12 @@ impl<'f, 'a> Delta<'f, 'a> {
     }
 }
 
-pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<RecordBatch, FailureError> {
+/// The rows, whose fingerprints are of a version.
+pub(super) fn batch(
+    failures: &[Failure<'_>],
+    batches: &Batches<'_>,
+    version: i32,
+) -> Result<RecordBatch, FailureError> {
     // Environments are filtered by, so one must not count for another.
     let mut positions: FxHashMap<(&str, &str, Option<&str>), usize> = FxHashMap::default();
     let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
@@ -86,7 +90,7 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
     let columns = vec![
         ("tenant_id", first(&|failure| failure.tenant.to_owned())),
         ("fingerprint", first(&|failure| failure.identity.fingerprint.id.clone())),
-        ("fingerprint_version", Arc::new(Int32Array::from(vec![FINGERPRINT_VERSION; deltas.len()])) as ArrayRef),
+        ("fingerprint_version", Arc::new(Int32Array::from(vec![version; deltas.len()])) as ArrayRef),
         ("title", first(&|failure| failure.identity.title.clone())),
         ("service_name", first(&|failure| failure.draft.service.to_owned())),
         ("exception_type", first(&|failure| failure.draft.exception_type.as_deref().unwrap_or_default().to_owned())),

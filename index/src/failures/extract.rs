@@ -63,8 +63,11 @@ pub fn extract(
     rules: &FailureRules,
 ) -> Result<Extracted, FailureError> {
     let batches = Batches { spans: Spans::new(spans)?, logs: Logs::new(logs)?, traces: Traces::new(traces)? };
-    let failures = batches.failures(rules);
-    Ok(Extracted { failures: rows::batch(&failures, &batches)?, counts: counts::batch(&failures, &batches)? })
+    let (failures, version) = (batches.failures(rules), rules.grouping.version);
+    Ok(Extracted {
+        failures: rows::batch(&failures, &batches, version)?,
+        counts: counts::batch(&failures, &batches, version)?,
+    })
 }
 
 /// The three batches.
@@ -121,7 +124,7 @@ impl<'a> Batches<'a> {
             }
         }
 
-        let mut identities = Identities::default();
+        let mut identities = Identities::by(&rules.grouping);
         let mut failures = Vec::new();
         for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
             let mut seen = dedupe::Seen::new();

@@ -19,13 +19,13 @@ use sha2::{Digest, Sha256};
 use super::frames::{Frame, Language, StackTrace, frame_key};
 use super::mask::clip;
 
-/// The version of the rules below together with those of masking and frames.
+/// The version of the rules below together with those of masking and frames. Who counts it up leaves `STATED_VERSION`
+/// alone: incidents go on under their new numbers by [`crate::successors`].
 pub const FINGERPRINT_VERSION: i32 = 1;
 
-/// In-app frames that take part.
-const MAX_KEYS: usize = 32;
-/// A message of fewer words than this says too little to stand without a place.
-const TELLING_WORDS: usize = 4;
+/// The version in the hash of a stated fingerprint, for ever: what a program states does not depend on the rules here.
+const STATED_VERSION: i32 = 1;
+
 const MAX_TEXT: usize = 1000;
 const MAX_TITLE: usize = 200;
 
@@ -65,6 +65,23 @@ const GENERIC_TYPES: &[&str] = &[
     "HTTPException",
 ];
 
+/// The numbers that the rules go by, and their version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grouping {
+    /// Part of every fingerprint that no program states.
+    pub version: i32,
+    /// Frames and causes that take part.
+    pub max_keys: usize,
+    /// A message of fewer words than this says too little to stand without a place.
+    pub telling_words: usize,
+}
+
+impl Default for Grouping {
+    fn default() -> Self {
+        Self { version: FINGERPRINT_VERSION, max_keys: 32, telling_words: 4 }
+    }
+}
+
 /// What is known of one failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
@@ -97,23 +114,27 @@ pub struct Fingerprint {
     pub grouped_by: String,
 }
 
+/// How [`Fingerprint::grouped_by`] begins where a program states the fingerprint.
+pub(super) const STATED: &str = "fingerprint stated in ";
+
 /// The fingerprint of a failure.
 #[must_use]
-pub fn fingerprint(evidence: &Evidence<'_>) -> Fingerprint {
-    let (id, grouped_by) = grouped(evidence);
-    let all_frames = over_all_frames(evidence).unwrap_or_else(|| id.clone());
+pub fn fingerprint(evidence: &Evidence<'_>, rules: &Grouping) -> Fingerprint {
+    let (id, grouped_by) = grouped(evidence, rules);
+    let all_frames = over_all_frames(evidence, rules).unwrap_or_else(|| id.clone());
     Fingerprint { id, all_frames, grouped_by }
 }
 
 /// The fingerprint, and what it was made of.
-fn grouped(evidence: &Evidence<'_>) -> (String, String) {
+fn grouped(evidence: &Evidence<'_>, rules: &Grouping) -> (String, String) {
     let Evidence { service, masked, local_path, .. } = *evidence;
     if let Some((name, value)) = evidence.stated {
-        return (digest(service, "stated", &[value]), format!("fingerprint stated in {name}"));
+        return (digest(STATED_VERSION, service, "stated", &[value]), format!("{STATED}{name}"));
     }
+    let digest = |service: &str, rule: &str, parts: &[&str]| digest(rules.version, service, rule, parts);
     if let Some(exception_type) = evidence.exception_type {
-        let keys = stack_keys(evidence.stack, |frame| frame.in_app);
-        let count = keys.iter().filter(|key| key.contains('@')).count().min(MAX_KEYS);
+        let keys = stack_keys(evidence.stack, rules.max_keys, |frame| frame.in_app);
+        let count = keys.iter().filter(|key| key.contains('@')).count();
         if count > 0 {
             let mut parts: Vec<&str> = vec![exception_type];
             parts.extend(keys.iter().map(String::as_str));
@@ -125,7 +146,7 @@ fn grouped(evidence: &Evidence<'_>) -> (String, String) {
             let grouped_by = format!("exception type, {frames} and masked message");
             return (digest(service, "frames and message", &parts), grouped_by);
         }
-        if telling_words(masked) >= TELLING_WORDS {
+        if telling_words(masked) >= rules.telling_words {
             let id = digest(service, "message", &[exception_type, masked]);
             return (id, "exception type and masked message".to_owned());
         }
@@ -138,7 +159,7 @@ fn grouped(evidence: &Evidence<'_>) -> (String, String) {
         };
         return (id, grouped_by.to_owned());
     }
-    if evidence.is_log && (local_path.is_empty() || telling_words(masked) >= TELLING_WORDS) {
+    if evidence.is_log && (local_path.is_empty() || telling_words(masked) >= rules.telling_words) {
         return (digest(service, "log", &[masked]), "masked log message".to_owned());
     }
     let error_type = evidence.error_type.unwrap_or_default();
@@ -153,9 +174,9 @@ fn grouped(evidence: &Evidence<'_>) -> (String, String) {
 }
 
 /// The hash over exception type and all frames, with the message where type and place say little.
-fn over_all_frames(evidence: &Evidence<'_>) -> Option<String> {
+fn over_all_frames(evidence: &Evidence<'_>, rules: &Grouping) -> Option<String> {
     let exception_type = evidence.exception_type.filter(|_| evidence.stated.is_none())?;
-    let keys = stack_keys(evidence.stack, |_| true);
+    let keys = stack_keys(evidence.stack, rules.max_keys, |_| true);
     if !keys.iter().any(|key| key.contains('@')) {
         return None;
     }
@@ -164,7 +185,7 @@ fn over_all_frames(evidence: &Evidence<'_>) -> Option<String> {
     if needs_message(exception_type, evidence.stack) {
         parts.push(evidence.masked);
     }
-    Some(digest(evidence.service, "all frames", &parts))
+    Some(digest(rules.version, evidence.service, "all frames", &parts))
 }
 
 /// Types that say little, and all of Go: its stack is that of the call that recorded the error, not of
@@ -181,8 +202,8 @@ pub fn short_type(exception_type: &str) -> &str {
     exception_type.rsplit(['.', ':', '\\', '/', '$']).next().unwrap_or(exception_type)
 }
 
-/// The types of the causes, and the keys of the frames that take part; a recursion counts once.
-fn stack_keys(stack: &StackTrace, takes_part: impl Fn(&Frame) -> bool) -> Vec<String> {
+/// The types of the causes, and the keys of the frames that take part, so many at most; a recursion counts once.
+fn stack_keys(stack: &StackTrace, max_keys: usize, takes_part: impl Fn(&Frame) -> bool) -> Vec<String> {
     let Some(language) = stack.language else {
         return Vec::new();
     };
@@ -198,8 +219,8 @@ fn stack_keys(stack: &StackTrace, takes_part: impl Fn(&Frame) -> bool) -> Vec<St
                 keys.push(key);
             }
         }
-        if keys.len() >= MAX_KEYS {
-            keys.truncate(MAX_KEYS);
+        if keys.len() >= max_keys {
+            keys.truncate(max_keys);
             break;
         }
     }
@@ -215,9 +236,9 @@ fn telling_words(masked: &str) -> usize {
 }
 
 /// The first 16 bytes of a SHA-256 over the version and the parts, each with its length before it.
-fn digest(service: &str, rule: &str, parts: &[&str]) -> String {
+fn digest(version: i32, service: &str, rule: &str, parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
-    hasher.update(FINGERPRINT_VERSION.to_le_bytes());
+    hasher.update(version.to_le_bytes());
     for part in [service, rule].iter().chain(parts) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
@@ -282,16 +303,18 @@ mod tests {
     use super::*;
 
     fn of(service: &str, exception_type: Option<&str>, message: &str, stack: &str, path: &str) -> Fingerprint {
-        fingerprint(&Evidence {
+        let (masked, stack) = (mask(message), StackTrace::parse(stack, &InAppRules::default()));
+        let evidence = Evidence {
             service,
             stated: None,
             exception_type,
-            masked: &mask(message),
-            stack: &StackTrace::parse(stack, &InAppRules::default()),
+            masked: &masked,
+            stack: &stack,
             local_path: path,
             error_type: Some("500"),
             is_log: false,
-        })
+        };
+        fingerprint(&evidence, &Grouping::default())
     }
 
     const STACK: &str = "PaymentFailed: x\n    at charge (/app/src/pay.js:12:5)\n    at run (/app/src/index.js:3:1)\n    at f (/app/node_modules/x/y.js:1:1)";
@@ -310,10 +333,17 @@ mod tests {
             error_type: None,
             is_log: false,
         };
-        let first = fingerprint(&evidence("a", Some(("error.fingerprint", "db-down"))));
-        assert_eq!(first, fingerprint(&evidence("b", Some(("error.fingerprint", "db-down")))));
-        assert_ne!(first, fingerprint(&evidence("a", Some(("error.fingerprint", "db-up")))));
+        let rules = Grouping::default();
+        let of = |message, value| fingerprint(&evidence(message, Some(("error.fingerprint", value))), &rules);
+        let first = of("a", "db-down");
+        assert_eq!(first, of("b", "db-down"));
+        assert_ne!(first, of("a", "db-up"));
         assert_eq!(first.grouped_by, "fingerprint stated in error.fingerprint");
+        // What a program states is the same in every version, and nothing else is.
+        let next = Grouping { version: FINGERPRINT_VERSION + 1, ..rules };
+        let stated = evidence("a", Some(("error.fingerprint", "db-down")));
+        assert_eq!(first, fingerprint(&stated, &next));
+        assert_ne!(fingerprint(&evidence("a", None), &rules).id, fingerprint(&evidence("a", None), &next).id);
     }
 
     /// Other lines, other ids in the message, another library version: the same failure.
@@ -387,7 +417,7 @@ mod tests {
         };
         assert_ne!(of("pay", Some("a.A"), "x", &java("a.B"), "").id, of("pay", Some("a.A"), "x", &java("a.C"), "").id);
         // Parts do not run into each other.
-        assert_ne!(digest("a", "b", &["cd", "e"]), digest("a", "b", &["c", "de"]));
+        assert_ne!(digest(1, "a", "b", &["cd", "e"]), digest(1, "a", "b", &["c", "de"]));
     }
 
     /// A span without exception groups by its path and status, and says so.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::causes;
 use super::drafts::{Draft, Kind};
-use super::fingerprint::{Evidence, Fingerprint, fingerprint, text_for_embedding, title};
+use super::fingerprint::{Evidence, Fingerprint, Grouping, fingerprint, text_for_embedding, title};
 use super::interruption::{self, Interruption};
 use super::mask::{clip, mask};
 
@@ -16,6 +16,8 @@ use super::mask::{clip, mask};
 pub(super) struct Identity {
     pub masked: String,
     pub fingerprint: Fingerprint,
+    /// The masked names of the service's spans down to the failing one; empty without a span.
+    pub local_path: String,
     /// Whether somebody stopped waiting.
     pub interruption: Option<Interruption>,
     /// The head of its incident.
@@ -25,10 +27,10 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    fn of(draft: &Draft<'_>, local_path: &str) -> Self {
+    fn of(draft: &Draft<'_>, local_path: &str, rules: &Grouping) -> Self {
         let masked = mask(&draft.message);
         let exception_type = draft.exception_type.as_deref();
-        let fingerprint = fingerprint(&Evidence {
+        let evidence = Evidence {
             service: draft.service,
             stated: draft.stated,
             exception_type,
@@ -37,12 +39,14 @@ impl Identity {
             local_path,
             error_type: draft.error_type.as_deref(),
             is_log: draft.kind == Kind::Log,
-        });
+        };
+        let fingerprint = fingerprint(&evidence, rules);
         let place = place(draft, local_path);
         Identity {
             title: title(exception_type, &masked, &place),
             text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
             interruption: interruption::of(draft, &causes::of(draft)),
+            local_path: local_path.to_owned(),
             masked,
             fingerprint,
         }
@@ -63,12 +67,16 @@ struct Said<'a> {
 }
 
 /// The identities of one epoch's failures.
-#[derive(Default)]
 pub(super) struct Identities<'a> {
+    rules: &'a Grouping,
     known: FxHashMap<Said<'a>, Rc<Identity>>,
 }
 
 impl<'a> Identities<'a> {
+    pub(super) fn by(rules: &'a Grouping) -> Self {
+        Self { rules, known: FxHashMap::default() }
+    }
+
     /// The identity of a draft whose service's spans lead down to it by `local_path`.
     pub(super) fn of(&mut self, draft: &Draft<'a>, local_path: String) -> Rc<Identity> {
         let said = Said {
@@ -84,7 +92,7 @@ impl<'a> Identities<'a> {
         if let Some(known) = self.known.get(&said) {
             return Rc::clone(known);
         }
-        let identity = Rc::new(Identity::of(draft, &said.local_path));
+        let identity = Rc::new(Identity::of(draft, &said.local_path, self.rules));
         self.known.insert(said, Rc::clone(&identity));
         identity
     }

@@ -7,7 +7,8 @@
 //! Columns are scanned for what failed (`candidates`), and only those rows cost more: they are read
 //! into drafts (`drafts`), merged where one error is told several times (`dedupe`, over the span trees of
 //! `topology`), given a fingerprint ([`fingerprint`]) from their type, stack ([`frames`]) and masked message
-//! ([`mask`]), and told apart as origins and their echoes (`origins`).
+//! ([`mask`]), and told apart as origins and their echoes (`origins`). From a stored row the same fingerprint can be made
+//! once more, by other rules (`stored`).
 
 mod candidates;
 mod causes;
@@ -25,6 +26,7 @@ pub mod mask;
 mod origins;
 mod rows;
 mod slow;
+mod stored;
 mod suspects;
 mod topology;
 
@@ -32,14 +34,17 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 pub use extract::extract;
-pub use fingerprint::FINGERPRINT_VERSION;
+pub use fingerprint::{FINGERPRINT_VERSION, Grouping};
 pub use frames::InAppRules;
 pub use mask::MASK_VERSION;
+pub use stored::{Anew, STORED, anew};
 pub use suspects::{Suspects, suspects};
 
 /// What can be set about failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureRules {
+    /// By what failures are grouped.
+    pub grouping: Grouping,
     /// Which frames belong to the application, beside the built-in rules.
     pub in_app: InAppRules,
     /// Attributes of an exception, log record or span that state a fingerprint; the first that is there wins.
@@ -53,6 +58,7 @@ pub struct FailureRules {
 impl Default for FailureRules {
     fn default() -> Self {
         FailureRules {
+            grouping: Grouping::default(),
             in_app: InAppRules::default(),
             fingerprint_attributes: ["error.fingerprint", "exception.fingerprint", "sentry.fingerprint"]
                 .map(str::to_owned)

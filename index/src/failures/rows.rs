@@ -14,7 +14,6 @@ use tracerag_schemas::Table;
 use super::columns::{Origin, text, value};
 use super::drafts::Row;
 use super::extract::{Batches, Failure};
-use super::fingerprint::FINGERPRINT_VERSION;
 use super::frames::StackTrace;
 use super::interruption::Interruption;
 use super::{FailureError, causes};
@@ -61,7 +60,12 @@ pub(super) fn ingested_at(failure: &Failure<'_>, batches: &Batches<'_>) -> Optio
     value(origin.ingested_at, row)
 }
 
-pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<RecordBatch, FailureError> {
+/// The rows, whose fingerprints are of a version.
+pub(super) fn batch(
+    failures: &[Failure<'_>],
+    batches: &Batches<'_>,
+    version: i32,
+) -> Result<RecordBatch, FailureError> {
     let text_column = |get: &dyn Fn(&Failure<'_>) -> Option<String>| texts(failures.iter().map(get));
     let owned = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let columns = vec![
@@ -83,7 +87,7 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
         ("span_name", texts(failures.iter().map(|failure| failure.span_name))),
         ("span_path", texts(failures.iter().map(|failure| failure.span_path.as_deref()))),
         ("fingerprint", texts(failures.iter().map(|failure| Some(&failure.identity.fingerprint.id)))),
-        ("fingerprint_version", Arc::new(Int32Array::from(vec![FINGERPRINT_VERSION; failures.len()])) as ArrayRef),
+        ("fingerprint_version", Arc::new(Int32Array::from(vec![version; failures.len()])) as ArrayRef),
         ("grouped_by", texts(failures.iter().map(|failure| Some(&failure.identity.fingerprint.grouped_by)))),
         ("build_git_sha", texts(failures.iter().map(|failure| failure.git_sha))),
         ("flags", flags(failures)?),
@@ -99,6 +103,8 @@ pub(super) fn batch(failures: &[Failure<'_>], batches: &Batches<'_>) -> Result<R
             "fingerprint_all_frames",
             texts(failures.iter().map(|failure| Some(&failure.identity.fingerprint.all_frames))),
         ),
+        ("grouping_path", texts(failures.iter().map(|failure| Some(&failure.identity.local_path)))),
+        ("grouping_error", texts(failures.iter().map(|failure| failure.draft.error_type.as_deref()))),
         (
             "kafka_topic",
             text_column(&|failure| {

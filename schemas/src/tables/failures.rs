@@ -7,6 +7,9 @@ use super::column::*;
 /// `origin_id` names the failure of the trace that this one is an echo of, and is null of an origin; `origin_span_id`
 /// the span that owns the failure. `interruption` is `timeout` or `cancellation`, `gave_up_span_id` the span whose
 /// patience ended. `fingerprint_all_frames` is the fingerprint over all frames, not those of the application alone.
+/// `grouping_path` and `grouping_error` are what went into the fingerprint and is stored nowhere else: the masked names of
+/// the service's own spans down to the failing one, and its `error.type` or status code. The path is empty, not null,
+/// where no span is known: null says that the row is older than the column.
 pub(super) fn columns() -> Vec<Field> {
     data_table(vec![
         text("failure_id"),
@@ -39,6 +42,8 @@ pub(super) fn columns() -> Vec<Field> {
         text("interruption"),
         text("gave_up_span_id"),
         text("fingerprint_all_frames"),
+        text("grouping_path"),
+        text("grouping_error"),
     ])
 }
 

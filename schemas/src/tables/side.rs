@@ -34,7 +34,9 @@ pub(super) fn fix_columns() -> Vec<Field> {
     ]
 }
 
-/// `action` is `merge` (into `target`) or `split` (off `target`).
+/// Of a person, `action` is `merge` (into `target`) or `split` (off `target`), and the versions are null. A row with
+/// `to_version` says what became of an incident when the rules of fingerprints changed: `map` (it goes on as `target`), or
+/// `split` without a target (its failures go to several, so that it stays on its own).
 pub(super) fn grouping_rule_columns() -> Vec<Field> {
     vec![
         text("tenant_id"),
@@ -45,6 +47,8 @@ pub(super) fn grouping_rule_columns() -> Vec<Field> {
         text("author"),
         text("reason"),
         time("created_at"),
+        code("from_version"),
+        code("to_version"),
     ]
 }
 

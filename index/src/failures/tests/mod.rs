@@ -15,6 +15,7 @@ use super::*;
 mod forms;
 mod grouping;
 mod origins;
+mod stored;
 mod waiting;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -86,7 +87,8 @@ fn exception(kind: &str, message: &str, stack: &str) -> Value {
         "exception.type": kind, "exception.message": message, "exception.stacktrace": stack, "exception.escaped": "False"}}])
 }
 
-/// The failures of these rows. That nothing is missed where only suspects are looked at is checked with each of them.
+/// The failures of these rows. That nothing is missed where only suspects are looked at, and that the stored rows hold
+/// what their fingerprints are made of, is checked with each of them.
 fn run(spans: &[Value], logs: &[Value], traces: &[Value]) -> Extracted {
     let (spans, logs) = (batch(Table::Spans, spans), batch(Table::Logs, logs));
     let (traces, rules) = (batch(Table::Traces, traces), FailureRules::default());
@@ -101,7 +103,20 @@ fn run(spans: &[Value], logs: &[Value], traces: &[Value]) -> Extracted {
     let suspects = suspects(&in_flight_spans, &in_flight_logs).unwrap();
     let narrowed = extract(&suspects.spans, &suspects.logs, &traces, &rules).unwrap();
     assert_eq!((whole.failures, whole.counts), (narrowed.failures, narrowed.counts));
-    extract(&spans, &logs, &traces, &rules).unwrap()
+    let found = extract(&spans, &logs, &traces, &rules).unwrap();
+    assert_eq!(anew(&found.failures, &rules).unwrap(), by_rows(&found));
+    found
+}
+
+/// What the rows say of their own fingerprints.
+fn by_rows(found: &Extracted) -> Vec<Anew> {
+    let grouped_by = column(&found.failures, "grouped_by").into_iter();
+    let with_id = grouped_by.zip(column(&found.failures, "fingerprint"));
+    let of = |(by, id): (Option<String>, Option<String>)| match by.unwrap().starts_with("fingerprint stated") {
+        true => Anew::Stated,
+        false => Anew::Is(id.unwrap()),
+    };
+    with_id.map(of).collect()
 }
 
 /// The rows in flight. Short ids are filled up with zeros.
