@@ -52,24 +52,15 @@ pub struct Touched {
 /// When the table cannot be read.
 pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Result<Touched> {
     let mut touched = Touched { looked: before, ..Touched::default() };
-    let counts = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0);
-    let Some((name, counts)) = counts.filter(|(_, counts)| counts.version > before.version) else {
-        return Ok(touched);
-    };
-    let dataset = lake.dataset(name, counts.version).await?;
-    let is_behind = counts.version - before.version > MOST_VERSIONS;
-    let moved = if is_behind { HashSet::new() } else { moved(name, &dataset, before).await? };
-    let is_new = |fragment: &&Fragment| fragment.id >= before.fragments && !moved.contains(&fragment.id);
-    let fragments: Vec<Fragment> = dataset.fragments().iter().filter(is_new).cloned().collect();
-    let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or_default();
-    let fragments_end = end.max(before.fragments);
-    touched.looked = Looked { position: head.position, version: counts.version, fragments: fragments_end };
-    if fragments.is_empty() {
+    let Some(tail) = tail(lake, head, before).await? else { return Ok(touched) };
+    touched.looked = tail.looked;
+    if tail.fragments.is_empty() {
         return Ok(touched);
     }
-    let mut scan = dataset.scan();
+    let name = Table::IncidentCounts.name();
+    let mut scan = tail.dataset.scan();
     scan.project(&["tenant_id", "fingerprint"]).at(name, "reading new failures")?;
-    scan.with_fragments(fragments);
+    scan.with_fragments(tail.fragments);
     let since = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
     scan.filter_expr(col("last_seen").gt_eq(lit(since)));
     let mut rows = scan.try_into_stream().await.at(name, "reading new failures")?;
@@ -81,6 +72,32 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Re
         }
     }
     Ok(touched)
+}
+
+/// The end of the table that was not looked at.
+pub(crate) struct Tail {
+    /// How far it goes.
+    pub looked: Looked,
+    pub dataset: Arc<Dataset>,
+    /// Where its rows are. Some may have been looked at, where it is not known any more what a compaction moved.
+    pub fragments: Vec<Fragment>,
+}
+
+/// What a head has beyond what was looked at; `None`: the table has not changed.
+pub(crate) async fn tail(lake: &Lake, head: &Head, before: Looked) -> Result<Option<Tail>> {
+    let counts = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0);
+    let Some((name, counts)) = counts.filter(|(_, counts)| counts.version > before.version) else {
+        return Ok(None);
+    };
+    let dataset = lake.dataset(name, counts.version).await?;
+    let is_behind = counts.version - before.version > MOST_VERSIONS;
+    let moved = if is_behind { HashSet::new() } else { moved(name, &dataset, before).await? };
+    let is_new = |fragment: &&Fragment| fragment.id >= before.fragments && !moved.contains(&fragment.id);
+    let fragments: Vec<Fragment> = dataset.fragments().iter().filter(is_new).cloned().collect();
+    let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or_default();
+    let fragments_end = end.max(before.fragments);
+    let looked = Looked { position: head.position, version: counts.version, fragments: fragments_end };
+    Ok(Some(Tail { looked, dataset, fragments }))
 }
 
 /// Fragments that hold only rows which were looked at before, under other ids.
@@ -114,7 +131,8 @@ async fn moved(name: &str, dataset: &Arc<Dataset>, before: Looked) -> Result<Has
     Ok(moved)
 }
 
-fn text<'a>(batch: &'a RecordBatch, column: &'static str) -> Result<&'a StringArray> {
+/// A column of texts of the table.
+pub(crate) fn text<'a>(batch: &'a RecordBatch, column: &'static str) -> Result<&'a StringArray> {
     batch.column_by_name(column).and_then(|values| values.as_string_opt::<i32>()).ok_or_else(|| Error::Schema {
         table: Table::IncidentCounts.name(),
         detail: format!("column {column} is not as this release knows it"),

@@ -60,6 +60,7 @@ mod place;
 mod s3;
 mod stage;
 pub mod stored;
+pub mod successors;
 pub mod templates;
 pub mod tree;
 
@@ -76,6 +77,7 @@ pub use maintain::{Lease, MaintainOptions, MaintainReport, Retention, maintain};
 pub use migrate::{Migration, migrate};
 pub use pinned::Pinned;
 pub use stored::stored_rows;
+pub use successors::Successors;
 
 #[cfg(test)]
 mod tests;

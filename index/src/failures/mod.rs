@@ -95,4 +95,4 @@ pub enum FailureError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,7 +21,7 @@ mod waiting;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A batch of `table` in the lake's schema from JSON rows; what a row does not name is null.
-fn batch(table: Table, rows: &[Value]) -> RecordBatch {
+pub(crate) fn batch(table: Table, rows: &[Value]) -> RecordBatch {
     // Arrow's JSON reader knows zones by offset only.
     let schema = table.lake_schema();
     let fields: Vec<Field> = schema.fields().iter().map(|field| with_offset(field)).collect();
@@ -63,7 +63,7 @@ fn retyped(data: ArrayData, wanted: &DataType) -> ArrayData {
 }
 
 /// A span of service `checkout` in [`TRACE`] with `more` on top.
-fn span(id: &str, parent: Option<&str>, more: Value) -> Value {
+pub(crate) fn span(id: &str, parent: Option<&str>, more: Value) -> Value {
     let mut span = json!({
         "tenant_id": "default", "trace_id": TRACE, "span_id": id, "parent_span_id": parent, "revision": 1, "name": format!("op {id}"), "kind": "INTERNAL",
         "service_name": "checkout", "start_time": "2026-11-16T12:00:00Z", "end_time": "2026-11-16T12:00:01Z", "status_code": "UNSET", "events": [],
@@ -82,7 +82,7 @@ fn log(span: Option<&str>, severity: i32, body: &str, more: Value) -> Value {
     log
 }
 
-fn exception(kind: &str, message: &str, stack: &str) -> Value {
+pub(crate) fn exception(kind: &str, message: &str, stack: &str) -> Value {
     json!([{"time": "2026-11-16T12:00:00.25Z", "name": "exception", "attributes": {
         "exception.type": kind, "exception.message": message, "exception.stacktrace": stack, "exception.escaped": "False"}}])
 }
