@@ -17,7 +17,7 @@ use tracerag_index::incidents::{Embedding, vectors};
 use tracerag_schemas::Table;
 
 use crate::snapshot::Snapshot;
-use crate::tables::{IncidentsTable, LakeTable, LogsTable, NeighboursTable, TracesTable, VectorsTable};
+use crate::tables::{IncidentsTable, LakeTable, LogsTable, NeighboursTable, TargetsTable, TracesTable, VectorsTable};
 use crate::views::{VIEWS, View};
 
 /// The catalog's name.
@@ -72,6 +72,7 @@ fn base_tables(
     let logs = LogsTable::new(stored(Table::Logs), stored(Table::Spans), stored(Table::Traces));
     tables.insert(Table::Logs.name(), Arc::new(logs));
     tables.insert(Table::Traces.name(), Arc::new(TracesTable::new(stored(Table::Traces))));
+    tables.insert(TargetsTable::NAME, Arc::new(TargetsTable::new(snapshot.clone())));
     tables.insert(NeighboursTable::NAME, Arc::new(NeighboursTable::new(snapshot.clone(), embedding.clone())));
     tables.insert(vectors::TABLE, Arc::new(VectorsTable::new(snapshot.clone(), embedding)));
     tables

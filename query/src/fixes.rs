@@ -15,6 +15,7 @@ use tracerag_schemas::Table;
 
 use crate::Session;
 use crate::error::{QueryError, Result};
+use crate::grouping;
 use crate::search::judged;
 
 /// How well a fix did.
@@ -73,19 +74,24 @@ const MOST_VERSION: usize = 128;
 const COMMIT: RangeInclusive<usize> = 7..=64;
 
 /// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or
-/// those of one incident.
+/// those of one incident, under whichever of its fingerprints they were recorded.
 ///
 /// # Errors
 /// When the lake cannot be read.
 pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Map<String, Value>>> {
-    let of_one = if fingerprint.is_some() { "where f.fingerprint = $1" } else { "" };
+    let counts = match fingerprint {
+        Some(fingerprint) => Some(grouping::counts_for(session, fingerprint).await?),
+        None => None,
+    };
+    let of_one = if counts.is_some() { "where coalesce(t.target, f.fingerprint) = $1" } else { "" };
     let query = format!(
         "select f.fix_id, f.fingerprint, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
            f.test_name, f.fixed_version, f.fixed_git_sha
-         from fixes f left join incidents i on f.fingerprint = i.fingerprint {of_one}
+         from fixes f left join fingerprint_targets t on f.fingerprint = t.fingerprint
+           left join incidents i on coalesce(t.target, f.fingerprint) = i.fingerprint {of_one}
          order by f.fixed_at desc, f.fix_id limit {MOST_LISTED}"
     );
-    let parameters = fingerprint.map(|fingerprint| ParamValues::from(vec![ScalarValue::from(fingerprint)]));
+    let parameters = counts.map(|fingerprint| ParamValues::from(vec![ScalarValue::from(fingerprint)]));
     let mut fixes = Vec::new();
     for batch in session.collect(&query, parameters).boxed().await? {
         fixes.extend(crate::json::rows(&batch)?);
@@ -167,11 +173,7 @@ fn is_commit(text: &str) -> bool {
 /// when the lake cannot be read or written.
 pub async fn record(session: &Session, author: &str, fix: NewFix) -> Result<String> {
     fix.check()?;
-    let fingerprint = ParamValues::from(vec![ScalarValue::from(fix.fingerprint.as_str())]);
-    let known = session.collect("select 1 from incidents where fingerprint = $1 limit 1", Some(fingerprint)).await?;
-    if known.iter().all(|batch| batch.num_rows() == 0) {
-        return Err(QueryError::IncidentUnknown { fingerprint: fix.fingerprint });
-    }
+    grouping::known(session, &fix.fingerprint).await?;
     if let Some(bundle_id) = &fix.bundle_id {
         crate::bundle::by_id(session, bundle_id).boxed().await?;
     }

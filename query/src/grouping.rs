@@ -2,10 +2,13 @@
 //!
 //! Rules are only ever added, and the newest of a fingerprint holds: for everything that was counted before, and for
 //! every failure that comes. They name no chains: who merges an incident that others were merged into takes these along.
+//! Beside them stand what releases with other rules of fingerprints have mapped; how both go together is in
+//! `search/merges.rs`.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
+use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray, new_null_array};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{ParamValues, ScalarValue};
 use futures::FutureExt;
@@ -149,10 +152,37 @@ fn wrong(why: String) -> QueryError {
     QueryError::Argument { function: "group", why }
 }
 
-/// That the tenant has failures of a fingerprint, merged or not.
-async fn known(session: &Session, fingerprint: &str) -> Result<()> {
+/// Rules that are listed.
+const MOST_LISTED: usize = 1_000;
+
+/// The query for the rules of people and the mappings of releases, newest first; all, or those about one fingerprint.
+#[must_use]
+pub fn listing(fingerprint: Option<&str>) -> String {
+    let of_one = fingerprint.map(|fingerprint| {
+        let text = fingerprint.replace('\'', "''");
+        format!("where fingerprint = '{text}' or target = '{text}'")
+    });
+    format!(
+        "select created_at, action, fingerprint, target, author, reason, from_version, to_version from grouping_rules \
+         {} order by created_at desc, fingerprint limit {MOST_LISTED}",
+        of_one.unwrap_or_default()
+    )
+}
+
+/// The fingerprint that one counts for: itself, unless people or a release have said otherwise.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(crate) async fn counts_for(session: &Session, fingerprint: &str) -> Result<String> {
+    let merges = Merges::read(session.snapshot()).boxed().await?;
+    Ok(merges.target(fingerprint).to_owned())
+}
+
+/// That the tenant has failures of a fingerprint, or of one that counts for it.
+pub(crate) async fn known(session: &Session, fingerprint: &str) -> Result<()> {
     let parameters = ParamValues::from(vec![ScalarValue::from(fingerprint)]);
-    let query = "select 1 from incident_counts where fingerprint = $1 limit 1";
+    let query = "select 1 from incident_counts c left join fingerprint_targets t on c.fingerprint = t.fingerprint
+                 where c.fingerprint = $1 or t.target = $1 limit 1";
     let found = session.collect(query, Some(parameters)).boxed().await?;
     match found.iter().all(|batch| batch.num_rows() == 0) {
         true => Err(QueryError::IncidentUnknown { fingerprint: fingerprint.to_owned() }),
@@ -176,6 +206,8 @@ async fn append(session: &Session, author: &str, reason: &str, rules: &[Rule<'_>
         same(author),
         same(reason),
         Arc::new(created_at),
+        new_null_array(&DataType::Int32, rules.len()),
+        new_null_array(&DataType::Int32, rules.len()),
     ];
     let rows = RecordBatch::try_new(Table::GroupingRules.lake_schema(), columns)?;
     snapshot.lake().append_side(Table::GroupingRules, rows).boxed().await?;

@@ -1,10 +1,14 @@
 //! How far failures reach: what the lake has of their fingerprints, beyond the one trace of a bundle.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::{ParamValues, ScalarValue};
+use futures::FutureExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::Result;
+use crate::search::Merges;
 use crate::{Session, json};
 
 /// What has some fingerprints, as long as the retention keeps it.
@@ -36,10 +40,14 @@ pub async fn of_failures(session: &Session, fingerprints: &[String], identifiers
     if fingerprints.is_empty() {
         return Ok(Impact::default());
     }
+    // Those that count for the same incidents as these, under whichever number they were written.
+    let merges = Merges::read(session.snapshot()).boxed().await?;
+    let counted: BTreeSet<&str> = fingerprints.iter().map(|fingerprint| merges.target(fingerprint)).collect();
+    let fingerprints = merges.members(&counted.into_iter().collect::<Vec<_>>());
     let places: Vec<String> = (1..=fingerprints.len()).map(|place| format!("${place}")).collect();
     let these = format!("fingerprint in ({})", places.join(", "));
     let rows = async |query: String| -> Result<Vec<Map<String, Value>>> {
-        let values: Vec<ScalarValue> = fingerprints.iter().map(|text| ScalarValue::from(text.as_str())).collect();
+        let values: Vec<ScalarValue> = fingerprints.iter().map(|text| ScalarValue::from(*text)).collect();
         let mut rows = Vec::new();
         for batch in session.collect(&query, Some(ParamValues::from(values))).await? {
             rows.extend(json::rows(&batch)?);

@@ -19,38 +19,17 @@ impl View {
     }
 }
 
-/// What people have merged: the newest rule of a fingerprint holds. The rules have one name among the base tables and
-/// another one in sessions.
-macro_rules! merged {
-    ($rules:literal) => {
-        concat!(
-            "select fingerprint, target from (
-               select fingerprint, target, action,
-                 row_number() over (partition by fingerprint order by created_at desc, rule_id desc) as newest
-               from ",
-            $rules,
-            ") where newest = 1 and action = 'merge'"
-        )
-    };
-}
-
-/// What people have merged, for questions of a session: a fingerprint counts for its target, as in the view `incidents`.
-pub(crate) const MERGED: &str = merged!("grouping_rules");
-
-/// Incidents, but for what they appeared with. Rules of people come last: a merged fingerprint counts for its target.
-/// Rows from before schema 2 know no echoes. The fix is the newest that was not found wrong or half a fix; what is seen
+/// Incidents, but for what they appeared with. A fingerprint that counts for another one is a part of that: what people
+/// have merged, and what releases have mapped ([`crate::tables::TargetsTable`]). Rows from before schema 2 know no echoes. The fix is the newest that was not found wrong or half a fix; what is seen
 /// after it came back. A row of counts that begins before the fix and ends after it came back at its end at the latest.
 macro_rules! incidents {
     () => {
-        concat!(
-            "with rules as (",
-            merged!("grouping_rule_events"),
-            "), fixed as (
+        "with fixed as (
            select fingerprint, fix_id, fixed_at from (
              select coalesce(r.target, e.fingerprint) as fingerprint, e.fix_id, e.fixed_at,
                row_number() over (partition by coalesce(r.target, e.fingerprint)
                  order by e.fixed_at desc, e.fix_id) as newest
-             from fix_events e left join rules r on e.fingerprint = r.fingerprint
+             from fix_events e left join fingerprint_targets r on e.fingerprint = r.fingerprint
              where e.fixed_at is not null and (e.outcome is null or e.outcome = 'fixed')) where newest = 1
          )
          select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
@@ -80,13 +59,12 @@ macro_rules! incidents {
            select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,
              c.title, c.service_name, c.exception_type, c.text, c.first_seen, c.last_seen, c.failure_count,
              c.echo_count, c.trace_count, c.versions, c.example_trace_ids, c.ingested_at, f.fix_id, f.fixed_at
-           from incident_counts c left join rules r on c.fingerprint = r.fingerprint
+           from incident_counts c left join fingerprint_targets r on c.fingerprint = r.fingerprint
              left join fixed f on coalesce(r.target, c.fingerprint) = f.fingerprint
          ) group by tenant_id, fingerprint
          ) i left join (
            select fingerprint, max(model) as model from incident_vectors group by fingerprint
          ) v on i.fingerprint = v.fingerprint"
-        )
     };
 }
 

@@ -1,75 +1,18 @@
 //! What is known of incidents: counts, times, examples, fixes, and what people have merged.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use tokio::sync::OnceCell;
 use tracerag_schemas::Table;
 
 use super::held::{Counted, Place, came_back, regressed, whole};
+use super::merges::Merges;
 use super::releases::Releases;
 use super::{KnownFix, SimilarIncident};
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts};
-use crate::snapshot::{Read, Snapshot};
-
-/// Merges by people: a fingerprint counts for its target.
-#[derive(Debug, Default)]
-pub(crate) struct Merges {
-    targets: HashMap<String, String>,
-}
-
-impl Merges {
-    /// The newest rule of each fingerprint holds.
-    pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self> {
-        let columns = ["action", "fingerprint", "target", "created_at"];
-        let read = Read { columns: &columns, filter: None, ranges: vec![] };
-        let mut newest: HashMap<String, (Option<i64>, Option<String>)> = HashMap::new();
-        for batch in snapshot.read(Table::GroupingRules, read).await? {
-            let columns = Columns::of("grouping_rules", &batch);
-            let (actions, fingerprints, targets, times) = (
-                columns.text("action")?,
-                columns.text("fingerprint")?,
-                columns.text("target")?,
-                columns.time("created_at")?,
-            );
-            for row in 0..batch.num_rows() {
-                let Some(fingerprint) = text(fingerprints, row) else { continue };
-                let at = number(times, row);
-                if newest.get(fingerprint).is_none_or(|(known, _)| *known < at) {
-                    let target = owned(targets, row).filter(|_| text(actions, row) == Some("merge"));
-                    newest.insert(fingerprint.to_owned(), (at, target));
-                }
-            }
-        }
-        let targets =
-            newest.into_iter().filter_map(|(fingerprint, (_, target))| Some((fingerprint, target?))).collect();
-        Ok(Self { targets })
-    }
-
-    /// These fingerprints, and those that people have merged into them.
-    pub(crate) fn members<'a>(&'a self, fingerprints: &[&'a str]) -> Vec<&'a str> {
-        let merged = self.targets.iter().filter(|(_, target)| fingerprints.contains(&target.as_str()));
-        fingerprints.iter().copied().chain(merged.map(|(fingerprint, _)| fingerprint.as_str())).collect()
-    }
-
-    /// The fingerprint that this one counts for.
-    pub(crate) fn target<'a>(&'a self, fingerprint: &'a str) -> &'a str {
-        self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
-    }
-}
-
-/// The merges of a snapshot for those that need them at the same time: they are read once, by whoever is first.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct SharedMerges(Arc<OnceCell<Merges>>);
-
-impl SharedMerges {
-    pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<&Merges> {
-        self.0.get_or_try_init(|| Merges::read(snapshot)).await
-    }
-}
+use crate::snapshot::Snapshot;
 
 /// What the lake holds of one incident.
 #[derive(Debug, Clone, Default)]

@@ -10,8 +10,8 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use tracerag_index::incidents::{Embedding, vectors};
 
-use super::history::Merges;
 use super::hybrid;
+use super::merges::Merges;
 use crate::error::{QueryError, Result};
 use crate::rows::{Columns, owned, text};
 use crate::snapshot::Snapshot;

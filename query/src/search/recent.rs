@@ -12,7 +12,8 @@ use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
 use super::held::{Counted, regressed, whole};
-use super::history::{self, Merges};
+use super::history;
+use super::merges::Merges;
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts};

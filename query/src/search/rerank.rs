@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use tracerag_schemas::Table;
 
-use super::history::{History, Merges};
+use super::history::History;
 use super::hybrid::Found;
+use super::merges::Merges;
 use super::stack::{Frames, Stack};
 use crate::error::Result;
 use crate::lookup::ById;

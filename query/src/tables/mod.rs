@@ -12,6 +12,7 @@ mod logs;
 mod neighbours;
 mod prune;
 mod pushdown;
+mod targets;
 mod traces;
 mod vectors;
 
@@ -35,6 +36,7 @@ use tracerag_schemas::Table;
 pub(crate) use incidents::IncidentsTable;
 pub(crate) use logs::LogsTable;
 pub(crate) use neighbours::NeighboursTable;
+pub(crate) use targets::TargetsTable;
 pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 

@@ -46,13 +46,13 @@ pub(crate) async fn run(context: Context, args: SqlArgs) -> Result<(), Error> {
 }
 
 /// Who is asked: the lake, or a server.
-enum Asked<'a> {
+pub(super) enum Asked<'a> {
     Lake(&'a Context),
     Server(&'a Server),
 }
 
 impl<'a> Asked<'a> {
-    fn of(context: &'a Context) -> Self {
+    pub(super) fn of(context: &'a Context) -> Self {
         match &context.server {
             Some(server) => Self::Server(server),
             None => Self::Lake(context),
@@ -99,7 +99,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The rows of a statement, an object each.
-    async fn rows(&self, statement: &str) -> Result<Vec<Value>, Error> {
+    pub(super) async fn rows(&self, statement: &str) -> Result<Vec<Value>, Error> {
         match self {
             Self::Lake(context) => {
                 let batches = crate::commands::session(context).await?.collect(statement, None).await?;

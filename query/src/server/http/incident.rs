@@ -16,11 +16,11 @@ use super::parameters::{Id, Query, time};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::fixes;
+use crate::grouping;
 use crate::json::rows;
 use crate::server::app::{App, noted};
 use crate::server::problem::Problem;
 use crate::session::Session;
-use crate::views::MERGED;
 
 /// Traces of an answer.
 const MOST_TRACES: usize = 50;
@@ -50,6 +50,9 @@ pub(super) async fn incident(
 type Row = Map<String, Value>;
 
 async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row>, Vec<Row>)> {
+    // A link may name the incident as it was called before it was merged or mapped.
+    let fingerprint = grouping::counts_for(session, fingerprint).await?;
+    let fingerprint = fingerprint.as_str();
     let asked = || Some(ParamValues::from(vec![ScalarValue::from(fingerprint)]));
     let one = format!("select {COLUMNS} from incidents where fingerprint = $1");
     let Some(incident) = all(session, &one, asked()).await?.into_iter().next() else {
@@ -58,7 +61,7 @@ async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row
     // The newest first, so that only as many traces are looked up as are shown.
     let failing = format!(
         "with same as (select cast($1 as varchar) as fingerprint \
-                       union select fingerprint from ({MERGED}) where target = $1), \
+                       union select fingerprint from fingerprint_targets where target = $1), \
          failing as (select f.trace_id, max(f.time) as time, count(*) as failures, \
                        first_value(f.message order by f.time) as message, \
                        first_value(f.service_version order by f.time) as service_version \
@@ -124,7 +127,7 @@ async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Val
                select fingerprint, bin, count(*) as failures from ( \
                  select coalesce(r.target, f.fingerprint) as fingerprint, \
                    (cast(f.time as bigint) - $3) / $4 as bin \
-                 from failures f left join ({MERGED}) r on f.fingerprint = r.fingerprint \
+                 from failures f left join fingerprint_targets r on f.fingerprint = r.fingerprint \
                  where f.time >= $1 and f.time <= $2 and f.fingerprint is not null) \
                group by fingerprint, bin))) \
          where place <= {MOST_TRENDS}"

@@ -34,7 +34,11 @@ pub(super) async fn search(call: &mut Call<'_>, arguments: Map<String, Value>) -
     terms.add("status = ?", asked.status.map(|status| status.to_ascii_uppercase()));
     terms.add("root_name = ?", asked.name);
     terms.add("trace_id in (select trace_id from failures where exception_type = ?)", asked.error_type);
-    terms.add("trace_id in (select trace_id from failures where fingerprint = ?)", asked.fingerprint);
+    terms.add(
+        "trace_id in (select f.trace_id from failures f join (select cast(? as varchar) as fingerprint \
+           union select fingerprint from fingerprint_targets where target = ?) s on f.fingerprint = s.fingerprint)",
+        asked.fingerprint,
+    );
     terms.add("deployment_environment_name = ?", asked.environment);
     terms.add("duration_ns >= ?", asked.min_duration_ms.map(|ms| ms.saturating_mul(MILLISECOND)));
     terms.add("start_time >= ?", asked.since);
