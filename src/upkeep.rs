@@ -1,7 +1,7 @@
-//! What goes on behind the pipeline: texts are embedded, tables are kept in shape, events about incidents are told. None
-//! of it slows the pipeline.
+//! What goes on behind the pipeline: texts are embedded, tables are kept in shape, incidents are mapped to the fingerprints
+//! of this release, events about incidents are told. None of it slows the pipeline.
 //!
-//! Of several workers on a lake one keeps the tables and tells the events, as long as it lives: see [`Lease`].
+//! Of several workers on a lake one keeps the tables, maps and tells the events, as long as it lives: see [`Lease`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracerag_index::incidents::{Embedding, Indexer};
-use tracerag_index::{Lake, Lease, MaintainOptions, Retention, maintain};
+use tracerag_index::{Lake, Lease, MaintainOptions, Retention, Successors, maintain};
 
 use crate::config::Config;
 use crate::events::IncidentEvents;
 
 /// How often new texts are looked for.
 const EMBED_EVERY: Duration = Duration::from_secs(5);
+/// How often incidents of older fingerprints are looked for, when all are mapped.
+const MAP_EVERY: Duration = Duration::from_secs(5);
 /// How often tables are looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 /// In how many of these rounds files are looked for once that nothing names: every hour.
@@ -36,8 +38,12 @@ impl Upkeep {
         let embed = tokio::spawn(embed(lake.clone(), embedding, stopped.clone()));
         let lease = Lease::new(lake.clone(), worker);
         let (holds, is_held) = watch::channel(false);
-        let mut tasks = vec![embed, tokio::spawn(keep(lake, lease, retention, stopped.clone(), holds))];
-        tasks.extend(events.map(|events| tokio::spawn(events.run(is_held, stopped))));
+        let (maps, is_mapped) = watch::channel(false);
+        let successors = Successors::new(lake.clone(), config.failures.rules());
+        let map = tokio::spawn(map(successors, is_held, stopped.clone(), maps));
+        let mut tasks = vec![embed, map, tokio::spawn(keep(lake, lease, retention, stopped.clone(), holds))];
+        // An incident that goes on under another number is not new, so nothing is told before all are mapped.
+        tasks.extend(events.map(|events| tokio::spawn(events.run(is_mapped, stopped))));
         Self { stop, tasks }
     }
 
@@ -105,6 +111,47 @@ async fn keep(
     }
     if let Err(error) = lease.give_back().await {
         tracing::debug!(%error, "the lease of upkeep ends with its term");
+    }
+}
+
+/// Maps incidents of older fingerprints while this worker has the lease, and tells through `maps` whether all are mapped.
+async fn map(
+    mut successors: Successors,
+    mut holds: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
+    maps: watch::Sender<bool>,
+) {
+    loop {
+        let mut goes_on = false;
+        let mut is_mapped = false;
+        if *holds.borrow_and_update() {
+            let stop = async {
+                // Without a sender there is nobody left to wait for.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            // A step that is dropped where it stands is done again by whoever comes next.
+            let step = tokio::select! {
+                step = successors.step() => step,
+                () = stop => return,
+            };
+            match step {
+                Ok(more) => (goes_on, is_mapped) = (more, !more),
+                Err(error) => {
+                    tracing::warn!(%error, "mapping incidents to newer fingerprints failed and will be tried again");
+                    successors.forget();
+                }
+            }
+        } else {
+            successors.forget();
+        }
+        maps.send_replace(is_mapped);
+        if goes_on {
+            continue;
+        }
+        tokio::select! {
+            is_over = pause(&mut stopped, MAP_EVERY) => if is_over { return },
+            changed = holds.changed() => if changed.is_err() { return },
+        }
     }
 }
 

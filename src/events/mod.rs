@@ -28,7 +28,7 @@ use tracerag_query::{Activity, Snapshot, activity};
 
 use crate::config::{Config, ConfigError, EventKind};
 use crate::worker::now;
-use decide::{Rules, decide};
+use decide::{Rules, decide, go_on};
 use event::{CONTENT_TYPE, Event, GROUPED};
 use state::{Outbox, State};
 use webhook::Receiver;
@@ -303,12 +303,8 @@ impl IncidentEvents {
             for chunk in fingerprints.chunks(AT_ONCE) {
                 let known = |fingerprint: &str| open.get(fingerprint).and_then(|open| open.known.as_ref());
                 let activities = activity(&snapshot, chunk, known, since).boxed().await?;
-                let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
-                // What was merged into another, or dropped by retention, is an incident of its own no more.
-                for gone in chunk.iter().filter(|fingerprint| !counted.contains(*fingerprint)) {
-                    open.remove(*gone);
-                }
                 for seen in &activities {
+                    go_on(open, seen);
                     let next = decide(&self.rules, open.get(&seen.fingerprint), state.told_until, now, seen);
                     let (next, occurrences) = next;
                     match next {
@@ -317,6 +313,11 @@ impl IncidentEvents {
                     };
                     let told = occurrences.iter().map(|occurrence| self.event(&tenant, seen, occurrence));
                     events.entry(tenant.clone()).or_default().extend(told);
+                }
+                // What was merged into another, or dropped by retention, is an incident of its own no more.
+                let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
+                for gone in chunk.iter().filter(|fingerprint| !counted.contains(*fingerprint)) {
+                    open.remove(*gone);
                 }
             }
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tracerag_query::{Activity, Fixed};
 
 use super::budget::Budget;
-use super::decide::{Occurrence, Open, Rules, decide, is_spike};
+use super::decide::{Occurrence, Open, Rules, decide, go_on, is_spike};
 use super::event::{Event, GROUPED};
 use super::state::{Outbox, State};
 use crate::config::{EventKind, IncidentEventsSection, SpikeRule};
@@ -61,6 +61,29 @@ fn an_incident_is_new_once_and_quiet_once() {
 fn what_was_there_before_is_not_new() {
     let (open, told) = decide(&rules(), None, NOON - HOUR, NOON, &seen(NOON - 2 * HOUR, NOON));
     assert!(told.is_empty() && open.is_some());
+}
+
+/// An incident that was told of goes on under another number, as it does when a release maps fingerprints, and fails again
+/// an hour after it was first seen. Guarantees that it is not new once more, and that a fix after which it came back is
+/// not told of twice.
+#[test]
+fn an_incident_under_another_number_is_not_new() {
+    let renamed = |last| Activity {
+        fingerprint: "next".into(),
+        members: vec!["next".into(), "abcd".into()],
+        fix: Some(Fixed { fix_id: "a".into(), fixed_at: NOON - MINUTE }),
+        regressed: Some((NOON - SECOND, None)),
+        ..seen(NOON - HOUR, last)
+    };
+    let before = Open { last_seen: NOON - HOUR, regressed: Some("a".into()), ..Open::default() };
+    let mut open = std::collections::BTreeMap::from([("abcd".to_owned(), before), ("b".to_owned(), Open::default())]);
+    go_on(&mut open, &renamed(NOON));
+    assert_eq!(open.keys().collect::<Vec<_>>(), ["b", "next"]);
+    let (next, told) = decide(&rules(), open.get("next"), NOON - 2 * HOUR, NOON, &renamed(NOON));
+    assert_eq!((next.is_some(), kinds(&told)), (true, vec![]));
+    // Without what was told before it would have been both.
+    let (_, told) = decide(&rules(), None, NOON - 2 * HOUR, NOON, &renamed(NOON));
+    assert_eq!(kinds(&told), [EventKind::New, EventKind::Regressed]);
 }
 
 /// A fix, and then a failure; more failures; a second fix, and a failure. Guarantees one event a fix.

@@ -22,7 +22,7 @@ use arrow::array::{AsArray, BooleanArray, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
 
@@ -126,13 +126,13 @@ impl Successors {
             return Ok(false);
         };
         let mut sweep = state.sweep.take().unwrap_or(Sweep { until: tail.looked, after: None });
-        let old = Old::next(&tail, version, sweep.after.as_ref(), self.at_once).await?;
+        let old = Old::next(&tail, version, sweep.after.as_ref(), self.at_once).boxed().await?;
         let goes_on = old.len() >= self.at_once;
         // A look that found nothing is not worth a file, unless it was the first one.
         let is_worth_it = number.is_none() || sweep.after.is_some() || old.len() > 0;
         if old.len() > 0 {
-            let tallies = self.count(&head, &old).await?;
-            rules::write(&self.lake, &old, &tallies, version).await?;
+            let tallies = self.count(&head, &old).boxed().await?;
+            rules::write(&self.lake, &old, &tallies, version).boxed().await?;
             sweep.after = old.last().cloned();
         }
         if goes_on {

@@ -73,8 +73,10 @@ impl KnownActivity {
 /// One incident. Times are ns since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// The fingerprint that counts: what people have merged into another has that one's.
+    /// The fingerprint that counts: what was merged into another, or mapped to it, has that one's.
     pub fingerprint: String,
+    /// All that count for it, itself among them.
+    pub members: Vec<String>,
     /// Title, as the first failure gave it.
     pub title: Option<String>,
     /// Service.
@@ -259,6 +261,7 @@ fn gather(asked: Asked<'_>, mut rows: Vec<Row>, since: i64) -> Option<Activity> 
     next.regressed.clone_from(&all.regressed);
     Some(Activity {
         fingerprint: fingerprint.to_owned(),
+        members: members.into_iter().map(str::to_owned).collect(),
         title: all.title,
         service_name: all.service_name,
         exception_type: all.exception_type,
