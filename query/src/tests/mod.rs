@@ -10,5 +10,6 @@ pub(crate) mod lake;
 mod lookups;
 mod schemas;
 mod sql;
+mod successors;
 mod tenants;
 mod times;
