@@ -3,9 +3,9 @@
 //! - **In:** failures whose fingerprints are of an older version than this release's; the rules of this release.
 //! - **Out:** rows of `grouping_rules` with the two versions, which readers follow. Stored failures stay as they are.
 //!
-//! Incidents are taken in the order of tenant and fingerprint, so many at a time ([`old`]): that bounds the memory, and
+//! Incidents are taken in the order of tenant and fingerprint, so many at a time (`old`): that bounds the memory, and
 //! how far it went is one key in a document of the lake. Of these the failures are read day by day and given their
-//! fingerprints anew ([`crate::failures::anew`]), which is counted and judged ([`tally`]) and written down ([`rules`]). A
+//! fingerprints anew ([`crate::failures::anew`]), which is counted and judged (`tally`) and written down (`rules`). A
 //! step that is cut off is done again, and writes only what is not there: so a wrong lease is harmless, too.
 //!
 //! When all is done, only new rows of `incident_counts` are looked at, for workers of the older release may still write.
