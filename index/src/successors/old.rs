@@ -39,6 +39,8 @@ impl Old {
         let mut scan = tail.dataset.scan();
         scan.project(&["tenant_id", "fingerprint", "fingerprint_version"]).at(name, STEP)?;
         scan.with_fragments(tail.fragments.clone());
+        // The index is of the whole table.
+        scan.use_scalar_index(false);
         scan.filter_expr(wanted);
         let mut rows = scan.try_into_stream().await.at(name, STEP)?;
         while let Some(batch) = rows.try_next().await.at(name, STEP)? {
