@@ -10,13 +10,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray, new_null_array};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::{ParamValues, ScalarValue};
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
 
 use crate::Session;
 use crate::error::{QueryError, Result};
+use crate::lookup::ById;
 use crate::search::Merges;
 
 const MERGE: &str = "merge";
@@ -180,10 +180,10 @@ pub(crate) async fn counts_for(session: &Session, fingerprint: &str) -> Result<S
 
 /// That the tenant has failures of a fingerprint, or of one that counts for it.
 pub(crate) async fn known(session: &Session, fingerprint: &str) -> Result<()> {
-    let parameters = ParamValues::from(vec![ScalarValue::from(fingerprint)]);
-    let query = "select 1 from incident_counts c left join fingerprint_targets t on c.fingerprint = t.fingerprint
-                 where c.fingerprint = $1 or t.target = $1 limit 1";
-    let found = session.collect(query, Some(parameters)).boxed().await?;
+    let snapshot = session.snapshot();
+    let merges = Merges::read(snapshot).boxed().await?;
+    let by = ById::any("fingerprint", merges.members(&[fingerprint]));
+    let found = snapshot.read_id(Table::IncidentCounts, &["fingerprint"], by).boxed().await?;
     match found.iter().all(|batch| batch.num_rows() == 0) {
         true => Err(QueryError::IncidentUnknown { fingerprint: fingerprint.to_owned() }),
         false => Ok(()),
