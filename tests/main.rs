@@ -5,6 +5,7 @@
 mod bad_input;
 mod canary;
 mod changes;
+mod causes;
 mod check;
 mod checkout;
 mod checkout_live;

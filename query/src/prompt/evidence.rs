@@ -1,9 +1,11 @@
 //! What of a bundle may stand in a prompt, and how soon it is taken.
 //!
 //! A rank says how much an entry tells about the failure: first what failed and where, with the flags and builds of the
-//! services that failed, then what these wrote and were sent, then code and what was done before, then everything else.
+//! services that failed, then what these wrote and were sent and where the time went, then code and what was done before,
+//! then everything else.
 //! Ranks grow with the place in the bundle, so a section with thousands of entries does not keep the others out.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
@@ -130,19 +132,40 @@ fn failure_text(failure: &Failure, others: &[&str]) -> String {
 /// Spans that failed and those above them, then what the trace waited for, then the rest.
 fn spans(spans: &[Span], at_fault: &AtFault<'_>) -> Vec<Item> {
     let depths = depths(spans);
-    let (mut on_path, mut critical, mut beside) = (ranks(12, 2), ranks(65, 1), ranks(120, 1));
+    let waited_for = waited_for(spans, at_fault);
+    let (mut on_path, mut beside) = (ranks(12, 2), ranks(120, 1));
     let mut items = Vec::with_capacity(spans.len());
     for span in spans {
-        let (section, ranks) = match (at_fault.has_span(Some(&span.span_id)), span.on_critical_path) {
-            (true, _) => (Section::Path, &mut on_path),
-            (false, true) => (Section::OtherSpans, &mut critical),
-            (false, false) => (Section::OtherSpans, &mut beside),
+        let (section, rank) = match (at_fault.has_span(Some(&span.span_id)), waited_for.get(span.span_id.as_str())) {
+            (true, _) => (Section::Path, on_path.next()),
+            (false, Some(rank)) => (Section::OtherSpans, Some(*rank)),
+            (false, None) => (Section::OtherSpans, beside.next()),
         };
         let depth = depths.get(span.span_id.as_str()).copied().unwrap_or_default().min(12);
         let text = format!("{}{}", "  ".repeat(depth), span_text(span, section == Section::Path));
-        items.push(Item::line(section, ranks.next().unwrap_or(u32::MAX), &text));
+        items.push(Item::line(section, rank.unwrap_or(u32::MAX), &text));
     }
     items
+}
+
+/// Ranks of the spans on the critical path that are not on the failing one, by their ids: the one with the most time of its
+/// own first. A time-out is thrown by whoever gave up, and its cause is the slow span below, which often ends well. So the
+/// slowest stands before code.
+fn waited_for<'a>(spans: &'a [Span], at_fault: &AtFault<'_>) -> HashMap<&'a str, u32> {
+    let critical: Vec<&'a Span> = spans.iter().filter(|span| span.on_critical_path).collect();
+    let time = |span: &Span| span.duration_ns.unwrap_or_default();
+    let mut below: HashMap<&str, i64> = HashMap::new();
+    for span in &critical {
+        if let Some(parent) = span.parent_span_id.as_deref() {
+            let sum = below.entry(parent).or_default();
+            *sum = sum.saturating_add(time(span));
+        }
+    }
+    let own = |span: &Span| time(span).saturating_sub(below.get(span.span_id.as_str()).copied().unwrap_or_default());
+    let is_below = |span: &&Span| !at_fault.has_span(Some(&span.span_id));
+    let mut waited_for: Vec<&'a Span> = critical.iter().copied().filter(is_below).collect();
+    waited_for.sort_by_key(|span| Reverse(own(span)));
+    waited_for.into_iter().map(|span| span.span_id.as_str()).zip(ranks(23, 6)).collect()
 }
 
 fn span_text(span: &Span, with_attributes: bool) -> String {

@@ -105,6 +105,29 @@ async fn the_failing_path_is_not_crowded_out() {
     assert!(prompt.text.contains("other spans: "), "{}", prompt.text);
 }
 
+/// A span that went well and took all of the time, among hundreds that the trace waited for a moment each, and more source
+/// than there is room for. Guarantees that where the time went stands in 4,000 tokens: a time-out is explained by it.
+#[tokio::test]
+async fn where_the_time_went_is_not_crowded_out() {
+    let mut bundle = example().await;
+    let above = bundle.evidence.spans[0].clone();
+    for number in 0..400_i64 {
+        let mut more = above.clone();
+        more.span_id = format!("{number:016x}");
+        more.anchor = format!("span:{number:016x}");
+        more.parent_span_id = Some(above.span_id.clone());
+        more.status = Some(String::from("OK"));
+        more.on_critical_path = true;
+        more.duration_ns = Some(if number == 300 { 2_000_000_000 } else { 1_000 });
+        bundle.evidence.spans.push(more);
+    }
+    let mut code = code();
+    code.slices = vec![code.slices[0].clone(); 5];
+    let prompt = compose(&bundle, &code, 4_000).unwrap().text;
+    assert!(prompt.contains(&format!("[span:{:016x}]", 300)), "{prompt}");
+    assert!(prompt.contains("other spans: ") && prompt.contains("digits + 115"), "{prompt}");
+}
+
 /// A record that repeats stands once with its number, and one that says what a failure says points to it.
 #[tokio::test]
 async fn what_repeats_stands_once() {
