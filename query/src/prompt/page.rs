@@ -93,6 +93,13 @@ impl Item {
     }
 }
 
+/// Tokens of a text and of what stands round it; `None`: there is no room for it. Most entries of a large bundle have none,
+/// and to encode them would take most of the time.
+fn cost(text: &str, frame: usize, room: usize) -> Option<usize> {
+    let is_possible = tokens::at_least(text) + frame <= room;
+    is_possible.then(|| tokens::count(text) + frame).filter(|cost| *cost <= room)
+}
+
 /// All that a prompt may hold.
 pub(super) struct Page<'a> {
     bundle: &'a Bundle,
@@ -124,8 +131,9 @@ impl<'a> Page<'a> {
         for index in by_rank {
             let item = &self.items[index];
             let frame = if begun.contains(&item.section) { 1 } else { FRAME };
-            let costs = item.forms.iter().map(|form| tokens::count(form) + frame);
-            if let Some((form, cost)) = costs.enumerate().find(|(_, cost)| used + cost <= most) {
+            let room = most - used;
+            let costs = item.forms.iter().map(|form| cost(form, frame, room));
+            if let Some((form, cost)) = costs.enumerate().find_map(|(form, cost)| Some((form, cost?))) {
                 taken[index] = Some(form);
                 used += cost;
                 order.push(index);
