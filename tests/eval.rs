@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scaffold::Example;
 use crate::support::program::{Ran, Tracerag};
@@ -110,6 +110,28 @@ fn bad_agents_are_reported() {
     assert_eq!(tracerag.run(&["eval", "compare", &report("silent"), &other]).status, 2);
     assert_eq!(tracerag.run(&["eval", "run", &suite(), "--agent", "exit 0", "--incident", "nothing"]).status, 2);
     assert_eq!(tracerag.run(&["eval", "run", "/nowhere", "--agent", "exit 0"]).status, 1);
+}
+
+/// An agent whose patch takes a test's place, and one whose patch alters how Python finds modules. Guarantees that neither
+/// patch is tried: both count as not fixed and break nothing, and the report says which file it is.
+#[test]
+fn patches_of_tests_are_refused() {
+    let Some(example) = Example::find() else { return };
+    let tracerag = Tracerag::new();
+    let more = ["--variant", "full", "--incident", "missing-field"];
+    for (number, path) in ["unittests/test_suite_missing_field.py", "sitecustomize.py"].into_iter().enumerate() {
+        let head = format!("diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n");
+        let last = json!({"type": "final", "patch": format!("{head}@@ -0,0 +1 @@\n+pass\n")});
+        let file = tracerag.write(&format!("final-{number}.json"), format!("{last}\n"));
+        let agent = format!("cat '{}'", file.display());
+        let (ran, report) = run(&tracerag, &example.variables, &agent, &format!("refused-{number}"), &more);
+        let row = &report["rows"][0];
+        assert_eq!((&row["fix"], &row["others"]), (&json!("refused"), &json!("refused")), "{report:#}");
+        assert!(row["refused"].as_str().unwrap().contains(path), "{report:#}");
+        assert_eq!(figure(&report, "full", "fix_rate"), Some(0.0), "{report:#}");
+        assert_eq!(figure(&report, "full", "regression_rate"), None, "{report:#}");
+        assert!(ran.stdout.contains("| none | refused | refused |"), "{}", ran.stdout);
+    }
 }
 
 /// Two incidents to their ends, one in Go and one in Python: the labels hold, the agent's tests from evidence are red on

@@ -222,6 +222,10 @@ impl Labels {
         let commit = place.commit(&incident.commit).to_owned();
         let test = place.text(&suite.text(&incident.test)?);
         let patch = place.text(&suite.text(&incident.patch)?);
+        if let Some(why) = trials.refusal(&patch, &test) {
+            let name = &incident.name;
+            return Err(Error::Usage(format!("incident {name}: {why}; no agent may do that, so mend the suite")));
+        }
         for (diffs, which, wanted, what) in [
             (&[][..], Which::Others, Verdict::Green, "the tests of the build"),
             (&[test.as_str()][..], Which::Added, Verdict::Red, "its test on the build"),
@@ -240,7 +244,8 @@ impl Labels {
     }
 }
 
-/// Runs what the agent gave: its test on the build, and with its patch the test of the incident and all others.
+/// Runs what the agent gave: its test on the build, and with its patch the test of the incident and all others. A patch
+/// that changes tests, or what runs them, mends nothing, whatever they say then.
 fn judge(
     trials: &Trials<'_>,
     labels: &Labels,
@@ -257,6 +262,11 @@ fn judge(
         row.fix = Some(Verdict::Red);
         return Ok(());
     };
+    row.refused = trials.refusal(patch, &labels.test);
+    if row.refused.is_some() {
+        (row.fix, row.others) = (Some(Verdict::Refused), Some(Verdict::Refused));
+        return Ok(());
+    }
     row.fix = Some(trials.run(commit, &[patch, &labels.test], &labels.test, Which::Added)?.0);
     row.others = Some(trials.run(commit, &[patch], &labels.test, Which::Others)?.0);
     Ok(())

@@ -122,7 +122,7 @@ fn render(template: &str, escape: AutoEscape, report: &Report, series: &[Report]
                 verdict(row.fix),
                 verdict(row.others),
                 format!("{:.1} s", row.seconds),
-                text(row.detail.as_deref().unwrap_or_default()),
+                text(&[&row.detail, &row.refused].into_iter().flatten().cloned().collect::<Vec<_>>().join("; ")),
             ],
         })
         .collect();
@@ -195,6 +195,7 @@ fn verdict(verdict: Option<Verdict>) -> String {
         Some(Verdict::Green) => "green",
         Some(Verdict::Red) => "red",
         Some(Verdict::DoesNotApply) => "does not apply",
+        Some(Verdict::Refused) => "refused",
         Some(Verdict::NoTest) => "none",
         Some(Verdict::TimedOut) => "timed out",
         None => "-",

@@ -34,6 +34,9 @@ pub(crate) struct Row {
     pub fix: Option<Verdict>,
     /// All other tests with it.
     pub others: Option<Verdict>,
+    /// Why the patch was not tried, of one that changes tests or what runs them; not in reports of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// From the task to the last message.
     pub seconds: f64,
     pub calls: Vec<CallRow>,
@@ -99,7 +102,7 @@ pub(crate) static MEASURES: [Measure; 13] = [
         values: |row| match row.others {
             Some(Verdict::Green) => yes(false),
             Some(Verdict::Red | Verdict::TimedOut) => yes(true),
-            Some(Verdict::DoesNotApply | Verdict::NoTest) | None => vec![],
+            Some(Verdict::DoesNotApply | Verdict::Refused | Verdict::NoTest) | None => vec![],
         },
     },
     Measure {
@@ -232,6 +235,7 @@ pub(super) mod tests {
             test: Some(Verdict::Red),
             fix,
             others: Some(Verdict::Green),
+            refused: None,
             seconds: 2.0,
             calls: vec![CallRow { tool: String::from("run_sql"), ok: true, ms: 10.0 }],
             patch_lines: Some(4),
@@ -241,26 +245,28 @@ pub(super) mod tests {
         }
     }
 
-    /// Figures count what rows say: a test that was not run is in no rate, a patch that does not apply is no fix and no
-    /// regression, and what no row says is no figure.
+    /// Figures count what rows say: a test that was not run is in no rate, a patch that does not apply or was refused is no
+    /// fix and no regression, and what no row says is no figure.
     #[test]
     fn figures_count_what_rows_say() {
         let mut rows = vec![
             row("a", Variant::Full, Some(Verdict::Green)),
             row("b", Variant::Full, Some(Verdict::DoesNotApply)),
+            row("c", Variant::Full, Some(Verdict::Refused)),
             row("a", Variant::CodeOnly, None),
         ];
         rows[1].others = Some(Verdict::DoesNotApply);
-        rows[2].test = None;
-        rows[2].ended = String::from("silent");
+        rows[2].others = Some(Verdict::Refused);
+        rows[3].test = None;
+        rows[3].ended = String::from("silent");
         let figures = figures(&rows, 1);
         let of = |variant: Variant, name: &str| figures[&variant].get(name).map(|figure| (figure.n, figure.value));
-        assert_eq!(of(Variant::Full, "fix_rate"), Some((2, 0.5)));
+        assert_eq!(of(Variant::Full, "fix_rate"), Some((3, 1.0 / 3.0)));
         assert_eq!(of(Variant::Full, "regression_rate"), Some((1, 0.0)));
         assert_eq!(of(Variant::CodeOnly, "fix_rate"), None);
         assert_eq!(of(Variant::CodeOnly, "reproduction_rate"), None);
         assert_eq!(of(Variant::CodeOnly, "answered_rate"), Some((1, 0.0)));
-        assert_eq!(of(Variant::Full, "retrieval_ms"), Some((2, 10.0)));
+        assert_eq!(of(Variant::Full, "retrieval_ms"), Some((3, 10.0)));
         assert_eq!(of(Variant::Full, "tokens"), None);
     }
 

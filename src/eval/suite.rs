@@ -27,6 +27,10 @@ pub(crate) struct Suite {
     /// Variables of whoever plays the suite that its tests get where they are set, beside those of every trial.
     #[serde(default)]
     pub variables: Vec<String>,
+    /// Files and folders of the repository with which its tests run, beside those that are known by their names. No
+    /// patch may change them.
+    #[serde(default)]
+    pub harness: Vec<String>,
     pub incident: Vec<Incident>,
     /// Words and what stands for them with `--renamed`, in recording, source and labels. The program does not rename in
     /// compiled descriptors, so give words of the same length where there are any.

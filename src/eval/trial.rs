@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tracerag_query::untrusted::line;
 
 use super::place::Place;
 use super::suite::{Runner, Suite};
 use crate::error::Error;
 use crate::patch::parse;
 use crate::repository::Repository;
-use crate::trial::{Ground, Tried};
+use crate::trial::{Ground, Tried, harness};
 
 /// What is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Verdict {
     Red,
     /// A diff cannot be read or does not apply, so nothing ran.
     DoesNotApply,
+    /// The patch changes tests, or what they are found and run by, so nothing ran: green would say nothing.
+    Refused,
     /// No runner of the suite knows the files of the test, or there is none.
     NoTest,
     TimedOut,
@@ -83,6 +86,12 @@ impl Trials<'_> {
         Ok((verdict, ran.printed.text()))
     }
 
+    /// Why a patch counts for nothing beside the test of its incident; `None` where it may be tried.
+    pub(crate) fn refusal(&self, patch: &str, test: &str) -> Option<String> {
+        let named: Vec<String> = self.suite.harness.iter().map(|path| self.place.text(path)).collect();
+        refusal(patch, test, &named)
+    }
+
     fn command(&self, runner: &Runner, which: Which, test: &str, added: &[String]) -> Result<Vec<String>, Error> {
         let words = match which {
             Which::Added => &runner.test,
@@ -125,6 +134,22 @@ fn variables(word: &str) -> Result<String, Error> {
     Ok(filled)
 }
 
+/// Whether a patch changes files of the test, other tests, or what tests are found and run by; `named` are files and
+/// folders of which the suite says that they are. A diff that cannot be read is not refused, for it does not apply.
+fn refusal(patch: &str, test: &str, named: &[String]) -> Option<String> {
+    let (changed, tested) = (files(patch).ok()?, files(test).unwrap_or_default());
+    let why = |file: &String| {
+        if tested.contains(file) {
+            Some("which is a file of the incident's test")
+        } else if named.iter().any(|path| Path::new(file).starts_with(path)) {
+            Some("with which the suite runs its tests")
+        } else {
+            harness::why(file)
+        }
+    };
+    changed.iter().find_map(|file| Some(format!("the patch changes {}, {}", line(file), why(file)?)))
+}
+
 /// The files that a diff adds or changes; why it cannot be read.
 fn files(diff: &str) -> Result<Vec<String>, String> {
     let files = parse(diff).map_err(|error| error.to_string())?;
@@ -163,6 +188,33 @@ mod tests {
         assert_eq!(functions(DIFF), ["TestOne"]);
         assert_eq!(module("unittests/test_a.py"), "unittests.test_a");
         assert!(files("no diff").is_err() && size("no diff").is_none());
+    }
+
+    /// Patches that change the test of the incident, another test, what tests are run by, or what the suite names for
+    /// that. Guarantees that none is tried, by whichever of its files, and that a patch of a source beside them is.
+    #[test]
+    fn patches_leave_tests_alone() {
+        let changes = |path: &str| {
+            format!("diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n@@ -1 +1 @@\n-limit = 18\n+limit = 40\n")
+        };
+        let named = [String::from("story"), String::from("shop/run.sh")];
+        let refused = |patch: &str| refusal(patch, DIFF, &named);
+        for (path, why) in [
+            ("pay/a_test.go", "the incident's test"),
+            ("pay/b_test.go", "one of the tests"),
+            ("unittests/__init__.py", "one of the tests"),
+            ("pay/go.mod", "found and run"),
+            ("sitecustomize.py", "found and run"),
+            ("story/plan.py", "the suite runs"),
+            ("shop/run.sh", "the suite runs"),
+        ] {
+            let told = refused(&format!("{}{}", changes("pay/a.go"), changes(path))).unwrap_or_default();
+            assert!(told.contains(path) && told.contains(why), "{path}: {told:?}");
+        }
+        for path in ["pay/a.go", "storyline.py", "shop/run.sh.py"] {
+            assert_eq!(refused(&changes(path)), None, "{path}");
+        }
+        assert_eq!(refused("no diff"), None);
     }
 
     /// A variable that is not set is named, not taken for nothing.

@@ -60,7 +60,7 @@ const CONFIGURED: [&str; 8] = [
 const FOLDERS: [&str; 5] = [".mvn", "pytest", "_pytest", "unittest", "node_modules"];
 
 /// Why a patch must not change a file unless that is meant.
-pub(super) fn why(path: &str) -> Option<&'static str> {
+pub(crate) fn why(path: &str) -> Option<&'static str> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_configuration = FILES.contains(&name)
         || CONFIGURED

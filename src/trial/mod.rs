@@ -6,7 +6,7 @@
 mod agent;
 mod failure;
 mod ground;
-mod harness;
+pub(crate) mod harness;
 mod process;
 mod record;
 mod sandbox;

@@ -94,6 +94,7 @@ impl Desk<'_> {
             test: None,
             fix: None,
             others: None,
+            refused: None,
             seconds: told.seconds,
             calls: told.calls,
             patch_lines: last.patch.as_deref().and_then(size),
