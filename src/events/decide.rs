@@ -9,8 +9,6 @@
 //!
 //! What is remembered of an incident is remembered only while it is open, so that a million old ones cost nothing.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use tracerag_query::{Activity, KnownActivity};
 
@@ -40,15 +38,6 @@ pub(crate) struct Open {
     /// How it went up to a time, so that not all of its rows are read in each round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownActivity>,
-}
-
-/// Lets an incident that has another number now, because it was merged or mapped, go on with what was told of it under
-/// the numbers that it had: it is not new. Of several that of the one seen last is kept.
-pub(crate) fn go_on(open: &mut BTreeMap<String, Open>, seen: &Activity) {
-    let others = seen.members.iter().filter(|member| **member != seen.fingerprint);
-    let before: Vec<Open> = others.filter_map(|member| open.remove(member)).collect();
-    let Some(before) = before.into_iter().max_by_key(|before| before.last_seen) else { return };
-    open.entry(seen.fingerprint.clone()).or_insert(Open { known: None, ..before });
 }
 
 /// Something that happened to an incident.

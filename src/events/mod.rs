@@ -7,6 +7,7 @@
 mod budget;
 mod decide;
 mod event;
+mod open;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,9 @@ use tracerag_query::{Activity, Snapshot, activity};
 
 use crate::config::{Config, ConfigError, EventKind};
 use crate::worker::now;
-use decide::{Rules, decide, go_on};
+use decide::{Rules, decide};
 use event::{CONTENT_TYPE, Event, GROUPED};
+use open::{OpenIncidents, Part};
 use state::{Outbox, State};
 use webhook::Receiver;
 
@@ -43,6 +45,8 @@ const BEGINS_WITHIN: i64 = 3_600_000_000_000;
 const AT_ONCE: usize = 200;
 /// How long a change of which nobody is told may wait to be written, in ns. A crash has it looked at again.
 const WRITES_EVERY: i64 = 60_000_000_000;
+/// Reads of the state before it is taken for damaged: another worker may replace it between two of its files.
+const READS: usize = 5;
 /// How long one receiver is sent events in one round, so that others do not wait for it.
 const SENDS_FOR: Duration = Duration::from_secs(20);
 
@@ -55,6 +59,11 @@ enum RoundError {
     Query(#[from] tracerag_query::QueryError),
     #[error("the state of events in LAKE/incident_events is not read: {0}; a newer release may have written it")]
     State(#[from] serde_json::Error),
+    #[error(
+        "a file that the state of events names is not in LAKE/incident_events; if something but tracerag removes files \
+         there, stop it, and delete the folder to begin anew"
+    )]
+    NoPart,
 }
 
 /// Someone who is told.
@@ -267,11 +276,28 @@ impl IncidentEvents {
 
     /// The state as the lake has it, or that of a first round.
     async fn read(&self, now: i64) -> Result<Kept, RoundError> {
-        let (number, state) = match self.document.read().await? {
-            Some((number, text)) => (Some(number), serde_json::from_slice(&text)?),
-            None => (None, State { told_until: now.saturating_sub(BEGINS_WITHIN), ..State::default() }),
-        };
-        Ok(Kept { state, number, written_at: now, is_changed: false })
+        for _ in 0..READS {
+            let Some((number, text)) = self.document.read().await? else {
+                let state = State { told_until: now.saturating_sub(BEGINS_WITHIN), ..State::default() };
+                return Ok(Kept { state, number: None, written_at: now, is_changed: false });
+            };
+            let state: State = serde_json::from_slice(&text)?;
+            if let Some(open) = self.open_incidents(&state.parts).await? {
+                let state = State { open, ..state };
+                return Ok(Kept { state, number: Some(number), written_at: now, is_changed: false });
+            }
+        }
+        Err(RoundError::NoPart)
+    }
+
+    /// What the parts of a state have; `None`: one of them is not there any more.
+    async fn open_incidents(&self, parts: &[Part]) -> Result<Option<OpenIncidents>, RoundError> {
+        let mut open = OpenIncidents::default();
+        for part in parts {
+            let Some(text) = self.document.part(&part.name).await? else { return Ok(None) };
+            open.take(&text)?;
+        }
+        Ok(Some(open))
     }
 
     /// What happened since the last round. The state is brought to the head's position.
@@ -284,7 +310,7 @@ impl IncidentEvents {
         let found = touched(&self.lake, head, state.looked, state.told_until).boxed().await?;
         state.looked = found.looked;
         let mut asked = found.fingerprints;
-        for (tenant, open) in &state.open {
+        for (tenant, open) in state.open.by_tenant() {
             // A spike ends, and an incident gets quiet, without a failure that says so.
             let due = open.iter().filter(|(_, open)| {
                 open.spiking.is_some() || open.last_seen.saturating_add(self.rules.quiet_after) <= now
@@ -298,31 +324,27 @@ impl IncidentEvents {
         let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
         for (tenant, fingerprints) in asked {
             let snapshot = Snapshot::new(self.lake.clone(), Arc::clone(head), &tenant);
-            let open = state.open.entry(tenant.clone()).or_default();
             let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
             for chunk in fingerprints.chunks(AT_ONCE) {
-                let known = |fingerprint: &str| open.get(fingerprint).and_then(|open| open.known.as_ref());
+                let open = &state.open;
+                let known = |fingerprint: &str| open.get(&tenant, fingerprint).and_then(|open| open.known.as_ref());
                 let activities = activity(&snapshot, chunk, known, since).boxed().await?;
+                let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
                 for seen in &activities {
-                    go_on(open, seen);
-                    let next = decide(&self.rules, open.get(&seen.fingerprint), state.told_until, now, seen);
-                    let (next, occurrences) = next;
-                    match next {
-                        Some(next) => open.insert(seen.fingerprint.clone(), next),
-                        None => open.remove(&seen.fingerprint),
-                    };
+                    state.open.go_on(&tenant, seen);
+                    let open = state.open.get(&tenant, &seen.fingerprint);
+                    let (next, occurrences) = decide(&self.rules, open, state.told_until, now, seen);
+                    state.open.set(&tenant, &seen.fingerprint, next);
                     let told = occurrences.iter().map(|occurrence| self.event(&tenant, seen, occurrence));
                     events.entry(tenant.clone()).or_default().extend(told);
                 }
                 // What was merged into another, or dropped by retention, is an incident of its own no more.
-                let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
                 for gone in chunk.iter().filter(|fingerprint| !counted.contains(*fingerprint)) {
-                    open.remove(*gone);
+                    state.open.set(&tenant, gone, None);
                 }
             }
         }
-        state.open.retain(|_, open| !open.is_empty());
-        let forgotten = state.forget_oldest();
+        let forgotten = state.open.forget_oldest();
         if forgotten > 0 {
             metrics::counter!("tracerag_incident_events_forgotten_total").increment(forgotten as u64);
             tracing::warn!(forgotten, "a tenant has too many open incidents; of those seen longest ago nobody is told");
@@ -362,13 +384,25 @@ impl IncidentEvents {
         is_told
     }
 
-    /// Writes the state down. False: another worker was quicker, and this round has not been.
+    /// Writes the state down: what has changed of open incidents as a part, which counts once the state names it. False:
+    /// another worker was quicker, and this round has not been.
     async fn write(&self, kept: &mut Kept, now: i64) -> Result<bool, RoundError> {
-        let written = self.document.replace(kept.number, &serde_json::to_vec(&kept.state)?).await?;
+        let state = &mut kept.state;
+        if let Some(unwritten) = state.open.unwritten(&state.parts)? {
+            let name = self.document.add_part(kept.number, &unwritten.text).await?;
+            if unwritten.is_whole {
+                state.parts.clear();
+            }
+            state.parts.push(Part { name, incidents: unwritten.incidents });
+        }
+        let text = serde_json::to_vec(&kept.state)?;
+        let parts: Vec<&str> = kept.state.parts.iter().map(|part| part.name.as_str()).collect();
+        let written = self.document.replace(kept.number, &text, &parts).await?;
         if written.is_none() {
             tracing::debug!("another worker tells of incidents");
             return Ok(false);
         }
+        kept.state.open.is_written();
         *kept = Kept { number: written, written_at: now, is_changed: false, state: std::mem::take(&mut kept.state) };
         Ok(true)
     }

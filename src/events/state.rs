@@ -1,6 +1,7 @@
 //! What is remembered of events from one round to the next, in the lake: how far the counts were looked at, which
 //! incidents are open, and what waits to be sent. It is written before anything is sent, so that a crash loses nothing,
-//! and what it makes come twice has the same id.
+//! and what it makes come twice has the same id. Open incidents lie in parts of their own ([`super::open`]), which count
+//! once a state names them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tracerag_index::activity::Looked;
 
 use super::budget::Budget;
-use super::decide::Open;
 use super::event::Event;
+use super::open::{OpenIncidents, Part};
 
 /// The state of one lake's events.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -18,8 +19,11 @@ pub(crate) struct State {
     pub looked: Looked,
     /// The first time, in ns, of which nothing may have been told yet.
     pub told_until: i64,
-    /// Open incidents by tenant and fingerprint.
-    pub open: BTreeMap<String, BTreeMap<String, Open>>,
+    /// What is open; it lies in the parts.
+    #[serde(skip)]
+    pub open: OpenIncidents,
+    /// The parts, in the order in which they are read.
+    pub parts: Vec<Part>,
     pub budgets: BTreeMap<String, Budget>,
     /// What waits to be sent, by receiver.
     pub outboxes: BTreeMap<String, Outbox>,
@@ -42,28 +46,6 @@ pub(crate) struct Waiting {
     /// Not before this time, in ns, is it tried again.
     #[serde(default)]
     pub not_before: i64,
-}
-
-impl State {
-    /// Incidents of a tenant that are remembered at once.
-    const MOST_OPEN: usize = 10_000;
-
-    /// Forgets those that were seen longest ago where a tenant has too many; gives how many. Nobody is told that these are
-    /// quiet, and when they are seen again, they may be told of as new once more, under the same id.
-    pub(crate) fn forget_oldest(&mut self) -> usize {
-        let mut forgotten = 0;
-        for open in self.open.values_mut().filter(|open| open.len() > Self::MOST_OPEN) {
-            let mut by_time: Vec<(i64, String)> =
-                open.iter().map(|(fingerprint, open)| (open.last_seen, fingerprint.clone())).collect();
-            let too_many = by_time.len() - Self::MOST_OPEN;
-            by_time.select_nth_unstable(too_many);
-            for (_, fingerprint) in by_time.into_iter().take(too_many) {
-                open.remove(&fingerprint);
-            }
-            forgotten += too_many;
-        }
-        forgotten
-    }
 }
 
 impl Outbox {

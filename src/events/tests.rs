@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use tracerag_query::{Activity, Fixed};
 
 use super::budget::Budget;
-use super::decide::{Occurrence, Open, Rules, decide, go_on, is_spike};
+use super::decide::{Occurrence, Open, Rules, decide, is_spike};
 use super::event::{Event, GROUPED};
-use super::state::{Outbox, State};
+use super::open::{OpenIncidents, Part};
+use super::state::Outbox;
 use crate::config::{EventKind, IncidentEventsSection, SpikeRule};
 
 const SECOND: i64 = 1_000_000_000;
@@ -76,10 +77,13 @@ fn an_incident_under_another_number_is_not_new() {
         ..seen(NOON - HOUR, last)
     };
     let before = Open { last_seen: NOON - HOUR, regressed: Some("a".into()), ..Open::default() };
-    let mut open = std::collections::BTreeMap::from([("abcd".to_owned(), before), ("b".to_owned(), Open::default())]);
-    go_on(&mut open, &renamed(NOON));
-    assert_eq!(open.keys().collect::<Vec<_>>(), ["b", "next"]);
-    let (next, told) = decide(&rules(), open.get("next"), NOON - 2 * HOUR, NOON, &renamed(NOON));
+    let mut open = OpenIncidents::default();
+    open.set("t", "abcd", Some(before));
+    open.set("t", "b", Some(Open::default()));
+    open.go_on("t", &renamed(NOON));
+    let names: Vec<_> = open.by_tenant().flat_map(|(_, of_tenant)| of_tenant.keys()).collect();
+    assert_eq!(names, ["b", "next"]);
+    let (next, told) = decide(&rules(), open.get("t", "next"), NOON - 2 * HOUR, NOON, &renamed(NOON));
     assert_eq!((next.is_some(), kinds(&told)), (true, vec![]));
     // Without what was told before it would have been both.
     let (_, told) = decide(&rules(), None, NOON - 2 * HOUR, NOON, &renamed(NOON));
@@ -199,20 +203,81 @@ fn an_event_is_tried_for_a_day() {
 /// another tenant keeps its own.
 #[test]
 fn a_tenant_has_so_many_open_incidents() {
-    let mut state = State::default();
+    let mut open = OpenIncidents::default();
     for number in 0..10_002_i64 {
-        let open = Open { last_seen: NOON + (number * 7_919) % 10_002, ..Open::default() };
-        state.open.entry("default".into()).or_default().insert(format!("{number:05}"), open);
+        let next = Open { last_seen: NOON + (number * 7_919) % 10_002, ..Open::default() };
+        open.set("default", &format!("{number:05}"), Some(next));
     }
-    state.open.entry("other".into()).or_default().insert("a".into(), Open::default());
-    assert_eq!(state.forget_oldest(), 2);
-    let (left, other) = (&state.open["default"], &state.open["other"]);
-    assert_eq!((left.len(), other.len()), (10_000, 1));
-    assert_eq!(left.values().map(|open| open.last_seen).min(), Some(NOON + 2));
-    assert_eq!(state.forget_oldest(), 0);
+    open.set("other", "a", Some(Open::default()));
+    assert_eq!(open.forget_oldest(), 2);
+    let left: Vec<_> = open.by_tenant().map(|(tenant, open)| (tenant.as_str(), open.len())).collect();
+    assert_eq!(left, [("default", 10_000), ("other", 1)]);
+    let (_, of_default) = open.by_tenant().next().unwrap();
+    assert_eq!(of_default.values().map(|open| open.last_seen).min(), Some(NOON + 2));
+    assert_eq!(open.forget_oldest(), 0);
+}
+
+/// What a round writes of open incidents, with the parts before it.
+fn written(open: &mut OpenIncidents, parts: &mut Vec<(Part, Vec<u8>)>) -> usize {
+    let known: Vec<Part> = parts.iter().map(|(part, _)| part.clone()).collect();
+    let Some(unwritten) = open.unwritten(&known).unwrap() else { return 0 };
+    if unwritten.is_whole {
+        parts.clear();
+    }
+    let bytes = unwritten.text.len();
+    parts.push((Part { name: String::new(), incidents: unwritten.incidents }, unwritten.text));
+    open.is_written();
+    bytes
+}
+
+/// 100,000 open incidents, of which each round changes a hundred. Guarantees that a round writes what it changed, and that
+/// all rounds together write less than a few of them would if each wrote everything.
+#[test]
+fn a_round_writes_what_it_changed() {
+    let (mut open, mut parts) = (OpenIncidents::default(), vec![]);
+    let set = |open: &mut OpenIncidents, number: usize, at: i64| {
+        let next = Open { last_seen: at, ..Open::default() };
+        open.set(&format!("tenant{}", number % 20), &format!("{number:032x}"), Some(next));
+    };
+    (0..100_000).for_each(|number| set(&mut open, number, NOON));
+    let everything = written(&mut open, &mut parts);
+    let rounds: Vec<usize> = (1..=100_usize)
+        .map(|round| {
+            (0..100).for_each(|number| set(&mut open, round * 997 + number, NOON + round as i64));
+            written(&mut open, &mut parts)
+        })
+        .collect();
+    let small = rounds.iter().filter(|bytes| **bytes * 500 < everything).count();
+    assert!(small >= 98, "{small} rounds of 100; {everything} bytes are everything");
+    assert!(rounds.iter().sum::<usize>() < 3 * everything, "{rounds:?}");
+    assert_eq!(written(&mut open, &mut parts), 0, "nothing has changed since");
 }
 
 proptest! {
+    /// Incidents that open, change and close, in rounds of any size. Guarantees that the parts, read in their order, always
+    /// give what is open, and that they neither become many nor hold much that is past.
+    #[test]
+    fn parts_say_what_is_open(rounds in prop::collection::vec(
+        prop::collection::vec((0_u8..3, 0_u16..400, prop::option::of(0_i64..5)), 0..60), 0..150)
+    ) {
+        let (mut open, mut parts) = (OpenIncidents::default(), vec![]);
+        for changes in rounds {
+            for (tenant, number, last_seen) in changes {
+                let next = last_seen.map(|last_seen| Open { last_seen, ..Open::default() });
+                open.set(&tenant.to_string(), &number.to_string(), next);
+            }
+            written(&mut open, &mut parts);
+            let mut again = OpenIncidents::default();
+            for (_, text) in &parts {
+                again.take(text).unwrap();
+            }
+            prop_assert_eq!(&again, &open);
+            let present: usize = open.by_tenant().map(|(_, open)| open.len()).sum();
+            let held: usize = parts.iter().map(|(part, _)| part.incidents).sum();
+            prop_assert!(parts.len() <= 64 && held <= 2 * present + 1_000, "{} parts with {held} of {present}", parts.len());
+        }
+    }
+
     /// Rounds with any numbers of events at any times. Guarantees that no minute has more than it may, that every event
     /// is told by itself or counted in a group once, and that ids do not repeat.
     #[test]

@@ -76,11 +76,36 @@ async fn one_of_two_replaces_a_document() {
     let one = Document::new(fixture.reopen().await, "notes");
     let other = Document::new(fixture.reopen().await, "notes");
     assert_eq!(one.read().await.unwrap(), None);
-    assert_eq!(one.replace(None, b"first").await.unwrap(), Some(0));
-    assert_eq!(other.replace(None, b"lost").await.unwrap(), None);
+    assert_eq!(one.replace(None, b"first", &[]).await.unwrap(), Some(0));
+    assert_eq!(other.replace(None, b"lost", &[]).await.unwrap(), None);
     let (number, text) = other.read().await.unwrap().unwrap();
     assert_eq!((number, &text[..]), (0, &b"first"[..]));
-    assert_eq!(other.replace(Some(0), b"second").await.unwrap(), Some(1));
-    assert_eq!(one.replace(Some(0), b"lost").await.unwrap(), None);
+    assert_eq!(other.replace(Some(0), b"second", &[]).await.unwrap(), Some(1));
+    assert_eq!(one.replace(Some(0), b"lost", &[]).await.unwrap(), None);
     assert_eq!(one.read().await.unwrap().map(|(number, text)| (number, text.to_vec())), Some((1, b"second".to_vec())));
+}
+
+/// Two writers with parts: one is too late, and one goes on after it. Guarantees that parts which the newest text names are
+/// there with their content, that the part of a text which counted for nothing goes, and that the part of a writer who has
+/// read the newest text is left alone.
+#[tokio::test]
+async fn parts_stay_as_long_as_the_text_names_them() {
+    let fixture = Fixture::new().await;
+    let one = Document::new(fixture.reopen().await, "notes");
+    let other = Document::new(fixture.reopen().await, "notes");
+    let base = one.add_part(None, b"base").await.unwrap();
+    assert_eq!(one.replace(None, b"first", &[&base]).await.unwrap(), Some(0));
+    let change = one.add_part(Some(0), b"change").await.unwrap();
+    let late = other.add_part(Some(0), b"late").await.unwrap();
+    assert_eq!(one.replace(Some(0), b"second", &[&base, &change]).await.unwrap(), Some(1));
+    assert_eq!(other.replace(Some(0), b"lost", &[&base, &late]).await.unwrap(), None);
+    let ahead = other.add_part(Some(2), b"ahead").await.unwrap();
+    assert_eq!(one.replace(Some(1), b"third", &[&base, &change]).await.unwrap(), Some(2));
+    let part = async |name: &str| other.part(name).await.unwrap().map(|part| part.to_vec());
+    assert_eq!(part(&base).await, Some(b"base".to_vec()));
+    assert_eq!(part(&change).await, Some(b"change".to_vec()));
+    assert_eq!((part(&late).await, part(&ahead).await), (None, Some(b"ahead".to_vec())));
+    assert_eq!(other.replace(Some(2), b"fourth", &[&ahead]).await.unwrap(), Some(3));
+    assert_eq!((part(&base).await, part(&ahead).await), (None, Some(b"ahead".to_vec())));
+    assert_eq!(one.read().await.unwrap().map(|(number, text)| (number, text.to_vec())), Some((3, b"fourth".to_vec())));
 }
