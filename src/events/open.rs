@@ -59,20 +59,14 @@ impl OpenIncidents {
     }
 
     fn put(&mut self, tenant: &str, fingerprint: &str, next: Option<Open>) {
-        match (next, self.by_tenant.get_mut(tenant)) {
-            (Some(next), Some(of_tenant)) => {
-                of_tenant.insert(fingerprint.to_owned(), next);
-            }
-            (Some(next), None) => {
-                self.by_tenant.insert(tenant.to_owned(), BTreeMap::from([(fingerprint.to_owned(), next)]));
-            }
-            (None, Some(of_tenant)) => {
-                of_tenant.remove(fingerprint);
-                if of_tenant.is_empty() {
-                    self.by_tenant.remove(tenant);
-                }
-            }
-            (None, None) => {}
+        if let Some(next) = next {
+            self.by_tenant.entry(tenant.to_owned()).or_default().insert(fingerprint.to_owned(), next);
+            return;
+        }
+        let Some(of_tenant) = self.by_tenant.get_mut(tenant) else { return };
+        of_tenant.remove(fingerprint);
+        if of_tenant.is_empty() {
+            self.by_tenant.remove(tenant);
         }
     }
 
