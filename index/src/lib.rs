@@ -40,6 +40,7 @@ pub mod activity;
 #[cfg(target_os = "linux")]
 mod cached_reads;
 pub mod columns;
+mod cursor;
 mod document;
 mod erase;
 pub mod error;

@@ -16,6 +16,7 @@ use tracerag_schemas::attributes::type_name;
 
 use super::WILDCARD;
 use super::members::{self, Said};
+use crate::cursor::{Cursor, is_word, word_end};
 use crate::failures::InAppRules;
 use crate::failures::frames::StackTrace;
 use crate::failures::mask::{clip, mask_once, placeholder_end};
@@ -53,10 +54,9 @@ fn of_text(text: &str) -> Option<String> {
         return None;
     }
     let masked = mask_once(clip(text, MAX_INPUT));
-    let mut scan =
-        Scan { text: &masked, bytes: masked.as_bytes(), at: 0, depth: 0, out: String::new(), copy_quote_at: None };
+    let mut scan = Scan { cursor: Cursor::new(&masked), depth: 0 };
     scan.run();
-    finished(scan.out)
+    finished(scan.cursor.out)
 }
 
 fn holds_stack(text: &str) -> bool {
@@ -78,134 +78,116 @@ fn finished(mut template: String) -> Option<String> {
 
 /// One pass over a masked text.
 struct Scan<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
     /// How many brackets are open.
     depth: usize,
-    out: String,
-    /// The closing quote of a value whose inside is read like the message.
-    copy_quote_at: Option<usize>,
 }
 
 impl Scan<'_> {
     fn run(&mut self) {
-        while let Some(&byte) = self.bytes.get(self.at) {
-            if self.out.len() > 2 * MAX_TEMPLATE {
+        while let Some(&byte) = self.cursor.bytes.get(self.cursor.at) {
+            if self.cursor.out.len() > 2 * MAX_TEMPLATE {
                 return;
             }
             match byte {
-                b'<' => match placeholder_end(self.bytes, self.at) {
+                b'<' => match placeholder_end(self.cursor.bytes, self.cursor.at) {
                     Some(end) => self.variable(end),
-                    None => self.copy_to(self.at + 1),
+                    None => self.cursor.copy_to(self.cursor.at + 1),
                 },
                 b'"' | b'\'' | b'`' => self.quote(byte),
                 b'[' | b'{' | b'(' => {
                     self.depth = (self.depth + 1).min(MAX_DEPTH);
-                    self.copy_to(self.at + 1);
+                    self.cursor.copy_to(self.cursor.at + 1);
                 }
                 b']' | b'}' | b')' => {
                     self.depth = self.depth.saturating_sub(1);
-                    self.copy_to(self.at + 1);
+                    self.cursor.copy_to(self.cursor.at + 1);
                 }
                 b'=' | b':' => self.value(byte),
                 b'/' if !self.follows_word() => self.path(),
                 _ if is_word(byte) => self.word(),
-                _ => self.copy_to(self.at + 1),
+                _ => self.cursor.copy_to(self.cursor.at + 1),
             }
         }
     }
 
-    /// Copies to `end`, or to the end of the character there.
-    fn copy_to(&mut self, end: usize) {
-        let mut end = end.min(self.bytes.len());
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
-        self.out.push_str(&self.text[self.at..end]);
-        self.at = end;
-    }
-
     /// Writes a wildcard in place of everything to `end`, unless nothing but signs divides it from the one before.
     fn variable(&mut self, end: usize) {
-        self.at = end;
-        let before = self.out.trim_end_matches(is_joiner).len();
-        if self.out[..before].ends_with(WILDCARD) {
-            self.out.truncate(before);
+        self.cursor.at = end;
+        let before = self.cursor.out.trim_end_matches(is_joiner).len();
+        if self.cursor.out[..before].ends_with(WILDCARD) {
+            self.cursor.out.truncate(before);
         } else {
-            self.out.push_str(WILDCARD);
+            self.cursor.out.push_str(WILDCARD);
         }
     }
 
     fn follows_word(&self) -> bool {
-        self.out.as_bytes().last().is_some_and(|&last| is_word(last) || last == b'>')
+        self.cursor.out.as_bytes().last().is_some_and(|&last| is_word(last) || last == b'>')
     }
 
     /// How many bytes from `start` on are those of a value that is not quoted.
     fn run_of_value(&self, start: usize) -> usize {
         let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)]}([{&|\"'`".contains(byte);
-        self.bytes.get(start..).map_or(0, |rest| rest.iter().position(ends).unwrap_or(rest.len()))
+        self.cursor.bytes.get(start..).map_or(0, |rest| rest.iter().position(ends).unwrap_or(rest.len()))
     }
 
     /// `key=value` anywhere; `key: value` within brackets, if the value is one word.
     fn value(&mut self, sign: u8) {
-        let key = key_at_end(&self.out);
+        let key = key_at_end(&self.cursor.out);
         let is_telling = key.is_some_and(is_telling);
         let has_key = key.is_some();
-        self.copy_to(self.at + 1);
+        self.cursor.copy_to(self.cursor.at + 1);
         if !has_key || is_telling || (sign == b':' && self.depth == 0) {
             return;
         }
-        let mut start = self.at;
-        if sign == b':' && self.bytes.get(start) == Some(&b' ') {
+        let mut start = self.cursor.at;
+        if sign == b':' && self.cursor.bytes.get(start) == Some(&b' ') {
             start += 1;
         }
         let length = self.run_of_value(start);
-        let behind = self.bytes.get(start + length).copied();
+        let behind = self.cursor.bytes.get(start + length).copied();
         let is_one_word = matches!(behind, None | Some(b',' | b';' | b')' | b']' | b'}'));
-        let is_sign = matches!(self.bytes.get(start), None | Some(b'=' | b'>' | b':'));
+        let is_sign = matches!(self.cursor.bytes.get(start), None | Some(b'=' | b'>' | b':'));
         if length == 0 || is_sign || (sign == b':' && !is_one_word) {
             return;
         }
-        self.copy_to(start);
+        self.cursor.copy_to(start);
         self.variable(start + length);
     }
 
     fn path(&mut self) {
-        let length = self.run_of_value(self.at);
-        let run = &self.bytes[self.at..self.at + length];
+        let length = self.run_of_value(self.cursor.at);
+        let run = &self.cursor.bytes[self.cursor.at..self.cursor.at + length];
         if run.iter().any(|byte| is_word(*byte)) {
-            self.variable(self.at + length);
+            self.variable(self.cursor.at + length);
         } else {
-            self.copy_to(self.at + length.max(1));
+            self.cursor.copy_to(self.cursor.at + length.max(1));
         }
     }
 
     fn word(&mut self) {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
-        if rest[..length].iter().all(u8::is_ascii_digit) {
-            self.variable(self.at + length);
+        let end = word_end(self.cursor.bytes, self.cursor.at);
+        if self.cursor.bytes[self.cursor.at..end].iter().all(u8::is_ascii_digit) {
+            self.variable(end);
         } else {
-            self.copy_to(self.at + length);
+            self.cursor.copy_to(end);
         }
     }
 
     fn quote(&mut self, quote: u8) {
-        if self.copy_quote_at == Some(self.at) {
-            self.copy_quote_at = None;
-            return self.copy_to(self.at + 1);
+        if self.cursor.close_quote() {
+            return;
         }
-        let Some(close) = self.closing_quote(quote) else { return self.copy_to(self.at + 1) };
-        let behind = self.bytes.get(close + 1);
+        let Some(close) = self.closing_quote(quote) else { return self.cursor.copy_to(self.cursor.at + 1) };
+        let behind = self.cursor.bytes.get(close + 1);
         if behind == Some(&b'=') || (behind == Some(&b':') && self.depth > 0) {
-            return self.copy_to(close + 1);
+            return self.cursor.copy_to(close + 1);
         }
-        let is_value = self.out.trim_end_matches(' ').ends_with([':', '=']);
-        let before = self.out.trim_end_matches([' ', ':', '=']);
+        let is_value = self.cursor.out.trim_end_matches(' ').ends_with([':', '=']);
+        let before = self.cursor.out.trim_end_matches([' ', ':', '=']);
         if is_value && key_at_end(before).is_some_and(is_telling) {
-            self.copy_quote_at = Some(close);
-            return self.copy_to(self.at + 1);
+            return self.cursor.open_quote(close);
         }
         self.variable(close + 1);
     }
@@ -217,10 +199,10 @@ impl Scan<'_> {
             return None;
         }
         let mut escaped = false;
-        let within = self.bytes.iter().enumerate().skip(self.at + 1).take(MAX_QUOTED);
+        let within = self.cursor.bytes.iter().enumerate().skip(self.cursor.at + 1).take(MAX_QUOTED);
         for (at, &byte) in within {
             if byte == quote && !escaped {
-                let goes_on = self.bytes.get(at + 1).is_some_and(|next| is_word(*next));
+                let goes_on = self.cursor.bytes.get(at + 1).is_some_and(|next| is_word(*next));
                 if !(is_apostrophe && goes_on) {
                     return Some(at);
                 }
@@ -229,11 +211,6 @@ impl Scan<'_> {
         }
         None
     }
-}
-
-/// ASCII letters, digits, underscore.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Whether two variables with nothing else between them are one.

@@ -19,6 +19,7 @@ mod classes;
 mod times;
 mod words;
 
+use crate::cursor::{Cursor, is_word, word_end};
 use classes::{CLASSES, Hit};
 
 /// The version of the classes and of their order; a change of either makes it one more.
@@ -75,89 +76,57 @@ pub(crate) fn clip(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// ASCII letters, digits, underscore. Other letters divide words, so that a number is found behind
-/// the full-width colon of a Chinese text as well.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// The end of the word that begins at `start`.
-fn word_end(bytes: &[u8], start: usize) -> usize {
-    bytes[start..].iter().position(|&byte| !is_word(byte)).map_or(bytes.len(), |length| start + length)
-}
-
 fn pass(text: &str) -> String {
-    let mut scan =
-        Scan { text, bytes: text.as_bytes(), at: 0, out: String::with_capacity(text.len()), copy_quote_at: None };
+    let mut scan = Scan { cursor: Cursor::new(text) };
+    scan.cursor.out.reserve(text.len());
     scan.run();
-    let trimmed = scan.out.trim_end_matches(' ').len();
-    scan.out.truncate(trimmed);
-    let kept = clip(&scan.out, MAX_OUTPUT).len();
-    scan.out.truncate(kept);
-    scan.out
+    let mut out = scan.cursor.out;
+    let trimmed = out.trim_end_matches(' ').len();
+    out.truncate(trimmed);
+    let kept = clip(&out, MAX_OUTPUT).len();
+    out.truncate(kept);
+    out
 }
 
 /// One pass over one text.
 struct Scan<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
-    out: String,
-    /// The closing quote of a value whose inside is masked like any other text.
-    copy_quote_at: Option<usize>,
+    cursor: Cursor<'a>,
 }
 
 impl Scan<'_> {
     fn run(&mut self) {
-        while let Some(&byte) = self.bytes.get(self.at) {
+        while let Some(&byte) = self.cursor.bytes.get(self.cursor.at) {
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => self.blank(),
                 0x1b => self.skip_escape_sequence(),
-                0..=0x1f | 0x7f => self.at += 1,
-                b'<' => match placeholder_end(self.bytes, self.at) {
-                    Some(end) => self.copy_to(end),
-                    None => self.copy_to(self.at + 1),
+                0..=0x1f | 0x7f => self.cursor.at += 1,
+                b'<' => match placeholder_end(self.cursor.bytes, self.cursor.at) {
+                    Some(end) => self.cursor.copy_to(end),
+                    None => self.cursor.copy_to(self.cursor.at + 1),
                 },
-                b'\\' => self.copy_to((self.at + 2).min(self.next_boundary(self.at + 1))),
+                b'\\' => self.cursor.copy_to(self.cursor.at + 2),
                 b'"' | b'\'' | b'`' => self.quote(byte),
                 _ if self.starts_something(byte) => self.word(),
-                _ => self.copy_to(self.next_boundary(self.at)),
+                _ => self.cursor.copy_to(self.cursor.at + 1),
             }
         }
     }
 
-    fn next_boundary(&self, from: usize) -> usize {
-        let mut end = (from + 1).min(self.bytes.len());
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
-        end
-    }
-
-    fn copy_to(&mut self, end: usize) {
-        let mut end = end.min(self.bytes.len());
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
-        self.out.push_str(&self.text[self.at..end]);
-        self.at = end;
-    }
-
     fn blank(&mut self) {
-        if !self.out.is_empty() && !self.out.ends_with(' ') {
-            self.out.push(' ');
+        if !self.cursor.out.is_empty() && !self.cursor.out.ends_with(' ') {
+            self.cursor.out.push(' ');
         }
-        self.at += 1;
+        self.cursor.at += 1;
     }
 
     /// Colours of a terminal: `ESC [ 31 m`.
     fn skip_escape_sequence(&mut self) {
-        self.at += 1;
-        if self.bytes.get(self.at) == Some(&b'[') {
-            let rest = &self.bytes[self.at + 1..];
+        self.cursor.at += 1;
+        if self.cursor.bytes.get(self.cursor.at) == Some(&b'[') {
+            let rest = &self.cursor.bytes[self.cursor.at + 1..];
             let parameters = rest.iter().take(16).take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
             if rest.get(parameters).is_some_and(u8::is_ascii_alphabetic) {
-                self.at += parameters + 2;
+                self.cursor.at += parameters + 2;
             }
         }
     }
@@ -166,13 +135,13 @@ impl Scan<'_> {
         if is_word(byte) {
             return true;
         }
-        let next = self.bytes.get(self.at + 1).copied().unwrap_or(b' ');
-        let after_word = self.at > 0 && is_word(self.bytes[self.at - 1]);
+        let next = self.cursor.bytes.get(self.cursor.at + 1).copied().unwrap_or(b' ');
+        let after_word = self.cursor.at > 0 && is_word(self.cursor.bytes[self.cursor.at - 1]);
         match byte {
-            b'+' | b'-' => next.is_ascii_digit() && !after_word && !self.out.ends_with('>'),
+            b'+' | b'-' => next.is_ascii_digit() && !after_word && !self.cursor.out.ends_with('>'),
             b'/' | b'~' => !after_word,
             b':' => next == b':' && !after_word,
-            b'?' => self.at > 0 && (after_word || self.bytes[self.at - 1] == b'/'),
+            b'?' => self.cursor.at > 0 && (after_word || self.cursor.bytes[self.cursor.at - 1] == b'/'),
             _ => false,
         }
     }
@@ -180,65 +149,56 @@ impl Scan<'_> {
     /// Tries the classes; without a hit the whole word is copied, so that no word is looked at twice.
     fn word(&mut self) {
         for (_, recognise) in CLASSES {
-            let Some(hit) =
-                recognise(&classes::View { text: self.text, bytes: self.bytes, before: &self.out }, self.at)
-            else {
-                continue;
-            };
+            let cursor = &self.cursor;
+            let view = classes::View { text: cursor.text, bytes: cursor.bytes, before: &cursor.out };
+            let Some(hit) = recognise(&view, cursor.at) else { continue };
             match hit {
                 Hit::Mask { end, placeholder } => {
-                    self.out.push_str(placeholder);
-                    self.at = end;
+                    self.cursor.out.push_str(placeholder);
+                    self.cursor.at = end;
                 }
                 Hit::MaskTail { from, end, placeholder } => {
-                    self.copy_to(from);
-                    self.out.push_str(placeholder);
-                    self.at = end;
+                    self.cursor.copy_to(from);
+                    self.cursor.out.push_str(placeholder);
+                    self.cursor.at = end;
                 }
-                Hit::Keep { end } => self.copy_to(end),
+                Hit::Keep { end } => self.cursor.copy_to(end),
                 Hit::Write { end, text } => {
-                    self.out.push_str(&text);
-                    self.at = end;
+                    self.cursor.out.push_str(&text);
+                    self.cursor.at = end;
                 }
             }
             return;
         }
-        let end = word_end(self.bytes, self.at).max(self.at + 1);
-        self.copy_to(end);
+        let end = word_end(self.cursor.bytes, self.cursor.at).max(self.cursor.at + 1);
+        self.cursor.copy_to(end);
     }
 
     fn quote(&mut self, quote: u8) {
-        if self.copy_quote_at == Some(self.at) {
-            self.copy_quote_at = None;
-            return self.copy_to(self.at + 1);
+        if self.cursor.close_quote() {
+            return;
         }
-        let Some(close) = closing_quote(self.bytes, self.at, quote) else {
-            return self.copy_to(self.at + 1);
+        let Some(close) = closing_quote(self.cursor.bytes, self.cursor.at, quote) else {
+            return self.cursor.copy_to(self.cursor.at + 1);
         };
-        let inside = &self.text[self.at + 1..close];
-        let is_key = self.bytes[close + 1..]
+        let inside = &self.cursor.text[self.cursor.at + 1..close];
+        let is_key = self.cursor.bytes[close + 1..]
             .iter()
             .take(3)
             .find(|byte| **byte != b' ')
             .is_some_and(|byte| *byte == b':' || *byte == b'=');
         if inside.is_empty() || (is_key && words::is_name(inside)) {
-            return self.copy_to(close + 1);
+            return self.cursor.copy_to(close + 1);
         }
-        match words::value_key(&self.out) {
-            Some(key) if words::TELLING_KEYS.contains(&key.as_str()) => self.open_quote(close),
-            None if words::is_name(inside) || words::is_technical(inside) => self.copy_to(close + 1),
-            None if words::is_address(inside) => self.open_quote(close),
+        match words::value_key(&self.cursor.out) {
+            Some(key) if words::TELLING_KEYS.contains(&key.as_str()) => self.cursor.open_quote(close),
+            None if words::is_name(inside) || words::is_technical(inside) => self.cursor.copy_to(close + 1),
+            None if words::is_address(inside) => self.cursor.open_quote(close),
             _ => {
-                self.out.push_str("<quoted>");
-                self.at = close + 1;
+                self.cursor.out.push_str("<quoted>");
+                self.cursor.at = close + 1;
             }
         }
-    }
-
-    /// Goes on inside the quotes; the one that closes is then copied.
-    fn open_quote(&mut self, close: usize) {
-        self.copy_quote_at = Some(close);
-        self.copy_to(self.at + 1);
     }
 }
 
