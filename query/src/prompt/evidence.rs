@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use serde_json::Value;
-use tracerag_schemas::bundle::{Bundle, Failure, Flag, Heap, Metric, Span};
+use tracerag_schemas::bundle::{Bundle, Evidence, Failure, Flag, Heap, Metric, Span};
 
 use super::page::{Item, Section};
 use crate::bundle::reading::{body, clusters, count, depths, duration, failing, opt, without_digits};
@@ -47,27 +47,38 @@ pub(super) fn trace_lines(bundle: &Bundle) -> String {
 /// Every entry, section by section in the order of the bundle.
 pub(super) fn items(bundle: &Bundle) -> Vec<Item> {
     let evidence = &bundle.evidence;
-    let path = failing(&evidence.spans);
-    let erring = |span: &&Span| span.status.as_deref() == Some("ERROR");
-    let of_spans = evidence.spans.iter().filter(erring).filter_map(|span| span.service.as_deref());
-    let of_failures = evidence.failures.iter().filter_map(|failure| failure.service.as_deref());
-    let at_fault = AtFault { services: of_spans.chain(of_failures).collect(), path };
+    let at_fault = AtFault::of(evidence);
     let mut items = failures(&evidence.failures);
     items.extend(spans(&evidence.spans, &at_fault));
     items.extend(changes(bundle, &at_fault));
     items.extend(logs(bundle, &at_fault));
     items.extend(values(bundle, &at_fault));
+    items.extend(links(bundle, &at_fault));
     items.extend(history(bundle));
     items
 }
 
-/// The spans on the failing path, and the services that failed.
+/// The services and spans that failed, and the spans on the failing path: these and those above them.
 struct AtFault<'a> {
     services: HashSet<&'a str>,
+    failed: HashSet<&'a str>,
     path: HashSet<&'a str>,
 }
 
-impl AtFault<'_> {
+impl<'a> AtFault<'a> {
+    fn of(evidence: &'a Evidence) -> Self {
+        let (mut services, mut failed): (HashSet<&str>, HashSet<&str>) = Default::default();
+        for span in evidence.spans.iter().filter(|span| span.status.as_deref() == Some("ERROR")) {
+            services.extend(span.service.as_deref());
+            failed.insert(&span.span_id);
+        }
+        for failure in &evidence.failures {
+            services.extend(failure.service.as_deref());
+            failed.extend(failure.span_id.as_deref());
+        }
+        Self { services, failed, path: failing(&evidence.spans) }
+    }
+
     fn has_service(&self, service: Option<&str>) -> bool {
         service.is_none_or(|service| self.services.contains(service))
     }
@@ -348,13 +359,30 @@ fn heap_text(heap: &Heap) -> String {
     text
 }
 
-/// Links, similar incidents, and what was done about them.
-fn history(bundle: &Bundle) -> Vec<Item> {
-    let links = bundle.evidence.linked.iter().zip(ranks(80, 1)).map(|(link, rank)| {
-        let text = format!("- [{}] {} trace {}", line(&link.anchor), line(&link.direction), opt(&link.trace_id));
-        Item::line(Section::Links, rank, &text)
+/// Links: first those of the spans that failed, for what a job does was asked for in another trace, then those of the spans
+/// above.
+fn links(bundle: &Bundle, at_fault: &AtFault<'_>) -> Vec<Item> {
+    let (mut failed, mut on_path, mut others) = (ranks(21, 3), ranks(40, 3), ranks(80, 1));
+    let items = bundle.evidence.linked.iter().map(|link| {
+        let span_id = link.from_span_id.as_deref();
+        let ranks = match span_id.is_some_and(|span_id| at_fault.failed.contains(span_id)) {
+            true => &mut failed,
+            false if at_fault.has_span(span_id) => &mut on_path,
+            false => &mut others,
+        };
+        let (anchor, direction) = (line(&link.anchor), line(&link.direction));
+        let mut text = format!("- [{anchor}] {direction} trace {}", opt(&link.trace_id));
+        if let Some(span_id) = span_id {
+            let _ = write!(text, " (span:{})", line(span_id));
+        }
+        Item::line(Section::Links, ranks.next().unwrap_or(u32::MAX), &text)
     });
-    let mut items: Vec<Item> = links.collect();
+    items.collect()
+}
+
+/// Similar incidents, and what was done about them.
+fn history(bundle: &Bundle) -> Vec<Item> {
+    let mut items = Vec::new();
     for (similar, rank) in bundle.context.similar.iter().zip(ranks(35, 4)) {
         let distance = similar.distance.map_or_else(|| "-".to_owned(), |distance| format!("{distance:.3}"));
         let text = format!(

@@ -128,6 +128,27 @@ async fn where_the_time_went_is_not_crowded_out() {
     assert!(prompt.contains("other spans: ") && prompt.contains("digits + 115"), "{prompt}");
 }
 
+/// A consumer that took hundreds of messages, each with a link to the trace that sent it, and failed at one of them, with
+/// more source than there is room for. Guarantees that the link of what failed stands in 4,000 tokens, with its span.
+#[tokio::test]
+async fn the_link_of_what_failed_is_not_crowded_out() {
+    let mut bundle = example().await;
+    let failed = bundle.evidence.failures[0].span_id.clone().unwrap();
+    let link = |number: usize| tracerag_schemas::bundle::Linked {
+        anchor: format!("link:{number}"),
+        trace_id: Some(format!("{number:032x}")),
+        span_id: Some(format!("{number:016x}")),
+        from_span_id: Some(if number == 300 { failed.clone() } else { format!("{number:016x}") }),
+        direction: String::from("out"),
+    };
+    bundle.evidence.linked = (0..400).map(link).collect();
+    let mut code = code();
+    code.slices = vec![code.slices[0].clone(); 5];
+    let prompt = compose(&bundle, &code, 4_000).unwrap().text;
+    assert!(prompt.contains(&format!("[link:300] out trace {:032x} (span:{failed})", 300)), "{prompt}");
+    assert!(prompt.contains("- linked traces: "), "{prompt}");
+}
+
 /// A record that repeats stands once with its number, and one that says what a failure says points to it.
 #[tokio::test]
 async fn what_repeats_stands_once() {
