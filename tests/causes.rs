@@ -143,7 +143,7 @@ impl Case {
             Part::Payload => evidence.payloads.iter().map(|payload| payload.anchor.clone()).collect(),
             Part::Log(service, words) => {
                 let logs = evidence.logs.iter().filter(|log| log.service.as_deref() == Some(*service));
-                let says = |body: &Value| body.as_str().is_some_and(|body| body.contains(words));
+                let says = |body: &Value| body.as_str().is_some_and(|body| body.contains(*words));
                 logs.filter(|log| says(&log.body)).map(|log| log.anchor.clone()).collect()
             }
             Part::Order => {
@@ -197,6 +197,7 @@ fn a_small_prompt_has_the_cause() {
         note(&format!("{fault}: {found} of {of}"));
     }
     assert_eq!(by_fault.len(), FAULTS.len(), "the recording has every fault");
-    let (found, of) = by_fault.values().fold((0, 0), |(found, of), (more, of_more)| (found + more, of + of_more));
+    let (found, of) =
+        by_fault.values().fold((0_usize, 0_usize), |(found, of), (more, of_more)| (found + more, of + of_more));
     assert!(found * 100 >= of * AT_LEAST, "{found} of {of}; {missing:#?}");
 }

@@ -1,9 +1,9 @@
 //! What of a bundle may stand in a prompt, and how soon it is taken.
 //!
 //! A rank says how much an entry tells about the failure: first what failed and where, with the flags and builds of the
-//! services that failed, then what these wrote and were sent and where the time went, then code and what was done before,
-//! then everything else.
-//! Ranks grow with the place in the bundle, so a section with thousands of entries does not keep the others out.
+//! services that failed, then what these wrote and were sent, where the time went and what asked for it, then code and what
+//! was done before, then everything else. Ranks grow with the place in the bundle, so a section with thousands of entries
+//! does not keep the others out.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -67,7 +67,7 @@ struct AtFault<'a> {
 
 impl<'a> AtFault<'a> {
     fn of(evidence: &'a Evidence) -> Self {
-        let (mut services, mut failed): (HashSet<&str>, HashSet<&str>) = Default::default();
+        let (mut services, mut failed) = (HashSet::<&str>::new(), HashSet::<&str>::new());
         for span in evidence.spans.iter().filter(|span| span.status.as_deref() == Some("ERROR")) {
             services.extend(span.service.as_deref());
             failed.insert(&span.span_id);
