@@ -4,8 +4,8 @@
 
 mod bad_input;
 mod canary;
-mod changes;
 mod causes;
+mod changes;
 mod check;
 mod checkout;
 mod checkout_live;
