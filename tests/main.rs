@@ -51,6 +51,7 @@ mod postgres;
 mod prompt;
 mod pull_request;
 mod questions;
+mod replicas;
 mod s3;
 mod scaffold;
 mod serve;

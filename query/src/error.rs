@@ -169,6 +169,14 @@ pub enum QueryError {
         /// Column.
         column: String,
     },
+    /// The secret that the servers of a lake share is not as they make it.
+    #[error(
+        "the file in the lake's folder {folder} is not as servers make it; remove the folder and start the servers again"
+    )]
+    Secret {
+        /// The folder.
+        folder: &'static str,
+    },
     /// Spans of the lake are not as OTLP has them.
     #[error("a stored span is damaged: {0}")]
     Otlp(#[from] tracerag_schemas::otlp::EncodeError),

@@ -58,6 +58,35 @@ def transactions_read(connection):
     assert connection.execute("select 1").fetchone() == (1,)
 
 
+def settings_go_back_to_savepoints(connection):
+    """A transaction within another, which is a savepoint, takes back what was set in it, and keeps what was set before;
+    one that is not there is an error of its class."""
+    with connection.transaction():
+        connection.execute("set timezone = 'Europe/Berlin'")
+        try:
+            with connection.transaction():
+                connection.execute("set timezone = 'Asia/Tokyo'")
+                connection.execute("select nothing from spans")
+        except errors.UndefinedColumn:
+            pass
+        assert connection.info.parameter_status("TimeZone") == "Europe/Berlin"
+        with connection.transaction():
+            connection.execute("set local timezone = 'Asia/Tokyo'")
+        assert connection.execute("show timezone").fetchone() == ("Asia/Tokyo",)
+    assert connection.execute("show timezone").fetchone() == ("Europe/Berlin",)
+    connection.execute("reset timezone")
+    for statement, error in [
+        ("savepoint alone", errors.NoActiveSqlTransaction),
+        ("begin; rollback to nowhere", errors.InvalidSavepointSpecification),
+    ]:
+        try:
+            connection.execute(statement)
+        except error:
+            continue
+        raise AssertionError(f"{statement} is answered")
+    connection.execute("rollback")
+
+
 def rows_come_in_parts(connection):
     """A cursor of the server is read part by part."""
     with connection.transaction(), connection.cursor(name="parts") as cursor:
@@ -184,6 +213,7 @@ def main(port, token, trace):
         results_are_typed(connection, trace)
         parameters_are_bound(connection, trace)
         transactions_read(connection)
+        settings_go_back_to_savepoints(connection)
         rows_come_in_parts(connection)
         errors_are_known(connection)
         statements_are_cancelled(connection)

@@ -20,6 +20,7 @@
 
 #![allow(dead_code)]
 
+pub mod balancer;
 pub mod broker;
 pub mod client;
 pub mod clients;

@@ -17,6 +17,47 @@ pub const ALL: &str = "sql,read,similar,heap,write,admin";
 /// More than any start or answer takes.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
+/// One of the servers of a lake.
+pub struct Replica {
+    pub config: PathBuf,
+    pub port: u16,
+    pub flight_sql: u16,
+    /// Of PostgreSQL's protocol.
+    pub postgres: u16,
+    pub metrics: u16,
+    pub server: Process,
+}
+
+impl Replica {
+    /// Starts a server of this name with more lines in its section. All servers of a lake have the same tokens.
+    pub fn start(tracerag: &Tracerag, name: &str, more: &str) -> Replica {
+        let (port, flight_sql, postgres, metrics) = (free_port(), free_port(), free_port(), free_port());
+        let text = format!(
+            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"127.0.0.1:{port}\"\n\
+             flight_sql = \"127.0.0.1:{flight_sql}\"\npostgres = \"127.0.0.1:{postgres}\"\ntokens_file = \"{}\"\n{more}\n",
+            tracerag.path("tokens.json").display()
+        );
+        let config = tracerag.write(&format!("{name}.toml"), text);
+        let server = tracerag.background(&config, &["serve"], &format!("{name}.log"));
+        let replica = Replica { config, port, flight_sql, postgres, metrics, server };
+        wait_for("the server is ready", LIMIT, || {
+            assert!(replica.server.alive(), "{}", replica.server.log_tail());
+            get(replica.metrics, "/readyz").filter(|(status, _)| *status == 200)
+        });
+        replica
+    }
+
+    /// A client with a token, once the server knows it.
+    pub fn client(&self, token: &str) -> Client {
+        let client = Client::of(self.port, Some(token));
+        wait_for("a new token is known", LIMIT, || {
+            let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
+            (asked.status != 401).then_some(())
+        });
+        client
+    }
+}
+
 /// A server on a lake, with tokens.
 pub struct Served {
     pub tracerag: Tracerag,
@@ -32,20 +73,9 @@ pub struct Served {
 impl Served {
     /// Starts a server with more lines in its section.
     pub fn start(tracerag: Tracerag, more: &str) -> Served {
-        let (port, flight_sql, postgres, metrics) = (free_port(), free_port(), free_port(), free_port());
-        let text = format!(
-            "[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n[serve]\nhttp = \"127.0.0.1:{port}\"\n\
-             flight_sql = \"127.0.0.1:{flight_sql}\"\npostgres = \"127.0.0.1:{postgres}\"\ntokens_file = \"{}\"\n{more}\n",
-            tracerag.path("tokens.json").display()
-        );
-        let config = tracerag.write("serve.toml", text);
-        let server = tracerag.background(&config, &["serve"], "serve.log");
-        let served = Served { tracerag, config, port, flight_sql, postgres, metrics, server };
-        wait_for("the server is ready", LIMIT, || {
-            assert!(served.server.alive(), "{}", served.server.log_tail());
-            get(served.metrics, "/readyz").filter(|(status, _)| *status == 200)
-        });
-        served
+        let replica = Replica::start(&tracerag, "serve", more);
+        let Replica { config, port, flight_sql, postgres, metrics, server } = replica;
+        Served { tracerag, config, port, flight_sql, postgres, metrics, server }
     }
 
     /// A command with the server's configuration.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt32Type, UInt64Type};
@@ -119,6 +120,55 @@ pub(crate) async fn read_all(heads: &Dataset) -> Result<Vec<Head>> {
     Ok(all)
 }
 
+impl Lake {
+    /// The last head of a position, if it was the newest within a time, and how long ago it ceased to be that. `None`: there
+    /// is none, or none that readers may still begin with. So whoever reads in several steps can take each at another
+    /// process, by the position alone.
+    ///
+    /// # Errors
+    /// When `heads` cannot be read.
+    pub async fn head_at(&self, position: u64, within: Duration) -> Result<Option<(Head, Duration)>> {
+        let (heads, newest) = self.head().await?;
+        if newest.position == position {
+            return Ok(Some(((*newest).clone(), Duration::ZERO)));
+        }
+        let Some((sequence, ceased)) = find(&heads, position).await? else { return Ok(None) };
+        // A clock that is behind that of whoever published makes the head look younger, never gone.
+        let ago = Duration::from_nanos(u64::try_from(now().saturating_sub(ceased)).unwrap_or_default());
+        if ago > within {
+            return Ok(None);
+        }
+        let mut scan = heads.scan();
+        scan.filter(&format!("sequence = {sequence}")).at(HEADS, "reading one")?;
+        let batch = scan.try_into_batch().boxed().await.at(HEADS, "reading one")?;
+        Ok(decode(&batch)?.pop().map(|head| (head, ago)))
+    }
+}
+
+/// The number of the last head of a position, and when the next one was published.
+async fn find(heads: &Dataset, position: u64) -> Result<Option<(u64, i64)>> {
+    let mut scan = heads.scan();
+    // Without what a head says of the tables, which is most of it.
+    scan.project(&["sequence", "position", "published_at"]).at(HEADS, "looking for one")?;
+    let batch = scan.try_into_batch().boxed().await.at(HEADS, "looking for one")?;
+    let sequences = column(&batch, "sequence")?.as_primitive::<UInt64Type>().values();
+    let positions = column(&batch, "position")?.as_primitive::<UInt64Type>().values();
+    let published = column(&batch, "published_at")?.as_primitive::<TimestampNanosecondType>().values();
+    let mut all: Vec<(u64, u64, i64)> =
+        sequences.iter().zip(positions).zip(published).map(|((sequence, at), time)| (*sequence, *at, *time)).collect();
+    all.sort_unstable();
+    // Each with the one after it: the newest of all has none, and is known without looking.
+    let mut pairs = all.iter().zip(all.iter().skip(1)).rev();
+    let found = pairs.find(|((_, at, _), _)| *at == position);
+    Ok(found.map(|((sequence, ..), (.., ceased))| (*sequence, *ceased)))
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::Damaged { position: 0, detail: format!("heads lack the column {name}") })
+}
+
 fn encode(head: &Head) -> Result<RecordBatch> {
     fn json(position: u64, value: &impl Serialize) -> Result<ArrayRef> {
         let text =
@@ -139,21 +189,16 @@ fn encode(head: &Head) -> Result<RecordBatch> {
 }
 
 fn decode(batch: &RecordBatch) -> Result<Vec<Head>> {
-    let column = |name: &str| {
-        batch
-            .column_by_name(name)
-            .ok_or_else(|| Error::Damaged { position: 0, detail: format!("heads lack the column {name}") })
-    };
     fn json<T: DeserializeOwned>(position: u64, text: &str) -> Result<T> {
         serde_json::from_str(text).map_err(|error| Error::Damaged { position, detail: error.to_string() })
     }
-    let sequences = column("sequence")?.as_primitive::<UInt64Type>();
-    let positions = column("position")?.as_primitive::<UInt64Type>();
-    let published = column("published_at")?.as_primitive::<TimestampNanosecondType>();
-    let datasets = column("datasets")?.as_string::<i32>();
-    let sources = column("sources")?.as_string::<i32>();
-    let void = column("void")?.as_string::<i32>();
-    let dropped = column("dropped")?.as_string::<i32>();
+    let sequences = column(batch, "sequence")?.as_primitive::<UInt64Type>();
+    let positions = column(batch, "position")?.as_primitive::<UInt64Type>();
+    let published = column(batch, "published_at")?.as_primitive::<TimestampNanosecondType>();
+    let datasets = column(batch, "datasets")?.as_string::<i32>();
+    let sources = column(batch, "sources")?.as_string::<i32>();
+    let void = column(batch, "void")?.as_string::<i32>();
+    let dropped = column(batch, "dropped")?.as_string::<i32>();
     let versions = batch.column_by_name(SCHEMA_VERSION).map(|column| column.as_primitive::<UInt32Type>());
     (0..batch.num_rows())
         .map(|row| {

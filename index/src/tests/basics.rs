@@ -1,6 +1,7 @@
 //! Opening, creating, writing and reading.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
@@ -274,6 +275,28 @@ async fn a_head_is_a_stable_picture() {
     }
     assert_eq!(seen, 5);
     assert_eq!(offsets(&reader, Table::Spans).await.len(), 9);
+}
+
+/// The head of a position is found again by who has not seen it, with the rows that it had, as long as it was the newest
+/// within the time that is asked for. A position that there was none of is none.
+#[tokio::test]
+async fn a_head_is_found_by_its_position() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    writer.write(epoch(source(0), 0, 5, NOON)).await.unwrap();
+    let held = fixture.lake.newest_head().await.unwrap();
+    writer.write(epoch(source(0), 5, 9, NOON)).await.unwrap();
+    writer.write(epoch(source(0), 9, 12, NOON)).await.unwrap();
+    let reader = fixture.reopen().await;
+    let hour = Duration::from_secs(3600);
+    let (found, ago) = reader.head_at(held.position, hour).await.unwrap().unwrap();
+    assert_eq!((found.sequence, &found.datasets), (held.sequence, &held.datasets));
+    assert!(ago < hour, "{ago:?}");
+    let newest = reader.newest_head().await.unwrap();
+    let found = reader.head_at(newest.position, Duration::ZERO).await.unwrap();
+    assert_eq!(found, Some((newest.clone(), Duration::ZERO)), "the newest ceased to be it at no time");
+    assert_eq!(reader.head_at(held.position, Duration::ZERO).await.unwrap(), None);
+    assert_eq!(reader.head_at(newest.position + 1, hour).await.unwrap(), None);
 }
 
 /// Two rows: one with a value in every column, one with nulls wherever they are allowed.

@@ -1,43 +1,63 @@
-//! Connections of HTTP: each answered on its own, and closed when the next request or its body does not come, or its
-//! answer is not read. When there are too many, the one that was quiet for longest goes.
+//! Connections of HTTP, and of gRPC, which is HTTP/2: each answered on its own, and closed when the next request or its
+//! body does not come, its answer is not read, or its client is gone. When there are too many, the one that was quiet for
+//! longest goes.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::serve::Listener;
 use futures::StreamExt as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use super::patient::{Activity, Patient};
+use super::patient::{Activity, Answering, Patient};
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// HTTP/1.1: one request after the other.
+    Http,
+    /// HTTP/2 alone: many requests at once, whose bodies are streams of messages that have bounds of their own.
+    Grpc,
+}
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     /// How long the head of a request may take, from when the connection is open or the answer before was sent.
     head: Duration,
-    /// How long its body may take, from its head.
+    /// How long its body may take, from its head; of HTTP/1.1.
     body: Duration,
     /// How long a client may read nothing of what is sent to it.
     read: Duration,
     /// Connections at once.
     most: usize,
+    /// Of HTTP/2: how often a quiet connection is asked whether its client is still there, and how long the client may take
+    /// to answer. One that is gone without a word shall not keep its turn.
+    asked: Duration,
 }
 
 /// Bodies are 2 MiB at most, which come within a minute over a slow line, too.
-const BOUNDS: Bounds =
-    Bounds { head: Duration::from_secs(60), body: Duration::from_secs(60), read: Duration::from_secs(60), most: 1_024 };
+const BOUNDS: Bounds = Bounds {
+    head: Duration::from_secs(60),
+    body: Duration::from_secs(60),
+    read: Duration::from_secs(60),
+    most: 1_024,
+    asked: Duration::from_secs(20),
+};
 
 /// Answers on a listener until it is told to stop, and what is under way then. axum's own loop is the same without
 /// bounds, so that whoever opens connections and says nothing would keep them for ever.
@@ -45,15 +65,31 @@ pub(super) async fn serve<L>(listener: L, router: Router, stopped: watch::Receiv
 where
     L: Listener,
 {
-    serve_within(BOUNDS, listener, router, stopped).await;
+    serve_within(Protocol::Http, BOUNDS, listener, router, stopped).await;
 }
 
-async fn serve_within<L>(bounds: Bounds, mut listener: L, router: Router, mut stopped: watch::Receiver<bool>)
+/// The same for the services of gRPC. tonic's own loop has no bound either.
+pub(super) async fn serve_grpc<L>(listener: L, router: Router, stopped: watch::Receiver<bool>)
 where
     L: Listener,
 {
-    let router = router
-        .layer(from_fn(move |request: Request, next: Next| next.run(request.map(|body| within(bounds.body, body)))));
+    serve_within(Protocol::Grpc, BOUNDS, listener, router, stopped).await;
+}
+
+async fn serve_within<L>(
+    protocol: Protocol,
+    bounds: Bounds,
+    mut listener: L,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) where
+    L: Listener,
+{
+    let timed = from_fn(move |request: Request, next: Next| next.run(request.map(|body| within(bounds.body, body))));
+    let router = match protocol {
+        Protocol::Http => router.layer(timed),
+        Protocol::Grpc => router,
+    };
     let mut connections = JoinSet::new();
     let mut open: Vec<(Arc<Activity>, AbortHandle)> = Vec::new();
     loop {
@@ -64,12 +100,12 @@ where
         };
         open.retain(|(_, task)| !task.is_finished());
         if open.len() >= bounds.most && !drop_quietest(&mut open) {
-            tracing::warn!("a connection of HTTP was dropped: all that there may be wait for answers");
+            tracing::warn!(?protocol, "a connection was dropped: all that there may be wait for answers");
             continue;
         }
         let activity = Arc::new(Activity::default());
         let stream = Patient::new(stream, Arc::clone(&activity), bounds.read);
-        let answering = answer(bounds.head, stream, Arc::clone(&activity), router.clone(), stopped.clone());
+        let answering = answer(protocol, bounds, stream, Arc::clone(&activity), router.clone(), stopped.clone());
         open.push((activity, connections.spawn(answering)));
     }
     drop(listener);
@@ -82,7 +118,7 @@ fn drop_quietest(open: &mut Vec<(Arc<Activity>, AbortHandle)>) -> bool {
     let quiet = open.iter().enumerate().filter_map(|(at, (activity, _))| Some((activity.quiet_since()?, at)));
     let Some((_, at)) = quiet.min() else { return false };
     let (_, task) = open.remove(at);
-    tracing::debug!("too many connections of HTTP, the one that was quiet for longest is dropped");
+    tracing::debug!("too many connections, the one that was quiet for longest is dropped");
     task.abort();
     true
 }
@@ -101,7 +137,8 @@ fn within(limit: Duration, body: Body) -> Body {
 
 /// Answers the requests of one connection.
 async fn answer<S>(
-    head: Duration,
+    protocol: Protocol,
+    bounds: Bounds,
     stream: S,
     activity: Arc<Activity>,
     router: Router,
@@ -114,24 +151,77 @@ async fn answer<S>(
         let (answered, answering) = (router.call(request), activity.answer());
         async move {
             let answer = answered.await;
-            drop(answering);
-            answer
+            // Questions to a client and its answers go to and fro on HTTP/2, so that bytes tell nothing of whether it
+            // still gets rows. On HTTP/1.1 they do, and who reads slowly there makes room for others.
+            let answering = (protocol == Protocol::Grpc).then_some(answering);
+            answer.map(|answer| answer.map(|body| Answered { body, _answering: answering }))
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = is_true(&mut stopped) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let stream = TokioIo::new(stream);
+    let ended = match protocol {
+        Protocol::Http => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(bounds.head)
+                .serve_connection(stream, service);
+            ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
+        }
+        Protocol::Grpc => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(bounds.asked)
+                .keep_alive_timeout(bounds.asked)
+                .serve_connection(stream, service);
+            ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection was broken off");
+    }
+}
+
+/// How a connection ends, which takes no more requests once the server stops.
+async fn ended<C>(
+    connection: C,
+    stop: impl FnOnce(Pin<&mut C>),
+    stopped: &mut watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = is_true(stopped) => {
+            stop(connection.as_mut());
+            connection.await
+        }
+    }
+}
+
+/// The body of an answer, which is made until the body has ended or is dropped.
+struct Answered {
+    body: Body,
+    _answering: Option<Answering>,
+}
+
+impl hyper::body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -146,7 +236,6 @@ async fn is_true(stopped: &mut watch::Receiver<bool>) {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use axum::body::Bytes;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -172,7 +261,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let router = Router::new().route("/", get(|| std::future::ready("ok")));
-        let serving = tokio::spawn(serve_within(Bounds { head: SHORT, ..BOUNDS }, listener, router, stopped));
+        let serving =
+            tokio::spawn(serve_within(Protocol::Http, Bounds { head: SHORT, ..BOUNDS }, listener, router, stopped));
         for sent in ["", "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(sent.as_bytes()).await.unwrap();
@@ -216,7 +306,7 @@ mod tests {
             )
             .route("/endless", get(endless));
         let bounds = Bounds { body: SHORT, read: SHORT, ..BOUNDS };
-        let serving = tokio::spawn(serve_within(bounds, listener, router, stopped));
+        let serving = tokio::spawn(serve_within(Protocol::Http, bounds, listener, router, stopped));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345").await.unwrap();
         let mut answer = Vec::new();
@@ -242,7 +332,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (_stop, stopped) = watch::channel(false);
         let router = Router::new().route("/", get(|| std::future::ready("ok")));
-        let serving = tokio::spawn(serve_within(Bounds { most: 2, ..BOUNDS }, listener, router, stopped));
+        let serving =
+            tokio::spawn(serve_within(Protocol::Http, Bounds { most: 2, ..BOUNDS }, listener, router, stopped));
         let mut first = TcpStream::connect(address).await.unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();
         for client in [&mut second, &mut first] {
@@ -263,6 +354,60 @@ mod tests {
         let mut answer = Vec::new();
         first.read_to_end(&mut answer).await.unwrap();
         assert!(String::from_utf8_lossy(&answer).ends_with("ok"), "the one that was not quiet is still open");
+        serving.abort();
+    }
+
+    /// The head of a frame of HTTP/2 on a stream, and what is in it.
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
+    }
+
+    /// A connection of HTTP/2 that has said so.
+    async fn http2(address: std::net::SocketAddr) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        client.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+        client
+    }
+
+    /// Reads until some bytes have come.
+    async fn read_until(client: &mut TcpStream, wanted: &[u8]) {
+        let mut read = Vec::new();
+        while !read.windows(wanted.len()).any(|part| part == wanted) {
+            assert!(client.read_buf(&mut read).await.unwrap() > 0, "closed before {wanted:?}");
+        }
+    }
+
+    /// On HTTP/2 an answer is sent whose next rows let wait for themselves, and beside it a connection is quiet that was
+    /// opened later. For one more the quiet one goes: guarantees that who waits for rows is not taken for idle, and that
+    /// idle connections keep out nobody.
+    #[tokio::test]
+    async fn who_waits_for_rows_is_not_quiet() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let slow = || {
+            let first = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"rows"))]);
+            std::future::ready(Body::from_stream(first.chain(futures::stream::pending())))
+        };
+        let router = Router::new().route("/", get(slow));
+        let bounds = Bounds { most: 2, ..BOUNDS };
+        let serving = tokio::spawn(serve_within(Protocol::Grpc, bounds, listener, router, stopped));
+        let mut reader = http2(address).await;
+        // GET, http, / and a host called a, in the static table of RFC 7541; the request ends with its head.
+        reader.write_all(&frame(1, 5, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'a'])).await.unwrap();
+        read_until(&mut reader, b"rows").await;
+        // The clock of connections counts milliseconds.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut quiet = http2(address).await;
+        read_until(&mut quiet, &frame(4, 1, 0, &[])).await;
+        let mut third = http2(address).await;
+        read_until(&mut third, &frame(4, 1, 0, &[])).await;
+        let mut rest = Vec::new();
+        let _ = quiet.read_to_end(&mut rest).await;
+        reader.write_all(&frame(6, 0, 0, b"anybody?")).await.unwrap();
+        read_until(&mut reader, &frame(6, 1, 0, b"anybody?")).await;
         serving.abort();
     }
 }

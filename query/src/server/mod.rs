@@ -36,7 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
-use futures::FutureExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -168,13 +167,6 @@ impl Server {
             is_cut,
         )
         .with_changes(options.changes);
-        let until = || {
-            let mut stopped = stopped.clone();
-            async move {
-                // A sender that is gone has stopped, too.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            }
-        };
         let mut interfaces = JoinSet::new();
         let others = page::routes().merge(mcp::routes(app.clone(), options.oauth));
         let router = http::router(app.clone(), others);
@@ -193,13 +185,11 @@ impl Server {
             (None, _) => {}
             (Some((listener, _)), None) => {
                 let listener = listener.tap_io(|stream| without_delay(stream));
-                let flight = flight::serve(app.clone(), listener, until());
-                interfaces.spawn(flight.map(|ended| told("flight_sql", ended)));
+                interfaces.spawn(flight::serve(app.clone(), listener, stopped.clone()));
             }
             (Some((listener, _)), Some(tls)) => {
                 let listener = tls::TlsListener::new(listener, tls);
-                let flight = flight::serve(app.clone(), listener, until());
-                interfaces.spawn(flight.map(|ended| told("flight_sql", ended)));
+                interfaces.spawn(flight::serve(app.clone(), listener, stopped.clone()));
             }
         }
         let postgres_address = postgres.as_ref().map(|(_, address)| *address);
@@ -260,13 +250,6 @@ fn template(session: SessionOptions, limits: &Limits) -> SessionOptions {
 /// Waits until all have ended.
 async fn all(interfaces: &mut JoinSet<()>) {
     while interfaces.join_next().await.is_some() {}
-}
-
-/// An interface ends when the server stops; if it fails before, the log says so.
-fn told<E: std::fmt::Display>(interface: &'static str, ended: std::result::Result<(), E>) {
-    if let Err(error) = ended {
-        tracing::error!(interface, %error, "an interface of the server failed");
-    }
 }
 
 /// Listens on the address that a key of the section names; where nobody needs a token, on this machine only. Gives the

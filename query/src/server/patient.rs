@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(super) struct Activity {
     /// Milliseconds from [`BEGAN`] to when bytes came or went.
     at: AtomicU64,
-    answering: AtomicBool,
+    /// How many answers are made.
+    answering: AtomicUsize,
 }
 
 impl Activity {
@@ -29,12 +30,12 @@ impl Activity {
 
     /// When bytes came or went; `None` while an answer is made, and quiet is no sign of anything.
     pub(super) fn quiet_since(&self) -> Option<u64> {
-        (!self.answering.load(Ordering::Relaxed)).then(|| self.at.load(Ordering::Relaxed))
+        (self.answering.load(Ordering::Relaxed) == 0).then(|| self.at.load(Ordering::Relaxed))
     }
 
     /// An answer is made until what this returns is dropped.
     pub(super) fn answer(self: &Arc<Self>) -> Answering {
-        self.answering.store(true, Ordering::Relaxed);
+        self.answering.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
     }
 }
@@ -45,7 +46,7 @@ pub(super) struct Answering(Arc<Activity>);
 impl Drop for Answering {
     fn drop(&mut self) {
         self.0.now();
-        self.0.answering.store(false, Ordering::Relaxed);
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

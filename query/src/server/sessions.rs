@@ -48,7 +48,7 @@ pub(crate) struct Sessions {
     lake: Lake,
     template: SessionOptions,
     newest: tokio::sync::Mutex<Option<(Instant, Arc<Head>)>>,
-    /// Heads that were the newest, with when they ceased to be looked for, the newest last.
+    /// Heads that were the newest, with when they ceased to be it here, the newest last.
     heads: Mutex<VecDeque<(Instant, Arc<Head>)>>,
     held: Mutex<HashMap<Kind, Held>>,
 }
@@ -76,27 +76,44 @@ impl Sessions {
         self.on(caller, &head)
     }
 
-    /// The same on a head of an earlier query, by the head's position.
+    /// The same on a head of an earlier query, by the head's position. The query may have been asked of another server.
     ///
     /// # Errors
-    /// [`QueryError::CursorExpired`] if it is not kept any more.
+    /// [`QueryError::CursorExpired`] if it was the newest too long ago.
     pub(crate) async fn open_at(&self, caller: &Caller, position: u64) -> Result<Session> {
         // Whoever asks for a head keeps up with the newest, too.
         self.newest().await?;
-        let head = {
+        let known = {
             let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
             heads.iter().rev().find(|(_, head)| head.position == position).map(|(_, head)| Arc::clone(head))
         };
-        self.on(caller, &head.ok_or(QueryError::CursorExpired)?)
+        let head = match known {
+            Some(head) => head,
+            None => in_time(self.unseen(position)).await?,
+        };
+        self.on(caller, &head)
+    }
+
+    /// A head that this server has not seen as the newest: it had nothing to do then, or is a moment behind another one.
+    async fn unseen(&self, position: u64) -> Result<Arc<Head>> {
+        let found = self.lake.head_at(position, KEPT_FOR).boxed().await?;
+        let (head, ago) = found.ok_or(QueryError::CursorExpired)?;
+        let (head, now) = (Arc::new(head), Instant::now());
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = heads.partition_point(|(_, known)| known.sequence < head.sequence);
+        heads.insert(place, (now.checked_sub(ago).unwrap_or(now), Arc::clone(&head)));
+        Ok(head)
+    }
+
+    /// The lake whose rows are read.
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
     }
 
     /// The newest head, as it was at most a moment ago. Who asks has a turn, which a store that does not answer shall
     /// not keep.
     async fn newest(&self) -> Result<Arc<Head>> {
-        timeout(LOOK_WITHIN, self.found()).await.unwrap_or_else(|_| {
-            tracing::error!(seconds = LOOK_WITHIN.as_secs(), "the newest head could not be read in time");
-            Err(QueryError::Stopped)
-        })
+        in_time(self.found()).await
     }
 
     /// The same, in any time. Of several that look one does.
@@ -162,5 +179,46 @@ impl Sessions {
             held.insert(kind, Held { sequence: head.sequence, session, links, searches });
         }
         Ok(query)
+    }
+}
+
+/// A look at the heads, as long as it may take.
+async fn in_time(look: impl Future<Output = Result<Arc<Head>>>) -> Result<Arc<Head>> {
+    timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| {
+        tracing::error!(seconds = LOOK_WITHIN.as_secs(), "a head could not be read in time");
+        Err(QueryError::Stopped)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tracerag_schemas::time::SECOND;
+
+    use super::*;
+    use crate::tests::lake::{NOON, TestLake, ask, example};
+
+    /// A server reads on at a position that only another one has seen, again and again, and goes on with the newest head
+    /// for what names none. A position that there never was is told as one that is over.
+    #[tokio::test]
+    async fn a_position_of_another_server_is_read() {
+        let lake = TestLake::example(false, 10_000).await;
+        let sessions = || Sessions::new(lake.lake.clone(), SessionOptions::new("nobody"));
+        let caller = Caller { tenant: "acme".into(), principal: "somebody".into(), scopes: [].into_iter().collect() };
+        let one = sessions();
+        let session = one.open(&caller).await.unwrap();
+        let position = session.snapshot().head().position;
+        let query = "select count(*) as n from spans";
+        let before = ask(&session, query).await;
+        for round in 2..4 {
+            lake.write(&example(), NOON + round * 10_000 * SECOND).await;
+        }
+        let other = sessions();
+        for _ in 0..2 {
+            assert_eq!(ask(&other.open_at(&caller, position).await.unwrap(), query).await, before);
+            assert_ne!(ask(&other.open(&caller).await.unwrap(), query).await, before);
+        }
+        let none = other.open_at(&caller, position + 1_000).await;
+        assert!(matches!(none, Err(QueryError::CursorExpired)), "{none:?}");
     }
 }

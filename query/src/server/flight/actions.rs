@@ -17,7 +17,9 @@ use tonic::{Status, Streaming};
 
 use super::session_options::{CloseResult, SessionOptions};
 use super::statement::{Prepared, Statement};
-use super::{Flight, INTERFACE, MOST_BYTES, command, encoded, no_substrait, parameters, status, weight};
+use super::{
+    Flight, HANDLES_LAST, INTERFACE, MOST_BYTES, command, encoded, no_substrait, parameters, sealed, status, weight,
+};
 use crate::access::{Caller, Scope};
 use crate::bounds;
 use crate::error::QueryError;
@@ -54,19 +56,22 @@ impl Flight {
             CREATE_PREPARED => Some(self.prepare(caller, unpacked(body)?).await?.as_any().encode_to_vec()),
             CLOSE_PREPARED => {
                 let request: ActionClosePreparedStatementRequest = unpacked(body)?;
-                self.statements.take(&request.prepared_statement_handle, caller);
+                // What the client carries itself is forgotten by the client.
+                if let Ok(prepared) = self.prepared(caller, &request.prepared_statement_handle).await {
+                    self.statements.take(&prepared.id, caller);
+                }
                 None
             }
             CANCEL_FLIGHT => {
                 let request: CancelFlightInfoRequest = decoded(body)?;
-                self.cancel(caller, &request.info.unwrap_or_default())?;
-                Some(CancelFlightInfoResult::new(CancelStatus::Cancelled).encode_to_vec())
+                let status = self.cancel(caller, &request.info.unwrap_or_default()).await?;
+                Some(CancelFlightInfoResult::new(status).encode_to_vec())
             }
             CANCEL_QUERY => {
                 let request: ActionCancelQueryRequest = unpacked(body)?;
-                self.cancel(caller, &decoded::<FlightInfo>(&request.info)?)?;
+                let status = self.cancel(caller, &decoded::<FlightInfo>(&request.info)?).await?;
                 // CancelResult has the numbers of CancelStatus.
-                let result = ActionCancelQueryResult { result: CancelStatus::Cancelled as i32 };
+                let result = ActionCancelQueryResult { result: status as i32 };
                 Some(result.as_any().encode_to_vec())
             }
             SET_OPTIONS => Some(decoded::<SessionOptions>(body)?.set().encode_to_vec()),
@@ -94,26 +99,38 @@ impl Flight {
         let statement = Statement::from(request.query);
         let mut visit = self.app.gate().visit(caller, INTERFACE, "plan", &statement.query);
         let prepare = |session| statement.prepare(session);
-        let (prepared, gives) = self.app.ask(caller, Scope::Sql, &mut visit, prepare).await?;
+        let (prepared, forms) = self.app.ask(caller, Scope::Sql, &mut visit, prepare).await?;
         visit.end("ok");
-        let parameter_schema = encoded(&prepared.parameters)?;
-        let bytes = weight::prepared(&prepared);
+        let prepared_statement_handle = match self.seal.prepared(caller, &prepared, HANDLES_LAST).await? {
+            Some(handle) => handle,
+            None => {
+                let (id, bytes) = (prepared.id.clone(), weight::prepared(&prepared));
+                self.statements.replace(id.clone(), caller, prepared, bytes)?;
+                id
+            }
+        };
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.statements.put(caller, prepared, bytes)?,
-            dataset_schema: encoded(&gives)?,
-            parameter_schema,
+            prepared_statement_handle,
+            dataset_schema: encoded(&forms.columns)?,
+            parameter_schema: encoded(&forms.parameters)?,
         })
     }
 
-    /// Ends the query whose ticket this is, whether its rows are being read or not yet asked for.
-    fn cancel(&self, caller: &Caller, flight: &FlightInfo) -> Result<(), Problem> {
+    /// Ends the query whose ticket this is, whether its rows are being read or not yet asked for. One that another server
+    /// runs, or that has ended, is none that could be cancelled here.
+    async fn cancel(&self, caller: &Caller, flight: &FlightInfo) -> Result<CancelStatus, Problem> {
         let tickets = flight.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref());
         for ticket in tickets {
-            if let Command::TicketStatementQuery(TicketStatementQuery { statement_handle }) = command(&ticket.ticket)?
-                && let Some(rows) = self.flights.take(&statement_handle, caller)
-            {
+            let Command::TicketStatementQuery(TicketStatementQuery { statement_handle }) = command(&ticket.ticket)?
+            else {
+                continue;
+            };
+            if let Some(rows) = self.flights.take(sealed::id(&statement_handle), caller) {
                 let _ = rows.cancel.send(true);
-                return Ok(());
+                return Ok(CancelStatus::Cancelled);
+            }
+            if self.seal.opened_ticket(caller, &statement_handle).await?.is_some() {
+                return Ok(CancelStatus::NotCancellable);
             }
         }
         Err(status::not_kept("query-unknown", "no such query of yours runs; it may have ended already"))
@@ -144,7 +161,7 @@ impl Flight {
                 Err(self.refuse(caller, Statement::from(update.query)).await.into())
             }
             Command::CommandPreparedStatementUpdate(update) => {
-                let prepared = self.prepared(caller, &update.prepared_statement_handle)?;
+                let prepared = self.prepared(caller, &update.prepared_statement_handle).await?;
                 Err(self.refuse(caller, prepared.statement).await.into())
             }
             Command::CommandStatementSubstraitPlan(_) => Err(no_substrait().into()),
@@ -158,21 +175,23 @@ impl Flight {
         }
     }
 
-    /// Binds one row of values to a prepared statement.
+    /// Binds one row of values to a prepared statement. The answer has the handle of the statement with these values, which
+    /// drivers ask with from then on (those of Go, Java, C++ and Rust since 2024). For older ones, which go on with the
+    /// handle that they have, the values are kept here as well.
     async fn bind(
         &self,
         caller: &Caller,
         query: CommandPreparedStatementQuery,
         data: FlightRecordBatchStream,
     ) -> Result<PutResult, Problem> {
-        let handle = query.prepared_statement_handle;
-        let Prepared { statement, parameters } = self.prepared(caller, &handle)?;
+        let Prepared { id, statement, parameters } = self.prepared(caller, &query.prepared_statement_handle).await?;
         let row = only_row(data).await?;
         let values = row.as_ref().map(|row| parameters::values(row, &parameters)).transpose()?;
-        let prepared = Prepared { statement: Statement { values, ..statement }, parameters };
+        let prepared = Prepared { id: id.clone(), statement: Statement { values, ..statement }, parameters };
+        let carried = self.seal.prepared(caller, &prepared, HANDLES_LAST).await?;
         let bytes = weight::prepared(&prepared) + row.as_ref().map_or(0, RecordBatch::get_array_memory_size);
-        self.statements.replace(handle.clone(), caller, prepared, bytes)?;
-        let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
+        self.statements.replace(id.clone(), caller, prepared, bytes)?;
+        let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(carried.unwrap_or(id)) };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }
 

@@ -5,17 +5,20 @@
 //!
 //! A client asks in two steps. For a command (a statement, a prepared one, a question about metadata) it gets the
 //! schema of the answer and a ticket; for the ticket, the rows. A statement is planned in the first step, on the newest
-//! head, and run in the second as it was planned, so both are of the same head. A ticket for rows of a statement is a
-//! random number that holds once, for its caller. Prepared statements and their bound values are kept here as well, as
-//! text, and planned anew each time.
+//! head, and run in the second on the same one. The two may reach two servers: tickets and the handles of prepared
+//! statements carry what they stand for, sealed (`sealed`, `carried`). The server that has planned a statement keeps its
+//! plan for a while (`kept`), so that it pays once where it is asked again; what is too long to be carried is kept there
+//! alone.
 
 mod actions;
 mod answer;
+mod carried;
 mod info;
 mod kept;
 mod login;
 mod metadata;
 mod parameters;
+mod sealed;
 mod session_options;
 mod statement;
 mod status;
@@ -44,66 +47,56 @@ use futures::stream::BoxStream;
 use prost::Message as _;
 use tokio::sync::watch;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::server::Connected;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::MOST_BYTES;
 use super::app::{App, noted};
+use super::connections;
 use super::problem::Problem;
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
 use answer::Answer;
 use kept::Kept;
+use sealed::{MOST_CARRIED, Seal};
 use statement::{Planned, Prepared, Statement};
 
 /// What `audit` calls this interface.
 const INTERFACE: &str = "flight_sql";
-/// How often a quiet connection is asked whether its client is still there, and how long the client may take to answer:
-/// one that is gone without a word shall not keep its turn.
-const ASK_EVERY: Duration = Duration::from_secs(20);
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// How long a ticket holds.
+/// How long a ticket holds. Its head can be read for as long.
 const TICKETS_LAST: Duration = Duration::from_secs(300);
 /// Tickets of one caller; each keeps a plan.
 const TICKETS: usize = 256;
-/// How long a prepared statement is kept that nobody uses.
+/// How long a handle of a prepared statement holds that carries it.
+const HANDLES_LAST: Duration = Duration::from_secs(24 * 3600);
+/// How long a prepared statement is kept that nobody uses, and the values of one.
 const STATEMENTS_LAST: Duration = Duration::from_secs(3600);
 /// Prepared statements of one caller.
 const STATEMENTS: usize = 1_024;
 
 /// Answers on a listener until it is told to stop, and what is under way then.
-pub(super) async fn serve<L>(
-    app: App,
-    listener: L,
-    until: impl Future<Output = ()> + Send,
-) -> Result<(), tonic::transport::Error>
+pub(super) async fn serve<L>(app: App, listener: L, stopped: watch::Receiver<bool>)
 where
     L: Listener,
-    L::Io: Connected,
 {
-    let connections = futures::stream::unfold(listener, |mut listener| async move {
-        let (connection, _) = listener.accept().await;
-        Some((Ok::<_, std::io::Error>(connection), listener))
-    });
-    tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(ASK_EVERY))
-        .http2_keepalive_timeout(Some(ANSWER_WITHIN))
-        .add_service(FlightServiceServer::new(Flight::new(app)).max_decoding_message_size(MOST_BYTES))
-        .serve_with_incoming_shutdown(connections, until)
-        .await
+    let service = FlightServiceServer::new(Flight::new(app)).max_decoding_message_size(MOST_BYTES);
+    connections::serve_grpc(listener, Routes::new(service).into_axum_router(), stopped).await;
 }
 
 /// The interface.
 struct Flight {
     app: App,
+    seal: Seal,
+    /// By the id of the ticket.
     flights: Kept<Rows>,
+    /// By the id of the statement.
     statements: Kept<Prepared>,
 }
 
-/// Rows for which a ticket was given out.
+/// Rows for which a ticket was given out, here or at another server.
 struct Rows {
-    /// There until they are asked for.
+    /// There from when it was planned here until it is run.
     planned: Option<Planned>,
     cancel: watch::Sender<bool>,
 }
@@ -117,7 +110,12 @@ enum Question {
 
 impl Flight {
     fn new(app: App) -> Self {
-        Self { app, flights: Kept::new(TICKETS_LAST, TICKETS), statements: Kept::new(STATEMENTS_LAST, STATEMENTS) }
+        Self {
+            seal: Seal::new(app.sessions().lake().clone()),
+            app,
+            flights: Kept::new(TICKETS_LAST, TICKETS),
+            statements: Kept::new(STATEMENTS_LAST, STATEMENTS),
+        }
     }
 
     /// Who shows this secret, or none.
@@ -126,11 +124,11 @@ impl Flight {
     }
 
     /// What a descriptor asks for.
-    fn question(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<Question, Problem> {
+    async fn question(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<Question, Problem> {
         match command(&descriptor.cmd)? {
             Command::CommandStatementQuery(query) => Ok(Question::Statement(Statement::from(query.query))),
             Command::CommandPreparedStatementQuery(query) => {
-                let prepared = self.prepared(caller, &query.prepared_statement_handle)?;
+                let prepared = self.prepared(caller, &query.prepared_statement_handle).await?;
                 Ok(Question::Statement(prepared.statement))
             }
             Command::CommandStatementSubstraitPlan(_) => Err(no_substrait()),
@@ -141,10 +139,21 @@ impl Flight {
         }
     }
 
-    fn prepared(&self, caller: &Caller, handle: &[u8]) -> Result<Prepared, Problem> {
-        self.statements.with(handle, caller, |prepared| prepared.clone()).ok_or_else(|| {
-            status::not_kept("statement-unknown", "this prepared statement is not here, or no longer; prepare it again")
-        })
+    /// The prepared statement of a handle.
+    async fn prepared(&self, caller: &Caller, handle: &[u8]) -> Result<Prepared, Problem> {
+        let kept = |id: &[u8]| self.statements.with(id, caller, |prepared| prepared.clone());
+        match self.seal.opened_prepared(caller, handle).await? {
+            // Its values may have been bound by a driver that goes on with the handle from before.
+            Some(carried) if carried.statement.values.is_none() => Ok(kept(&carried.id).unwrap_or(carried)),
+            Some(carried) => Ok(carried),
+            None => kept(handle).ok_or_else(|| {
+                let detail = format!(
+                    "this prepared statement is not here, or no longer; prepare it again. One that has more than \
+                     {MOST_CARRIED} bytes with its values is known only to the server that has prepared it"
+                );
+                status::not_kept("statement-unknown", detail)
+            }),
+        }
     }
 
     /// Plans a statement on the newest head.
@@ -157,14 +166,22 @@ impl Flight {
 
     /// The schema of the answer to a descriptor, and its ticket.
     async fn info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo, Problem> {
-        let (schema, ticket) = match self.question(caller, &descriptor)? {
+        let (schema, ticket) = match self.question(caller, &descriptor).await? {
             Question::Metadata(command, schema) => (schema, command.into_any()),
             Question::Statement(statement) => {
-                let planned = self.plan(caller, statement).await?;
+                let planned = self.plan(caller, statement.clone()).await?;
                 let (schema, bytes) = (Arc::clone(&planned.schema), weight::planned(&planned));
+                let ticket = carried::Ticket { statement, position: planned.session.snapshot().head().position };
                 let rows = Rows { planned: Some(planned), cancel: watch::channel(false).0 };
-                let handle = self.flights.put(caller, rows, bytes)?;
-                (schema, TicketStatementQuery { statement_handle: handle }.as_any())
+                let statement_handle = match self.seal.ticket(caller, &ticket, TICKETS_LAST).await? {
+                    Some(handle) => {
+                        let id = Bytes::copy_from_slice(sealed::id(&handle));
+                        self.flights.replace(id, caller, rows, bytes)?;
+                        handle
+                    }
+                    None => self.flights.put(caller, rows, bytes)?,
+                };
+                (schema, TicketStatementQuery { statement_handle }.as_any())
             }
         };
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode_to_vec()));
@@ -174,7 +191,7 @@ impl Flight {
 
     /// The schema of the answer to a descriptor.
     async fn schema(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<Bytes, Problem> {
-        let schema = match self.question(caller, descriptor)? {
+        let schema = match self.question(caller, descriptor).await? {
             Question::Metadata(_, schema) => schema,
             Question::Statement(statement) => self.plan(caller, statement).await?.schema,
         };
@@ -190,22 +207,24 @@ impl Flight {
     }
 
     async fn statement_rows(&self, caller: &Caller, handle: &[u8]) -> Result<Answer, Problem> {
-        let unknown = || {
-            let detail = "this ticket does not hold, or no longer, for each holds once; run the query again";
-            status::not_kept("ticket-unknown", detail)
+        let (id, carried) = (sealed::id(handle), self.seal.opened_ticket(caller, handle).await?);
+        let query = match &carried {
+            Some(ticket) => Some(Arc::clone(&ticket.statement.query)),
+            // What carries nothing is an id and nothing else.
+            None if id == handle => {
+                self.flights.with(id, caller, |rows| Some(Arc::clone(&rows.planned.as_ref()?.query))).flatten()
+            }
+            None => None,
         };
-        let query = self.flights.with(handle, caller, |rows| Some(Arc::clone(&rows.planned.as_ref()?.query)));
-        let query = query.flatten();
         let mut visit = self.app.gate().visit(caller, INTERFACE, "sql", query.as_deref().unwrap_or_default());
         let begun = async {
             if query.is_none() {
-                return Err(unknown());
+                return Err(unknown_ticket());
             }
             caller.require(Scope::Sql)?;
             // A ticket is used up by the query, and not by a turn that there was none of.
             let turn = self.app.gate().turn(caller).await?;
-            let taken = self.flights.with(handle, caller, |rows| Some((rows.planned.take()?, rows.cancel.subscribe())));
-            let (Planned { session, plan, schema, .. }, is_cancelled) = taken.flatten().ok_or_else(unknown)?;
+            let (Planned { session, plan, schema, .. }, is_cancelled) = self.planned(caller, id, carried).await?;
             let turn = self.app.gate().timed(turn);
             let batches = self.app.engine().run(async move { session.execute(plan, None).await }).await?;
             Ok((turn, batches, schema, is_cancelled))
@@ -213,6 +232,42 @@ impl Flight {
         let (turn, batches, schema, is_cancelled) = noted(&mut visit, begun.await)?;
         let limits = self.app.gate().limits();
         Ok(Answer::new(batches, schema, limits, self.app.is_cut(), is_cancelled, visit, Some(turn)))
+    }
+
+    /// What a ticket is for, and what tells that its caller cancels it: as it was planned here, or planned anew on its head
+    /// where another server has done that, or where it was run before.
+    async fn planned(
+        &self,
+        caller: &Caller,
+        id: &[u8],
+        carried: Option<carried::Ticket>,
+    ) -> Result<(Planned, watch::Receiver<bool>), Problem> {
+        let kept = self.flights.with(id, caller, |rows| (rows.planned.take(), rows.cancel.subscribe()));
+        let is_cancelled = match kept {
+            Some((Some(planned), is_cancelled)) => return Ok((planned, is_cancelled)),
+            Some((None, is_cancelled)) => Some(is_cancelled),
+            None => None,
+        };
+        let carried::Ticket { statement, position } = carried.ok_or_else(unknown_ticket)?;
+        let session = match self.app.sessions().open_at(caller, position).await {
+            Err(QueryError::CursorExpired) => return Err(unknown_ticket()),
+            session => session?,
+        };
+        let limit = self.app.gate().limits().time;
+        let plan = async move {
+            let planned = tokio::time::timeout(limit, statement.plan(session)).await;
+            planned.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
+        };
+        let planned = self.app.engine().run(plan).await?;
+        let is_cancelled = match is_cancelled {
+            Some(is_cancelled) => is_cancelled,
+            None => {
+                let (cancel, is_cancelled) = watch::channel(false);
+                self.flights.replace(Bytes::copy_from_slice(id), caller, Rows { planned: None, cancel }, 0)?;
+                is_cancelled
+            }
+        };
+        Ok((planned, is_cancelled))
     }
 
     async fn metadata_rows(&self, caller: &Caller, command: Command) -> Result<Answer, Problem> {
@@ -246,6 +301,15 @@ fn command(bytes: &[u8]) -> Result<Command, Problem> {
     };
     let any = Any::decode(bytes).map_err(|error| wrong(&error))?;
     Command::try_from(any).map_err(|error| wrong(&error))
+}
+
+fn unknown_ticket() -> Problem {
+    let minutes = TICKETS_LAST.as_secs() / 60;
+    let detail = format!(
+        "this ticket does not hold, or no longer, for each does for {minutes} minutes; run the query again. One for a \
+         statement of more than {MOST_CARRIED} bytes holds once, and only at the server that has given it out"
+    );
+    status::not_kept("ticket-unknown", detail)
 }
 
 fn no_substrait() -> Problem {

@@ -99,22 +99,22 @@ fn number(name: &str) -> Option<usize> {
 ///
 /// # Errors
 /// [`QueryError::Parameters`] if a parameter with a name has no value.
-pub(super) fn values(row: &RecordBatch, parameters: &Schema) -> Result<Parameters> {
+pub(super) fn values(row: &RecordBatch, parameters: &[String]) -> Result<Parameters> {
     let values = row.columns().iter().map(|column| {
         let plain = wire::array(column, &plain(column.data_type()))?;
         Ok(ScalarValue::try_from_array(&plain, 0)?)
     });
     let values = values.collect::<Result<Vec<_>>>()?;
-    let is_numbered = parameters.fields().iter().all(|parameter| number(parameter.name()).is_some());
+    let is_numbered = parameters.iter().all(|parameter| number(parameter).is_some());
     if is_numbered {
         return Ok(Parameters::from(values));
     }
     let schema = row.schema();
     let given: HashMap<&str, &ScalarValue> =
         schema.fields().iter().map(|field| field.name().trim_start_matches('$')).zip(&values).collect();
-    let named = parameters.fields().iter().enumerate().map(|(place, parameter)| {
-        let name = parameter.name().trim_start_matches('$');
-        let by_place = || values.get(place).filter(|_| values.len() == parameters.fields().len());
+    let named = parameters.iter().enumerate().map(|(place, parameter)| {
+        let name = parameter.trim_start_matches('$');
+        let by_place = || values.get(place).filter(|_| values.len() == parameters.len());
         match given.get(name).copied().or_else(by_place) {
             Some(value) => Ok((name.to_owned(), value.clone())),
             None => Err(QueryError::Parameters(format!("parameter ${name} has no value"))),
@@ -165,8 +165,8 @@ mod tests {
         .unwrap()
     }
 
-    fn parameters(names: &[&str]) -> Schema {
-        Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>())
+    fn parameters(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     /// Values go by position to numbers and by name to names, whatever the order; a text of the large layout becomes a

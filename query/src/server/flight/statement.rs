@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::{parameters, wire};
@@ -39,10 +40,20 @@ pub(super) struct Planned {
 /// A statement that was prepared.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
+    /// Random, and the same whatever values are bound.
+    pub id: Bytes,
     /// With the values that were bound last.
     pub statement: Statement,
+    /// The names of its parameters, in the order of their values.
+    pub parameters: Vec<String>,
+}
+
+/// What a client is told of a statement that it prepares.
+pub(super) struct Forms {
     /// The parameters and the types that they want.
     pub parameters: SchemaRef,
+    /// The columns, as far as they can be known before values are bound.
+    pub columns: SchemaRef,
 }
 
 impl Statement {
@@ -57,14 +68,15 @@ impl Statement {
         Ok(Planned { query: self.query, session, plan, schema })
     }
 
-    /// Prepares it in a session: what it wants and, as far as it can be known before values are bound, gives.
+    /// Prepares it in a session.
     ///
     /// # Errors
     /// As [`Session::plan`].
-    pub(super) async fn prepare(self, session: Session) -> Result<(Prepared, SchemaRef)> {
+    pub(super) async fn prepare(self, session: Session) -> Result<(Prepared, Forms)> {
         let plan = session.plan(&parameters::numbered(&self.query)).await?;
-        let parameters = parameters::schema(&plan)?;
-        let gives = wire::schema(plan.schema().as_arrow());
-        Ok((Prepared { statement: self, parameters }, gives))
+        let forms = Forms { parameters: parameters::schema(&plan)?, columns: wire::schema(plan.schema().as_arrow()) };
+        let names = forms.parameters.fields().iter().map(|parameter| parameter.name().clone()).collect();
+        let id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
+        Ok((Prepared { id, statement: self, parameters: names }, forms))
     }
 }

@@ -54,6 +54,6 @@ pub(super) fn not_offered(detail: impl Into<String>) -> Problem {
 }
 
 /// A ticket or a prepared statement that is not kept, or is another caller's.
-pub(super) fn not_kept(code: &'static str, detail: &str) -> Problem {
+pub(super) fn not_kept(code: &'static str, detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }

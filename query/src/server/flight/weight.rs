@@ -22,7 +22,7 @@ pub(super) fn planned(planned: &Planned) -> usize {
 
 /// A prepared statement, without the values that are bound to it.
 pub(super) fn prepared(prepared: &Prepared) -> usize {
-    prepared.statement.query.len() + STEP + prepared.parameters.fields().len() * COLUMN
+    prepared.statement.query.len() + STEP + prepared.parameters.len() * COLUMN
 }
 
 fn plan(plan: &LogicalPlan) -> usize {

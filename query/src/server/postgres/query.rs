@@ -27,12 +27,15 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::Begun;
 use super::connection::Connection;
 use super::prepare::forget;
-use super::settings::{Settings, Unset, assignments, is_local, no_time};
+use super::settings::{Settings, Unset, assignments, is_local, no_time, too_long};
 use super::{INTERFACE, Service, failure, shown, statement};
 use crate::access::{Caller, Scope, Turn};
 use crate::error::{QueryError, Result};
 use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
+
+/// Characters of a name, as in PostgreSQL.
+const LONGEST_NAME: usize = 63;
 
 /// A statement, with its text: both are deep where the statement is, so they are made on the threads for queries.
 #[derive(Debug, Clone)]
@@ -181,10 +184,19 @@ impl Service {
                 .await?;
                 Ok(Response::TransactionEnd(Tag::new(if is_commit { "COMMIT" } else { "ROLLBACK" })))
             }
-            // Nothing was written, so there is nothing to go back to but a transaction that has not failed.
-            Statement::Rollback { savepoint: Some(_), .. } => Ok(Response::TransactionStart(Tag::new("ROLLBACK"))),
-            Statement::Savepoint { .. } => Ok(Response::Execution(Tag::new("SAVEPOINT"))),
-            Statement::ReleaseSavepoint { .. } => Ok(Response::Execution(Tag::new("RELEASE"))),
+            // Nothing was written, so there is nothing to go back to but settings, and a transaction that has not failed.
+            Statement::Rollback { savepoint: Some(name), .. } => {
+                change(client, &connection, |settings| settings.back_to(&folded(name))).await?;
+                Ok(Response::TransactionStart(Tag::new("ROLLBACK")))
+            }
+            Statement::Savepoint { name } => {
+                connection.settings().savepoint(&folded(name)).map_err(not_set)?;
+                Ok(Response::Execution(Tag::new("SAVEPOINT")))
+            }
+            Statement::ReleaseSavepoint { name } => {
+                connection.settings().release(&folded(name)).map_err(not_set)?;
+                Ok(Response::Execution(Tag::new("RELEASE")))
+            }
             Statement::Discard { object_type } => {
                 if *object_type == DiscardObject::ALL {
                     connection.cursors().clear();
@@ -379,7 +391,18 @@ fn not_set(unset: Unset) -> PgWireError {
         Unset::Unknown(name) => unknown_setting(&name),
         Unset::Fixed { name, value } => failure::of("22023", format!("{name} is {value} here, and cannot be changed")),
         Unset::NoTime { name, value } => failure::of("22023", no_time(name, &value)),
+        Unset::TooLong { name } => failure::of("22023", too_long(name)),
+        Unset::NoSavepoint(name) => {
+            failure::of("3B001", format!("there is no savepoint {name:?} in this transaction; set it with savepoint"))
+        }
+        Unset::NoTransaction => failure::of("25P01", "there are savepoints in transactions only; send begin before"),
     }
+}
+
+/// A name as PostgreSQL takes it: in lower case unless it is quoted, and cut where it is too long.
+fn folded(name: &Ident) -> String {
+    let name = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+    name.chars().take(LONGEST_NAME).collect()
 }
 
 fn unknown_setting(name: &str) -> PgWireError {

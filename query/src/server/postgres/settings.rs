@@ -81,10 +81,16 @@ const FIXED: &[(&str, &[&str])] = &[
     ("transaction_read_only", &["on", "true", "1"]),
 ];
 
+/// Characters of a value: each savepoint keeps what was set.
+const LONGEST: usize = 1_024;
+/// Savepoints of a transaction that are kept. Some drivers set one of the same name before each statement and release
+/// none, so of more the oldest goes.
+const SAVEPOINTS: usize = 1_024;
+
 /// Settings that are times.
 const TIMES: &[&str] = &["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"];
 
-/// Why a setting was not set.
+/// Why settings are not what they were asked to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unset {
     /// There is none of this name.
@@ -96,6 +102,15 @@ pub(super) enum Unset {
         /// Its value.
         value: &'static str,
     },
+    /// The value is longer than any that means something.
+    TooLong {
+        /// The setting.
+        name: &'static str,
+    },
+    /// There is no savepoint of this name.
+    NoSavepoint(String),
+    /// There are savepoints in transactions only.
+    NoTransaction,
     /// It is a time, and the value is none.
     NoTime {
         /// The setting.
@@ -122,6 +137,25 @@ struct Transaction {
     before: HashMap<&'static str, String>,
     /// When it is committed: what is set without `SET LOCAL`.
     kept: HashMap<&'static str, String>,
+    /// What to go back to within it, the newest last.
+    savepoints: Vec<Savepoint>,
+}
+
+/// A moment of a transaction.
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    /// What was set, and what of it without `SET LOCAL`.
+    set: HashMap<&'static str, String>,
+    kept: HashMap<&'static str, String>,
+}
+
+impl Transaction {
+    /// The place of the newest savepoint of a name.
+    fn place(&self, name: &str) -> Result<usize, Unset> {
+        let place = self.savepoints.iter().rposition(|savepoint| savepoint.name == name);
+        place.ok_or_else(|| Unset::NoSavepoint(name.to_owned()))
+    }
 }
 
 impl Settings {
@@ -157,14 +191,58 @@ impl Settings {
     /// A transaction begins; one within another is the same.
     pub(super) fn begin_transaction(&mut self) {
         let Self { set, transaction, .. } = self;
-        transaction.get_or_insert_with(|| Transaction { before: set.clone(), kept: set.clone() });
+        transaction.get_or_insert_with(|| Transaction {
+            before: set.clone(),
+            kept: set.clone(),
+            savepoints: Vec::new(),
+        });
     }
 
     /// The transaction ends, and with it what was set for it alone; if it is rolled back, everything that was set in it.
     pub(super) fn end_transaction(&mut self, is_commit: bool) {
-        if let Some(Transaction { before, kept }) = self.transaction.take() {
+        if let Some(Transaction { before, kept, .. }) = self.transaction.take() {
             self.set = if is_commit { kept } else { before };
         }
+    }
+
+    /// What is set now is what [`Settings::back_to`] brings back by this name, until the transaction ends.
+    ///
+    /// # Errors
+    /// Outside of a transaction.
+    pub(super) fn savepoint(&mut self, name: &str) -> Result<(), Unset> {
+        let transaction = self.transaction.as_mut().ok_or(Unset::NoTransaction)?;
+        if transaction.savepoints.len() >= SAVEPOINTS {
+            transaction.savepoints.remove(0);
+        }
+        let (set, kept) = (self.set.clone(), transaction.kept.clone());
+        transaction.savepoints.push(Savepoint { name: name.to_owned(), set, kept });
+        Ok(())
+    }
+
+    /// Every setting is what it was at the newest savepoint of this name, which stays; later ones go.
+    ///
+    /// # Errors
+    /// When there is none, and outside of a transaction.
+    pub(super) fn back_to(&mut self, name: &str) -> Result<(), Unset> {
+        let transaction = self.transaction.as_mut().ok_or(Unset::NoTransaction)?;
+        let place = transaction.place(name)?;
+        transaction.savepoints.truncate(place + 1);
+        if let Some(savepoint) = transaction.savepoints.last() {
+            self.set.clone_from(&savepoint.set);
+            transaction.kept.clone_from(&savepoint.kept);
+        }
+        Ok(())
+    }
+
+    /// The newest savepoint of this name goes, and later ones; what is set stays.
+    ///
+    /// # Errors
+    /// As [`Settings::back_to`].
+    pub(super) fn release(&mut self, name: &str) -> Result<(), Unset> {
+        let transaction = self.transaction.as_mut().ok_or(Unset::NoTransaction)?;
+        let place = transaction.place(name)?;
+        transaction.savepoints.truncate(place);
+        Ok(())
     }
 
     /// Sets a value, or without one what it was when the connection began.
@@ -196,6 +274,9 @@ impl Settings {
         let Some(value) = value else { return Ok(Some((name, self.begun.get(name).cloned()))) };
         if TIMES.contains(&name) && milliseconds(value).is_none() {
             return Err(Unset::NoTime { name, value: value.to_owned() });
+        }
+        if value.chars().count() > LONGEST {
+            return Err(Unset::TooLong { name });
         }
         let lower = value.to_ascii_lowercase();
         match FIXED.iter().find(|(fixed, _)| *fixed == name) {
@@ -234,6 +315,11 @@ fn milliseconds(text: &str) -> Option<u64> {
         "d" => Some(number.saturating_mul(86_400_000)),
         _ => None,
     }
+}
+
+/// What is told of [`Unset::TooLong`].
+pub(super) fn too_long(name: &str) -> String {
+    format!("{name} has {LONGEST} characters at most")
 }
 
 /// What is told of [`Unset::NoTime`].
@@ -341,6 +427,57 @@ mod tests {
             assert_eq!(settings.show("timezone").unwrap().1, "UTC");
             assert_eq!(settings.show("statement_timeout").unwrap().1, wanted);
         }
+    }
+
+    /// Back at a savepoint settings are what they were there, with those for the transaction alone, and they end as they
+    /// would have from there. The savepoint stays, later ones are gone, one that was released is unknown and gives back
+    /// nothing, and of two of one name the newer counts.
+    #[test]
+    fn settings_go_back_to_a_savepoint() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.savepoint("a"), Err(Unset::NoTransaction));
+        assert_eq!(settings.back_to("a"), Err(Unset::NoTransaction));
+        let shown = |settings: &Settings| settings.show("timezone").unwrap().1;
+        settings.begin_transaction();
+        settings.set("timezone", Some("Europe/Berlin")).unwrap();
+        settings.savepoint("a").unwrap();
+        settings.set("timezone", Some("Asia/Tokyo")).unwrap();
+        settings.savepoint("b").unwrap();
+        settings.savepoint("a").unwrap();
+        settings.set_local("timezone", Some("Africa/Lagos")).unwrap();
+        settings.back_to("a").unwrap();
+        assert_eq!(shown(&settings), "Asia/Tokyo");
+        settings.release("a").unwrap();
+        settings.set_local("timezone", Some("Africa/Lagos")).unwrap();
+        settings.release("b").unwrap();
+        assert_eq!(
+            (shown(&settings).as_str(), settings.back_to("b")),
+            ("Africa/Lagos", Err(Unset::NoSavepoint("b".to_owned())))
+        );
+        for _ in 0..2 {
+            settings.back_to("a").unwrap();
+            assert_eq!(shown(&settings), "Europe/Berlin");
+            settings.set("timezone", Some("Asia/Tokyo")).unwrap();
+        }
+        settings.back_to("a").unwrap();
+        settings.end_transaction(true);
+        assert_eq!(shown(&settings), "Europe/Berlin");
+    }
+
+    /// Of more savepoints than are kept the oldest goes, and a value that is longer than any that means something is refused.
+    #[test]
+    fn what_savepoints_keep_is_bounded() {
+        let mut settings = Settings::default();
+        settings.begin_transaction();
+        settings.savepoint("first").unwrap();
+        settings.savepoint("second").unwrap();
+        for _ in 0..SAVEPOINTS - 1 {
+            settings.savepoint("again").unwrap();
+        }
+        assert_eq!(settings.back_to("first"), Err(Unset::NoSavepoint("first".to_owned())));
+        settings.back_to("second").unwrap();
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(settings.set("application_name", Some(&long)), Err(Unset::TooLong { name: "application_name" }));
     }
 
     /// Times with and without a unit; 0 is no bound, and what is no time is refused.

@@ -16,7 +16,7 @@ use pgwire::messages::startup::Authentication;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::connection::Connection;
-use super::settings::{Settings, Unset, no_time};
+use super::settings::{Settings, Unset, no_time, too_long};
 use super::{MOST_CONNECTIONS, Service, failure};
 
 #[async_trait]
@@ -85,8 +85,9 @@ fn asked_for(parameters: &HashMap<String, String>) -> PgWireResult<Settings> {
     for (name, value) in named.chain(in_options(parameters.get("options").map_or("", String::as_str))) {
         match settings.set(&name, Some(&value)) {
             // The rest is no setting: user, database, options, or of no bearing here.
-            Ok(()) | Err(Unset::Unknown(_)) => {}
+            Ok(()) | Err(Unset::Unknown(_) | Unset::NoSavepoint(_) | Unset::NoTransaction) => {}
             Err(Unset::NoTime { name, value }) => return Err(failure::fatal_of("22023", no_time(name, &value))),
+            Err(Unset::TooLong { name }) => return Err(failure::fatal_of("22023", too_long(name))),
             Err(Unset::Fixed { name, value }) => {
                 return Err(failure::fatal_of("22023", format!("{name} is {value} here; connect without setting it")));
             }

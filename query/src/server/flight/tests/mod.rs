@@ -4,6 +4,7 @@
 
 mod limits;
 mod metadata;
+mod replicas;
 mod statements;
 mod walls;
 
@@ -27,16 +28,24 @@ type Client = FlightSqlServiceClient<Channel>;
 struct Served {
     interface: Interface,
     channel: Channel,
+    /// Stops the server when it is dropped.
+    stop: watch::Sender<bool>,
 }
 
 impl Served {
     async fn with(limits: Limits) -> Self {
         let interface = Interface::with(limits).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(interface.app.clone(), listener, std::future::pending()));
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { interface, channel }
+        let (stop, stopped) = watch::channel(false);
+        let channel = connected(&interface, stopped).await;
+        Self { interface, channel, stop }
+    }
+
+    /// A client with the same token of another server of the lake: it knows what the first one knows of callers, and
+    /// nothing of what was asked there.
+    async fn elsewhere(&self, client: &Client) -> Client {
+        let mut other = Client::new(connected(&self.interface, self.stop.subscribe()).await);
+        other.set_token(client.token().unwrap().clone());
+        other
     }
 
     /// A client without a token.
@@ -49,6 +58,14 @@ impl Served {
         client.set_token(self.interface.token(tenant, scopes).await);
         client
     }
+}
+
+/// A connection to a server that begins for it.
+async fn connected(interface: &Interface, stopped: watch::Receiver<bool>) -> Channel {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(interface.app.clone(), listener, stopped));
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
 fn ticket(info: &FlightInfo) -> Ticket {
