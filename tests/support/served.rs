@@ -50,12 +50,17 @@ impl Replica {
     /// A client with a token, once the server knows it.
     pub fn client(&self, token: &str) -> Client {
         let client = Client::of(self.port, Some(token));
-        wait_for("a new token is known", LIMIT, || {
-            let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
-            (asked.status != 401).then_some(())
-        });
+        until_known(&client);
         client
     }
+}
+
+/// Waits until a server knows the token of a client.
+fn until_known(client: &Client) {
+    wait_for("a new token is known", LIMIT, || {
+        let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
+        (asked.status != 401).then_some(())
+    });
 }
 
 /// A server on a lake, with tokens.
@@ -87,11 +92,7 @@ impl Served {
     pub fn token(&self, tenant: &str, scopes: &str) -> String {
         let made = self.done(&["token", "create", "--tenant", tenant, "--scopes", scopes, "--expires", "90d"]);
         let token = made.trim().to_owned();
-        let client = self.client(&token);
-        wait_for("a new token is known", LIMIT, || {
-            let asked = client.send(Method::POST, "/v1/sql", &[], Some(&json!({"query": ""})))?;
-            (asked.status != 401).then_some(())
-        });
+        until_known(&self.client(&token));
         token
     }
 

@@ -81,11 +81,11 @@ const FIXED: &[(&str, &[&str])] = &[
     ("transaction_read_only", &["on", "true", "1"]),
 ];
 
-/// Characters of a value: each savepoint keeps what was set.
+/// Bytes of a value: each savepoint keeps what was set.
 const LONGEST: usize = 1_024;
 /// Savepoints of a transaction that are kept. Some drivers set one of the same name before each statement and release
 /// none, so of more the oldest goes.
-const SAVEPOINTS: usize = 1_024;
+const SAVEPOINTS: usize = 128;
 
 /// Settings that are times.
 const TIMES: &[&str] = &["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"];
@@ -275,7 +275,7 @@ impl Settings {
         if TIMES.contains(&name) && milliseconds(value).is_none() {
             return Err(Unset::NoTime { name, value: value.to_owned() });
         }
-        if value.chars().count() > LONGEST {
+        if value.len() > LONGEST {
             return Err(Unset::TooLong { name });
         }
         let lower = value.to_ascii_lowercase();
@@ -319,7 +319,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 
 /// What is told of [`Unset::TooLong`].
 pub(super) fn too_long(name: &str) -> String {
-    format!("{name} has {LONGEST} characters at most")
+    format!("{name} has {LONGEST} bytes at most")
 }
 
 /// What is told of [`Unset::NoTime`].

@@ -7,7 +7,6 @@ use arrow_flight::sql::{
     ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandPreparedStatementQuery,
     DoPutPreparedStatementResult,
 };
-
 use tracerag_schemas::time::SECOND;
 
 use super::*;
