@@ -41,6 +41,7 @@ pub mod activity;
 mod cached_reads;
 pub mod columns;
 mod cursor;
+mod deltas;
 mod document;
 mod erase;
 pub mod error;

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, Float32Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use futures::TryStreamExt;
+use lance::Dataset;
 use lance::dataset::{InsertBuilder, WriteMode};
 use rustc_hash::FxHashSet;
 use tracerag_schemas::Table;
@@ -25,6 +26,9 @@ use crate::journal::Head;
 use crate::journal::fence::{self, Fenced};
 use crate::lake::Lake;
 use crate::stage::appended;
+
+/// Texts of a backlog that are embedded between two looks after the table.
+const TEXTS_PER_UPKEEP: usize = 16_384;
 
 /// How an [`Indexer`] works.
 #[derive(Debug, Clone)]
@@ -84,6 +88,8 @@ struct Known {
     /// Fragments that were looked at, whether that was noted or not.
     taken: u64,
     rows_since_stamp: u64,
+    /// Fragments of the table below this id are in what follows.
+    end: u64,
     incidents: FxHashSet<u128>,
     texts: FxHashSet<u128>,
 }
@@ -163,10 +169,7 @@ impl Indexer {
         self.done = Some(counts.version);
         if embedded > 0 {
             metrics::counter!("tracerag_embedded_texts_total").increment(embedded as u64);
-            // Rows are found without indices too, only more slowly.
-            if let Err(error) = upkeep::keep(&self.lake, &name, self.options.indexed_rows).await {
-                tracing::warn!(dataset = name, %error, "upkeep failed and will be tried again");
-            }
+            self.keep(&name).await;
         }
         Ok(embedded)
     }
@@ -180,13 +183,14 @@ impl Indexer {
     async fn embed_all(&mut self, head: &Head, model: &Model, name: &str) -> Result<usize> {
         let mut embedded = 0;
         let mut lost = 0;
+        let mut unkept = 0;
         let mut waiting = None;
         loop {
             self.refresh(name).await?;
             let Some(known) = &self.known else { continue };
             let is_known = |key| known.incidents.contains(&key);
             let most = Most { texts: self.options.texts_per_commit, bytes: self.options.bytes_per_commit };
-            let new = texts::new_texts(&self.lake, head, known.taken, None, most, is_known).await?;
+            let new = texts::new_texts(&self.lake, head, known.taken, most, is_known).await?;
             let rows_since_stamp = known.rows_since_stamp + new.rows;
             if new.texts.is_empty() && rows_since_stamp < self.options.rows_per_note {
                 if let Some(known) = &mut self.known {
@@ -206,11 +210,12 @@ impl Indexer {
                 }
             };
             waiting = Some(counted);
-            let taken = if new.complete { new.end } else { known.taken };
-            let stamp = Stamp { position: head.position, taken };
+            let stamp = Stamp { position: head.position, taken: new.end };
             self.set_queue(counted);
             if self.append(model, name, &new.texts, stamp).await? {
                 embedded += new.texts.len();
+                // What is committed is in the table: of a long backlog no more is held than of a short one.
+                self.fresh.clear();
                 waiting = Some(counted.saturating_sub(new.texts.len()));
                 lost = 0;
             } else {
@@ -228,38 +233,46 @@ impl Indexer {
             if new.complete {
                 return Ok(embedded);
             }
+            unkept += new.texts.len();
+            if unkept >= TEXTS_PER_UPKEEP {
+                // While a long backlog is embedded, the table is searched already.
+                unkept = 0;
+                self.keep(name).await;
+            }
         }
     }
 
-    /// What the newest version of the table holds; read again only if others have written.
+    /// Looks after the table. Rows are found without indices too, only more slowly.
+    async fn keep(&self, name: &str) {
+        if let Err(error) = upkeep::keep(&self.lake, name, self.options.indexed_rows).await {
+            tracing::warn!(dataset = name, %error, "upkeep failed and will be tried again");
+        }
+    }
+
+    /// What the newest version of the table holds. Rows are only ever added, so of what others have written or merged
+    /// only the new fragments are read.
     async fn refresh(&mut self, name: &str) -> Result<()> {
         let dataset = self.lake.newest(name).await?;
         let version = dataset.version_id();
-        let known = match self.known.take() {
-            Some(known) if known.name == name && known.version == version => known,
-            _ => {
+        let known = match self.known.take().filter(|known| known.name == name && known.version <= version) {
+            Some(known) if known.version == version => known,
+            before => {
                 let stamp = Stamp::of(name, &dataset).await?;
-                let mut known = Known {
+                let mut known = before.unwrap_or_else(|| Known {
                     name: name.to_owned(),
                     version,
                     stamp,
                     taken: stamp.taken,
                     rows_since_stamp: 0,
+                    end: 0,
                     incidents: FxHashSet::default(),
                     texts: FxHashSet::default(),
-                };
-                let mut scan = dataset.scan();
-                scan.project(&["tenant_id", "fingerprint", "text_hash"]).at(name, "reading its keys")?;
-                let mut rows = scan.try_into_stream().await.at(name, "reading its keys")?;
-                while let Some(batch) = rows.try_next().await.at(name, "reading its keys")? {
-                    let tenants = column(&batch, "tenant_id")?;
-                    let fingerprints = column(&batch, "fingerprint")?;
-                    let hashes = column(&batch, "text_hash")?;
-                    for row in 0..batch.num_rows() {
-                        known.incidents.insert(incident_key(tenants.value(row), fingerprints.value(row)));
-                        known.texts.extend(u128::from_str_radix(hashes.value(row), 16));
-                    }
+                });
+                if stamp.taken > known.taken {
+                    (known.taken, known.rows_since_stamp) = (stamp.taken, 0);
                 }
+                (known.version, known.stamp) = (version, stamp);
+                read_keys(name, &dataset, &mut known).await?;
                 known
             }
         };
@@ -297,6 +310,7 @@ impl Indexer {
                 // Maintenance may have landed in between, but no other append.
                 if let Some(known) = &mut self.known {
                     known.version = landed.version_id();
+                    known.end = known.end.max(end_of(&landed));
                     known.stamp = stamp;
                     known.taken = stamp.taken;
                     known.rows_since_stamp = 0;
@@ -388,6 +402,34 @@ impl Indexer {
         ];
         RecordBatch::try_new(schema, columns).at(name, "building its rows")
     }
+}
+
+/// Adds the keys of fragments that were not read yet.
+async fn read_keys(name: &str, dataset: &Dataset, known: &mut Known) -> Result<()> {
+    let fragments: Vec<_> = dataset.fragments().iter().filter(|fragment| fragment.id >= known.end).cloned().collect();
+    if fragments.is_empty() {
+        return Ok(());
+    }
+    let mut scan = dataset.scan();
+    scan.project(&["tenant_id", "fingerprint", "text_hash"]).at(name, "reading its keys")?;
+    scan.with_fragments(fragments);
+    let mut rows = scan.try_into_stream().await.at(name, "reading its keys")?;
+    while let Some(batch) = rows.try_next().await.at(name, "reading its keys")? {
+        let tenants = column(&batch, "tenant_id")?;
+        let fingerprints = column(&batch, "fingerprint")?;
+        let hashes = column(&batch, "text_hash")?;
+        for row in 0..batch.num_rows() {
+            known.incidents.insert(incident_key(tenants.value(row), fingerprints.value(row)));
+            known.texts.extend(u128::from_str_radix(hashes.value(row), 16));
+        }
+    }
+    known.end = known.end.max(end_of(dataset));
+    Ok(())
+}
+
+/// The id behind that of the newest fragment.
+fn end_of(dataset: &Dataset) -> u64 {
+    dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or(0)
 }
 
 /// Adds the incidents for which `is_known` does not hold from fragments of `incident_counts` with ids from `from` on;

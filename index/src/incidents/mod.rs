@@ -22,7 +22,7 @@ pub use embedding::{Embedding, Model};
 pub use hashed::HashedNgrams;
 pub use indexer::{Indexer, IndexerOptions};
 pub(crate) use texts::WaitingTexts;
-pub use texts::{IncidentText, waiting_texts};
+pub use texts::{IncidentText, Waiting, waiting_texts};
 pub use upkeep::index_vectors;
 
 #[cfg(test)]

@@ -187,13 +187,62 @@ async fn large_texts_come_a_few_at_a_time() {
     let head = fixture.lake.newest_head().await.unwrap();
     for (bytes, wanted) in [(1, 1), (33, 2), (1_000, 3)] {
         let most = texts::Most { texts: 10, bytes };
-        let new = texts::new_texts(&fixture.lake, &head, 0, None, most, |_| false).await.unwrap();
+        let new = texts::new_texts(&fixture.lake, &head, 0, most, |_| false).await.unwrap();
         assert_eq!((new.texts.len(), new.complete), (wanted, wanted == 3), "{bytes} bytes");
     }
     let options = IndexerOptions { bytes_per_commit: 1, ..IndexerOptions::default() };
     let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
     assert_eq!(indexer.catch_up().await.unwrap(), 3);
     assert_eq!(fixture.texts().await.len(), 3);
+}
+
+/// A backlog is taken in parts. Guarantees that fragments which are through are not read again for the next part, and that
+/// all of it is embedded.
+#[tokio::test]
+async fn a_backlog_is_read_once() {
+    let mut fixture = Fixture::new().await;
+    for step in 0..3 {
+        let (one, other) = (format!("f{step} one"), format!("f{step} other"));
+        fixture.counts(&[("a", one.as_str(), "timeout"), ("a", other.as_str(), "refused")]).await;
+    }
+    let head = fixture.lake.newest_head().await.unwrap();
+    for (wanted, end) in [(1, 0), (2, 1), (3, 1), (6, 3)] {
+        let most = texts::Most { texts: wanted, bytes: usize::MAX };
+        let new = texts::new_texts(&fixture.lake, &head, 0, most, |_| false).await.unwrap();
+        assert_eq!((new.texts.len(), new.end, new.complete), (wanted, end, wanted == 6));
+    }
+    let options = IndexerOptions { texts_per_commit: 3, ..IndexerOptions::default() };
+    let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
+    assert_eq!(indexer.catch_up().await.unwrap(), 6);
+    assert_eq!(fixture.texts().await.len(), 6);
+}
+
+/// Very many texts wait. Guarantees that the newest are handed out and that it is said that there are more; that of all of
+/// them each is there once, with the text of its first failure; and that those that are embedded are not among them.
+#[tokio::test]
+async fn the_newest_texts_are_handed_out() {
+    let mut fixture = Fixture::new().await;
+    for step in 0..20 {
+        fixture.counts(&[("a", format!("f{step:02}").as_str(), "timeout"), ("b", "theirs", "timeout")]).await;
+    }
+    fixture.counts(&[("a", "f00", "a later text")]).await;
+    let head = fixture.lake.newest_head().await.unwrap();
+    let few = texts::find_waiting(&fixture.lake, &head, "a", None, 1).await.unwrap();
+    let found: Vec<&str> = few.texts.iter().map(|text| text.fingerprint.as_str()).collect();
+    assert!(few.is_cut && found.contains(&"f19") && !found.contains(&"f01"), "{found:?}");
+    let all = texts::find_waiting(&fixture.lake, &head, "a", None, 100).await.unwrap();
+    let mut found: Vec<(&str, &str)> =
+        all.texts.iter().map(|text| (text.fingerprint.as_str(), text.text.as_str())).collect();
+    found.sort_unstable();
+    assert_eq!((found.len(), found[0], all.is_cut), (20, ("f00", "timeout"), false));
+
+    Indexer::new(fixture.lake.clone(), Arc::new(hashed())).catch_up().await.unwrap();
+    fixture.counts(&[("a", "f00", "again"), ("a", "new", "timeout")]).await;
+    let head = fixture.lake.newest_head().await.unwrap();
+    let name = vectors::dataset_name(&hashed().model().await.unwrap());
+    let dataset = fixture.lake.newest(&name).await.unwrap();
+    let waiting = texts::find_waiting(&fixture.lake, &head, "a", Some((&name, &dataset)), 100).await.unwrap();
+    assert_eq!(waiting.texts.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["new"]);
 }
 
 /// Equal texts of different incidents have one vector between them, in one commit and over several; the
@@ -240,7 +289,7 @@ async fn texts_wait_for_the_model() {
     assert_eq!(indexer.queue(), 2, "a further failure of an incident that waits is no further text");
     let head = fixture.lake.newest_head().await.unwrap();
     let waiting = waiting_texts(&fixture.lake, &head, "a", None).await.unwrap();
-    assert_eq!(waiting.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f1"]);
+    assert_eq!(waiting.texts.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f1"]);
 
     let mut indexer = Indexer::new(fixture.lake.clone(), Arc::new(hashed()));
     assert_eq!(indexer.catch_up().await.unwrap(), 2);
@@ -249,7 +298,7 @@ async fn texts_wait_for_the_model() {
     let head = fixture.lake.newest_head().await.unwrap();
     let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
     let waiting = waiting_texts(&fixture.lake, &head, "a", Some(("vectors", &dataset))).await.unwrap();
-    assert_eq!(waiting.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f3"]);
+    assert_eq!(waiting.texts.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f3"]);
 }
 
 /// A broken installation is no crash: it says what is wrong and how to mend it, and texts wait.

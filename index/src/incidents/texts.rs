@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, AsArray, StringArray};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{Array, AsArray, StringArray, UInt64Array};
+use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use futures::TryStreamExt;
@@ -20,6 +20,16 @@ use crate::lake::Lake;
 
 const COLUMNS: [&str; 8] =
     ["tenant_id", "fingerprint", "text", "message", "title", "service_name", "exception_type", "ingested_at"];
+
+/// Column of a scan that says where a row is.
+const ADDRESS: &str = "_rowaddr";
+/// Texts of one tenant that are handed out of those that wait, the newest. They are held in memory, and a search looks
+/// at each; more wait only where nothing embeds them.
+const MOST_WAITING: usize = 100_000;
+/// Fragments that are read at a time for these, the newest first.
+const FRAGMENTS_AT_ONCE: usize = 16;
+/// Fingerprints in one look-up among those that are embedded: of more a list takes longer than several look-ups.
+const LISTED: usize = 1_000;
 
 /// What is known of an incident by its first failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +102,6 @@ pub(super) struct Most {
     pub bytes: usize,
 }
 
-impl Most {
-    /// Everything.
-    const ALL: Self = Self { texts: usize::MAX, bytes: usize::MAX };
-}
-
 /// Texts of incidents that were not known.
 #[derive(Debug, Default)]
 pub(super) struct NewTexts {
@@ -104,7 +109,7 @@ pub(super) struct NewTexts {
     pub texts: Vec<IncidentText>,
     /// Rows that were looked at.
     pub rows: u64,
-    /// Fragments below this id have been looked at, if `complete`.
+    /// Fragments below this id have been looked at.
     pub end: u64,
     /// Whether everything was looked at: otherwise there were more texts than asked for.
     pub complete: bool,
@@ -116,7 +121,6 @@ pub(super) async fn new_texts(
     lake: &Lake,
     head: &Head,
     taken: u64,
-    tenant: Option<&str>,
     most: Most,
     is_known: impl Fn(u128) -> bool,
 ) -> Result<NewTexts> {
@@ -127,9 +131,10 @@ pub(super) async fn new_texts(
     let dataset = lake.dataset(name, counts.version).await?;
     let fragments: Vec<Fragment> =
         dataset.fragments().iter().filter(|fragment| fragment.id >= taken).cloned().collect();
-    let Some(last) = fragments.iter().map(|fragment| fragment.id).max() else { return Ok(found) };
+    let ids: Vec<u64> = fragments.iter().map(|fragment| fragment.id).collect();
+    let Some(last) = ids.iter().max() else { return Ok(found) };
     found.end = last + 1;
-    let mut rows = scan(name, &dataset, fragments, tenant).await?;
+    let mut rows = scan(name, &dataset, fragments, None).await?;
     let (mut seen, mut bytes) = (HashSet::new(), 0);
     while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
         found.rows += batch.num_rows() as u64;
@@ -142,6 +147,9 @@ pub(super) async fn new_texts(
             }
             if found.texts.len() >= most.texts || bytes >= most.bytes {
                 found.complete = false;
+                // A backlog is not read from its beginning for each part of it that is taken.
+                let at = columns.fragment(row);
+                found.end = ids.iter().copied().skip_while(|id| *id != at).min().unwrap_or(taken);
                 return Ok(found);
             }
             if let Some(incident) = columns.incident(row) {
@@ -153,8 +161,17 @@ pub(super) async fn new_texts(
     Ok(found)
 }
 
-/// A tenant's texts that stand in `incident_counts` but in no row of `vectors` yet, in journal order: all of
-/// them without a table.
+/// Texts that stand in `incident_counts` but in no row of vectors yet.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// The texts: all of them, or the newest that are held at a time.
+    pub texts: Vec<IncidentText>,
+    /// Whether there are older ones.
+    pub is_cut: bool,
+}
+
+/// A tenant's texts that stand in `incident_counts` but in no row of `vectors` yet, the newest 100,000 at most: all of
+/// them wait without a table.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -163,14 +180,14 @@ pub async fn waiting_texts(
     head: &Head,
     tenant: &str,
     vectors: Option<(&str, &Dataset)>,
-) -> Result<Arc<[IncidentText]>> {
+) -> Result<Arc<Waiting>> {
     let counts = head.of(Table::IncidentCounts).next().map_or(0, |(_, counts)| counts.version);
     let (name, version) = vectors.map_or(("", 0), |(name, dataset)| (name, dataset.version_id()));
     let key = (tenant.to_owned(), name.to_owned());
     if let Some(known) = lake.waiting().get(&key, (counts, version)) {
         return Ok(known);
     }
-    let waiting: Arc<[IncidentText]> = find_waiting(lake, head, tenant, vectors).await?.into();
+    let waiting = Arc::new(find_waiting(lake, head, tenant, vectors, MOST_WAITING).await?);
     lake.waiting().put(key, (counts, version), &waiting);
     Ok(waiting)
 }
@@ -179,62 +196,112 @@ pub async fn waiting_texts(
 type WaitingKey = (String, String);
 
 /// The versions of `incident_counts` and of the vectors, and what waited at these.
-type Waiting = ((u64, u64), Arc<[IncidentText]>);
+type KnownWaiting = ((u64, u64), Arc<Waiting>);
 
 /// What waited when it was looked for last: questions come more often than the tables change.
 #[derive(Default)]
-pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, Waiting>>);
+pub(crate) struct WaitingTexts(Mutex<HashMap<WaitingKey, KnownWaiting>>);
 
 impl WaitingTexts {
     /// Tenants remembered.
     const MOST: usize = 64;
-    /// Texts of one that are remembered, at some hundred bytes each. More wait only where nothing embeds them.
-    const MOST_TEXTS: usize = 10_000;
+    /// Texts of all tenants that are remembered, at some hundred bytes each.
+    const MOST_TEXTS: usize = 2 * MOST_WAITING;
 
-    fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, Waiting>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<WaitingKey, KnownWaiting>> {
         // An entry is put in whole or not at all, so what a panic left behind is sound.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, key: &WaitingKey, versions: (u64, u64)) -> Option<Arc<[IncidentText]>> {
-        self.known().get(key).filter(|(at, _)| *at == versions).map(|(_, texts)| Arc::clone(texts))
+    fn get(&self, key: &WaitingKey, versions: (u64, u64)) -> Option<Arc<Waiting>> {
+        self.known().get(key).filter(|(at, _)| *at == versions).map(|(_, waiting)| Arc::clone(waiting))
     }
 
-    fn put(&self, key: WaitingKey, versions: (u64, u64), texts: &Arc<[IncidentText]>) {
-        if texts.len() > Self::MOST_TEXTS {
-            return;
-        }
+    fn put(&self, key: WaitingKey, versions: (u64, u64), waiting: &Arc<Waiting>) {
         let mut known = self.known();
-        if known.len() >= Self::MOST {
+        known.remove(&key);
+        let texts: usize = known.values().map(|(_, waiting)| waiting.texts.len()).sum();
+        if known.len() >= Self::MOST || texts + waiting.texts.len() > Self::MOST_TEXTS {
             known.clear();
         }
-        known.insert(key, (versions, Arc::clone(texts)));
+        known.insert(key, (versions, Arc::clone(waiting)));
     }
 }
 
-async fn find_waiting(
+/// The newest texts that wait, at `most` so many and those of the fragments that are read with them. After a compaction
+/// nearly all that is read is embedded already: so what is held are those that wait, and keys of what was read.
+pub(super) async fn find_waiting(
     lake: &Lake,
     head: &Head,
     tenant: &str,
     vectors: Option<(&str, &Dataset)>,
-) -> Result<Vec<IncidentText>> {
+    most: usize,
+) -> Result<Waiting> {
+    let mut waiting = Waiting::default();
+    let Some((name, counts)) = head.of(Table::IncidentCounts).next().filter(|(_, counts)| counts.rows > 0) else {
+        return Ok(waiting);
+    };
     let taken = match vectors {
         Some((name, dataset)) => Stamp::of(name, dataset).await?.taken,
         None => 0,
     };
-    let mut waiting = new_texts(lake, head, taken, Some(tenant), Most::ALL, |_| false).await?.texts;
-    if let Some((name, dataset)) = vectors
-        && !waiting.is_empty()
-    {
-        let list = waiting.iter().map(|text| lit(text.fingerprint.as_str())).collect();
-        let mut scan = dataset.scan();
-        scan.project(&["fingerprint"]).at(name, "looking up fingerprints")?;
-        scan.filter_expr(col("tenant_id").eq(lit(tenant)).and(col("fingerprint").in_list(list, false)));
-        let known = scan.try_into_batch().await.at(name, "looking up fingerprints")?;
-        let known: HashSet<&str> = column(&known, "fingerprint")?.iter().flatten().collect();
-        waiting.retain(|text| !known.contains(text.fingerprint.as_str()));
+    let dataset = lake.dataset(name, counts.version).await?;
+    let fragments: Vec<Fragment> =
+        dataset.fragments().iter().filter(|fragment| fragment.id >= taken).cloned().collect();
+    let mut looked_at: HashSet<u128> = HashSet::new();
+    let mut places: HashMap<u128, usize> = HashMap::new();
+    for fragments in fragments.rchunks(FRAGMENTS_AT_ONCE) {
+        if waiting.texts.len() >= most {
+            waiting.is_cut = true;
+            break;
+        }
+        let mut first: HashSet<u128> = HashSet::new();
+        let mut rows = scan(name, &dataset, fragments.to_vec(), Some(tenant)).await?;
+        while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
+            let columns = Columns::of(&batch)?;
+            let mut unknown: Vec<(u128, IncidentText)> = Vec::new();
+            for row in 0..batch.num_rows() {
+                let Some(fingerprint) = columns.text(1, row) else { continue };
+                let key = incident_key(tenant, fingerprint);
+                if !first.insert(key) {
+                    continue;
+                }
+                if let Some(text) = places.get(&key).and_then(|place| waiting.texts.get_mut(*place)) {
+                    // Its first failure is older than what was read before.
+                    if let Some(older) = columns.incident(row) {
+                        *text = older;
+                    }
+                } else if looked_at.insert(key)
+                    && let Some(incident) = columns.incident(row)
+                {
+                    unknown.push((key, incident));
+                }
+            }
+            for part in unknown.chunks(LISTED) {
+                let embedded = embedded(tenant, vectors, part).await?;
+                for (key, incident) in part.iter().filter(|(_, text)| !embedded.contains(&text.fingerprint)) {
+                    places.insert(*key, waiting.texts.len());
+                    waiting.texts.push(incident.clone());
+                }
+            }
+        }
     }
     Ok(waiting)
+}
+
+/// Which of some incidents have a row of vectors.
+async fn embedded(
+    tenant: &str,
+    vectors: Option<(&str, &Dataset)>,
+    incidents: &[(u128, IncidentText)],
+) -> Result<HashSet<String>> {
+    let Some((name, dataset)) = vectors.filter(|_| !incidents.is_empty()) else { return Ok(HashSet::new()) };
+    let list = incidents.iter().map(|(_, text)| lit(text.fingerprint.as_str())).collect();
+    let mut scan = dataset.scan();
+    scan.project(&["fingerprint"]).at(name, "looking up fingerprints")?;
+    scan.filter_expr(col("tenant_id").eq(lit(tenant)).and(col("fingerprint").in_list(list, false)));
+    let known = scan.try_into_batch().await.at(name, "looking up fingerprints")?;
+    Ok(column(&known, "fingerprint")?.iter().flatten().map(str::to_owned).collect())
 }
 
 async fn scan(
@@ -247,7 +314,7 @@ async fn scan(
     scan.project(&COLUMNS).at(name, "reading texts of incidents")?;
     scan.with_fragments(fragments);
     // The first text of an incident is the one that counts.
-    scan.scan_in_order(true);
+    scan.scan_in_order(true).with_row_address();
     if let Some(tenant) = tenant {
         scan.filter_expr(col("tenant_id").eq(lit(tenant)));
     }
@@ -257,6 +324,7 @@ async fn scan(
 struct Columns<'a> {
     texts: Vec<&'a StringArray>,
     ingested_at: &'a arrow::array::TimestampNanosecondArray,
+    addresses: &'a UInt64Array,
 }
 
 impl<'a> Columns<'a> {
@@ -266,7 +334,16 @@ impl<'a> Columns<'a> {
             .column_by_name("ingested_at")
             .and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>())
             .ok_or_else(|| unknown("ingested_at"))?;
-        Ok(Self { texts, ingested_at })
+        let addresses = batch
+            .column_by_name(ADDRESS)
+            .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+            .ok_or_else(|| unknown(ADDRESS))?;
+        Ok(Self { texts, ingested_at, addresses })
+    }
+
+    /// The fragment that a row is in: the upper half of its address.
+    fn fragment(&self, row: usize) -> u64 {
+        self.addresses.value(row) >> 32
     }
 
     fn text(&self, column: usize, row: usize) -> Option<&'a str> {

@@ -6,20 +6,24 @@ use lance::dataset::cleanup::CleanupPolicy;
 use lance::dataset::optimize::{CompactionOptions, compact_files};
 use lance::index::DatasetIndexExt;
 use lance::index::vector::VectorIndexParams;
-use lance_index::optimize::OptimizeOptions;
 use lance_index::scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexParams};
 use lance_index::{IndexParams, IndexType};
 use lance_linalg::distance::MetricType;
+use serde_json::Value;
 
 use super::vectors::{ROWS_PER_PARTITION, Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
+use crate::deltas::{self, Lagging};
 use crate::error::{At, Result};
 use crate::lake::Lake;
 use crate::pinned::hold;
 
-/// Rows outside the indices that are put up with, beside 5 % of all rows.
-const UNINDEXED_ROWS: usize = 5_000;
-/// Deltas of an index before they are merged.
-const DELTAS: usize = 5;
+/// Rows outside the indices that are put up with. Each search compares with all of them, however large the table is.
+const UNINDEXED_ROWS: u64 = 5_000;
+/// Deltas of an index at most.
+const DELTAS: usize = 6;
+/// How many times fewer partitions the index of the vectors may have than its rows want before it is built anew. A table
+/// that grows keeps the partitions that it began with, and a search would read ever larger ones.
+const OUTGROWN: usize = 4;
 /// Bits a number in the vector index; five need a re-rank of only twice the asked-for rows.
 const BITS: u8 = 5;
 /// Characters of the longest token in the full-text index, so that no digest or qualified name is lost.
@@ -53,7 +57,6 @@ async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
     let mut indexed = (*dataset).clone();
     let mut changed = false;
     let mut lagging = Vec::new();
-    let mut most_deltas = 0;
     let others = ["fingerprint", WORDS, VECTOR];
     for column in FILTERED.into_iter().chain(others).filter(|column| rows >= least(column).max(1)) {
         let index = index_name(column);
@@ -63,30 +66,34 @@ async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
             changed = true;
             continue;
         }
-        let is_covered = |id: u64| {
-            u32::try_from(id).is_ok_and(|id| {
-                deltas.iter().any(|delta| delta.fragment_bitmap.as_ref().is_some_and(|known| known.contains(id)))
-            })
-        };
-        let outside: usize = dataset
-            .iter_fragments()
-            .filter(|fragment| !is_covered(fragment.id))
-            .map(|fragment| fragment.physical_rows.unwrap_or_default())
-            .sum();
-        if outside >= UNINDEXED_ROWS.max(rows / 20) {
-            most_deltas = most_deltas.max(deltas.len());
-            lagging.push(index);
+        let behind = Lagging::of(index, &dataset, &deltas);
+        if behind.outside < UNINDEXED_ROWS {
+            continue;
         }
+        if column == VECTOR && is_outgrown(name, &indexed, rows).await? {
+            create(name, &mut indexed, column, rows).await?;
+            changed = true;
+            continue;
+        }
+        lagging.push(behind);
     }
     if !lagging.is_empty() {
-        let plan = if most_deltas > DELTAS { OptimizeOptions::merge(most_deltas) } else { OptimizeOptions::append() };
-        indexed.optimize_indices(&plan.index_names(lagging)).await.at(name, "extending its indices")?;
+        deltas::extend(name, &mut indexed, lagging, DELTAS).await?;
         changed = true;
     }
     if changed {
         lake.remember(name, indexed);
     }
     Ok(())
+}
+
+/// Whether the index of the vectors has far fewer partitions than so many rows want.
+async fn is_outgrown(name: &str, dataset: &Dataset, rows: usize) -> Result<bool> {
+    let told = dataset.index_statistics(&index_name(VECTOR)).await.at(name, "reading its indices")?;
+    let told: Value = serde_json::from_str(&told).unwrap_or_default();
+    let partitions = told["indices"].as_array().into_iter().flatten().filter_map(|one| one["num_partitions"].as_u64());
+    let most = partitions.max().and_then(|partitions| usize::try_from(partitions).ok());
+    Ok(most.is_some_and(|partitions| rows / ROWS_PER_PARTITION > OUTGROWN * partitions))
 }
 
 /// Builds the index of the vectors of a table that has none, as upkeep does.
@@ -98,6 +105,7 @@ pub async fn index_vectors(dataset: &mut Dataset) -> Result<()> {
     create(super::vectors::TABLE, dataset, VECTOR, rows).await
 }
 
+/// Builds an index, also in the place of one that there is.
 async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) -> Result<()> {
     let tree = ScalarIndexParams::for_builtin(BuiltinIndexType::BTree);
     let bitmap = ScalarIndexParams::for_builtin(BuiltinIndexType::Bitmap);
@@ -117,7 +125,7 @@ async fn create(name: &str, dataset: &mut Dataset, column: &str, rows: usize) ->
         _ => (IndexType::BTree, &tree),
     };
     dataset
-        .create_index(&[column], kind, Some(index_name(column)), params, false)
+        .create_index(&[column], kind, Some(index_name(column)), params, true)
         .await
         .at(name, "building an index")?;
     Ok(())

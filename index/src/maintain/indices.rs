@@ -2,12 +2,12 @@
 
 use lance::Dataset;
 use lance::index::DatasetIndexExt;
-use lance_index::optimize::OptimizeOptions;
 use lance_index::scalar::{BuiltinIndexType, InvertedIndexParams, ScalarIndexParams};
 use lance_index::{IndexParams, IndexType};
 use tracerag_schemas::Table;
 
 use super::MaintainOptions;
+use crate::deltas::{self, Lagging};
 use crate::error::{At, Result};
 use crate::lake::Lake;
 
@@ -56,25 +56,21 @@ pub(super) async fn update(lake: &Lake, table: Table, name: &str, options: &Main
     let mut indexed = (*dataset).clone();
     let mut touched = Vec::new();
     let mut lagging = Vec::new();
-    let mut deltas = 0;
     for (column, kind) in wanted {
         match lag(name, &indexed, column, options).await? {
             Lag::Missing => {
                 create(name, &mut indexed, column, *kind).await?;
                 touched.push((*column).to_owned());
             }
-            Lag::Behind { deltas: count } => {
-                lagging.push(index_name(column));
-                deltas = deltas.max(count);
+            Lag::Behind(behind) => {
+                lagging.push(behind);
                 touched.push((*column).to_owned());
             }
             Lag::None => {}
         }
     }
     if !lagging.is_empty() {
-        let plan =
-            if deltas > options.index_deltas { OptimizeOptions::merge(deltas) } else { OptimizeOptions::append() };
-        indexed.optimize_indices(&plan.index_names(lagging)).await.at(name, "extending its indices")?;
+        deltas::extend(name, &mut indexed, lagging, options.index_deltas).await?;
     }
     if !touched.is_empty() {
         lake.remember(name, indexed);
@@ -84,7 +80,7 @@ pub(super) async fn update(lake: &Lake, table: Table, name: &str, options: &Main
 
 enum Lag {
     Missing,
-    Behind { deltas: usize },
+    Behind(Lagging),
     None,
 }
 
@@ -93,22 +89,13 @@ async fn lag(name: &str, dataset: &Dataset, column: &str, options: &MaintainOpti
     if deltas.is_empty() {
         return Ok(Lag::Missing);
     }
-    let covered = |id: u64| {
-        u32::try_from(id).is_ok_and(|id| {
-            deltas.iter().any(|delta| delta.fragment_bitmap.as_ref().is_some_and(|bitmap| bitmap.contains(id)))
-        })
-    };
-    let outside: u64 = dataset
-        .iter_fragments()
-        .filter(|fragment| !covered(fragment.id))
-        .map(|fragment| fragment.physical_rows.unwrap_or_default() as u64)
-        .sum();
+    let behind = Lagging::of(index_name(column), dataset, &deltas);
     let newest = deltas.iter().filter_map(|delta| delta.created_at?.timestamp_nanos_opt()).max().unwrap_or(0);
     let delay = i64::try_from(options.index_delay.as_nanos()).unwrap_or(i64::MAX);
     let is_old = options.now.saturating_sub(newest) >= delay;
     let bearable = options.unindexed_rows.max(rows(dataset) / 20);
-    if outside >= bearable.max(1) || (outside > 0 && is_old) {
-        return Ok(Lag::Behind { deltas: deltas.len() });
+    if behind.outside >= bearable.max(1) || (behind.outside > 0 && is_old) {
+        return Ok(Lag::Behind(behind));
     }
     Ok(Lag::None)
 }

@@ -47,7 +47,7 @@ pub struct MaintainOptions {
     pub unindexed_rows: u64,
     /// How long rows may stay outside an index.
     pub index_delay: Duration,
-    /// Deltas of one index before they are merged.
+    /// Deltas that one index has at most.
     pub index_deltas: usize,
     /// Longest time that a reader may use a head after a newer one was published.
     pub longest_query: Duration,
@@ -73,7 +73,7 @@ impl Default for MaintainOptions {
             small_table_rows: 10_000,
             unindexed_rows: 5_000,
             index_delay: Duration::from_secs(30),
-            index_deltas: 5,
+            index_deltas: 6,
             longest_query: Duration::from_secs(600),
             stale_versions: 64,
             journal_keep: Duration::from_secs(7 * 86_400),
