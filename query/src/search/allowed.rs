@@ -26,14 +26,25 @@ const KEPT_FINGERPRINTS: usize = 500_000;
 /// Filters kept at once.
 const KEPT_FILTERS: usize = 16;
 
-/// Tables of vectors of which it is kept at once whether they are one tenant's.
-const KEPT_TENANTS: usize = 64;
+/// Tenants of which it is kept at once whether a table of vectors is theirs alone.
+const KEPT_TENANTS: usize = 1_024;
 
 /// What was found for which question, the newest last.
 type Kept = VecDeque<(Key, Arc<Allowed>)>;
 
-/// Whether a version of a table of vectors has rows of one tenant only, the newest last.
-type KeptTenants = VecDeque<((VectorsVersion, String), bool)>;
+/// Whether tables of vectors have rows of one tenant only, what was found out last at the end.
+type KeptTenants = VecDeque<KnownTenant>;
+
+/// Whether all rows of a table of vectors were a tenant's at a version.
+#[derive(Debug, Clone)]
+struct KnownTenant {
+    table: String,
+    tenant: String,
+    version: u64,
+    /// Fragments with an id below this were counted.
+    end: u64,
+    is_whole: bool,
+}
 
 /// What searches keep from one session to the next; clones share it.
 #[derive(Clone, Default)]
@@ -96,18 +107,23 @@ impl SearchCache {
     }
 
     /// Whether all rows of a version of a table of vectors are a tenant's: a search need not filter by the tenant then,
-    /// which takes a fifth of its time. Counted once a version.
+    /// which takes a fifth of its time. Rows are only ever added, so of a version after one that is known only the new
+    /// fragments are counted, and none where others have rows already.
     pub(super) async fn is_whole(&self, tenant: &str, dataset: &Dataset) -> Result<bool> {
-        let key = (version_of(dataset), tenant.to_owned());
-        if let Some((_, known)) = self.lock_tenants().iter().find(|(known, _)| *known == key) {
-            return Ok(*known);
+        let (table, version) = version_of(dataset);
+        let known = self.lock_tenants().iter().find(|known| known.table == table && known.tenant == tenant).cloned();
+        let known = known.filter(|known| known.version <= version);
+        if let Some(known) = &known
+            && (known.version == version || !known.is_whole)
+        {
+            return Ok(known.is_whole);
         }
-        let mut theirs = dataset.scan();
-        theirs.filter_expr(col("tenant_id").eq(lit(tenant)));
-        let theirs = theirs.count_rows().boxed().await.map_err(lance)?;
-        let is_whole = usize::try_from(theirs) == Ok(dataset.count_rows(None).await.map_err(lance)?);
+        let from = known.map_or(0, |known| known.end);
+        let is_whole = is_only_of(tenant, dataset, from).await?;
+        let end = dataset.fragments().iter().map(|fragment| fragment.id + 1).max().unwrap_or(from);
         let mut kept = self.lock_tenants();
-        kept.push_back((key, is_whole));
+        kept.retain(|known| known.table != table || known.tenant != tenant);
+        kept.push_back(KnownTenant { table, tenant: tenant.to_owned(), version, end, is_whole });
         if kept.len() > KEPT_TENANTS {
             kept.pop_front();
         }
@@ -128,6 +144,23 @@ type VectorsVersion = (String, u64);
 
 fn version_of(dataset: &Dataset) -> VectorsVersion {
     (dataset.uri().to_owned(), dataset.version_id())
+}
+
+/// Whether all rows of the fragments with these ids and later ones are a tenant's.
+async fn is_only_of(tenant: &str, dataset: &Dataset, from: u64) -> Result<bool> {
+    let fragments: Vec<_> = dataset.fragments().iter().filter(|fragment| fragment.id >= from).cloned().collect();
+    if fragments.is_empty() {
+        return Ok(true);
+    }
+    let all: Option<usize> = fragments.iter().map(|fragment| fragment.num_rows()).sum();
+    let mut theirs = dataset.scan();
+    theirs.filter_expr(col("tenant_id").eq(lit(tenant)));
+    if from > 0 {
+        theirs.with_fragments(fragments);
+        theirs.use_scalar_index(false);
+    }
+    let theirs = theirs.count_rows().boxed().await.map_err(lance)?;
+    Ok(usize::try_from(theirs).ok() == all)
 }
 
 fn lance(source: lance::Error) -> QueryError {

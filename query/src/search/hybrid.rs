@@ -15,7 +15,7 @@ use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
 use tokio::sync::OnceCell;
-use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, Model, vectors, waiting_texts};
+use tracerag_index::incidents::{Embedding, EmbeddingError, Model, Waiting, vectors, waiting_texts};
 
 use super::allowed::SearchCache;
 use super::failed;
@@ -36,6 +36,9 @@ const DEPTH: usize = 100;
 const DEEPEST: usize = 6_400;
 /// A model is behind where for so many texts that it has embedded more than one waits.
 const BEHIND: usize = 10;
+/// Texts from which it is said that so many wait. Those of the last epochs always do, and what is found of them says so
+/// itself.
+const LAGS: usize = 100;
 /// Shared words that a reason names.
 const NAMED_WORDS: usize = 4;
 
@@ -43,7 +46,7 @@ const NAMED_WORDS: usize = 4;
 pub(super) struct Corpus {
     table: Option<Stored>,
     /// The tenant's texts that are in no table; filters are not applied yet.
-    waiting: OnceCell<Arc<[IncidentText]>>,
+    waiting: OnceCell<Arc<Waiting>>,
     /// The model whose vectors are searched. It is not the configured one while that is behind.
     embedding: Option<Embedding>,
     model: Option<String>,
@@ -91,7 +94,7 @@ impl Corpus {
         let Some(embedding) = &self.embedding else { return Ok(None) };
         let rows = self.table.as_ref().map_or(0, |table| table.rows);
         // What a snapshot holds of the own model is all that it has ever answered with.
-        if snapshot.is_pinned() || self.waiting(snapshot).await?.len() * BEHIND <= rows {
+        if snapshot.is_pinned() || self.waiting(snapshot).await?.texts.len() * BEHIND <= rows {
             embedding.forget_other();
             return Ok(None);
         }
@@ -133,8 +136,23 @@ impl Corpus {
         self.words_only.as_deref()
     }
 
+    /// What is said of every answer while many texts wait: what is not embedded is compared by its words alone.
+    pub(super) fn lag(&self) -> Option<String> {
+        let waiting = self.waiting.get()?;
+        let count = waiting.texts.len();
+        match waiting.is_cut {
+            true => {
+                Some(format!("more than {count} incidents are not embedded yet; the newest are searched by words only"))
+            }
+            false if self.words_only.is_none() && count >= LAGS => {
+                Some(format!("{count} incidents are not embedded yet and are searched by words only"))
+            }
+            false => None,
+        }
+    }
+
     /// The tenant's texts that are in no table, read once.
-    pub(super) async fn waiting(&self, snapshot: &Snapshot) -> Result<&[IncidentText]> {
+    pub(super) async fn waiting(&self, snapshot: &Snapshot) -> Result<&Waiting> {
         let read = async {
             let table = self.table.as_ref().map(|table| (table.name.as_str(), &*table.dataset));
             waiting_texts(snapshot.lake(), snapshot.head(), snapshot.tenant(), table).await
@@ -420,6 +438,7 @@ async fn matching(
     }
     let waiting = corpus.waiting(snapshot).await?;
     let waiting: Vec<Candidate> = waiting
+        .texts
         .iter()
         .filter(|incident| scope.filter.takes(incident) && !question.own.contains(&incident.fingerprint))
         .map(|incident| Candidate {

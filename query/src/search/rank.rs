@@ -102,6 +102,7 @@ pub(super) fn reason(found: &Found, corpus: &Corpus, history: &History) -> Strin
     } else if found.distance.is_none() && !found.same_text {
         parts.push("by words only: its text is not embedded yet".to_owned());
     }
+    parts.extend(corpus.lag());
     parts.join("; ")
 }
 

@@ -229,6 +229,27 @@ async fn an_identifier_is_found_by_words() {
     assert!(found[0].reason.contains("not embedded yet"), "{}", found[0].reason);
 }
 
+/// The queue of texts to be embedded grows long. Guarantees that what waits is found by its words, and that every incident
+/// of an answer says how much waits, those with vectors as well; when all is embedded again, none does.
+#[tokio::test]
+async fn an_answer_says_that_the_queue_is_long() {
+    let mut fixture = Fixture::new().await;
+    let many = |name: &str, count: usize| -> Vec<Incident> {
+        let message = |n: usize| format!("cannot reserve the {name} of shelf{n}x");
+        (0..count).map(|n| incident(&format!("{name}{n}"), &message(n))).collect()
+    };
+    fixture.incidents(&many("stock", 2_000)).await;
+    fixture.embed(&hashed()).await;
+    fixture.incidents(&many("lorry", 150)).await;
+    let says = |found: &SimilarIncident| found.reason.contains("150 incidents are not embedded yet");
+    let found = fixture.ask(Some(&hashed()), &about("the lorry of shelf7x", 10)).await;
+    assert!(found.iter().any(|found| found.fingerprint == "lorry7" && found.distance.is_none()), "{found:?}");
+    assert!(found.iter().any(|found| found.distance.is_some()) && found.iter().all(says), "{found:?}");
+    fixture.embed(&hashed()).await;
+    let found = fixture.ask(Some(&hashed()), &about("the lorry of shelf7x", 10)).await;
+    assert!(!found.is_empty() && !found.iter().any(says), "{found:?}");
+}
+
 /// Filters hold before the search: although a thousand incidents of another service are nearer, the k of
 /// the service asked for are found; the same for versions, environment and time.
 #[tokio::test]
