@@ -123,9 +123,12 @@ impl LakeSchema {
         }
         let plan = self.planner.create_logical_plan(view.query).await?;
         let planned = ViewTable::new(plan, Some(view.query.to_owned()));
-        let table: Arc<dyn TableProvider> = match view.of_incidents {
-            true => Arc::new(IncidentsTable::new(planned, self.snapshot.clone())?),
-            false => Arc::new(planned),
+        let table: Arc<dyn TableProvider> = match view.without_model {
+            Some(query) => {
+                let without_model = ViewTable::new(self.planner.create_logical_plan(query).await?, None);
+                Arc::new(IncidentsTable::new(planned, without_model, self.snapshot.clone())?)
+            }
+            None => Arc::new(planned),
         };
         self.views.lock().unwrap_or_else(PoisonError::into_inner).insert(view.name, Arc::clone(&table));
         Ok(Some(table))

@@ -5,26 +5,37 @@
 pub(crate) struct View {
     pub name: &'static str,
     pub query: &'static str,
-    /// Whether its rows are incidents, to which `appeared_with` is added: see [`crate::tables::IncidentsTable`].
-    pub of_incidents: bool,
+    /// Of a view whose rows are incidents, to which `appeared_with` is added: the same with a `model` that is null, for
+    /// questions that do not ask for it. See [`crate::tables::IncidentsTable`].
+    pub without_model: Option<&'static str>,
 }
 
 impl View {
     const fn new(name: &'static str, query: &'static str) -> Self {
-        Self { name, query, of_incidents: false }
+        Self { name, query, without_model: None }
     }
 
-    const fn of_incidents(name: &'static str, query: &'static str) -> Self {
-        Self { name, query, of_incidents: true }
+    const fn of_incidents(name: &'static str, query: &'static str, without_model: &'static str) -> Self {
+        Self { name, query, without_model: Some(without_model) }
     }
 }
 
 /// Incidents, but for what they appeared with. A fingerprint that counts for another one is a part of that: what people
-/// have merged, and what releases have mapped ([`crate::tables::TargetsTable`]). Rows from before schema 2 know no echoes. The fix is the newest that was not found wrong or half a fix; what is seen
-/// after it came back. A row of counts that begins before the fix and ends after it came back at its end at the latest.
+/// have merged, and what releases have mapped ([`crate::tables::TargetsTable`]). Rows from before schema 2 know no
+/// echoes. The fix is the newest that was not found wrong or half a fix; what is seen after it came back. A row of counts
+/// that begins before the fix and ends after it came back at its end at the latest.
+/// The model is given with what it is joined from.
 macro_rules! incidents {
     () => {
-        "with fixed as (
+        incidents!(
+            "v.model",
+            " left join (select fingerprint, max(model) as model from incident_vectors group by fingerprint) v
+              on i.fingerprint = v.fingerprint"
+        )
+    };
+    ($model:literal, $vectors:literal) => {
+        concat!(
+            "with fixed as (
            select fingerprint, fix_id, fixed_at from (
              select coalesce(r.target, e.fingerprint) as fingerprint, e.fix_id, e.fixed_at,
                row_number() over (partition by coalesce(r.target, e.fingerprint)
@@ -33,7 +44,9 @@ macro_rules! incidents {
              where e.fixed_at is not null and (e.outcome is null or e.outcome = 'fixed')) where newest = 1
          )
          select i.tenant_id, i.fingerprint, i.title, i.service_name, i.exception_type, i.text, i.first_seen,
-           i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, v.model,
+           i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, ",
+            $model,
+            " as model,
            i.fix_id, i.fixed_at, i.regressed_at, i.regressed_version,
            arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
            arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
@@ -62,9 +75,24 @@ macro_rules! incidents {
            from incident_counts c left join fingerprint_targets r on c.fingerprint = r.fingerprint
              left join fixed f on coalesce(r.target, c.fingerprint) = f.fingerprint
          ) group by tenant_id, fingerprint
-         ) i left join (
-           select fingerprint, max(model) as model from incident_vectors group by fingerprint
-         ) v on i.fingerprint = v.fingerprint"
+         ) i",
+            $vectors
+        )
+    };
+}
+
+/// The same without a look at all vectors.
+macro_rules! incidents_without_model {
+    () => {
+        incidents!("arrow_cast(null, 'Utf8')", "")
+    };
+}
+
+/// Those of some incidents that are new. By the clock of who asks, not by the stream's: the question is what is new to
+/// people.
+macro_rules! new {
+    ($($incidents:tt)*) => {
+        concat!("select * from (", $($incidents)*, ") where first_seen >= now() - interval '24 hours'")
     };
 }
 
@@ -99,12 +127,8 @@ pub(crate) static VIEWS: [View; 8] = [
                 ) where removed is not true",
     ),
     // This view and those below have no origin, and as time of ingestion the nearest that they have to one.
-    View::of_incidents("incidents", incidents!()),
-    // By the clock of who asks, not by the stream's: the question is what is new to people.
-    View::of_incidents(
-        "new_incidents",
-        concat!("select * from (", incidents!(), ") where first_seen >= now() - interval '24 hours'"),
-    ),
+    View::of_incidents("incidents", incidents!(), incidents_without_model!()),
+    View::of_incidents("new_incidents", new!(incidents!()), new!(incidents_without_model!())),
     // Pinning appends a row, so the newest row of a bundle holds.
     View::new(
         "bundles",

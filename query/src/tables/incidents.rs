@@ -1,7 +1,8 @@
 //! `incidents` and `new_incidents`: a view in SQL, and beside it what each incident appeared with.
 //!
-//! The view is planned for each scan, so that a query which does not ask for `appeared_with` pays nothing for it: it
-//! needs the spans of a trace of every incident.
+//! The view is planned for each scan, so that a query pays only for what it asks for: `appeared_with` needs the spans of
+//! a trace of every incident, and `model` a look at all vectors. Where a query names incidents by their fingerprints, only
+//! the counts of these are read, and of those that people have merged into them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,31 +25,63 @@ use datafusion::physical_plan::{
 use futures::TryStreamExt;
 
 use super::appeared::{self, APPEARED_WITH, NEEDED};
+use super::named;
 use crate::error::QueryError;
 use crate::snapshot::Snapshot;
+
+/// The column of the model that embedded an incident's text.
+const MODEL: &str = "model";
 
 /// Incidents with what they appeared with.
 #[derive(Debug)]
 pub(crate) struct IncidentsTable {
     view: ViewTable,
+    without_model: ViewTable,
     snapshot: Snapshot,
     schema: SchemaRef,
 }
 
 impl IncidentsTable {
-    /// The table over a view that has the columns which `appeared_with` is made of.
+    /// The table over a view that has the columns which `appeared_with` is made of, and over the same view without a
+    /// model.
     ///
     /// # Errors
     /// When it lacks one of them.
-    pub(crate) fn new(view: ViewTable, snapshot: Snapshot) -> Result<Self> {
+    pub(crate) fn new(view: ViewTable, without_model: ViewTable, snapshot: Snapshot) -> Result<Self> {
         let columns = view.schema();
         for needed in NEEDED {
             columns.index_of(needed)?;
         }
         let appeared = Arc::new(Field::new(APPEARED_WITH, appeared::data_type(), true));
         let schema = Arc::new(Schema::new(columns.fields().iter().cloned().chain([appeared]).collect::<Vec<_>>()));
-        Ok(Self { view, snapshot, schema })
+        Ok(Self { view, without_model, snapshot, schema })
     }
+
+    /// Incidents without what they appeared with.
+    async fn stored(
+        &self,
+        state: &dyn Session,
+        wanted: &[usize],
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let model = self.view.schema().index_of(MODEL)?;
+        let is_asked = wanted.contains(&model) || filters.iter().any(|filter| names(filter, MODEL));
+        let view = if is_asked { &self.view } else { &self.without_model };
+        let projection = wanted.to_vec();
+        match named::fingerprints(filters) {
+            Some(named) => {
+                let plan = named::only(view.logical_plan().clone(), &self.snapshot, named).await?;
+                ViewTable::new(plan, None).scan(state, Some(&projection), filters, limit).await
+            }
+            None => view.scan(state, Some(&projection), filters, limit).await,
+        }
+    }
+}
+
+/// Whether an expression names a column.
+fn names(expr: &Expr, column: &str) -> bool {
+    expr.column_refs().iter().any(|named| named.name == column)
 }
 
 #[async_trait]
@@ -66,8 +99,7 @@ impl TableProvider for IncidentsTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let is_added = |filter: &Expr| filter.column_refs().iter().any(|column| column.name == APPEARED_WITH);
-        let support = |filter: &&Expr| match is_added(filter) {
+        let support = |filter: &&Expr| match names(filter, APPEARED_WITH) {
             true => TableProviderFilterPushDown::Unsupported,
             false => TableProviderFilterPushDown::Exact,
         };
@@ -85,7 +117,7 @@ impl TableProvider for IncidentsTable {
         let added = stored.fields().len();
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..=added).collect());
         if !wanted.contains(&added) {
-            return self.view.scan(state, Some(&wanted), filters, limit).await;
+            return self.stored(state, &wanted, filters, limit).await;
         }
         let mut read: Vec<usize> = wanted.iter().copied().filter(|column| *column != added).collect();
         for needed in NEEDED {
@@ -94,7 +126,7 @@ impl TableProvider for IncidentsTable {
                 read.push(column);
             }
         }
-        let input = self.view.scan(state, Some(&read), filters, limit).await?;
+        let input = self.stored(state, &read, filters, limit).await?;
         let schema = Arc::new(self.schema.project(&wanted)?);
         Ok(Arc::new(AppearedExec::new(input, self.snapshot.clone(), schema)))
     }

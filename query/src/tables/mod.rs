@@ -9,6 +9,7 @@ mod appeared;
 mod conform;
 mod incidents;
 mod logs;
+mod named;
 mod neighbours;
 mod prune;
 mod pushdown;

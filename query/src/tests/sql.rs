@@ -335,6 +335,31 @@ async fn people_merge_and_split() {
     assert!(grouping::split(&session, "me", "c", "no").await.is_err());
 }
 
+/// An incident is asked for by its fingerprint, with another one merged into it. Guarantees that what is merged is counted,
+/// as among all incidents, and that no counts are read but those of the two.
+#[tokio::test]
+async fn a_named_incident_is_read_alone() {
+    let lake = TestLake::example(false, 100).await;
+    let count = json!({"tenant_id": "acme", "fingerprint": "b", "title": "b", "failure_count": 1, "trace_count": 1,
+                       "first_seen": at(20), "last_seen": at(20), "kafka_topic": "otlp_spans", "kafka_partition": 0,
+                       "kafka_offset": 1, "ingested_at": at(101)});
+    lake.write(&[(Table::IncidentCounts, vec![count])], NOON + 101 * SECOND).await;
+    let session = lake.session("acme").await;
+    grouping::merge(&session, "me", "b", "abcd", "alike").await.unwrap();
+    let all = "select fingerprint f, failure_count n, model m from incidents";
+    assert_eq!(ask(&session, all).await, json!([{"f": "abcd", "n": 6, "m": null}]));
+    for one in ["fingerprint = 'abcd'", "fingerprint in ('abcd', 'nowhere')", "fingerprint = 'abcd' and model is null"]
+    {
+        let one = format!("select fingerprint f, failure_count n from incidents where {one}");
+        assert_eq!(ask(&session, &one).await, json!([{"f": "abcd", "n": 6}]), "{one}");
+        let counts = reads(&session, &one, "incident_counts").await;
+        assert!(!counts.is_empty() && counts.iter().all(|read| is_of(read, "abcd")), "{one}: {counts:?}");
+    }
+    assert_eq!(ask(&session, "select title from incidents where fingerprint = 'b'").await, json!([]));
+    let counts = reads(&session, all, "incident_counts").await;
+    assert!(!counts.iter().any(|read| read.contains("abcd")), "{counts:?}");
+}
+
 /// A query that takes too long ends with an error that says what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_queries_are_stopped() {

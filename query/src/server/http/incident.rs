@@ -11,7 +11,7 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::INTERFACE;
-use super::incidents::COLUMNS;
+use super::incidents::{COLUMNS, places};
 use super::parameters::{Id, Query, time};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
@@ -58,20 +58,23 @@ async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row
     let Some(incident) = all(session, &one, asked()).await?.into_iter().next() else {
         return Err(QueryError::IncidentUnknown { fingerprint: fingerprint.to_owned() });
     };
+    // Named one by one, the index finds their failures; a join would read those of all incidents.
+    let merged = all(session, "select fingerprint from fingerprint_targets where target = $1", asked()).await?;
+    let merged = merged.iter().filter_map(|row| row.get("fingerprint")?.as_str());
+    let members: Vec<ScalarValue> = std::iter::once(fingerprint).chain(merged).map(ScalarValue::from).collect();
+    let places = places(members.len());
     // The newest first, so that only as many traces are looked up as are shown.
     let failing = format!(
-        "with same as (select cast($1 as varchar) as fingerprint \
-                       union select fingerprint from fingerprint_targets where target = $1), \
-         failing as (select f.trace_id, max(f.time) as time, count(*) as failures, \
+        "with failing as (select f.trace_id, max(f.time) as time, count(*) as failures, \
                        first_value(f.message order by f.time) as message, \
                        first_value(f.service_version order by f.time) as service_version \
-                     from failures f join same s on f.fingerprint = s.fingerprint where f.trace_id is not null \
+                     from failures f where f.fingerprint in ({places}) and f.trace_id is not null \
                      group by f.trace_id order by time desc, trace_id limit {MOST_TRACES}) \
          select f.trace_id, f.time, f.failures, f.message, f.service_version, t.deployment_environment_name, t.root_name, \
            t.root_service_name, t.duration_ns, t.span_count \
          from failing f left join traces t on f.trace_id = t.trace_id order by f.time desc, f.trace_id"
     );
-    let traces = all(session, &failing, asked()).await?;
+    let traces = all(session, &failing, Some(ParamValues::from(members))).await?;
     let fixes = fixes::list(session, Some(fingerprint)).await?;
     Ok((incident, traces, fixes))
 }

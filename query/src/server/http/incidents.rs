@@ -29,6 +29,9 @@ const MOST: usize = 1_000;
 pub(super) const COLUMNS: &str = "fingerprint, title, service_name, exception_type, first_seen, last_seen, \
      failure_count, trace_count, versions, example_trace_ids, fix_id, fixed_at, regressed_at, regressed_version";
 
+/// Their order.
+const ORDER: &str = "order by last_seen desc, fingerprint";
+
 /// Incidents, the one that was seen last first.
 pub(super) async fn incidents(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
     let mut visit = app.gate().visit(&caller, INTERFACE, "incidents", uri.query().unwrap_or_default());
@@ -69,17 +72,19 @@ async fn read(
     }
     asked.end()?;
     let chosen = terms.clause();
-    let query = format!("select {COLUMNS} from incidents {chosen} order by last_seen desc, fingerprint");
+    // Which they are is found first: to gather versions and examples of all incidents takes many times as long.
+    let query = format!("select fingerprint, last_seen from incidents {chosen} {ORDER}");
     let question = Cursor::question(&[&question]);
     let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
     let parameters = terms.parameters();
     let offset = cursor.map_or(0, |cursor| cursor.offset);
     let work = move |session: Session| async move {
         let page = page(&session, &query, parameters, offset, limit).await?;
-        let mut incidents = Vec::new();
+        let mut found = Vec::new();
         for batch in &page.batches {
-            incidents.extend(rows(batch)?);
+            found.extend(rows(batch)?);
         }
+        let mut incidents = told(&session, &found, COLUMNS).await?;
         if with_appeared {
             add_appeared(&session, &mut incidents).await?;
         }
@@ -91,22 +96,38 @@ async fn read(
     Ok((incidents, next))
 }
 
-/// Adds what each incident appeared with. That takes a look at a trace of each, so it is asked of those of the page only.
-async fn add_appeared(session: &Session, incidents: &mut [Incident]) -> crate::error::Result<()> {
-    let named = |incident: &Incident| incident.get("fingerprint").and_then(Value::as_str).map(str::to_owned);
+/// The fingerprint of an incident.
+fn named(incident: &Incident) -> Option<String> {
+    incident.get("fingerprint").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Placeholders for so many values: `$1, $2`.
+pub(super) fn places(count: usize) -> String {
+    let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
+    places.join(", ")
+}
+
+/// Columns of some incidents, which are found by their fingerprints.
+async fn told(session: &Session, incidents: &[Incident], columns: &str) -> crate::error::Result<Vec<Incident>> {
     let fingerprints: Vec<ScalarValue> = incidents.iter().filter_map(named).map(ScalarValue::from).collect();
     if fingerprints.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
-    let places: Vec<String> = (1..=fingerprints.len()).map(|place| format!("${place}")).collect();
-    let places = places.join(", ");
-    let query = format!("select fingerprint, appeared_with from incidents where fingerprint in ({places})");
-    let mut appeared: HashMap<String, Value> = HashMap::new();
+    let places = places(fingerprints.len());
+    let query = format!("select {columns} from incidents where fingerprint in ({places}) {ORDER}");
+    let mut told = Vec::new();
     for batch in session.collect(&query, Some(ParamValues::from(fingerprints))).boxed().await? {
-        for mut row in rows(&batch)? {
-            if let (Some(fingerprint), Some(changes)) = (named(&row), row.remove("appeared_with")) {
-                appeared.insert(fingerprint, changes);
-            }
+        told.extend(rows(&batch)?);
+    }
+    Ok(told)
+}
+
+/// Adds what each incident appeared with. That takes a look at a trace of each, so it is asked of those of the page only.
+async fn add_appeared(session: &Session, incidents: &mut [Incident]) -> crate::error::Result<()> {
+    let mut appeared: HashMap<String, Value> = HashMap::new();
+    for mut row in told(session, incidents, "fingerprint, appeared_with").await? {
+        if let (Some(fingerprint), Some(changes)) = (named(&row), row.remove("appeared_with")) {
+            appeared.insert(fingerprint, changes);
         }
     }
     for incident in incidents {
