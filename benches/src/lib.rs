@@ -29,6 +29,8 @@ pub mod quality;
 pub mod reference;
 pub mod rich;
 #[cfg(feature = "lake")]
+pub mod scale;
+#[cfg(feature = "lake")]
 pub mod steady;
 pub mod trainticket;
 #[cfg(feature = "lake")]

@@ -8,14 +8,15 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracerag_benches::{incidents, machine};
-use tracerag_index::incidents::Embedding;
+use tracerag_benches::incidents::{self, Shape};
+use tracerag_benches::machine;
 use tracerag_index::{Lake, LakeOptions};
 use tracerag_query::{Session, SessionOptions, SimilarRequest, bundle, json};
+
+/// The present of a lake that is made: 2026-11-23 at noon, in ns.
+const NOON: i64 = 1_795_435_200_000_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -24,15 +25,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut lake = arguments.next().ok_or(usage)?;
     if lake == "make" {
         lake = arguments.next().ok_or(usage)?;
-        return incidents::make(&lake, arguments.next().ok_or(usage)?.parse()?, 42).await;
+        let incidents = arguments.next().ok_or(usage)?.parse()?;
+        return incidents::make(&lake, &Shape { tenants: 1, incidents, seed: 42, now: NOON }).await;
     }
     let rounds: usize = arguments.next().map_or(Ok(200), |text| text.parse())?;
     println!("{}", machine::describe());
     let lake = Lake::open_to_ask(LakeOptions::new(lake)).await?;
     // Hashing n-grams takes microseconds, so that what is measured is the search.
-    let embedding = Arc::new(Embedding::new("hashed-ngrams", Path::new("/nonexistent")));
-    let session =
-        Session::open(&lake, SessionOptions { embedding: Some(embedding), ..SessionOptions::new("default") }).await?;
+    let embedding = Some(incidents::embedding());
+    let session = Session::open(&lake, SessionOptions { embedding, ..SessionOptions::new("default") }).await?;
     let ids =
         texts(&session, &format!("select distinct trace_id t from failures where trace_id is not null limit {rounds}"))
             .await?;
