@@ -1,5 +1,5 @@
-//! A lake with many incidents: texts of the shape that failures have, embedded by hashed n-grams, which take microseconds
-//! where a sentence model takes milliseconds.
+//! A lake with many incidents: texts of the shape that failures have, embedded by hashed n-grams, which take
+//! microseconds where a sentence model takes milliseconds.
 
 use std::error::Error;
 use std::path::Path;

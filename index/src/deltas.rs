@@ -1,9 +1,9 @@
 //! How many deltas of an index are merged when it is extended.
 //!
-//! A merge reads and writes all that it merges. To merge every delta after some rounds would write the largest one, which
-//! is nearly all of the index, again and again. So a delta is merged with newer ones only when these have as many rows
-//! together: each row is written anew as often as the index doubles. Searches ask each delta, so where there would be too
-//! many, the newest are merged all the same.
+//! A merge reads and writes all that it merges. To merge every delta after some rounds would write the largest one,
+//! which is nearly all of the index, again and again. So a delta is merged with newer ones only when these have as many
+//! rows together: each row is written anew as often as the index doubles. Searches ask each delta, so where there would
+//! be too many, the newest are merged all the same.
 
 use std::collections::BTreeMap;
 
@@ -62,8 +62,8 @@ pub(crate) async fn extend(name: &str, dataset: &mut Dataset, lagging: Vec<Laggi
     Ok(())
 }
 
-/// How many of the newest deltas are merged with rows that no delta has, given the rows of each, the oldest first: those
-/// that are not larger than what is merged already, and whatever is beyond `most`.
+/// How many of the newest deltas are merged with rows that no delta has, given the rows of each, the oldest first:
+/// those that are not larger than what is merged already, and whatever is beyond `most`.
 fn merged(deltas: &[u64], outside: u64, most: usize) -> usize {
     let (mut rows, mut merged) = (outside, 0);
     for delta in deltas.iter().rev() {
@@ -101,8 +101,8 @@ mod tests {
     }
 
     proptest! {
-        /// An index grows by rounds of any size. Guarantees that it loses no row and never has more deltas than it may, and,
-        /// where it may have as many as come, that a row is written no more often than the index doubles.
+        /// An index grows by rounds of any size. Guarantees that it loses no row and never has more deltas than it may,
+        /// and, where it may have as many as come, that a row is written no more often than the index doubles.
         #[test]
         fn the_whole_is_seldom_written(rounds in prop::collection::vec(1_u64..100, 1..400), bound in 1_usize..8) {
             for most in [bound, usize::MAX] {

@@ -1,5 +1,5 @@
-//! Whether questions about incidents stay quick with a million incidents in one tenant, and with ten thousand tenants of a
-//! hundred.
+//! Whether questions about incidents stay quick with a million incidents in one tenant, and with ten thousand tenants
+//! of a hundred.
 //!
 //! `cargo run --release -p tracerag-benches --bin incidents -- [OPTION VALUE]...`
 //!

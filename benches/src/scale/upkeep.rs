@@ -38,7 +38,7 @@ impl Worker {
         let mut writer = Writer::new(lake.clone(), String::from("bench")).await?;
         writer.claim(&[incidents::source()]).await?;
         let head = lake.newest_head().await?;
-        let to = head.sources.iter().map(|source| source.to).max().unwrap_or(0);
+        let to = head.sources.iter().filter_map(|source| source.next).max().unwrap_or(0);
         Ok(Arc::new(Self { writer: Mutex::new((writer, to)), shape: *shape, stop: AtomicBool::new(false) }))
     }
 

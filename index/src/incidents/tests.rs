@@ -196,8 +196,8 @@ async fn large_texts_come_a_few_at_a_time() {
     assert_eq!(fixture.texts().await.len(), 3);
 }
 
-/// A backlog is taken in parts. Guarantees that fragments which are through are not read again for the next part, and that
-/// all of it is embedded.
+/// A backlog is taken in parts. Guarantees that fragments which are through are not read again for the next part, and
+/// that all of it is embedded.
 #[tokio::test]
 async fn a_backlog_is_read_once() {
     let mut fixture = Fixture::new().await;
@@ -217,8 +217,8 @@ async fn a_backlog_is_read_once() {
     assert_eq!(fixture.texts().await.len(), 6);
 }
 
-/// Very many texts wait. Guarantees that the newest are handed out and that it is said that there are more; that of all of
-/// them each is there once, with the text of its first failure; and that those that are embedded are not among them.
+/// Very many texts wait. Guarantees that the newest are handed out and that it is said that there are more; that of all
+/// of them each is there once, with the text of its first failure; and that those that are embedded are not among them.
 #[tokio::test]
 async fn the_newest_texts_are_handed_out() {
     let mut fixture = Fixture::new().await;
@@ -227,7 +227,7 @@ async fn the_newest_texts_are_handed_out() {
     }
     fixture.counts(&[("a", "f00", "a later text")]).await;
     let head = fixture.lake.newest_head().await.unwrap();
-    let few = texts::find_waiting(&fixture.lake, &head, "a", None, 1).await.unwrap();
+    let few = texts::find_waiting(&fixture.lake, &head, "a", None, 5).await.unwrap();
     let found: Vec<&str> = few.texts.iter().map(|text| text.fingerprint.as_str()).collect();
     assert!(few.is_cut && found.contains(&"f19") && !found.contains(&"f01"), "{found:?}");
     let all = texts::find_waiting(&fixture.lake, &head, "a", None, 100).await.unwrap();
@@ -336,6 +336,28 @@ async fn large_tables_are_indexed() {
     fixture.counts(&[("a", "late", "a straggler that no index knows")]).await;
     assert_eq!(indexer.catch_up().await.unwrap(), 1);
     assert_eq!(fixture.texts().await.len(), 401);
+}
+
+/// A table grows far beyond what its index of vectors was built for. Guarantees that this is built anew, with partitions
+/// for all rows, and that it is one and knows them all.
+#[tokio::test]
+async fn an_outgrown_index_is_built_anew() {
+    let mut fixture = Fixture::new().await;
+    let options = IndexerOptions { indexed_rows: 300, ..IndexerOptions::default() };
+    let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
+    for (from, to, partitions) in [(0, 300, 1), (300, 22_300, 22_300 / vectors::ROWS_PER_PARTITION as u64)] {
+        let owned: Vec<(String, String)> =
+            (from..to).map(|n| (format!("f{n}"), format!("failure number{n} of kind{}", n % 7))).collect();
+        let rows: Vec<(&str, &str, &str)> = owned.iter().map(|(id, text)| ("a", id.as_str(), text.as_str())).collect();
+        fixture.counts(&rows).await;
+        assert_eq!(indexer.catch_up().await.unwrap(), to - from);
+        let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+        let told = dataset.index_statistics("vector_idx").await.unwrap();
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["indices"].as_array().map(Vec::len), Some(1), "{told}");
+        assert_eq!(told["indices"][0]["num_partitions"].as_u64(), Some(partitions), "{told}");
+        assert_eq!(told["num_unindexed_rows"].as_u64(), Some(0), "{told}");
+    }
 }
 
 /// What is searched by words and filtered by is indexed from fewer rows on than vectors are.

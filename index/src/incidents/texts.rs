@@ -26,8 +26,6 @@ const ADDRESS: &str = "_rowaddr";
 /// Texts of one tenant that are handed out of those that wait, the newest. They are held in memory, and a search looks
 /// at each; more wait only where nothing embeds them.
 const MOST_WAITING: usize = 100_000;
-/// Fragments that are read at a time for these, the newest first.
-const FRAGMENTS_AT_ONCE: usize = 16;
 /// Fingerprints in one look-up among those that are embedded: of more a list takes longer than several look-ups.
 const LISTED: usize = 1_000;
 
@@ -228,8 +226,8 @@ impl WaitingTexts {
     }
 }
 
-/// The newest texts that wait, at `most` so many and those of the fragments that are read with them. After a compaction
-/// nearly all that is read is embedded already: so what is held are those that wait, and keys of what was read.
+/// The newest texts that wait: so many as `most` says, and twice that at most, for whole fragments are read. After a
+/// compaction nearly all that is read is embedded already: so what is held are those that wait, and keys of what was read.
 pub(super) async fn find_waiting(
     lake: &Lake,
     head: &Head,
@@ -246,17 +244,18 @@ pub(super) async fn find_waiting(
         None => 0,
     };
     let dataset = lake.dataset(name, counts.version).await?;
-    let fragments: Vec<Fragment> =
+    let mut older: Vec<Fragment> =
         dataset.fragments().iter().filter(|fragment| fragment.id >= taken).cloned().collect();
     let mut looked_at: HashSet<u128> = HashSet::new();
     let mut places: HashMap<u128, usize> = HashMap::new();
-    for fragments in fragments.rchunks(FRAGMENTS_AT_ONCE) {
+    while !older.is_empty() {
         if waiting.texts.len() >= most {
             waiting.is_cut = true;
             break;
         }
+        let newest = take_newest(&mut older, most);
         let mut first: HashSet<u128> = HashSet::new();
-        let mut rows = scan(name, &dataset, fragments.to_vec(), Some(tenant)).await?;
+        let mut rows = scan(name, &dataset, newest, Some(tenant)).await?;
         while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
             let columns = Columns::of(&batch)?;
             let mut unknown: Vec<(u128, IncidentText)> = Vec::new();
@@ -268,8 +267,8 @@ pub(super) async fn find_waiting(
                 }
                 if let Some(text) = places.get(&key).and_then(|place| waiting.texts.get_mut(*place)) {
                     // Its first failure is older than what was read before.
-                    if let Some(older) = columns.incident(row) {
-                        *text = older;
+                    if let Some(incident) = columns.incident(row) {
+                        *text = incident;
                     }
                 } else if looked_at.insert(key)
                     && let Some(incident) = columns.incident(row)
@@ -287,6 +286,19 @@ pub(super) async fn find_waiting(
         }
     }
     Ok(waiting)
+}
+
+/// Takes the last fragments with so many rows at most, but one at least.
+fn take_newest(fragments: &mut Vec<Fragment>, most: usize) -> Vec<Fragment> {
+    let (mut rows, mut taken) = (0_usize, 0);
+    for fragment in fragments.iter().rev() {
+        rows = rows.saturating_add(fragment.physical_rows.unwrap_or(most));
+        if taken > 0 && rows > most {
+            break;
+        }
+        taken += 1;
+    }
+    fragments.split_off(fragments.len() - taken)
 }
 
 /// Which of some incidents have a row of vectors.

@@ -21,8 +21,8 @@ use crate::pinned::hold;
 const UNINDEXED_ROWS: u64 = 5_000;
 /// Deltas of an index at most.
 const DELTAS: usize = 6;
-/// How many times fewer partitions the index of the vectors may have than its rows want before it is built anew. A table
-/// that grows keeps the partitions that it began with, and a search would read ever larger ones.
+/// How many times fewer partitions the index of the vectors may have than its rows want before it is built anew. A
+/// table that grows keeps the partitions that it began with, and a search would read ever larger ones.
 const OUTGROWN: usize = 4;
 /// Bits a number in the vector index; five need a re-rank of only twice the asked-for rows.
 const BITS: u8 = 5;

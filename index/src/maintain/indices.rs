@@ -35,7 +35,7 @@ fn wanted(table: Table) -> &'static [(&'static str, Kind)] {
             &[("trace_id", Kind::Tree), ("fingerprint", Kind::Tree), ("time", Kind::Zones), ("message", Kind::Words)]
         }
         Table::Payloads | Table::Heaps => &[("trace_id", Kind::Tree)],
-        Table::IncidentCounts => &[("fingerprint", Kind::Tree)],
+        Table::IncidentCounts => &[("fingerprint", Kind::Tree), ("last_seen", Kind::Zones)],
         Table::Bundles => &[("trace_id", Kind::Tree), ("bundle_id", Kind::Tree)],
         _ => &[],
     }

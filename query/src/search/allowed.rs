@@ -27,7 +27,7 @@ const KEPT_FINGERPRINTS: usize = 500_000;
 const KEPT_FILTERS: usize = 16;
 
 /// Tenants of which it is kept at once whether a table of vectors is theirs alone.
-const KEPT_TENANTS: usize = 1_024;
+const KEPT_TENANTS: usize = 64;
 
 /// What was found for which question, the newest last.
 type Kept = VecDeque<(Key, Arc<Allowed>)>;

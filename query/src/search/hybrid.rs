@@ -141,9 +141,9 @@ impl Corpus {
         let waiting = self.waiting.get()?;
         let count = waiting.texts.len();
         match waiting.is_cut {
-            true => {
-                Some(format!("more than {count} incidents are not embedded yet; the newest are searched by words only"))
-            }
+            true => Some(format!(
+                "{count} incidents or more are not embedded yet, of which only the newest are searched, by words"
+            )),
             false if self.words_only.is_none() && count >= LAGS => {
                 Some(format!("{count} incidents are not embedded yet and are searched by words only"))
             }

@@ -229,8 +229,8 @@ async fn an_identifier_is_found_by_words() {
     assert!(found[0].reason.contains("not embedded yet"), "{}", found[0].reason);
 }
 
-/// The queue of texts to be embedded grows long. Guarantees that what waits is found by its words, and that every incident
-/// of an answer says how much waits, those with vectors as well; when all is embedded again, none does.
+/// The queue of texts to be embedded grows long. Guarantees that what waits is found by its words, and that every
+/// incident of an answer says how much waits, those with vectors as well; when all is embedded again, none does.
 #[tokio::test]
 async fn an_answer_says_that_the_queue_is_long() {
     let mut fixture = Fixture::new().await;

@@ -1,8 +1,8 @@
 //! `incidents` and `new_incidents`: a view in SQL, and beside it what each incident appeared with.
 //!
-//! The view is planned for each scan, so that a query pays only for what it asks for: `appeared_with` needs the spans of
-//! a trace of every incident, and `model` a look at all vectors. Where a query names incidents by their fingerprints, only
-//! the counts of these are read, and of those that people have merged into them.
+//! The view is planned for each scan, so that a query pays only for what it asks for: `appeared_with` needs the spans
+//! of a trace of every incident, and `model` a look at all vectors. Where a query names incidents by their fingerprints,
+//! only the counts of these are read, and of those that people have merged into them.
 
 use std::fmt;
 use std::sync::Arc;

@@ -58,8 +58,8 @@ fn text(expr: &Expr) -> Option<String> {
     }
 }
 
-/// The plan of a view of incidents that reads counts and vectors of these fingerprints only, and of those that may count
-/// for them.
+/// The plan of a view of incidents that reads counts and vectors of these fingerprints only, and of those that may
+/// count for them.
 ///
 /// # Errors
 /// When the rules of people cannot be read.
@@ -90,8 +90,8 @@ async fn members(snapshot: &Snapshot, named: BTreeSet<String>) -> Result<BTreeSe
 mod tests {
     use super::*;
 
-    /// Fingerprints are named by equality, by a list, and by alternatives that all name some; where one alternative names
-    /// none, or a filter excludes some, all incidents are read.
+    /// Fingerprints are named by equality, by a list, and by alternatives that all name some; where one alternative
+    /// names none, or a filter excludes some, all incidents are read.
     #[test]
     fn filters_name_fingerprints() {
         let is = |name: &str| col(FINGERPRINT).eq(lit(name));

@@ -335,8 +335,8 @@ async fn people_merge_and_split() {
     assert!(grouping::split(&session, "me", "c", "no").await.is_err());
 }
 
-/// An incident is asked for by its fingerprint, with another one merged into it. Guarantees that what is merged is counted,
-/// as among all incidents, and that no counts are read but those of the two.
+/// An incident is asked for by its fingerprint, with another one merged into it. Guarantees that what is merged is
+/// counted, as among all incidents, and that no counts are read but those of the two.
 #[tokio::test]
 async fn a_named_incident_is_read_alone() {
     let lake = TestLake::example(false, 100).await;
