@@ -18,7 +18,7 @@ use tracerag_schemas::Table;
 
 use crate::snapshot::Snapshot;
 use crate::tables::{IncidentsTable, LakeTable, LogsTable, NeighboursTable, TargetsTable, TracesTable, VectorsTable};
-use crate::views::{VIEWS, View};
+use crate::views::{NEW_INCIDENTS, VIEWS, View};
 
 /// The catalog's name.
 pub(crate) const CATALOG: &str = "tracerag";
@@ -126,7 +126,8 @@ impl LakeSchema {
         let table: Arc<dyn TableProvider> = match view.without_model {
             Some(query) => {
                 let without_model = ViewTable::new(self.planner.create_logical_plan(query).await?, None);
-                Arc::new(IncidentsTable::new(planned, without_model, self.snapshot.clone())?)
+                let is_of_new = view.name == NEW_INCIDENTS;
+                Arc::new(IncidentsTable::new(planned, without_model, is_of_new, self.snapshot.clone())?)
             }
             None => Arc::new(planned),
         };

@@ -96,6 +96,9 @@ macro_rules! new {
     };
 }
 
+/// The view of incidents that were first seen within a day.
+pub(crate) const NEW_INCIDENTS: &str = "new_incidents";
+
 /// Every view.
 pub(crate) static VIEWS: [View; 8] = [
     // A change holds until the next change of the same key for the same service, instance and
@@ -128,7 +131,7 @@ pub(crate) static VIEWS: [View; 8] = [
     ),
     // This view and those below have no origin, and as time of ingestion the nearest that they have to one.
     View::of_incidents("incidents", incidents!(), incidents_without_model!()),
-    View::of_incidents("new_incidents", new!(incidents!()), new!(incidents_without_model!())),
+    View::of_incidents(NEW_INCIDENTS, new!(incidents!()), new!(incidents_without_model!())),
     // Pinning appends a row, so the newest row of a bundle holds.
     View::new(
         "bundles",

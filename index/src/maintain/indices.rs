@@ -35,7 +35,9 @@ fn wanted(table: Table) -> &'static [(&'static str, Kind)] {
             &[("trace_id", Kind::Tree), ("fingerprint", Kind::Tree), ("time", Kind::Zones), ("message", Kind::Words)]
         }
         Table::Payloads | Table::Heaps => &[("trace_id", Kind::Tree)],
-        Table::IncidentCounts => &[("fingerprint", Kind::Tree), ("last_seen", Kind::Zones)],
+        Table::IncidentCounts => {
+            &[("fingerprint", Kind::Tree), ("first_seen", Kind::Zones), ("last_seen", Kind::Zones)]
+        }
         Table::Bundles => &[("trace_id", Kind::Tree), ("bundle_id", Kind::Tree)],
         _ => &[],
     }

@@ -15,7 +15,7 @@ use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
 use tokio::sync::OnceCell;
-use tracerag_index::incidents::{Embedding, EmbeddingError, Model, Waiting, vectors, waiting_texts};
+use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, Model, Waiting, vectors, waiting_texts};
 
 use super::allowed::SearchCache;
 use super::failed;
@@ -436,18 +436,10 @@ async fn matching(
         stored.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         total = table.rows;
     }
-    let waiting = corpus.waiting(snapshot).await?;
-    let waiting: Vec<Candidate> = waiting
-        .texts
-        .iter()
+    let waiting = corpus.waiting(snapshot).await?.texts.iter();
+    let waiting: Vec<(&IncidentText, String)> = waiting
         .filter(|incident| scope.filter.takes(incident) && !question.own.contains(&incident.fingerprint))
-        .map(|incident| Candidate {
-            fingerprint: incident.fingerprint.clone(),
-            hash: vectors::text_hash(&incident.text),
-            words: incident.words(),
-            distance: None,
-            row: None,
-        })
+        .map(|incident| (incident, incident.words()))
         .collect();
     if is_ranked && waiting.is_empty() {
         return Ok(stored);
@@ -455,9 +447,19 @@ async fn matching(
     // Both kinds get scores of one measure: how common a word is, is judged by the texts that were read,
     // among all there are.
     total += waiting.len();
-    stored.extend(waiting);
-    let ranked = query.rank(stored.iter().map(|candidate| candidate.words.as_str()), if is_ranked { total } else { 0 });
-    Ok(ranked.into_iter().take(depth).map(|(index, _)| stored[index].clone()).collect())
+    let texts = stored.iter().map(|candidate| &candidate.words).chain(waiting.iter().map(|(_, words)| words));
+    let ranked = query.rank(texts.map(String::as_str), if is_ranked { total } else { 0 });
+    let candidate = |index: usize| match index.checked_sub(stored.len()) {
+        None => stored.get(index).cloned(),
+        Some(index) => waiting.get(index).map(|(incident, words)| Candidate {
+            fingerprint: incident.fingerprint.clone(),
+            hash: vectors::text_hash(&incident.text),
+            words: words.clone(),
+            distance: None,
+            row: None,
+        }),
+    };
+    Ok(ranked.into_iter().take(depth).filter_map(|(index, _)| candidate(index)).collect())
 }
 
 /// True distances of rows that have a vector.

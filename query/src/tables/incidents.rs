@@ -2,8 +2,10 @@
 //!
 //! The view is planned for each scan, so that a query pays only for what it asks for: `appeared_with` needs the spans
 //! of a trace of every incident, and `model` a look at all vectors. Where a query names incidents by their fingerprints,
-//! only the counts of these are read, and of those that people have merged into them.
+//! or few by a time since when they were seen, only the counts of these are read, and of those that people have merged
+//! into them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -23,11 +25,13 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
 };
 use futures::TryStreamExt;
+use tracerag_schemas::time::SECOND;
 
 use super::appeared::{self, APPEARED_WITH, NEEDED};
 use super::named;
+use crate::bundle::now;
 use crate::error::QueryError;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, time_literal};
 
 /// The column of the model that embedded an incident's text.
 const MODEL: &str = "model";
@@ -37,24 +41,33 @@ const MODEL: &str = "model";
 pub(crate) struct IncidentsTable {
     view: ViewTable,
     without_model: ViewTable,
+    /// Whether it has new incidents only.
+    is_of_new: bool,
     snapshot: Snapshot,
     schema: SchemaRef,
 }
 
 impl IncidentsTable {
     /// The table over a view that has the columns which `appeared_with` is made of, and over the same view without a
-    /// model.
+    /// model. `is_of_new`: the view has new incidents only.
     ///
     /// # Errors
     /// When it lacks one of them.
-    pub(crate) fn new(view: ViewTable, without_model: ViewTable, snapshot: Snapshot) -> Result<Self> {
+    pub(crate) fn new(view: ViewTable, without_model: ViewTable, is_of_new: bool, snapshot: Snapshot) -> Result<Self> {
         let columns = view.schema();
         for needed in NEEDED {
             columns.index_of(needed)?;
         }
         let appeared = Arc::new(Field::new(APPEARED_WITH, appeared::data_type(), true));
         let schema = Arc::new(Schema::new(columns.fields().iter().cloned().chain([appeared]).collect::<Vec<_>>()));
-        Ok(Self { view, without_model, snapshot, schema })
+        Ok(Self { view, without_model, is_of_new, snapshot, schema })
+    }
+
+    /// Those that were seen since a time, where filters or the view itself say one and they are few.
+    async fn seen_since(&self, filters: &[Expr]) -> Result<Option<BTreeSet<String>>> {
+        let new = self.is_of_new.then(|| col("first_seen").gt_eq(time_literal(now() - NEW)));
+        let filters: Vec<Expr> = filters.iter().cloned().chain(new).collect();
+        Ok(named::seen_since(&self.snapshot, &filters).await?)
     }
 
     /// Incidents without what they appeared with.
@@ -69,7 +82,11 @@ impl IncidentsTable {
         let is_asked = wanted.contains(&model) || filters.iter().any(|filter| names(filter, MODEL));
         let view = if is_asked { &self.view } else { &self.without_model };
         let projection = wanted.to_vec();
-        match named::fingerprints(filters) {
+        let named = match named::fingerprints(filters) {
+            Some(named) => Some(named),
+            None => self.seen_since(filters).await?,
+        };
+        match named {
             Some(named) => {
                 let plan = named::only(view.logical_plan().clone(), &self.snapshot, named).await?;
                 ViewTable::new(plan, None).scan(state, Some(&projection), filters, limit).await
@@ -78,6 +95,9 @@ impl IncidentsTable {
         }
     }
 }
+
+/// How far a view of what is new looks back, at least, in ns: a minute more than it says, for its clock is read later.
+const NEW: i64 = (24 * 3_600 + 60) * SECOND;
 
 /// Whether an expression names a column.
 fn names(expr: &Expr, column: &str) -> bool {

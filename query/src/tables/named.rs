@@ -1,7 +1,8 @@
-//! Incidents that a query names by their fingerprints.
+//! Incidents that a query names by their fingerprints, or by a time since when they were seen.
 //!
 //! The view of incidents groups by the fingerprint that counts, which is not that of the stored rows where people have
-//! merged some. So a filter on it stands above the groups, and all counts of the tenant would be read for one incident.
+//! merged some, and times are those of a whole group. So filters on them stand above the groups, and all counts of the
+//! tenant would be read and grouped for a few incidents.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +13,54 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
+use super::prune;
 use crate::error::QueryError;
+use crate::rows::{Columns, owned};
 use crate::search::Merges;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Read, Snapshot, time_literal};
 
 const FINGERPRINT: &str = "fingerprint";
+/// Times of incidents, which the rows of their counts have as well.
+const SEEN: [&str; 2] = ["first_seen", "last_seen"];
+/// Fingerprints up to which they are looked up one by one.
+const LISTED: usize = 5_000;
 
 /// The fingerprints that all rows have one of, as filters say; `None` where these name none.
 pub(super) fn fingerprints(filters: &[Expr]) -> Option<BTreeSet<String>> {
     filters.iter().find_map(listed)
+}
+
+/// The fingerprints of counts without which no incident was seen since the times that filters say; `None` where these
+/// say none, or there are too many to be listed.
+///
+/// An incident that was last seen after a time has a row of counts that was, and of one that was first seen after it all
+/// rows were.
+///
+/// # Errors
+/// When the counts cannot be read.
+pub(super) async fn seen_since(snapshot: &Snapshot, filters: &[Expr]) -> Result<Option<BTreeSet<String>>, QueryError> {
+    let ranges = prune::ranges(filters);
+    let bounds = ranges.iter().filter(|range| SEEN.contains(&range.column.as_str()) && range.from > i64::MIN);
+    let Some(bound) = bounds.max_by_key(|range| range.from) else { return Ok(None) };
+    let filter = Some(col(bound.column.as_str()).gt_eq(time_literal(bound.from)));
+    let mut seen = BTreeSet::new();
+    let read = Read { columns: &[FINGERPRINT], filter, ranges: vec![] };
+    let each = snapshot.each(Table::IncidentCounts, read, |batch| {
+        let fingerprints = Columns::of("incident_counts", batch).text(FINGERPRINT)?;
+        for row in 0..batch.num_rows() {
+            if seen.len() > LISTED {
+                break;
+            }
+            seen.extend(owned(fingerprints, row));
+        }
+        Ok(())
+    });
+    each.await?;
+    if seen.len() > LISTED {
+        return Ok(None);
+    }
+    let merges = Merges::read(snapshot).await?;
+    Ok(Some(seen.iter().map(|fingerprint| merges.target(fingerprint).to_owned()).collect()))
 }
 
 fn listed(filter: &Expr) -> Option<BTreeSet<String>> {
@@ -72,8 +112,11 @@ pub(super) async fn only(plan: LogicalPlan, snapshot: &Snapshot, named: BTreeSet
             _ => return Ok(Transformed::no(node)),
         };
         let fingerprint = Expr::Column(Column::new(Some(scanned), FINGERPRINT));
-        let list = members.iter().map(lit).collect();
-        let narrowed = LogicalPlanBuilder::from(node).filter(fingerprint.in_list(list, false))?.build()?;
+        let condition = match members.is_empty() {
+            true => lit(false),
+            false => fingerprint.in_list(members.iter().map(lit).collect(), false),
+        };
+        let narrowed = LogicalPlanBuilder::from(node).filter(condition)?.build()?;
         Ok(Transformed::yes(narrowed))
     })?;
     Ok(narrowed.data)

@@ -336,7 +336,8 @@ async fn people_merge_and_split() {
 }
 
 /// An incident is asked for by its fingerprint, with another one merged into it. Guarantees that what is merged is
-/// counted, as among all incidents, and that no counts are read but those of the two.
+/// counted, as among all incidents, and that no counts are read but those of the two; and the same for those that were
+/// seen since a time.
 #[tokio::test]
 async fn a_named_incident_is_read_alone() {
     let lake = TestLake::example(false, 100).await;
@@ -348,14 +349,21 @@ async fn a_named_incident_is_read_alone() {
     grouping::merge(&session, "me", "b", "abcd", "alike").await.unwrap();
     let all = "select fingerprint f, failure_count n, model m from incidents";
     assert_eq!(ask(&session, all).await, json!([{"f": "abcd", "n": 6, "m": null}]));
-    for one in ["fingerprint = 'abcd'", "fingerprint in ('abcd', 'nowhere')", "fingerprint = 'abcd' and model is null"]
-    {
+    let since = format!("last_seen >= '{}'", at(20));
+    for one in [
+        "fingerprint = 'abcd'",
+        "fingerprint in ('abcd', 'nowhere')",
+        "fingerprint = 'abcd' and model is null",
+        since.as_str(),
+    ] {
         let one = format!("select fingerprint f, failure_count n from incidents where {one}");
         assert_eq!(ask(&session, &one).await, json!([{"f": "abcd", "n": 6}]), "{one}");
         let counts = reads(&session, &one, "incident_counts").await;
         assert!(!counts.is_empty() && counts.iter().all(|read| is_of(read, "abcd")), "{one}: {counts:?}");
     }
     assert_eq!(ask(&session, "select title from incidents where fingerprint = 'b'").await, json!([]));
+    let none = format!("select title from incidents where first_seen > '{}'", at(20));
+    assert_eq!(ask(&session, &none).await, json!([]));
     let counts = reads(&session, all, "incident_counts").await;
     assert!(!counts.iter().any(|read| read.contains("abcd")), "{counts:?}");
 }
