@@ -221,21 +221,23 @@ impl Drawn {
             Arc::new(TimestampNanosecondArray::from(times.to_vec()).with_timezone("UTC"))
         };
         let schema = table.lake_schema();
-        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
-            "tenant_id" => texts(&self.tenants),
-            "fingerprint" | "trace_id" | "failure_id" => texts(&self.fingerprints),
-            "exception_type" => names(&self.kinds),
-            "service_name" => names(&self.places),
-            "message" | "title" => texts(&self.messages),
-            "text" => texts(&self.texts),
-            "fingerprint_version" | "revision" => Arc::new(Int32Array::from(vec![1; count])),
-            "failure_count" | "trace_count" => Arc::new(Int64Array::from(vec![1; count])),
-            "first_seen" => times(&self.first_seen),
-            "last_seen" | "time" => times(&self.last_seen),
-            "ingested_at" => times(&vec![self.now; count]),
-            _ => new_null_array(field.data_type(), count),
+        let columns = schema.fields().iter().map(|field| -> ArrayRef {
+            match field.name().as_str() {
+                "tenant_id" => texts(&self.tenants),
+                "fingerprint" | "trace_id" | "failure_id" => texts(&self.fingerprints),
+                "exception_type" => names(&self.kinds),
+                "service_name" => names(&self.places),
+                "message" | "title" => texts(&self.messages),
+                "text" => texts(&self.texts),
+                "fingerprint_version" | "revision" => Arc::new(Int32Array::from(vec![1; count])),
+                "failure_count" | "trace_count" => Arc::new(Int64Array::from(vec![1; count])),
+                "first_seen" => times(&self.first_seen),
+                "last_seen" | "time" => times(&self.last_seen),
+                "ingested_at" => times(&vec![self.now; count]),
+                _ => new_null_array(field.data_type(), count),
+            }
         });
-        let columns: Vec<ArrayRef> = columns.collect();
-        Ok(RecordBatch::try_new(schema, columns)?)
+        let columns = columns.collect();
+        Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
     }
 }
