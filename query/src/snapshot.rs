@@ -12,7 +12,8 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::scanner::DatasetRecordBatchStream;
 use tracerag_index::columns::{present, with_absent};
-use tracerag_index::incidents::{Embedding, vectors};
+use tracerag_index::incidents::Embedding;
+use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_index::{DatasetHead, Head, Lake, Pinned};
 use tracerag_schemas::Table;
 
@@ -95,11 +96,15 @@ impl Snapshot {
         self.pinned.is_some()
     }
 
-    /// The table of vectors that a model has made; `None` before it has made any.
-    pub(crate) async fn vectors(&self, embedding: &Embedding) -> tracerag_index::Result<Option<Arc<Dataset>>> {
+    /// The table of vectors that a model has made of a kind of text; `None` before it has made any.
+    pub(crate) async fn vectors(
+        &self,
+        embedding: &Embedding,
+        kind: Kind,
+    ) -> tracerag_index::Result<Option<Arc<Dataset>>> {
         match &self.pinned {
-            Some(pinned) => vectors::open_pinned(&self.lake, embedding, pinned).await,
-            None => vectors::open(&self.lake, embedding).await,
+            Some(pinned) => vectors::open_pinned(&self.lake, embedding, pinned, kind).await,
+            None => vectors::open(&self.lake, embedding, kind).await,
         }
     }
 

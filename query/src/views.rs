@@ -29,8 +29,9 @@ macro_rules! incidents {
     () => {
         incidents!(
             "v.model",
-            " left join (select fingerprint, max(model) as model from incident_vectors group by fingerprint) v
-              on i.fingerprint = v.fingerprint"
+            " left join (
+               select fingerprint, max(model) as model from incident_vectors where kind = 'masked' group by fingerprint
+             ) v on i.fingerprint = v.fingerprint"
         )
     };
     ($model:literal, $vectors:literal) => {

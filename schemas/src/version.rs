@@ -31,6 +31,8 @@ const ADDED: &[(u32, Table, &str)] = &[
     (2, Table::Failures, "grouping_path"),
     (2, Table::Failures, "grouping_error"),
     (2, Table::IncidentCounts, "echo_count"),
+    (2, Table::IncidentCounts, "context"),
+    (2, Table::IncidentCounts, "shape"),
     (2, Table::Logs, "template"),
     (2, Table::Fixes, "fixed_version"),
     (2, Table::Fixes, "fixed_git_sha"),

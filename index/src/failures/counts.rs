@@ -8,9 +8,9 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, ListBuilder, RecordBatch, S
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracerag_schemas::Table;
 
-use super::FailureError;
 use super::extract::{Batches, Failure};
 use super::rows::{assemble, ingested_at, texts, times};
+use super::{FailureError, projections};
 
 /// Traces named as examples.
 const MAX_EXAMPLES: usize = 3;
@@ -100,6 +100,8 @@ pub(super) fn batch(
         ("first_seen", times(deltas.iter().map(|delta| delta.first_seen))),
         ("last_seen", times(deltas.iter().map(|delta| delta.last_seen))),
         ("failure_count", counts(&|delta| delta.failure_count)),
+        ("context", first(&context)),
+        ("shape", first(&|failure| projections::span_names(failure.span_path.as_deref().unwrap_or_default()))),
         ("echo_count", counts(&|delta| delta.echo_count)),
         ("trace_count", counts(&|delta| i64::try_from(delta.traces.len()).unwrap_or(i64::MAX))),
         ("versions", lists(deltas.iter().map(|delta| delta.versions.iter().copied().collect()))),
@@ -107,6 +109,11 @@ pub(super) fn batch(
         ("ingested_at", times(deltas.iter().map(|delta| delta.ingested_at))),
     ];
     assemble(Table::IncidentCounts, deltas.len(), columns)
+}
+
+fn context(failure: &Failure<'_>) -> String {
+    let Failure { draft, span_path, .. } = failure;
+    projections::context(draft.service, span_path.as_deref().unwrap_or_default(), &draft.stack)
 }
 
 fn lists<'a>(values: impl Iterator<Item = Vec<&'a str>>) -> ArrayRef {

@@ -24,6 +24,7 @@ mod identity;
 mod interruption;
 pub mod mask;
 mod origins;
+pub mod projections;
 mod rows;
 mod slow;
 mod stored;

@@ -1,18 +1,20 @@
 //! Incidents: the text of every new fingerprint becomes a vector, behind the journal and in its order.
 //!
 //! - **In:** rows of `incident_counts` at the newest head; a sentence model ([`Embedding`]).
-//! - **Out:** one table of vectors a model and dimension ([`vectors`]), which only grows.
+//! - **Out:** tables of vectors, one a model, dimension and kind of text ([`vectors`]), which only grow.
 //!
-//! The pipeline never waits for a model: an [`Indexer`] looks for fingerprints that the table lacks,
+//! The pipeline never waits for a model: an [`Indexer`] looks for fingerprints that a table lacks,
 //! embeds each distinct text once, and appends. Without a model texts wait in `incident_counts`, where
 //! [`waiting_texts`] finds them for a search by words.
 
 mod embedder;
 mod embedding;
 mod fast;
+mod filler;
 mod hashed;
 mod indexer;
 mod model;
+mod payloads;
 mod texts;
 mod upkeep;
 pub mod vectors;

@@ -1,25 +1,34 @@
-//! The texts of incidents, as the journal brings them: that of the first failure counts.
+//! The texts of incidents, as the journal brings them: that of the first failure that has one counts.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, AsArray, StringArray, UInt64Array};
+use arrow::array::{Array, AsArray, ListArray, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance_table::format::Fragment;
+use rustc_hash::FxHashSet;
 use tracerag_schemas::Table;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::vectors::Stamp;
+use super::vectors::{Kind, Stamp};
 use crate::error::{At, Error, Result};
 use crate::journal::Head;
 use crate::lake::Lake;
 
-const COLUMNS: [&str; 8] =
-    ["tenant_id", "fingerprint", "text", "message", "title", "service_name", "exception_type", "ingested_at"];
+/// Columns of `incident_counts` that a text of a kind is read from.
+fn columns(kind: Kind) -> Vec<&'static str> {
+    let of_kind = match kind {
+        Kind::Masked => Some("message"),
+        Kind::Context => None,
+        Kind::Shape => Some("example_trace_ids"),
+    };
+    let of_all = ["tenant_id", "fingerprint", kind.column(), "title", "service_name", "exception_type", "ingested_at"];
+    of_all.into_iter().chain(of_kind).collect()
+}
 
 /// Column of a scan that says where a row is.
 const ADDRESS: &str = "_rowaddr";
@@ -36,9 +45,9 @@ pub struct IncidentText {
     pub tenant: String,
     /// Fingerprint.
     pub fingerprint: String,
-    /// What is embedded: the masked text.
+    /// What is embedded.
     pub text: String,
-    /// The message, not masked.
+    /// The message, not masked; only with the masked text.
     pub message: Option<String>,
     /// Title.
     pub title: Option<String>,
@@ -46,6 +55,8 @@ pub struct IncidentText {
     pub service_name: Option<String>,
     /// Exception type.
     pub exception_type: Option<String>,
+    /// A trace with it; only where its payloads are part of the text.
+    pub example_trace_id: Option<String>,
     /// When the row was taken, in ns.
     pub ingested_at: Option<i64>,
 }
@@ -113,11 +124,13 @@ pub(super) struct NewTexts {
     pub complete: bool,
 }
 
-/// The first texts, at `most` so many, of incidents for which `is_known` does not hold, from fragments of
-/// `incident_counts` that have not been looked at.
+/// The first texts of a kind, at `most` so many, of incidents for which `is_known` does not hold, from fragments of
+/// `incident_counts` that have not been looked at. A dataset of an older schema may lack the kind's column: then there
+/// are none.
 pub(super) async fn new_texts(
     lake: &Lake,
     head: &Head,
+    kind: Kind,
     taken: u64,
     most: Most,
     is_known: impl Fn(u128) -> bool,
@@ -132,17 +145,24 @@ pub(super) async fn new_texts(
     let ids: Vec<u64> = fragments.iter().map(|fragment| fragment.id).collect();
     let Some(last) = ids.iter().max() else { return Ok(found) };
     found.end = last + 1;
-    let mut rows = scan(name, &dataset, fragments, None).await?;
+    if dataset.schema().field(kind.column()).is_none() {
+        return Ok(found);
+    }
+    let mut rows = scan(name, &dataset, kind, fragments, None).await?;
     let (mut seen, mut bytes) = (HashSet::new(), 0);
     while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
         found.rows += batch.num_rows() as u64;
-        let columns = Columns::of(&batch)?;
+        let columns = Columns::of(&batch, kind)?;
         for row in 0..batch.num_rows() {
-            let (Some(tenant), Some(fingerprint)) = (columns.text(0, row), columns.text(1, row)) else { continue };
+            let (Some(tenant), Some(fingerprint)) = (text(columns.tenants, row), text(columns.fingerprints, row))
+            else {
+                continue;
+            };
             let key = incident_key(tenant, fingerprint);
-            if is_known(key) || !seen.insert(key) {
+            if is_known(key) || seen.contains(&key) {
                 continue;
             }
+            let Some(incident) = columns.incident(row) else { continue };
             if found.texts.len() >= most.texts || bytes >= most.bytes {
                 found.complete = false;
                 // A backlog is not read from its beginning for each part of it that is taken.
@@ -150,16 +170,45 @@ pub(super) async fn new_texts(
                 found.end = ids.iter().copied().skip_while(|id| *id != at).min().unwrap_or(taken);
                 return Ok(found);
             }
-            if let Some(incident) = columns.incident(row) {
-                bytes += incident.text.len() + incident.message.as_ref().map_or(0, String::len);
-                found.texts.push(incident);
-            }
+            seen.insert(key);
+            bytes += incident.text.len() + incident.message.as_ref().map_or(0, String::len);
+            found.texts.push(incident);
         }
     }
     Ok(found)
 }
 
-/// Texts that stand in `incident_counts` but in no row of vectors yet.
+/// Adds the incidents for which `is_known` does not hold from fragments of `incident_counts` with ids from `from` on, of
+/// those that have a text of a kind; gives the id behind the last fragment.
+pub(super) async fn unknown_incidents(
+    lake: &Lake,
+    head: &Head,
+    kind: Kind,
+    from: u64,
+    is_known: impl Fn(u128) -> bool,
+    incidents: &mut FxHashSet<u128>,
+) -> Result<u64> {
+    let Some((name, counts)) = head.of(Table::IncidentCounts).next() else { return Ok(from) };
+    let dataset = lake.dataset(name, counts.version).await?;
+    let fragments: Vec<_> = dataset.fragments().iter().filter(|fragment| fragment.id >= from).cloned().collect();
+    let Some(last) = fragments.iter().map(|fragment| fragment.id).max() else { return Ok(from) };
+    let mut scan = dataset.scan();
+    scan.project(&["tenant_id", "fingerprint"]).at(name, "counting incidents")?;
+    scan.with_fragments(fragments);
+    // Each has a masked text, be it its title.
+    if kind != Kind::Masked {
+        scan.filter_expr(col(kind.column()).is_not_null());
+    }
+    let mut rows = scan.try_into_stream().await.at(name, "counting incidents")?;
+    while let Some(batch) = rows.try_next().await.at(name, "counting incidents")? {
+        let (tenants, fingerprints) = (column(&batch, "tenant_id")?, column(&batch, "fingerprint")?);
+        let keys = (0..batch.num_rows()).map(|row| incident_key(tenants.value(row), fingerprints.value(row)));
+        incidents.extend(keys.filter(|key| !is_known(*key)));
+    }
+    Ok(last + 1)
+}
+
+/// Masked texts that stand in `incident_counts` but in no row of vectors yet.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The texts: all of them, or the newest that are held at a time.
@@ -168,8 +217,8 @@ pub struct Waiting {
     pub is_cut: bool,
 }
 
-/// A tenant's texts that stand in `incident_counts` but in no row of `vectors` yet, the newest 100,000 at most: all of
-/// them wait without a table.
+/// A tenant's masked texts that stand in `incident_counts` but in no row of `vectors` yet, the newest 100,000 at most:
+/// all of them wait without a table.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -255,24 +304,24 @@ pub(super) async fn find_waiting(
         }
         let newest = take_newest(&mut older, most);
         let mut first: HashSet<u128> = HashSet::new();
-        let mut rows = scan(name, &dataset, newest, Some(tenant)).await?;
+        let mut rows = scan(name, &dataset, Kind::Masked, newest, Some(tenant)).await?;
         while let Some(batch) = rows.try_next().await.at(name, "reading texts of incidents")? {
-            let columns = Columns::of(&batch)?;
+            let columns = Columns::of(&batch, Kind::Masked)?;
             let mut unknown: Vec<(u128, IncidentText)> = Vec::new();
             for row in 0..batch.num_rows() {
-                let Some(fingerprint) = columns.text(1, row) else { continue };
+                let Some(fingerprint) = text(columns.fingerprints, row) else { continue };
                 let key = incident_key(tenant, fingerprint);
-                if !first.insert(key) {
+                let is_embedded = looked_at.contains(&key) && !places.contains_key(&key);
+                if is_embedded || first.contains(&key) {
                     continue;
                 }
-                if let Some(text) = places.get(&key).and_then(|place| waiting.texts.get_mut(*place)) {
+                let Some(incident) = columns.incident(row) else { continue };
+                first.insert(key);
+                if let Some(known) = places.get(&key).and_then(|place| waiting.texts.get_mut(*place)) {
                     // Its first failure is older than what was read before.
-                    if let Some(incident) = columns.incident(row) {
-                        *text = incident;
-                    }
-                } else if looked_at.insert(key)
-                    && let Some(incident) = columns.incident(row)
-                {
+                    *known = incident;
+                } else {
+                    looked_at.insert(key);
                     unknown.push((key, incident));
                 }
             }
@@ -319,11 +368,12 @@ async fn embedded(
 async fn scan(
     name: &str,
     dataset: &Arc<Dataset>,
+    kind: Kind,
     fragments: Vec<Fragment>,
     tenant: Option<&str>,
 ) -> Result<lance::dataset::scanner::DatasetRecordBatchStream> {
     let mut scan = dataset.scan();
-    scan.project(&COLUMNS).at(name, "reading texts of incidents")?;
+    scan.project(&columns(kind)).at(name, "reading texts of incidents")?;
     scan.with_fragments(fragments);
     // The first text of an incident is the one that counts.
     scan.scan_in_order(true).with_row_address();
@@ -334,14 +384,21 @@ async fn scan(
 }
 
 struct Columns<'a> {
-    texts: Vec<&'a StringArray>,
-    ingested_at: &'a arrow::array::TimestampNanosecondArray,
+    kind: Kind,
+    tenants: &'a StringArray,
+    fingerprints: &'a StringArray,
+    texts: &'a StringArray,
+    messages: Option<&'a StringArray>,
+    titles: &'a StringArray,
+    services: &'a StringArray,
+    types: &'a StringArray,
+    examples: Option<&'a ListArray>,
+    ingested_at: &'a TimestampNanosecondArray,
     addresses: &'a UInt64Array,
 }
 
 impl<'a> Columns<'a> {
-    fn of(batch: &'a RecordBatch) -> Result<Self> {
-        let texts = COLUMNS[..7].iter().map(|name| column(batch, name)).collect::<Result<_>>()?;
+    fn of(batch: &'a RecordBatch, kind: Kind) -> Result<Self> {
         let ingested_at = batch
             .column_by_name("ingested_at")
             .and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>())
@@ -350,7 +407,19 @@ impl<'a> Columns<'a> {
             .column_by_name(ADDRESS)
             .and_then(|column| column.as_primitive_opt::<UInt64Type>())
             .ok_or_else(|| unknown(ADDRESS))?;
-        Ok(Self { texts, ingested_at, addresses })
+        Ok(Self {
+            kind,
+            tenants: column(batch, "tenant_id")?,
+            fingerprints: column(batch, "fingerprint")?,
+            texts: column(batch, kind.column())?,
+            messages: if kind == Kind::Masked { Some(column(batch, "message")?) } else { None },
+            titles: column(batch, "title")?,
+            services: column(batch, "service_name")?,
+            types: column(batch, "exception_type")?,
+            examples: batch.column_by_name("example_trace_ids").and_then(|column| column.as_list_opt()),
+            ingested_at,
+            addresses,
+        })
     }
 
     /// The fragment that a row is in: the upper half of its address.
@@ -358,25 +427,34 @@ impl<'a> Columns<'a> {
         self.addresses.value(row) >> 32
     }
 
-    fn text(&self, column: usize, row: usize) -> Option<&'a str> {
-        let column = self.texts[column];
-        (!column.is_null(row)).then(|| column.value(row))
-    }
-
+    /// The text of a row; `None` where it has none.
     fn incident(&self, row: usize) -> Option<IncidentText> {
-        let owned = |column: usize| self.text(column, row).filter(|text| !text.is_empty()).map(str::to_owned);
-        let (message, title) = (owned(3), owned(4));
+        let owned = |column: &StringArray| text(column, row).filter(|text| !text.is_empty()).map(str::to_owned);
+        let (message, title) = (self.messages.and_then(owned), owned(self.titles));
+        let embedded = match self.kind {
+            Kind::Masked => owned(self.texts).or_else(|| title.clone()).or_else(|| message.clone()),
+            Kind::Context | Kind::Shape => owned(self.texts),
+        };
+        let example = self.examples.filter(|examples| examples.is_valid(row)).and_then(|examples| {
+            let examples = examples.value(row);
+            examples.as_string_opt::<i32>()?.iter().flatten().next().map(str::to_owned)
+        });
         Some(IncidentText {
-            tenant: owned(0)?,
-            fingerprint: owned(1)?,
-            text: owned(2).or_else(|| title.clone()).or_else(|| message.clone())?,
+            tenant: owned(self.tenants)?,
+            fingerprint: owned(self.fingerprints)?,
+            text: embedded?,
             message,
             title,
-            service_name: owned(5),
-            exception_type: owned(6),
-            ingested_at: (!self.ingested_at.is_null(row)).then(|| self.ingested_at.value(row)),
+            service_name: owned(self.services),
+            exception_type: owned(self.types),
+            example_trace_id: example,
+            ingested_at: self.ingested_at.is_valid(row).then(|| self.ingested_at.value(row)),
         })
     }
+}
+
+fn text(column: &StringArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
 }
 
 pub(super) fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a StringArray> {

@@ -11,7 +11,7 @@ use lance_index::{IndexParams, IndexType};
 use lance_linalg::distance::MetricType;
 use serde_json::Value;
 
-use super::vectors::{ROWS_PER_PARTITION, Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
+use super::vectors::{Kind, ROWS_PER_PARTITION, Stamp, VECTOR, WORDS, WORDS_INDEXED_ROWS};
 use crate::deltas::{self, Lagging};
 use crate::error::{At, Result};
 use crate::lake::Lake;
@@ -41,13 +41,13 @@ const LONGEST_QUERY: TimeDelta = TimeDelta::minutes(10);
 const FILTERED: [&str; 3] = ["tenant_id", "service_name", "exception_type"];
 
 /// Looks after a table. Indices come first: fragments inside and outside an index are never merged.
-pub(super) async fn keep(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
-    index(lake, name, indexed_rows).await?;
+pub(super) async fn keep(lake: &Lake, name: &str, kind: Kind, indexed_rows: usize) -> Result<()> {
+    index(lake, name, kind, indexed_rows).await?;
     compact(lake, name).await?;
     clean(lake, name).await
 }
 
-async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
+async fn index(lake: &Lake, name: &str, kind: Kind, indexed_rows: usize) -> Result<()> {
     let dataset = lake.newest(name).await?;
     let rows = rows(&dataset);
     let least = |column: &str| match column {
@@ -57,7 +57,9 @@ async fn index(lake: &Lake, name: &str, indexed_rows: usize) -> Result<()> {
     let mut indexed = (*dataset).clone();
     let mut changed = false;
     let mut lagging = Vec::new();
-    let others = ["fingerprint", WORDS, VECTOR];
+    // Only masked texts are searched by words.
+    let words = (kind == Kind::Masked).then_some(WORDS);
+    let others = ["fingerprint", VECTOR].into_iter().chain(words);
     for column in FILTERED.into_iter().chain(others).filter(|column| rows >= least(column).max(1)) {
         let index = index_name(column);
         let deltas = indexed.load_indices_by_name(&index).await.at(name, "reading its indices")?;

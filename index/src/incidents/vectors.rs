@@ -1,4 +1,8 @@
-//! The tables of vectors: `incident_vectors/<model>-<dimension>`, one a model and dimension.
+//! The tables of vectors: one a model, dimension and kind of text.
+//!
+//! That of the masked texts is `incident_vectors/<model>-<dimension>`, those of the other kinds have the kind behind it.
+//! They are not rows of one table: half of what an index of vectors finds would be of another kind, so a search of one
+//! kind would have to look deeper, or filter by the kind first.
 //!
 //! A row is one text of one incident, and rows are only ever added. Its key is tenant, fingerprint, kind
 //! and hash of the text. Each append carries, in the same commit, the journal position up to which
@@ -23,8 +27,6 @@ use crate::pinned::Pinned;
 
 /// Folder of the tables, and the name under which SQL reads that of the configured model.
 pub const TABLE: &str = "incident_vectors";
-/// `kind` of the only kind of text so far: the masked one.
-pub const MASKED: &str = "masked";
 /// The column of vectors.
 pub const VECTOR: &str = "vector";
 /// The column that is searched by words.
@@ -46,15 +48,57 @@ pub const WORDS_INDEXED_ROWS: usize = 2_000;
 /// below this number have been looked at.
 const TAKEN: &str = "tracerag.counts_fragments";
 
-/// Name of a model's dataset in the lake.
-pub fn dataset_name(model: &Model) -> String {
+/// What a text of an incident tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// What went wrong: type, masked message, and the innermost function of the application.
+    Masked,
+    /// Where: service, span path, and the first functions of the application.
+    Context,
+    /// With what: names of the spans on the path, and shapes of the payloads of an example trace.
+    Shape,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are embedded.
+    pub const ALL: [Self; 3] = [Self::Masked, Self::Context, Self::Shape];
+
+    /// The value of the column `kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Masked => "masked",
+            Self::Context => "context",
+            Self::Shape => "shape",
+        }
+    }
+
+    /// The column of `incident_counts` that has the text, or what it is made of.
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Self::Masked => "text",
+            Self::Context => "context",
+            Self::Shape => "shape",
+        }
+    }
+
+    /// What the name of a dataset ends with.
+    fn ending(self) -> String {
+        match self {
+            Self::Masked => String::new(),
+            Self::Context | Self::Shape => format!("-{}", self.name()),
+        }
+    }
+}
+
+/// Name of the dataset in the lake that has a model's vectors of a kind of text.
+pub fn dataset_name(model: &Model, kind: Kind) -> String {
     let slug: String =
         model.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-    format!("{TABLE}/{slug}-{}", model.dimension)
+    format!("{TABLE}/{slug}-{}{}", model.dimension, kind.ending())
 }
 
 /// The columns of a table with vectors of a dimension. `position` is the journal's when the row was made;
-/// `words` is what a search by words looks at: exception type, first message, place.
+/// `words` is what a search by words looks at: exception type, first message, place; null but in the masked texts.
 pub fn schema(dimension: usize) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     let item = Arc::new(Field::new("item", DataType::Float32, true));
@@ -93,13 +137,17 @@ pub fn text_hash(text: &str) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
-/// The newest version of a model's table; `None` if nothing was ever embedded with it.
+/// The newest version of a model's table of a kind; `None` if nothing of it was ever embedded.
 ///
 /// # Errors
 /// When the model is not available, or the table cannot be opened.
-pub async fn open(lake: &Lake, embedding: &Embedding) -> Result<Option<Arc<Dataset>>> {
-    let model = embedding.model().await?;
-    match lake.newest(&dataset_name(&model)).await {
+pub async fn open(lake: &Lake, embedding: &Embedding, kind: Kind) -> Result<Option<Arc<Dataset>>> {
+    newest(lake, &dataset_name(&embedding.model().await?, kind)).await
+}
+
+/// The newest version of a table; `None` if there is no such table.
+pub(super) async fn newest(lake: &Lake, name: &str) -> Result<Option<Arc<Dataset>>> {
+    match lake.newest(name).await {
         Ok(dataset) => Ok(Some(dataset)),
         Err(Error::Lance { source, .. }) if is_absent(&source) => Ok(None),
         Err(error) => Err(error),
@@ -117,16 +165,19 @@ pub struct Other {
     pub dataset: Arc<Dataset>,
 }
 
-/// The tables of other models than this one that have rows: those that were configured before.
+/// The tables of masked texts of other models than this one that have rows: those that were configured before.
 ///
 /// # Errors
 /// When the lake cannot be listed or a table cannot be read.
 pub async fn of_others(lake: &Lake, model: &Model) -> Result<Vec<Other>> {
-    let own = dataset_name(model);
+    let own = dataset_name(model, Kind::Masked);
+    // A dimension is a number, so no model's masked texts have such a name.
+    let is_of_other_kind =
+        |folder: &str| [Kind::Context, Kind::Shape].iter().any(|kind| folder.ends_with(&kind.ending()));
     let mut others = Vec::new();
     for folder in lake.datasets_in(TABLE).await? {
         let name = format!("{TABLE}/{folder}");
-        if name == own {
+        if name == own || is_of_other_kind(&folder) {
             continue;
         }
         let dataset = lake.newest(&name).await?;
@@ -142,12 +193,17 @@ pub async fn of_others(lake: &Lake, model: &Model) -> Result<Vec<Other>> {
     Ok(others)
 }
 
-/// The version of a model's table that a snapshot holds; `None` if it holds none.
+/// The version of a model's table of a kind that a snapshot holds; `None` if it holds none.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_pinned(lake: &Lake, embedding: &Embedding, pinned: &Pinned) -> Result<Option<Arc<Dataset>>> {
-    let name = dataset_name(&embedding.model().await?);
+pub async fn open_pinned(
+    lake: &Lake,
+    embedding: &Embedding,
+    pinned: &Pinned,
+    kind: Kind,
+) -> Result<Option<Arc<Dataset>>> {
+    let name = dataset_name(&embedding.model().await?, kind);
     match pinned.beside.get(&name) {
         Some(version) => Ok(Some(lake.dataset(&name, *version).await?)),
         None => Ok(None),

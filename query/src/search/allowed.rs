@@ -3,7 +3,7 @@
 //! Only the counts tell, and they are many: what was read of them is kept for the next question with the
 //! same filter, and so are the rows of the fingerprints in the table of vectors, and whether that table is one tenant's.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, AsArray};
@@ -171,8 +171,8 @@ fn lance(source: lance::Error) -> QueryError {
 #[derive(Debug)]
 pub(super) struct Allowed {
     fingerprints: HashSet<String>,
-    /// Their rows in the version that was searched last.
-    rows: tokio::sync::Mutex<Option<(VectorsVersion, RowAddrTreeMap)>>,
+    /// Their rows in each table of vectors, by its address, in the version that was searched last.
+    rows: tokio::sync::Mutex<HashMap<String, (u64, RowAddrTreeMap)>>,
 }
 
 impl Allowed {
@@ -192,10 +192,10 @@ impl Allowed {
 
     /// Their rows in a table of vectors, to search among.
     pub(super) async fn rows(&self, tenant: &str, dataset: &Dataset) -> Result<RowAddrMask> {
-        let version = version_of(dataset);
+        let (address, version) = version_of(dataset);
         // Two questions with one filter wait for one reading.
         let mut rows = self.rows.lock().await;
-        if let Some((known, found)) = &*rows
+        if let Some((known, found)) = rows.get(&address)
             && *known == version
         {
             return Ok(RowAddrMask::from_allowed(found.clone()));
@@ -218,7 +218,7 @@ impl Allowed {
             ids.extend((0..batch.num_rows()).filter(is_allowed).map(|row| row_ids.value(row)));
         }
         let found: RowAddrTreeMap = ids.into_iter().collect();
-        *rows = Some((version, found.clone()));
+        rows.insert(address, (version, found.clone()));
         Ok(RowAddrMask::from_allowed(found))
     }
 }

@@ -1,27 +1,26 @@
-//! The two searches: by vector and by words, over what is embedded and what waits to be.
+//! The two searches of texts: by vector and by words, over what is embedded and what waits to be.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, col, lit};
 use futures::FutureExt;
-use lance::Dataset;
+use futures::future::try_join_all;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
-use lance::index::DatasetIndexExt;
 use lance_index::scalar::FullTextSearchQuery;
-use tokio::sync::OnceCell;
-use tracerag_index::incidents::{Embedding, EmbeddingError, IncidentText, Model, Waiting, vectors, waiting_texts};
+use tracerag_index::incidents::{IncidentText, vectors};
 
 use super::allowed::SearchCache;
+use super::corpus::{Corpus, Stored};
 use super::failed;
 use super::filter::Filter;
+use super::further::Further;
 use super::probe::{Probe, Question};
-use super::rank::{Weights, places};
+use super::rank::{Ranking, Weights, places};
 use super::stack::Overlap;
 use super::words::Query;
 use crate::error::{QueryError, Result};
@@ -34,140 +33,8 @@ const LEAST_DEPTH: usize = 24;
 const DEPTH: usize = 100;
 /// Rows that are looked at for that many different texts, where many incidents share one.
 const DEEPEST: usize = 6_400;
-/// A model is behind where for so many texts that it has embedded more than one waits.
-const BEHIND: usize = 10;
-/// Texts from which it is said that so many wait. Those of the last epochs always do, and what is found of them says so
-/// itself.
-const LAGS: usize = 100;
 /// Shared words that a reason names.
 const NAMED_WORDS: usize = 4;
-
-/// Where incidents are searched.
-pub(super) struct Corpus {
-    table: Option<Stored>,
-    /// The tenant's texts that are in no table; filters are not applied yet.
-    waiting: OnceCell<Arc<Waiting>>,
-    /// The model whose vectors are searched. It is not the configured one while that is behind.
-    embedding: Option<Embedding>,
-    model: Option<String>,
-    words_only: Option<String>,
-}
-
-struct Stored {
-    name: String,
-    dataset: Arc<Dataset>,
-    rows: usize,
-    /// Whether there is an index of words; without one the table is small.
-    has_words: bool,
-}
-
-impl Corpus {
-    pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
-        let none = Self::without;
-        let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
-        let model = match embedding.model().await {
-            Ok(model) => model,
-            Err(EmbeddingError::Absent { model, .. }) => {
-                return Ok(none(format!("the sentence model {model} is not installed")));
-            }
-            Err(error) if error.is_unavailable() => {
-                return Ok(none(format!("the sentence model {} cannot be loaded", embedding.model_name())));
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let table = match snapshot.vectors(embedding).await? {
-            Some(dataset) => Some(Stored::of(vectors::dataset_name(&model), dataset).await?),
-            None => None,
-        };
-        let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
-        let waiting = OnceCell::new();
-        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only })
-    }
-
-    /// What answers by words alone, or compares no texts at all.
-    pub(super) fn without(why: String) -> Self {
-        Self { table: None, waiting: OnceCell::new(), embedding: None, model: None, words_only: Some(why) }
-    }
-
-    /// What the model that was configured before has embedded, where this one is behind.
-    pub(super) async fn instead(&self, snapshot: &Snapshot) -> Result<Option<Self>> {
-        let Some(embedding) = &self.embedding else { return Ok(None) };
-        let rows = self.table.as_ref().map_or(0, |table| table.rows);
-        // What a snapshot holds of the own model is all that it has ever answered with.
-        if snapshot.is_pinned() || self.waiting(snapshot).await?.texts.len() * BEHIND <= rows {
-            embedding.forget_other();
-            return Ok(None);
-        }
-        let model = embedding.model().await.map_err(failed)?;
-        Self::before(snapshot, embedding, &model, rows).await
-    }
-
-    /// The vectors of the model that was configured before, if there are more of them and it is still installed.
-    async fn before(snapshot: &Snapshot, embedding: &Embedding, model: &Model, rows: usize) -> Result<Option<Self>> {
-        let mut most: Option<(vectors::Other, usize)> = None;
-        for other in vectors::of_others(snapshot.lake(), model).await? {
-            let count = other.dataset.count_rows(None).await.map_err(lance)?;
-            if count > most.as_ref().map_or(rows, |(_, known)| *known) {
-                most = Some((other, count));
-            }
-        }
-        let Some((other, _)) = most else { return Ok(None) };
-        let before = embedding.other(&other.model);
-        match before.model().await {
-            Ok(model) if vectors::dataset_name(&model) == other.name => Ok(Some(Self {
-                table: Some(Stored::of(other.name, other.dataset).await?),
-                waiting: OnceCell::new(),
-                embedding: Some(before),
-                model: Some(model.name),
-                words_only: None,
-            })),
-            // Its files are gone, or others are there under its name.
-            _ => Ok(None),
-        }
-    }
-
-    /// Name of the model that made the vectors.
-    pub(super) fn model_name(&self) -> &str {
-        self.model.as_deref().unwrap_or("no model")
-    }
-
-    /// Why there are no vectors at all.
-    pub(super) fn words_only(&self) -> Option<&str> {
-        self.words_only.as_deref()
-    }
-
-    /// What is said of every answer while many texts wait: what is not embedded is compared by its words alone.
-    pub(super) fn lag(&self) -> Option<String> {
-        let waiting = self.waiting.get()?;
-        let count = waiting.texts.len();
-        match waiting.is_cut {
-            true => Some(format!(
-                "{count} incidents or more are not embedded yet, of which only the newest are searched, by words"
-            )),
-            false if self.words_only.is_none() && count >= LAGS => {
-                Some(format!("{count} incidents are not embedded yet and are searched by words only"))
-            }
-            false => None,
-        }
-    }
-
-    /// The tenant's texts that are in no table, read once.
-    pub(super) async fn waiting(&self, snapshot: &Snapshot) -> Result<&Waiting> {
-        let read = async {
-            let table = self.table.as_ref().map(|table| (table.name.as_str(), &*table.dataset));
-            waiting_texts(snapshot.lake(), snapshot.head(), snapshot.tenant(), table).await
-        };
-        Ok(self.waiting.get_or_try_init(|| read).await?)
-    }
-}
-
-impl Stored {
-    async fn of(name: String, dataset: Arc<Dataset>) -> Result<Self> {
-        let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
-        let rows = dataset.count_rows(None).await.map_err(lance)?;
-        Ok(Self { name, has_words: !indices.is_empty(), rows, dataset })
-    }
-}
 
 /// An incident that one of the searches found.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,6 +50,8 @@ pub(super) struct Found {
     pub identifier: Option<String>,
     /// Other incidents with the same text, which it stands for.
     pub alike: usize,
+    /// What else is like the question's: what that is, and the distance of its vectors.
+    pub further: Vec<(&'static str, f64)>,
     /// What its stack shares with the question's.
     pub frames: Option<Overlap>,
     /// Why it is like a structure that was asked for, in words.
@@ -200,6 +69,7 @@ impl Found {
             shared: vec![],
             identifier: None,
             alike: 0,
+            further: vec![],
             frames: None,
             by_structure: None,
         }
@@ -208,23 +78,23 @@ impl Found {
 
 /// A text of an incident, as a search found it.
 #[derive(Debug, Clone)]
-struct Candidate {
-    fingerprint: String,
-    hash: String,
+pub(super) struct Candidate {
+    pub fingerprint: String,
+    pub hash: String,
     /// Empty where the search did not need them.
     words: String,
-    distance: Option<f64>,
+    pub distance: Option<f64>,
     /// Its row in the table, if it is embedded.
     row: Option<u64>,
 }
 
 /// The vector of each of the question's probes; `None` where there is no model or no table.
 pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<Option<Vec<f32>>>> {
-    let (Some(_), Some(embedding)) = (&corpus.table, &corpus.embedding) else {
+    if corpus.table.is_none() {
         return Ok(vec![None; question.probes.len()]);
-    };
+    }
     let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
-    Ok(embedding.embed(texts).await.map_err(failed)?.into_iter().map(Some).collect())
+    Ok(corpus.embed(texts).await?.into_iter().map(Some).collect())
 }
 
 /// Which rows of the table are searched.
@@ -235,8 +105,8 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub(super) async fn of(corpus: &Corpus, cache: &SearchCache, filter: &'a Filter) -> Result<Self> {
-        let Some(table) = &corpus.table else { return Ok(Self { filter, expr: filter.expr(false), mask: None }) };
+    pub(super) async fn of(table: Option<&Stored>, cache: &SearchCache, filter: &'a Filter) -> Result<Self> {
+        let Some(table) = table else { return Ok(Self { filter, expr: filter.expr(false), mask: None }) };
         let mask = filter.mask(&table.dataset).await?;
         Ok(Self { filter, expr: filter.expr(filter.is_whole(cache, &table.dataset).await?), mask })
     }
@@ -253,26 +123,41 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Incidents like a probe, best first: at most one for each text, and never one of the question's own.
+/// Where a question is searched for.
+pub(super) struct Searched<'a> {
+    pub snapshot: &'a Snapshot,
+    pub corpus: &'a Corpus,
+    pub scope: &'a Scope<'a>,
+    /// What is compared beside the texts.
+    pub further: &'a [Further<'a>],
+    pub question: &'a Question,
+}
+
+/// Incidents like the question's probe of a number, best first: at most one for each text, and never one of the
+/// question's own.
 pub(super) async fn search(
-    snapshot: &Snapshot,
-    corpus: &Corpus,
-    scope: &Scope<'_>,
-    question: &Question,
+    searched: &Searched<'_>,
+    number: usize,
     probe: &Probe,
     vector: Option<&[f32]>,
     k: usize,
 ) -> Result<Vec<Found>> {
+    let Searched { snapshot, corpus, scope, further, question } = *searched;
     let query = Query::new(&probe.raw);
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
-    let (mut near, mut by_words) = tokio::try_join!(
+    let rankings = further.iter().map(|further| further.ranking(number, &question.own, depth));
+    let (mut near, mut by_words, rankings) = tokio::try_join!(
         nearest(corpus, scope, question, vector, k, depth),
         matching(snapshot, corpus, scope, question, &query, depth),
+        try_join_all(rankings),
     )?;
+    let rankings: Vec<Ranking> = rankings.into_iter().flatten().collect();
     if let Some(vector) = vector {
+        let mut elsewhere = only_ranked(snapshot, corpus, &rankings, &near, &by_words).await?;
         let mut distances: HashMap<u64, f64> =
             near.iter().filter_map(|candidate| Some((candidate.row?, candidate.distance?))).collect();
-        let far = by_words.iter().filter_map(|candidate| candidate.row).filter(|row| !distances.contains_key(row));
+        let far = by_words.iter().chain(&elsewhere).filter_map(|candidate| candidate.row);
+        let far = far.filter(|row| !distances.contains_key(row));
         // Only an identifier is looked for in texts that were not found by their words.
         let unread = match probe.identifiers.is_empty() {
             true => vec![],
@@ -280,7 +165,7 @@ pub(super) async fn search(
         };
         let (measured, words) = tokio::try_join!(measure(corpus, vector, far.collect()), read_words(corpus, unread))?;
         distances.extend(measured);
-        for candidate in &mut by_words {
+        for candidate in by_words.iter_mut().chain(&mut elsewhere) {
             candidate.distance = candidate.row.and_then(|row| distances.get(&row).copied());
         }
         for candidate in &mut near {
@@ -288,10 +173,11 @@ pub(super) async fn search(
                 candidate.words.clone_from(words);
             }
         }
-        // What the words found has a place among the near ones as well, if it is near.
+        // What was found otherwise has a place among the near ones as well, if it is near.
         let known: HashSet<&str> = near.iter().map(|candidate| candidate.fingerprint.as_str()).collect();
         let more: Vec<Candidate> = by_words
             .iter()
+            .chain(&elsewhere)
             .filter(|candidate| candidate.distance.is_some() && !known.contains(candidate.fingerprint.as_str()))
             .cloned()
             .collect();
@@ -301,10 +187,37 @@ pub(super) async fn search(
             a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
         });
     }
-    Ok(fuse(probe, vector.is_some(), &near, &by_words, &query))
+    Ok(fuse(probe, vector.is_some(), (&near, &by_words), &rankings, &query))
 }
 
-fn fuse(probe: &Probe, has_vectors: bool, near: &[Candidate], by_words: &[Candidate], query: &Query) -> Vec<Found> {
+/// The texts of incidents that only the further rankings have found.
+async fn only_ranked(
+    snapshot: &Snapshot,
+    corpus: &Corpus,
+    rankings: &[Ranking],
+    near: &[Candidate],
+    by_words: &[Candidate],
+) -> Result<Vec<Candidate>> {
+    let known: HashSet<&str> = near.iter().chain(by_words).map(|candidate| candidate.fingerprint.as_str()).collect();
+    let ranked = rankings.iter().flat_map(Ranking::fingerprints).filter(|fingerprint| !known.contains(fingerprint));
+    let ranked: BTreeSet<&str> = ranked.collect();
+    let Some(table) = corpus.table.as_ref().filter(|_| !ranked.is_empty()) else { return Ok(vec![]) };
+    let mut scan = table.dataset.scan();
+    scan.project(&["fingerprint", "text_hash"]).map_err(lance)?;
+    let ranked = ranked.into_iter().map(lit).collect();
+    scan.with_row_id().filter_expr(snapshot.wall().and(col("fingerprint").in_list(ranked, false)));
+    candidates(&scanned(scan).await?)
+}
+
+fn fuse(
+    probe: &Probe,
+    has_vectors: bool,
+    (near, by_words): (&[Candidate], &[Candidate]),
+    rankings: &[Ranking],
+    query: &Query,
+) -> Vec<Found> {
+    let possible: f64 = rankings.iter().map(|ranking| ranking.weight).sum();
+    let beside = |fingerprint: &str| rankings.iter().map(|ranking| ranking.part(fingerprint)).sum::<f64>();
     let near_places = places(near.iter().map(|candidate| candidate.hash.as_str()));
     let word_places = places(by_words.iter().map(|candidate| candidate.hash.as_str()));
     let identifier_of = |words: &str| {
@@ -317,6 +230,10 @@ fn fuse(probe: &Probe, has_vectors: bool, near: &[Candidate], by_words: &[Candid
     for (candidate, place) in near.iter().zip(&near_places) {
         let ranked = texts.entry(&candidate.hash).or_insert_with(|| Ranked::new(candidate));
         ranked.near.get_or_insert(*place);
+        // Of incidents with one text the one whose place is like the question's stands for all.
+        if beside(&candidate.fingerprint) > beside(&ranked.candidate.fingerprint) {
+            ranked.candidate = candidate;
+        }
         ranked.alike.insert(&candidate.fingerprint);
     }
     for (candidate, place) in by_words.iter().zip(&word_places) {
@@ -339,12 +256,13 @@ fn fuse(probe: &Probe, has_vectors: bool, near: &[Candidate], by_words: &[Candid
                 false => query.coverage(&candidate.words),
             };
             Found {
-                score: weights.fuse(vectors, Some(words), strength),
+                score: weights.fuse(vectors, Some(words), strength, (beside(&candidate.fingerprint), possible)),
                 distance: candidate.distance,
                 same_text: candidate.hash == own_hash,
                 shared: if words.is_some() { query.shared(&candidate.words, NAMED_WORDS) } else { vec![] },
                 identifier,
                 alike: alike.len() - 1,
+                further: rankings.iter().filter_map(|ranking| ranking.named(&candidate.fingerprint)).collect(),
                 ..Found::of(candidate.fingerprint.clone())
             }
         })
@@ -379,22 +297,9 @@ async fn nearest(
     depth: usize,
 ) -> Result<Vec<Candidate>> {
     let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
-    let key = Float32Array::from(vector.to_vec());
     let mut rows = depth + question.own.len();
     loop {
-        let mut scan = table.dataset.scan();
-        scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
-        scope.bound(&mut scan);
-        vectors::nearest(&mut scan, &key, rows, table.rows).map_err(lance)?;
-        let batch = scanned(scan).await?;
-        let mut near = candidates(&batch)?;
-        let distances = batch
-            .column_by_name("_distance")
-            .and_then(|column| column.as_primitive_opt::<Float32Type>())
-            .ok_or_else(|| unknown("_distance"))?;
-        for (row, candidate) in near.iter_mut().enumerate() {
-            candidate.distance = distances.is_valid(row).then(|| f64::from(distances.value(row)).max(0.0));
-        }
+        let mut near = nearest_rows(table, scope, vector, rows).await?;
         let is_all = near.len() < rows;
         near.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         let different: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
@@ -404,6 +309,29 @@ async fn nearest(
         }
         rows *= 4;
     }
+}
+
+/// So many rows of a table that are nearest to a vector, with their distances.
+pub(super) async fn nearest_rows(
+    table: &Stored,
+    scope: &Scope<'_>,
+    vector: &[f32],
+    rows: usize,
+) -> Result<Vec<Candidate>> {
+    let mut scan = table.dataset.scan();
+    scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
+    scope.bound(&mut scan);
+    vectors::nearest(&mut scan, &Float32Array::from(vector.to_vec()), rows, table.rows).map_err(lance)?;
+    let batch = scanned(scan).await?;
+    let mut near = candidates(&batch)?;
+    let distances = batch
+        .column_by_name("_distance")
+        .and_then(|column| column.as_primitive_opt::<Float32Type>())
+        .ok_or_else(|| unknown("_distance"))?;
+    for (row, candidate) in near.iter_mut().enumerate() {
+        candidate.distance = distances.is_valid(row).then(|| f64::from(distances.value(row)).max(0.0));
+    }
+    Ok(near)
 }
 
 /// Texts that share words with the probe, best first.
@@ -500,7 +428,7 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 }
 
 /// What a scan finds, on a task of its own: the two searches of a question are work for two cores. Dropped with who asks.
-async fn scanned(scan: Scanner) -> Result<RecordBatch> {
+pub(super) async fn scanned(scan: Scanner) -> Result<RecordBatch> {
     let batch = SpawnedTask::spawn(async move { scan.try_into_batch().await }.boxed()).join().await;
     batch.map_err(failed)?.map_err(lance)
 }

@@ -2,11 +2,14 @@
 //!
 //! A question is a text, a stack or a failing trace. Of a trace, incidents with its own fingerprints come first;
 //! then, for all, what is near by meaning (vectors of masked texts) and by words (messages as they came), of which what
-//! shares the stack's frames comes up. Without a sentence model the words alone answer, and every reason says so.
-//! Paths of spans and shapes of payloads are compared as they are.
+//! shares the stack's frames comes up. Of traces and stacks it is compared as well where they failed and with what, by
+//! vectors of their own (`further`). Without a sentence model the words alone answer, and every reason says so.
+//! Paths of spans and shapes of payloads are compared as they are, and what is near by vector comes behind.
 
 mod allowed;
+mod corpus;
 mod filter;
+mod further;
 mod held;
 mod history;
 mod hybrid;
@@ -37,10 +40,11 @@ use tracerag_schemas::time::rfc3339;
 use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
 pub use allowed::SearchCache;
+use corpus::Corpus;
 use filter::Filter;
 use history::History;
 pub(crate) use history::judged;
-use hybrid::{Corpus, Found};
+use hybrid::{Found, Searched};
 pub(crate) use merges::{Merges, SharedMerges};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
@@ -115,11 +119,6 @@ impl Default for SimilarRequest {
 }
 
 impl SimilarRequest {
-    /// Whether it asks about a structure, and so about no text.
-    fn is_of_structure(&self) -> bool {
-        self.trace_id.is_none() && matches!(self.asked, Some(Asked::SpanPath | Asked::Payload))
-    }
-
     /// Looks for a text, or for what is like a trace: 32 hex digits are a trace id.
     pub fn about(text_or_trace_id: &str, k: usize) -> Self {
         let given = Some(text_or_trace_id.trim().to_owned());
@@ -276,12 +275,7 @@ async fn ask(
     question: impl Future<Output = Result<Option<Question>>>,
 ) -> Result<Vec<SimilarIncident>> {
     let k = request.k.clamp(1, MOST);
-    let corpus = async {
-        match request.is_of_structure() {
-            true => Ok(Corpus::without("structures are compared as they are".to_owned())),
-            false => Corpus::open(snapshot, embedding).await,
-        }
-    };
+    let corpus = Corpus::open(snapshot, embedding);
     let (question, filter, mut corpus, merges) =
         tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, merges.of(snapshot))?;
     let Some(question) = question else { return Ok(vec![]) };
@@ -296,22 +290,27 @@ async fn ask(
             }
             Structure::Payload(payload) => structure::by_payload(snapshot, &filter, payload, most).await?,
         });
+        searched.push(further::by_structure(snapshot, &corpus, cache, &filter, structure, most).await?);
     } else if !filter.is_empty() {
         // What waits is needed by the search for words in any case. It is read now, for it tells as well whether the table
         // is behind.
         let (mut vectors, mut scope, _) = tokio::try_join!(
             hybrid::vectors(&corpus, &question),
-            hybrid::Scope::of(&corpus, cache, &filter),
+            hybrid::Scope::of(corpus.table.as_ref(), cache, &filter),
             corpus.waiting(snapshot),
         )?;
         if let Some(before) = corpus.instead(snapshot).await? {
             corpus = before;
-            (vectors, scope) =
-                tokio::try_join!(hybrid::vectors(&corpus, &question), hybrid::Scope::of(&corpus, cache, &filter))?;
+            (vectors, scope) = tokio::try_join!(
+                hybrid::vectors(&corpus, &question),
+                hybrid::Scope::of(corpus.table.as_ref(), cache, &filter)
+            )?;
         }
-        let (corpus, scope, asked) = (&corpus, &scope, &question);
-        let searches = question.probes.iter().zip(&vectors).map(|(probe, vector)| async move {
-            hybrid::search(snapshot, corpus, scope, asked, probe, vector.as_deref(), k).await
+        let further = further::open(snapshot, &corpus, cache, &filter, &question).await?;
+        let at = Searched { snapshot, corpus: &corpus, scope: &scope, further: &further, question: &question };
+        let at = &at;
+        let searches = question.probes.iter().zip(&vectors).enumerate().map(|(number, (probe, vector))| async move {
+            hybrid::search(at, number, probe, vector.as_deref(), k).await
         });
         searched = try_join_all(searches).await?;
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float32Array};
 use arrow::datatypes::Float32Type;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::Expr;
 use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
-use tracerag_index::incidents::{Embedding, vectors};
+use tracerag_index::incidents::Embedding;
+use tracerag_index::incidents::vectors::{self, Kind};
 
 use super::hybrid;
 use super::merges::Merges;
@@ -49,14 +50,14 @@ impl Neighbours {
     /// # Errors
     /// [`QueryError::Argument`] for more than [`MOST_ASKED`] incidents, and when the lake cannot be read.
     pub(crate) async fn of(snapshot: &Snapshot, embedding: &Embedding, filter: Option<Expr>) -> Result<Option<Self>> {
-        let dataset = match snapshot.vectors(embedding).await {
+        let dataset = match snapshot.vectors(embedding, Kind::Masked).await {
             Ok(Some(dataset)) => dataset,
             Ok(None) => return Ok(None),
             Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let merges = Merges::read(snapshot).await?;
-        let wall = snapshot.wall().and(col("kind").eq(lit(vectors::MASKED)));
+        let wall = snapshot.wall();
         let mut scan = dataset.scan();
         scan.project(&["fingerprint", vectors::VECTOR]).map_err(hybrid::lance)?;
         scan.filter_expr(match filter {
@@ -111,15 +112,14 @@ impl Neighbours {
         let key = Float32Array::from(vector.clone());
         let wanted = MOST_NEIGHBOURS * DEEPER + 1;
         let mut scan = self.dataset.scan();
-        // Kinds have no index: to leave the others out before the search would read all of them.
-        scan.project(&["fingerprint", "kind", "_distance"]).map_err(hybrid::lance)?;
+        scan.project(&["fingerprint", "_distance"]).map_err(hybrid::lance)?;
         scan.prefilter(true);
         scan.filter_expr(self.snapshot.wall());
         let rows = self.dataset.count_rows(None).await.map_err(hybrid::lance)?;
         vectors::nearest(&mut scan, &key, wanted, rows).map_err(hybrid::lance)?;
         let batch = scan.try_into_batch().boxed().await.map_err(hybrid::lance)?;
         let columns = Columns::of(vectors::TABLE, &batch);
-        let (fingerprints, kinds) = (columns.text("fingerprint")?, columns.text("kind")?);
+        let fingerprints = columns.text("fingerprint")?;
         let distances = batch
             .column_by_name("_distance")
             .and_then(|column| column.as_primitive_opt::<Float32Type>())
@@ -127,9 +127,7 @@ impl Neighbours {
         let own = self.merges.target(fingerprint);
         let mut nearest: HashMap<&str, f64> = HashMap::new();
         for row in (0..batch.num_rows()).filter(|row| distances.is_valid(*row)) {
-            let Some(found) = text(fingerprints, row).filter(|_| text(kinds, row) == Some(vectors::MASKED)) else {
-                continue;
-            };
+            let Some(found) = text(fingerprints, row) else { continue };
             let found = self.merges.target(found);
             let distance = f64::from(distances.value(row)).max(0.0);
             if found != own && nearest.get(found).is_none_or(|known| distance < *known) {

@@ -7,6 +7,7 @@ use tracerag_index::failures::InAppRules;
 use tracerag_index::failures::fingerprint::text_for_embedding;
 use tracerag_index::failures::frames::StackTrace;
 use tracerag_index::failures::mask::mask;
+use tracerag_index::failures::projections;
 use tracerag_schemas::Table;
 
 use super::stack::{Frames, Stack};
@@ -81,12 +82,16 @@ pub(super) struct Probe {
     pub raw: String,
     /// Words of `raw` that are identifiers by the masker's rules, in lower case.
     pub identifiers: Vec<String>,
+    /// The incident whose text it is, if it is a trace's: what else is embedded of it is compared as well.
+    pub fingerprint: Option<String>,
+    /// What is compared with contexts, if it is no trace's.
+    pub context: Option<String>,
 }
 
 impl Probe {
     pub(super) fn new(masked: String, raw: &str) -> Self {
         let raw = clip(raw, MOST_BYTES).to_owned();
-        Self { masked, identifiers: identifiers(&raw), raw }
+        Self { masked, identifiers: identifiers(&raw), raw, fingerprint: None, context: None }
     }
 }
 
@@ -195,7 +200,8 @@ impl Question {
                 continue;
             }
             // The text has type and place, the message its identifiers.
-            probes.push(Probe::new(masked.clone(), &format!("{message}\n{masked}")));
+            let probe = Probe::new(masked.clone(), &format!("{message}\n{masked}"));
+            probes.push(Probe { fingerprint: Some(fingerprint.clone()), ..probe });
             if probes.len() == most {
                 break;
             }
@@ -212,7 +218,9 @@ fn of_stack(text: &str) -> Option<(Probe, Stack)> {
     let first = trace.sections.first().filter(|_| !trace.is_empty())?;
     let message = first.message.as_deref().unwrap_or_default();
     let masked = text_for_embedding(first.exception_type.as_deref(), &mask(message), &trace, place);
-    Some((Probe::new(masked.clone(), &format!("{message}\n{masked}")), Stack::of_trace(&trace)))
+    let context = Some(projections::context("", "", &trace)).filter(|context| !context.is_empty());
+    let probe = Probe { context, ..Probe::new(masked.clone(), &format!("{message}\n{masked}")) };
+    Some((probe, Stack::of_trace(&trace)))
 }
 
 /// What is embedded of these fingerprints: the text of the first row.

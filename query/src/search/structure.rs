@@ -1,7 +1,8 @@
 //! Questions about a structure and not about words: a path of spans, or the shape of a payload.
 //!
-//! Both are compared exactly with what is stored of failures, so nothing has to be embedded and no model is needed: two
-//! paths are alike by the heaviest part that they have in common, two shapes by the share of fields that both have.
+//! Both are compared exactly with what is stored of failures, so no model is needed: two paths are alike by the heaviest
+//! part that they have in common, two shapes by the share of fields that both have. What is near by its vector only
+//! (`further`) comes behind.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,6 +10,7 @@ use arrow::array::{Array, AsArray};
 use datafusion::logical_expr::col;
 use datafusion::logical_expr::utils::conjunction;
 use serde_json::Value;
+use tracerag_index::failures::projections::fields;
 use tracerag_schemas::Table;
 
 use super::argument;
@@ -21,11 +23,9 @@ use crate::rows::{Columns, text};
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
 /// Less alike than that is not alike.
-const LEAST: f64 = 0.2;
+pub(super) const LEAST: f64 = 0.2;
 /// Steps of a path that are compared, the last ones.
 const MOST_STEPS: usize = 32;
-/// Fields of a payload that are compared.
-const MOST_FIELDS: usize = 512;
 /// Incidents whose example traces are looked at for payloads, the most recent ones.
 const MOST_EXAMPLES: usize = 10_000;
 /// Traces whose payloads are read at a time.
@@ -179,48 +179,6 @@ pub(super) async fn by_path(
         })
         .await?;
     Ok(best.finish("span path"))
-}
-
-/// The fields of a payload, or of its shape, as `order.items[].price: number`.
-fn fields(payload: &Value) -> BTreeSet<String> {
-    fn walk(value: &Value, at: &mut String, fields: &mut BTreeSet<String>) {
-        if fields.len() >= MOST_FIELDS {
-            return;
-        }
-        let length = at.len();
-        match value {
-            Value::Object(members) => {
-                for (name, member) in members {
-                    at.push('.');
-                    at.push_str(name);
-                    walk(member, at, fields);
-                    at.truncate(length);
-                }
-            }
-            Value::Array(items) => {
-                at.push_str("[]");
-                items.iter().for_each(|item| walk(item, at, fields));
-                at.truncate(length);
-            }
-            value => {
-                fields.insert(format!("{at}: {}", kind(value)));
-            }
-        }
-    }
-    let mut found = BTreeSet::new();
-    walk(payload, &mut String::new(), &mut found);
-    found
-}
-
-/// The type of a value. In a shape the values are the names of their types.
-fn kind(value: &Value) -> &str {
-    match value {
-        Value::String(kind) if matches!(kind.as_str(), "number" | "boolean" | "null") => kind,
-        Value::Number(_) => "number",
-        Value::Bool(_) => "boolean",
-        Value::Null => "null",
-        _ => "string",
-    }
 }
 
 fn likeness_of_shapes(one: &BTreeSet<String>, other: &BTreeSet<String>) -> f64 {

@@ -1,16 +1,19 @@
-//! `incident_vectors`: the vectors of the configured model, at their newest version.
+//! `incident_vectors`: the vectors of the configured model, of all kinds of texts, at their newest versions.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use futures::future::try_join_all;
 use lance::Dataset;
-use tracerag_index::incidents::{Embedding, vectors};
+use tracerag_index::incidents::Embedding;
+use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_schemas::tables::timestamp;
 
 use super::pushdown;
@@ -57,15 +60,32 @@ impl VectorsTable {
         Self { snapshot, embedding, schema }
     }
 
-    /// The table of the configured model; `None` without a model, or before it has embedded anything.
-    async fn dataset(&self) -> Result<Option<Arc<Dataset>>> {
-        let Some(embedding) = &self.embedding else { return Ok(None) };
-        match self.snapshot.vectors(embedding).await {
-            Ok(dataset) => Ok(dataset),
-            Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => Ok(None),
-            Err(error) => Err(QueryError::from(error).into()),
+    /// The tables of the configured model that may have rows which pass the filters; none without a model, or before it
+    /// has embedded anything.
+    async fn datasets(&self, filters: &[Expr]) -> Result<Vec<Arc<Dataset>>> {
+        let Some(embedding) = &self.embedding else { return Ok(vec![]) };
+        let mut datasets = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| !filters.iter().any(|filter| excludes(filter, *kind))) {
+            match self.snapshot.vectors(embedding, kind).await {
+                Ok(dataset) => datasets.extend(dataset),
+                Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => return Ok(vec![]),
+                Err(error) => return Err(QueryError::from(error).into()),
+            }
         }
+        Ok(datasets)
     }
+}
+
+/// Whether a filter is `kind = '...'` with another kind: a table has rows of one kind only.
+fn excludes(filter: &Expr, kind: Kind) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return false };
+    let (Expr::Column(Column { name, .. }), Expr::Literal(value, _)) = (&**left, &**right) else { return false };
+    let (ScalarValue::Utf8(Some(value)) | ScalarValue::Utf8View(Some(value)) | ScalarValue::LargeUtf8(Some(value))) =
+        value
+    else {
+        return false;
+    };
+    name == "kind" && value != kind.name()
 }
 
 #[async_trait]
@@ -98,9 +118,17 @@ impl TableProvider for VectorsTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let Some(dataset) = self.dataset().await? else { return Ok(Arc::new(EmptyExec::new(wanted))) };
+        let datasets = self.datasets(filters).await?;
         let mut walled = vec![self.snapshot.wall()];
         walled.extend_from_slice(filters);
-        super::scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit).await
+        let scans = datasets
+            .into_iter()
+            .map(|dataset| super::scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit));
+        let mut scans = try_join_all(scans).await?;
+        match scans.len() {
+            0 => Ok(Arc::new(EmptyExec::new(wanted))),
+            1 => Ok(scans.remove(0)),
+            _ => UnionExec::try_new(scans),
+        }
     }
 }
