@@ -14,9 +14,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tracerag_schemas::{SourcePartition, Table};
 
-use super::vectors::Stamp;
+use super::vectors::{Kind, Stamp};
 use super::*;
 use crate::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
+
+mod kinds;
 
 /// An instant of 2026-11-23.
 const NOON: i64 = 1_795_435_200_000_000_000;
@@ -44,9 +46,14 @@ impl Fixture {
 
     /// One epoch with these counts: tenant, fingerprint, text.
     async fn counts(&mut self, rows: &[(&str, &str, &str)]) {
+        self.write(Table::IncidentCounts, counts(rows)).await;
+    }
+
+    /// One epoch with rows of a table.
+    async fn write(&mut self, table: Table, rows: RecordBatch) {
         self.offset += 1;
         let epoch = Epoch {
-            rows: vec![(Table::IncidentCounts, counts(rows))],
+            rows: vec![(table, rows)],
             sources: vec![SourceProgress {
                 source: source(),
                 to: self.offset,
@@ -61,7 +68,7 @@ impl Fixture {
     /// Texts in the table of the hashed embedder, by tenant and fingerprint.
     async fn texts(&self) -> BTreeMap<(String, String), String> {
         let lake = self.reopen().await;
-        let dataset = vectors::open(&lake, &hashed()).await.unwrap().unwrap();
+        let dataset = vectors::open(&lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
         let batch = dataset.scan().try_into_batch().await.unwrap();
         let column = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().clone();
         let (tenants, fingerprints, texts) = (column("tenant_id"), column("fingerprint"), column("text"));
@@ -85,23 +92,32 @@ fn hashed() -> Embedding {
 }
 
 fn counts(rows: &[(&str, &str, &str)]) -> RecordBatch {
-    let texts = |get: &dyn Fn(usize) -> String| -> ArrayRef {
-        Arc::new((0..rows.len()).map(|row| Some(get(row))).collect::<StringArray>())
+    let texts = |get: &dyn Fn(usize) -> String| -> Option<ArrayRef> {
+        Some(Arc::new((0..rows.len()).map(|row| Some(get(row))).collect::<StringArray>()))
     };
-    let schema = Table::IncidentCounts.lake_schema();
+    batch(Table::IncidentCounts, rows.len(), &|name| match name {
+        "tenant_id" => texts(&|row| rows[row].0.to_owned()),
+        "fingerprint" => texts(&|row| rows[row].1.to_owned()),
+        "text" | "title" | "message" => texts(&|row| rows[row].2.to_owned()),
+        "service_name" => texts(&|_| "payments".to_owned()),
+        "failure_count" | "trace_count" => Some(Arc::new(Int64Array::from(vec![1; rows.len()]))),
+        _ => None,
+    })
+}
+
+/// Rows of a table with some columns; beside the origin all others are null.
+fn batch(table: Table, rows: usize, column: &dyn Fn(&str) -> Option<ArrayRef>) -> RecordBatch {
+    let schema = table.lake_schema();
     let columns: Vec<ArrayRef> = schema
         .fields()
         .iter()
-        .map(|field| match field.name().as_str() {
-            "tenant_id" => texts(&|row| rows[row].0.to_owned()),
-            "fingerprint" => texts(&|row| rows[row].1.to_owned()),
-            "text" | "title" | "message" => texts(&|row| rows[row].2.to_owned()),
-            "service_name" => texts(&|_| "payments".to_owned()),
-            "kafka_topic" => texts(&|_| "otlp_spans".to_owned()),
-            "kafka_partition" => Arc::new(Int32Array::from(vec![0; rows.len()])),
-            "kafka_offset" | "failure_count" | "trace_count" => Arc::new(Int64Array::from(vec![1; rows.len()])),
-            "ingested_at" => Arc::new(TimestampNanosecondArray::from(vec![NOON; rows.len()]).with_timezone("UTC")),
-            _ => new_null_array(field.data_type(), rows.len()),
+        .map(|field| match (column(field.name()), field.name().as_str()) {
+            (Some(column), _) => column,
+            (None, "kafka_topic") => Arc::new(StringArray::from(vec!["otlp_spans"; rows])),
+            (None, "kafka_partition") => Arc::new(Int32Array::from(vec![0; rows])),
+            (None, "kafka_offset") => Arc::new(Int64Array::from(vec![1; rows])),
+            (None, "ingested_at") => Arc::new(TimestampNanosecondArray::from(vec![NOON; rows]).with_timezone("UTC")),
+            (None, _) => new_null_array(field.data_type(), rows),
         })
         .collect();
     RecordBatch::try_new(schema, columns).unwrap()
@@ -153,7 +169,7 @@ async fn the_position_stands_in_the_same_commit() {
     fixture.counts(&[("a", "f1", "decimal overflow")]).await;
     indexer.catch_up().await.unwrap();
     let position = fixture.lake.newest_head().await.unwrap().position;
-    let name = vectors::dataset_name(&hashed().model().await.unwrap());
+    let name = vectors::dataset_name(&hashed().model().await.unwrap(), Kind::Masked);
     assert_eq!(name, "incident_vectors/hashed-ngrams-384");
     let dataset = fixture.lake.newest(&name).await.unwrap();
     assert_eq!(Stamp::of(&name, &dataset).await.unwrap(), Stamp { position, taken: 1 });
@@ -175,7 +191,7 @@ async fn tables_of_other_models_are_found() {
     let next = Model { name: "next".to_owned(), dimension: 7 };
     let others = vectors::of_others(&fixture.lake, &next).await.unwrap();
     let names: Vec<_> = others.iter().map(|other| (other.name.clone(), other.model.clone())).collect();
-    assert_eq!(names, [(vectors::dataset_name(&own), own.name)]);
+    assert_eq!(names, [(vectors::dataset_name(&own, Kind::Masked), own.name)]);
 }
 
 /// Texts are taken by bytes, those of their messages included, as by number: large ones come a few at a time, at least
@@ -187,7 +203,7 @@ async fn large_texts_come_a_few_at_a_time() {
     let head = fixture.lake.newest_head().await.unwrap();
     for (bytes, wanted) in [(1, 1), (33, 2), (1_000, 3)] {
         let most = texts::Most { texts: 10, bytes };
-        let new = texts::new_texts(&fixture.lake, &head, 0, most, |_| false).await.unwrap();
+        let new = texts::new_texts(&fixture.lake, &head, Kind::Masked, 0, most, |_| false).await.unwrap();
         assert_eq!((new.texts.len(), new.complete), (wanted, wanted == 3), "{bytes} bytes");
     }
     let options = IndexerOptions { bytes_per_commit: 1, ..IndexerOptions::default() };
@@ -208,7 +224,7 @@ async fn a_backlog_is_read_once() {
     let head = fixture.lake.newest_head().await.unwrap();
     for (wanted, end) in [(1, 0), (2, 1), (3, 1), (6, 3)] {
         let most = texts::Most { texts: wanted, bytes: usize::MAX };
-        let new = texts::new_texts(&fixture.lake, &head, 0, most, |_| false).await.unwrap();
+        let new = texts::new_texts(&fixture.lake, &head, Kind::Masked, 0, most, |_| false).await.unwrap();
         assert_eq!((new.texts.len(), new.end, new.complete), (wanted, end, wanted == 6));
     }
     let options = IndexerOptions { texts_per_commit: 3, ..IndexerOptions::default() };
@@ -239,7 +255,7 @@ async fn the_newest_texts_are_handed_out() {
     Indexer::new(fixture.lake.clone(), Arc::new(hashed())).catch_up().await.unwrap();
     fixture.counts(&[("a", "f00", "again"), ("a", "new", "timeout")]).await;
     let head = fixture.lake.newest_head().await.unwrap();
-    let name = vectors::dataset_name(&hashed().model().await.unwrap());
+    let name = vectors::dataset_name(&hashed().model().await.unwrap(), Kind::Masked);
     let dataset = fixture.lake.newest(&name).await.unwrap();
     let waiting = texts::find_waiting(&fixture.lake, &head, "a", Some((&name, &dataset)), 100).await.unwrap();
     assert_eq!(waiting.texts.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["new"]);
@@ -257,7 +273,7 @@ async fn equal_texts_are_embedded_once() {
     fixture.counts(&rows).await;
     assert_eq!(indexer.catch_up().await.unwrap(), 5);
     assert_eq!(fixture.texts().await.len(), 5);
-    let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+    let dataset = vectors::open(&fixture.lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
     let mut scan = dataset.scan();
     scan.filter("text = 'x <num>'").unwrap();
     let batch = scan.try_into_batch().await.unwrap();
@@ -296,7 +312,7 @@ async fn texts_wait_for_the_model() {
     assert_eq!((indexer.waiting_for(), indexer.queue()), (None, 0));
     fixture.counts(&[("a", "f1", "decimal overflow"), ("a", "f3", "new")]).await;
     let head = fixture.lake.newest_head().await.unwrap();
-    let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+    let dataset = vectors::open(&fixture.lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
     let waiting = waiting_texts(&fixture.lake, &head, "a", Some(("vectors", &dataset))).await.unwrap();
     assert_eq!(waiting.texts.iter().map(|text| text.fingerprint.as_str()).collect::<Vec<_>>(), ["f3"]);
 }
@@ -328,7 +344,7 @@ async fn large_tables_are_indexed() {
     let rows: Vec<(&str, &str, &str)> = owned.iter().map(|(id, text)| ("a", id.as_str(), text.as_str())).collect();
     fixture.counts(&rows).await;
     assert_eq!(indexer.catch_up().await.unwrap(), 400);
-    let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+    let dataset = vectors::open(&fixture.lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
     let filtered = ["tenant_id_idx", "service_name_idx", "exception_type_idx"];
     for index in ["fingerprint_idx", "words_idx", "vector_idx"].into_iter().chain(filtered) {
         assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), 1, "{index}");
@@ -351,7 +367,7 @@ async fn an_outgrown_index_is_built_anew() {
         let rows: Vec<(&str, &str, &str)> = owned.iter().map(|(id, text)| ("a", id.as_str(), text.as_str())).collect();
         fixture.counts(&rows).await;
         assert_eq!(indexer.catch_up().await.unwrap(), to - from);
-        let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+        let dataset = vectors::open(&fixture.lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
         let told = dataset.index_statistics("vector_idx").await.unwrap();
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert_eq!(told["indices"].as_array().map(Vec::len), Some(1), "{told}");
@@ -370,7 +386,7 @@ async fn words_are_indexed_before_vectors() {
     let rows: Vec<(&str, &str, &str)> = owned.iter().map(|(id, text)| ("a", id.as_str(), text.as_str())).collect();
     fixture.counts(&rows).await;
     indexer.catch_up().await.unwrap();
-    let dataset = vectors::open(&fixture.lake, &hashed()).await.unwrap().unwrap();
+    let dataset = vectors::open(&fixture.lake, &hashed(), Kind::Masked).await.unwrap().unwrap();
     for (index, count) in [("words_idx", 1), ("tenant_id_idx", 1), ("vector_idx", 0)] {
         assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), count, "{index}");
     }
@@ -387,6 +403,7 @@ fn words_are_the_message_and_its_place() {
         title: None,
         service_name: None,
         exception_type: None,
+        example_trace_id: None,
         ingested_at: None,
     };
     assert_eq!(text.words(), "order 4711 of alice\nError<T>: order  at  of  < 5 at charge");

@@ -187,7 +187,7 @@ pub(super) async fn search(
             a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
         });
     }
-    Ok(fuse(probe, vector.is_some(), (&near, &by_words), &rankings, &query))
+    Ok(fuse(probe, vector.is_some(), (near.as_slice(), by_words.as_slice()), &rankings, &query))
 }
 
 /// The texts of incidents that only the further rankings have found.

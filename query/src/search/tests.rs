@@ -25,6 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::tests::lake::{batch as rows, row};
 
 mod forms;
+mod further;
 mod model;
 mod neighbours;
 
@@ -43,6 +44,8 @@ struct Incident {
     version: &'static str,
     environment: &'static str,
     seen: i64,
+    context: Option<&'static str>,
+    shape: Option<&'static str>,
 }
 
 fn incident(fingerprint: &str, message: &str) -> Incident {
@@ -54,6 +57,8 @@ fn incident(fingerprint: &str, message: &str) -> Incident {
         version: "1.9.0",
         environment: "production",
         seen: NOON,
+        context: None,
+        shape: None,
     }
 }
 
@@ -165,6 +170,8 @@ fn counts(incidents: &[Incident]) -> RecordBatch {
         "service_name" => text(&|incident| incident.service.to_owned()),
         "exception_type" => text(&|_| "Error".to_owned()),
         "deployment_environment_name" => text(&|incident| incident.environment.to_owned()),
+        "context" => Some(Arc::new(incidents.iter().map(|incident| incident.context).collect::<StringArray>())),
+        "shape" => Some(Arc::new(incidents.iter().map(|incident| incident.shape).collect::<StringArray>())),
         "first_seen" | "last_seen" | "ingested_at" => time(),
         "failure_count" | "trace_count" => Some(Arc::new(Int64Array::from(vec![1; incidents.len()]))),
         "versions" => Some(lists(incidents.iter().map(|incident| incident.version.to_owned()))),

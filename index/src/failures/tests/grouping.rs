@@ -91,6 +91,28 @@ fn counts_sum_by_fingerprint() {
     );
 }
 
+/// What is embedded beside the text stands in the counts: where the incident's first failure happened, with the
+/// application's functions, and the names of the spans on its path, all without ids. A log record of no trace and no stack
+/// has neither.
+#[test]
+fn counts_say_where_it_failed() {
+    let stack = "a.Broken: x\n    at charge (/app/src/pay.js:12:5)\n    at f (/app/node_modules/x/y.js:1:1)";
+    let spans = [
+        span("01", None, json!({"name": "POST /checkout/4711"})),
+        span(
+            "02",
+            Some("01"),
+            json!({"name": "Charge", "service_name": "payments", "events": exception("a.Broken", "cannot read", stack)}),
+        ),
+    ];
+    let found = run(&spans, &[], &[]);
+    let context = "payments\ncheckout: POST /checkout/<num> > payments: Charge\ncharge";
+    assert_eq!(column(&found.counts, "context"), [Some(context.to_owned())]);
+    assert_eq!(column(&found.counts, "shape"), [Some("POST /checkout/<num> > Charge".to_owned())]);
+    let alone = run(&[], &[log(None, 17, "cannot read the price list", json!({"trace_id": null}))], &[]);
+    assert_eq!((column(&alone.counts, "context"), column(&alone.counts, "shape")), (vec![None], vec![None]));
+}
+
 /// One incident in two environments has a row of counts for each, so that a filter on one does not count the
 /// other; what has no environment stands for itself.
 #[test]
