@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tracerag_index::incidents::Embedding;
+use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_index::{Lake, LakeOptions};
 use tracerag_query::{Session, SessionOptions, json};
 
@@ -77,6 +78,18 @@ impl<'a> Lakes<'a> {
         }
         Ok(lake)
     }
+}
+
+/// Takes away what a lake has embedded beside the masked texts. Who asks with sentences does not look there.
+pub(super) fn leave_masked_texts(lake: &Path) -> Outcome<()> {
+    for entry in fs::read_dir(lake.join(vectors::TABLE))? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if [Kind::Context, Kind::Shape].iter().any(|kind| name.ends_with(&format!("-{}", kind.name()))) {
+            fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files of the recording.

@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout)]
 
 mod causes;
+mod contexts;
 mod drawn;
 mod extracted;
 mod lakes;
@@ -48,6 +49,8 @@ pub enum Task {
     Causes,
     /// Whether a plain question finds its incident.
     Questions,
+    /// Whether a trace finds the other incidents of its fault, with and without what is compared beside the texts.
+    Contexts,
     /// How many distinct failures share a fingerprint.
     Merges,
     /// How often good traffic differs from itself.
@@ -59,12 +62,13 @@ pub enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Statements,
         Self::Pairs,
         Self::Origins,
         Self::Causes,
         Self::Questions,
+        Self::Contexts,
         Self::Merges,
         Self::Splits,
         Self::Vectors,
@@ -78,6 +82,7 @@ impl Task {
             Self::Origins => "origins",
             Self::Causes => "causes",
             Self::Questions => "questions",
+            Self::Contexts => "contexts",
             Self::Merges => "merges",
             Self::Splits => "splits",
             Self::Vectors => "vectors",
@@ -172,6 +177,7 @@ pub async fn run(setup: &Setup) -> Outcome<()> {
             Task::Origins => origins::measure(&lakes).await?,
             Task::Causes => causes::measure(&lakes).await?,
             Task::Questions => questions::measure(&lakes).await?,
+            Task::Contexts => contexts::measure(&lakes).await?,
             Task::Merges => merges::measure(setup)?,
             Task::Splits => splits::measure(setup, &lakes).await?,
             Task::Vectors => vectors::measure(setup).await?,

@@ -19,7 +19,7 @@ use crate::Outcome;
 const INCIDENTS: &str = include_str!("../../quality/incidents.tsv");
 const QUESTIONS: &str = include_str!("../../quality/questions.tsv");
 /// Incidents of an answer that are looked at.
-const FIRST: usize = 10;
+pub(super) const FIRST: usize = 10;
 /// Time of the first record: 2026-11-23 at noon, in ns; one a second follows.
 const NOON: u64 = 1_795_435_200_000_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -42,13 +42,13 @@ struct Incident {
 
 /// Where the right incidents stood: how many questions found theirs at all, and at the first place.
 #[derive(Default)]
-struct Hits {
-    first_ten: usize,
-    first: usize,
+pub(super) struct Hits {
+    pub first_ten: usize,
+    pub first: usize,
 }
 
 impl Hits {
-    fn count(&mut self, place: Option<usize>) {
+    pub(super) fn count(&mut self, place: Option<usize>) {
         self.first_ten += usize::from(place.is_some_and(|place| place < FIRST));
         self.first += usize::from(place == Some(0));
     }
@@ -174,7 +174,7 @@ fn questions() -> Outcome<Vec<Question<'static>>> {
 }
 
 /// The written incidents as log records with an exception, as OTLP/JSON lines.
-fn telemetry() -> String {
+pub(super) fn telemetry() -> String {
     let mut lines = String::new();
     for (number, line) in (0..).zip(INCIDENTS.lines()) {
         let mut parts = line.splitn(3, '\t');
