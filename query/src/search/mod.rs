@@ -139,7 +139,7 @@ pub struct SimilarIncident {
     /// Service.
     pub service_name: Option<String>,
     /// Cosine distance of the texts' vectors, 0 (same direction) to 2; `None` where there is no vector. Of a path or a
-    /// payload, the part that is not alike, 0 to 1.
+    /// payload, the part that is not alike, 0 to 1; of one that is near by its vector only, the distance of that.
     pub distance: Option<f64>,
     /// Fused rank, above 0 and at most 1; comparable within one answer only.
     pub score: f64,
