@@ -64,8 +64,10 @@ impl VectorsTable {
     /// has embedded anything.
     async fn datasets(&self, filters: &[Expr]) -> Result<Vec<Arc<Dataset>>> {
         let Some(embedding) = &self.embedding else { return Ok(vec![]) };
+        let may_pass = |kind: &Kind| !filters.iter().any(|filter| excludes(filter, *kind));
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(may_pass).collect();
         let mut datasets = Vec::new();
-        for kind in Kind::ALL.into_iter().filter(|kind| !filters.iter().any(|filter| excludes(filter, *kind))) {
+        for kind in kinds {
             match self.snapshot.vectors(embedding, kind).await {
                 Ok(dataset) => datasets.extend(dataset),
                 Err(tracerag_index::Error::Embedding(error)) if error.is_unavailable() => return Ok(vec![]),
