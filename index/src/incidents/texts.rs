@@ -19,6 +19,14 @@ use crate::error::{At, Error, Result};
 use crate::journal::Head;
 use crate::lake::Lake;
 
+/// Column of a scan that says where a row is.
+const ADDRESS: &str = "_rowaddr";
+/// Texts of one tenant that are handed out of those that wait, the newest. They are held in memory, and a search looks
+/// at each; more wait only where nothing embeds them.
+const MOST_WAITING: usize = 100_000;
+/// Fingerprints in one look-up among those that are embedded: of more a list takes longer than several look-ups.
+const LISTED: usize = 1_000;
+
 /// Columns of `incident_counts` that a text of a kind is read from.
 fn columns(kind: Kind) -> Vec<&'static str> {
     let of_kind = match kind {
@@ -29,14 +37,6 @@ fn columns(kind: Kind) -> Vec<&'static str> {
     let of_all = ["tenant_id", "fingerprint", kind.column(), "title", "service_name", "exception_type", "ingested_at"];
     of_all.into_iter().chain(of_kind).collect()
 }
-
-/// Column of a scan that says where a row is.
-const ADDRESS: &str = "_rowaddr";
-/// Texts of one tenant that are handed out of those that wait, the newest. They are held in memory, and a search looks
-/// at each; more wait only where nothing embeds them.
-const MOST_WAITING: usize = 100_000;
-/// Fingerprints in one look-up among those that are embedded: of more a list takes longer than several look-ups.
-const LISTED: usize = 1_000;
 
 /// What is known of an incident by its first failure.
 #[derive(Debug, Clone, PartialEq, Eq)]

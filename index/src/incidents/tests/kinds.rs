@@ -7,18 +7,16 @@ use arrow::array::{Array, ListBuilder, StringBuilder};
 use super::*;
 
 /// An incident of tenant `a`: fingerprint, context, names of spans.
-type Placed = (&'static str, Option<&'static str>, Option<&'static str>);
+type Placed<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
 
 /// A row of counts for each, whose example is `trace of FINGERPRINT`.
-fn placed(rows: &[Placed]) -> RecordBatch {
-    let texts = |get: fn(&Placed) -> Option<&'static str>| -> Option<ArrayRef> {
-        Some(Arc::new(rows.iter().map(get).collect::<StringArray>()))
-    };
+fn placed(rows: &[Placed<'_>]) -> RecordBatch {
+    let texts = |texts: Vec<Option<&str>>| -> Option<ArrayRef> { Some(Arc::new(StringArray::from(texts))) };
     batch(Table::IncidentCounts, rows.len(), &|name| match name {
-        "tenant_id" => texts(|_| Some("a")),
-        "fingerprint" | "text" => texts(|row| Some(row.0)),
-        "context" => texts(|row| row.1),
-        "shape" => texts(|row| row.2),
+        "tenant_id" => texts(vec![Some("a"); rows.len()]),
+        "fingerprint" | "text" => texts(rows.iter().map(|row| Some(row.0)).collect()),
+        "context" => texts(rows.iter().map(|row| row.1).collect()),
+        "shape" => texts(rows.iter().map(|row| row.2).collect()),
         "example_trace_ids" => {
             let mut examples = ListBuilder::new(StringBuilder::new());
             rows.iter().for_each(|row| examples.append_value([Some(format!("trace of {}", row.0))]));
@@ -137,12 +135,41 @@ async fn all_kinds_are_embedded_again_for_another_model() {
 async fn contexts_come_a_few_at_a_time() {
     let mut fixture = Fixture::new().await;
     let ids = ["f0", "f1", "f2", "f3", "f4", "f5", "f6"];
-    let rows: Vec<Placed> = ids.iter().map(|id| (*id, Some("payments\nCharge"), None)).collect();
+    let rows: Vec<Placed<'_>> = ids.iter().map(|id| (*id, Some("payments\nCharge"), None)).collect();
     fixture.write(Table::IncidentCounts, placed(&rows)).await;
     let options = IndexerOptions { texts_per_commit: 2, ..IndexerOptions::default() };
     let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
     assert_eq!(indexer.catch_up().await.unwrap(), 2 * ids.len());
     assert_eq!(embedded(&fixture, &hashed(), Kind::Context).await.len(), ids.len());
+}
+
+/// A backlog of contexts lies in several fragments of the counts, and one commit does not take it. Guarantees that
+/// fragments which are through are not read again for contexts either, that their own table says how far they are, and
+/// that it is indexed as that of the masked texts is, but not by words.
+#[tokio::test]
+async fn a_backlog_of_contexts_is_read_once_and_indexed() {
+    let mut fixture = Fixture::new().await;
+    let owned: Vec<(String, String)> = (0..300).map(|n| (format!("f{n}"), format!("payments\nstep{n}"))).collect();
+    for part in owned.chunks(100) {
+        let rows: Vec<Placed<'_>> =
+            part.iter().map(|(id, context)| (id.as_str(), Some(context.as_str()), None)).collect();
+        fixture.write(Table::IncidentCounts, placed(&rows)).await;
+    }
+    let head = fixture.lake.newest_head().await.unwrap();
+    for (wanted, end) in [(50, 0), (100, 1), (250, 2)] {
+        let most = texts::Most { texts: wanted, bytes: usize::MAX };
+        let new = texts::new_texts(&fixture.lake, &head, Kind::Context, 0, most, |_| false).await.unwrap();
+        assert_eq!((new.texts.len(), new.end, new.complete), (wanted, end, false));
+    }
+    let options = IndexerOptions { texts_per_commit: 70, indexed_rows: 300, ..IndexerOptions::default() };
+    let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
+    assert_eq!(indexer.catch_up().await.unwrap(), 2 * owned.len());
+    let name = vectors::dataset_name(&hashed().model().await.unwrap(), Kind::Context);
+    let dataset = fixture.lake.newest(&name).await.unwrap();
+    assert_eq!(Stamp::of(&name, &dataset).await.unwrap(), Stamp { position: head.position, taken: 3 });
+    for (index, count) in [("vector_idx", 1), ("fingerprint_idx", 1), ("tenant_id_idx", 1), ("words_idx", 0)] {
+        assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), count, "{index}");
+    }
 }
 
 /// A lake of a schema that has no further texts is embedded as before: there is nothing to embed of them, and no table is

@@ -125,4 +125,6 @@ async fn sql_reads_all_kinds() {
     let of_one = ask("select kind from incident_vectors where fingerprint = 'b' order by kind limit 2").await;
     assert_eq!(of_one, json!([{"kind": "context"}, {"kind": "masked"}]));
     assert_eq!(ask("select count(*) as n from incidents where model = 'hashed-ngrams'").await, json!([{"n": 2}]));
+    let named = ask("select fingerprint, model from incidents where fingerprint = 'b'").await;
+    assert_eq!(named, json!([{"fingerprint": "b", "model": "hashed-ngrams"}]));
 }
