@@ -26,7 +26,7 @@ const KEPT_FINGERPRINTS: usize = 500_000;
 /// Filters kept at once.
 const KEPT_FILTERS: usize = 16;
 
-/// Tenants of which it is kept at once whether a table of vectors is theirs alone.
+/// Tenants of which it is kept at once whether the tables of vectors, one a kind, are theirs alone.
 const KEPT_TENANTS: usize = 64;
 
 /// What was found for which question, the newest last.
@@ -124,7 +124,7 @@ impl SearchCache {
         let mut kept = self.lock_tenants();
         kept.retain(|known| known.table != table || known.tenant != tenant);
         kept.push_back(KnownTenant { table, tenant: tenant.to_owned(), version, end, is_whole });
-        if kept.len() > KEPT_TENANTS {
+        if kept.len() > KEPT_TENANTS * vectors::Kind::ALL.len() {
             kept.pop_front();
         }
         Ok(is_whole)
