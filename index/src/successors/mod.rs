@@ -144,7 +144,7 @@ impl Successors {
             self.kept = Some(Kept { state, number });
             return Ok(goes_on);
         }
-        let written = self.document.replace(number, &encode(&state)?).await?;
+        let written = self.document.replace(number, &encode(&state)?, &[]).await?;
         match written {
             Some(number) => {
                 self.kept = Some(Kept { state, number: Some(number) });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, Int32Array};
+use arrow::array::{AsArray, Int32Array};
 use arrow::datatypes::Int32Type;
 use datafusion::logical_expr::{Expr, col, lit};
 use futures::TryStreamExt;

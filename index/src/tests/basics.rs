@@ -229,7 +229,7 @@ async fn a_claim_tells_where_to_go_on() {
     let mut third = Writer::new(fixture.reopen().await, "third".into())
         .await
         .unwrap()
-        .with_late_horizon(std::time::Duration::from_secs(4 * 3_600));
+        .with_late_horizon(Duration::from_secs(4 * 3_600));
     assert_eq!(third.claim(&[source(0)]).await.unwrap()[0].closed.len(), 3);
 }
 

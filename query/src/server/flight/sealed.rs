@@ -94,7 +94,7 @@ async fn read(lake: &Lake) -> Result<hmac::Key> {
     let document = Document::new(lake.clone(), FOLDER);
     if document.read().await?.is_none() {
         // Of several servers that make one at once one does, and all take that one.
-        document.replace(None, hex::encode(rand::random::<[u8; SECRET]>()).as_bytes()).await?;
+        document.replace(None, hex::encode(rand::random::<[u8; SECRET]>()).as_bytes(), &[]).await?;
     }
     match document.read().await? {
         Some((_, text)) if text.len() == 2 * SECRET => Ok(hmac::Key::new(hmac::HMAC_SHA256, &text)),
