@@ -71,20 +71,30 @@ impl OpenIncidents {
     }
 
     /// Lets an incident that has another number now, because it was merged or mapped, go on with what was told of it under
-    /// the numbers that it had: it is not new. Of several that of the one seen last is kept.
+    /// the numbers that it had: it is not new, and neither its spike nor that it came back after its fix is told of twice.
+    /// Of several that of the one seen last is kept, unless it is open under its own number already.
     pub(crate) fn go_on(&mut self, tenant: &str, seen: &Activity) {
         let others = seen.members.iter().filter(|member| **member != seen.fingerprint);
+        let fix = seen.fix.as_ref().map(|fix| &fix.fix_id);
         let mut before: Option<Open> = None;
+        let (mut regressed, mut spiking) = (None, None);
         for member in others {
             let Some(open) = self.get(tenant, member).cloned() else { continue };
             self.set(tenant, member, None);
+            regressed = regressed.or_else(|| open.regressed.clone().filter(|told| Some(told) == fix));
+            spiking = spiking.or(open.spiking);
             if before.as_ref().is_none_or(|before| before.last_seen <= open.last_seen) {
                 before = Some(open);
             }
         }
-        if let Some(before) = before.filter(|_| self.get(tenant, &seen.fingerprint).is_none()) {
-            self.set(tenant, &seen.fingerprint, Some(Open { known: None, ..before }));
-        }
+        let Some(before) = before else { return };
+        let mut next = match self.get(tenant, &seen.fingerprint) {
+            Some(own) => own.clone(),
+            None => Open { known: None, ..before },
+        };
+        next.regressed = regressed.or(next.regressed);
+        next.spiking = next.spiking.or(spiking);
+        self.set(tenant, &seen.fingerprint, Some(next));
     }
 
     /// Every one, by tenant.

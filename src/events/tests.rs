@@ -90,6 +90,33 @@ fn an_incident_under_another_number_is_not_new() {
     assert_eq!(kinds(&told), [EventKind::New, EventKind::Regressed]);
 }
 
+/// An incident that came back after its fix and is spiking, both told of, is merged into one that is open itself.
+/// Guarantees that neither is told of once more under that one's number, and that what was told of that one stays.
+#[test]
+fn what_was_told_of_a_merged_incident_is_not_told_again() {
+    let fix = Fixed { fix_id: "a".into(), fixed_at: NOON - HOUR };
+    let regressed = Some((NOON - MINUTE, None));
+    let merged = Activity { members: vec!["abcd".into(), "gone".into()], fix: Some(fix), regressed, ..steady(40) };
+    let of_own = Open { last_seen: NOON - MINUTE, ..Open::default() };
+    let mut open = OpenIncidents::default();
+    open.set("t", "abcd", Some(of_own.clone()));
+    let told = Open { last_seen: NOON - HOUR, regressed: Some("a".into()), spiking: Some(NOON - MINUTE), known: None };
+    open.set("t", "gone", Some(told));
+    open.go_on("t", &merged);
+    assert_eq!(open.get("t", "gone"), None);
+    assert_eq!(open.get("t", "abcd").map(|open| open.last_seen), Some(NOON - MINUTE));
+    assert_eq!(kinds(&decide(&rules(), open.get("t", "abcd"), 0, NOON, &merged).1), []);
+    // Without what was told before it would have been both.
+    let (_, told) = decide(&rules(), Some(&of_own), 0, NOON, &merged);
+    assert_eq!(kinds(&told), [EventKind::Regressed, EventKind::Spiking]);
+    // What was told of a fix that does not hold any more says nothing of the one that does.
+    let mut open = OpenIncidents::default();
+    open.set("t", "abcd", Some(of_own));
+    open.set("t", "gone", Some(Open { regressed: Some("older".into()), ..Open::default() }));
+    open.go_on("t", &merged);
+    assert_eq!(open.get("t", "abcd").and_then(|open| open.regressed.clone()), None);
+}
+
 /// A fix, and then a failure; more failures; a second fix, and a failure. Guarantees one event a fix.
 #[test]
 fn a_regression_is_told_once_a_fix() {
