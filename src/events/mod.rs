@@ -325,12 +325,17 @@ impl IncidentEvents {
         for (tenant, fingerprints) in asked {
             let snapshot = Snapshot::new(self.lake.clone(), Arc::clone(head), &tenant);
             let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
+            // Fingerprints of one incident may lie in two chunks.
+            let mut decided: BTreeSet<String> = BTreeSet::new();
             for chunk in fingerprints.chunks(AT_ONCE) {
                 let open = &state.open;
                 let known = |fingerprint: &str| open.get(&tenant, fingerprint).and_then(|open| open.known.as_ref());
                 let activities = activity(&snapshot, chunk, known, since).boxed().await?;
                 let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
                 for seen in &activities {
+                    if !decided.insert(seen.fingerprint.clone()) {
+                        continue;
+                    }
                     state.open.go_on(&tenant, seen);
                     let open = state.open.get(&tenant, &seen.fingerprint);
                     let (next, occurrences) = decide(&self.rules, open, state.told_until, now, seen);
