@@ -135,7 +135,7 @@ async fn map(
                 () = stop => return,
             };
             match step {
-                Ok(more) => (goes_on, is_mapped) = (more, !more),
+                Ok(more) => (goes_on, is_mapped) = (more, !more && !successors.waits()),
                 Err(error) => {
                     tracing::warn!(%error, "mapping incidents to newer fingerprints failed and will be tried again");
                     successors.forget();

@@ -78,6 +78,8 @@ pub struct Successors {
     document: Document,
     rules: FailureRules,
     at_once: usize,
+    /// Whether the last step found no place for what it would write.
+    waits: bool,
     /// What this process has read or written last; `None`: it has to be read.
     kept: Option<Kept>,
 }
@@ -92,7 +94,7 @@ impl Successors {
     /// For a lake whose new failures are grouped by these rules. Nothing is read yet.
     pub fn new(lake: Lake, rules: FailureRules) -> Self {
         let document = Document::new(lake.clone(), FOLDER);
-        Self { lake, document, rules, at_once: AT_ONCE, kept: None }
+        Self { lake, document, rules, at_once: AT_ONCE, waits: false, kept: None }
     }
 
     /// Forgets what is known of how far it went: another worker may have gone on since.
@@ -100,10 +102,15 @@ impl Successors {
         self.kept = None;
     }
 
+    /// Whether nothing is mapped before the lake's schema is migrated, as the last step has found.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// Takes the next incidents of older versions. Says whether there may be more.
     ///
-    /// Nothing is done where the lake's schema has no place for it before it is migrated, or where a newer release has
-    /// begun with its own version.
+    /// Nothing is done where the lake's schema has no place for it before it is migrated ([`Self::waits`]), or where a
+    /// newer release has begun with its own version.
     ///
     /// # Errors
     /// When the lake cannot be read or written. The step can be done again.
@@ -113,7 +120,8 @@ impl Successors {
             return Ok(false);
         }
         let head = self.lake.newest_head().await?;
-        if !rules::have_place(&self.lake, &head) {
+        self.waits = !rules::have_place(&self.lake, &head);
+        if self.waits {
             return Ok(false);
         }
         let Kept { mut state, number } = match self.kept.take() {

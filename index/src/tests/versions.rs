@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type};
+use tempfile::TempDir;
 use tracerag_schemas::time::{DAY, SECOND};
 use tracerag_schemas::version::FIRST_SCHEMA_VERSION;
 use tracerag_schemas::{Schemas, Table};
 
 use super::upkeep::eager;
 use super::{Fixture, NOON, epoch, offsets, source};
+use crate::failures::{FailureRules, Grouping};
 use crate::journal::heads::HEADS;
 use crate::journal::log::Log;
 use crate::journal::now;
@@ -19,7 +21,7 @@ use crate::journal::record::{Kind, Record};
 use crate::journal::writer::blank;
 use crate::migrate::migrate_at;
 use crate::stored::{changes, each_batch};
-use crate::{Epoch, Error, Lake, LakeOptions, Migration, Writer, columns, maintain, migrate};
+use crate::{Epoch, Error, Lake, LakeOptions, Migration, Successors, Writer, columns, maintain, migrate};
 
 /// The column that the second release adds.
 const TONE: &str = "tone";
@@ -290,14 +292,20 @@ async fn counts(lake: &Lake) -> Vec<(Table, usize)> {
     counts
 }
 
-/// A lake that a program of the first schema wrote (`scripts/make-lake-fixture.sh`) is read whole with all columns,
-/// written to, migrated to this release's schema and to the next one, and loses nothing by that.
-#[tokio::test]
-async fn a_lake_of_the_first_schema_is_taken_over() {
+/// A folder with a `lake` that a program of the first schema wrote (`scripts/make-lake-fixture.sh`).
+fn lake_of_the_first_schema() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/lake-schema-1.tar.gz");
     let unpacked = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder.path()).status().unwrap();
     assert!(unpacked.success());
+    folder
+}
+
+/// A lake that a program of the first schema wrote (`scripts/make-lake-fixture.sh`) is read whole with all columns,
+/// written to, migrated to this release's schema and to the next one, and loses nothing by that.
+#[tokio::test]
+async fn a_lake_of_the_first_schema_is_taken_over() {
+    let folder = lake_of_the_first_schema();
     let uri = folder.path().join("lake");
     let uri = uri.to_str().unwrap();
     let (first, second) = (first(), second());
@@ -322,4 +330,28 @@ async fn a_lake_of_the_first_schema_is_taken_over() {
     let tones: Vec<String> = tones(&newer, Table::Spans).await.into_iter().filter_map(|(_, tone)| tone).collect();
     assert_eq!(tones, (10..20).map(tone).collect::<Vec<_>>());
     assert!(matches!(Lake::open(options(uri, &first)).await.unwrap_err(), Error::TooNew { .. }));
+}
+
+/// A release with other rules of fingerprints meets a lake whose schema has no place for what becomes of incidents.
+/// Guarantees that it waits and says so, for whoever tells of new incidents has to wait as well; and that it maps them
+/// once the lake is migrated.
+#[tokio::test]
+async fn incidents_are_mapped_once_the_lake_is_migrated() {
+    let folder = lake_of_the_first_schema();
+    let uri = folder.path().join("lake");
+    let uri = uri.to_str().unwrap();
+    let lake = open(uri, &first()).await;
+    Lake::open_or_create(options(uri, &first())).await.unwrap();
+    let grouping = Grouping { version: 2, ..Grouping::default() };
+    let rules = FailureRules { grouping, ..FailureRules::default() };
+    let mut successors = Successors::new(lake.clone(), rules);
+    assert!(!successors.step().await.unwrap());
+    assert!(successors.waits());
+    let count = async || lake.newest("grouping_rules").await.unwrap().count_rows(None).await.unwrap();
+    assert_eq!(count().await, 0);
+
+    migrate_at(&lake, "m", now() + 3_600 * SECOND).await.unwrap();
+    while successors.step().await.unwrap() {}
+    assert!(!successors.waits());
+    assert!(count().await > 0);
 }
