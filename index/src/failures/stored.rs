@@ -4,6 +4,9 @@
 //! be: it does not depend on the rules. And rows from before the column `grouping_path` lack the path and the error that
 //! spans without an exception are grouped by. Whether these matter is tried out: where two different paths give the same
 //! fingerprint, neither is needed.
+//!
+//! The path is kept as the row's own release masked it. What later rules mask beside that is masked; what they mask no more
+//! is not known, and such rows do not meet new failures.
 
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -80,6 +83,7 @@ impl<'a> Columns<'a> {
         }
         let masked = mask(text(self.message, row).unwrap_or_default());
         let stack = text(self.stacktrace, row).map(|stack| StackTrace::parse(stack, &rules.in_app)).unwrap_or_default();
+        let path = self.path.filter(|paths| paths.is_valid(row)).map(|paths| masked_again(paths.value(row)));
         let by = |local_path, error_type| {
             let evidence = Evidence {
                 service: text(self.service, row).unwrap_or_default(),
@@ -93,12 +97,18 @@ impl<'a> Columns<'a> {
             };
             fingerprint(&evidence, &rules.grouping).id
         };
-        match self.path.filter(|paths| paths.is_valid(row)) {
-            Some(paths) => Anew::Is(by(paths.value(row), self.error.and_then(|errors| text(errors, row)))),
+        match path.as_deref() {
+            Some(path) => Anew::Is(by(path, self.error.and_then(|errors| text(errors, row)))),
             None => {
                 let (one, other) = (by("", None), by("?", Some("?")));
                 if one == other { Anew::Is(one) } else { Anew::Unknown }
             }
         }
     }
+}
+
+/// A path of masked names, each as these rules mask it.
+fn masked_again(path: &str) -> String {
+    const STEP: &str = " > ";
+    path.split(STEP).map(mask).collect::<Vec<_>>().join(STEP)
 }
