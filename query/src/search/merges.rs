@@ -125,15 +125,19 @@ impl Rules {
         at
     }
 
-    /// Fingerprints that would go on as one with another which a person has split them off.
+    /// Fingerprints that would go on as one with another although a person has split the two.
     fn apart(&self) -> HashSet<&str> {
         let mut newest: HashMap<&str, &Rule> = HashMap::new();
         for rule in self.pairs.values() {
             let (fingerprint, Some(other)) = (rule.fingerprint.as_str(), rule.target.as_deref()) else { continue };
             let successor = self.successor(fingerprint);
-            let is_of_one = successor != fingerprint && successor == self.successor(other);
-            if is_of_one && newest.get(fingerprint).is_none_or(|known| known.newest < rule.newest) {
-                newest.insert(fingerprint, rule);
+            if fingerprint == other || successor != self.successor(other) {
+                continue;
+            }
+            // One that others go on as stays what it is, so the other one is kept off it.
+            let apart = if successor == fingerprint { other } else { fingerprint };
+            if newest.get(apart).is_none_or(|known| known.newest < rule.newest) {
+                newest.insert(apart, rule);
             }
         }
         newest.into_iter().filter(|(_, rule)| !rule.is_merge).map(|(fingerprint, _)| fingerprint).collect()
@@ -245,6 +249,16 @@ mod tests {
         let merged: Vec<_> = rules.into_iter().chain([("merge", "a", "z", 0)]).collect();
         assert_eq!(counts_for(&merges(&merged), ["a", "b", "n"]), ["z", "n", "n"]);
         let again: Vec<_> = rules.into_iter().chain([("merge", "a", "n", 0)]).collect();
+        assert_eq!(counts_for(&merges(&again), ["a", "b", "n"]), ["n", "n", "n"]);
+    }
+
+    /// A new fingerprint that a person has split off an old one before a release maps the old one to it. Guarantees that the
+    /// split holds, and that who merges them again is right.
+    #[test]
+    fn a_new_fingerprint_stays_split_off_an_old_one() {
+        let rules = [("merge", "n", "a", 0), ("split", "n", "a", 0), ("map", "a", "n", 2), ("map", "b", "n", 2)];
+        assert_eq!(counts_for(&merges(&rules), ["a", "b", "n"]), ["a", "n", "n"]);
+        let again: Vec<_> = rules.into_iter().chain([("merge", "n", "a", 0)]).collect();
         assert_eq!(counts_for(&merges(&again), ["a", "b", "n"]), ["n", "n", "n"]);
     }
 
