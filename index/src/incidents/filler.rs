@@ -7,12 +7,12 @@ use arrow::array::{
     ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int64Array, StringArray, TimestampNanosecondArray,
 };
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, Float32Type};
+use arrow::datatypes::{DataType, Field, Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{col, lit};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
-use lance::dataset::{InsertBuilder, WriteMode};
+use lance::dataset::{InsertBuilder, ProjectionRequest, WriteMode};
 use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -29,6 +29,8 @@ use crate::stage::appended;
 
 /// Texts of a backlog that are embedded between two looks after the table.
 const TEXTS_PER_UPKEEP: usize = 16_384;
+/// Vectors that are held from one commit to the next, at 1.5 KiB each with 384 numbers.
+const MOST_FRESH: usize = 4_096;
 
 /// What all tables are filled with.
 pub(super) struct Work<'a> {
@@ -44,7 +46,7 @@ pub(super) struct Work<'a> {
 pub(super) struct Filler {
     kind: Kind,
     known: Option<Known>,
-    /// Vectors that were computed but are not committed yet, by text.
+    /// Vectors of the last texts, by text; those that are not committed yet among them.
     fresh: HashMap<String, Vec<f32>>,
 }
 
@@ -176,8 +178,11 @@ impl Filler {
             }
             if self.append(work, name, &new.texts, stamp).await? {
                 embedded += new.texts.len();
-                // What is committed is in the table: of a long backlog no more is held than of a short one.
-                self.fresh.clear();
+                // What is committed is in the table: of a long backlog no more is held than of a short one. What many
+                // incidents share is not looked up for each commit all the same.
+                if self.fresh.len() >= MOST_FRESH {
+                    self.fresh.clear();
+                }
                 waiting = Some(counted.saturating_sub(new.texts.len()));
                 lost = 0;
             } else {
@@ -279,25 +284,49 @@ impl Filler {
             missing.push(text.clone());
         }
         if !stored.is_empty() {
-            let dataset = work.lake.newest(name).await?;
-            let mut scan = dataset.scan();
-            scan.project(&["text", vectors::VECTOR]).at(name, "reading vectors")?;
-            scan.filter_expr(col("text_hash").in_list(stored.into_iter().map(lit).collect(), false));
-            let mut rows = scan.try_into_stream().await.at(name, "reading vectors")?;
-            while let Some(batch) = rows.try_next().await.at(name, "reading vectors")? {
-                let texts = column(&batch, "text")?;
-                let Some(lists) = batch.column_by_name(vectors::VECTOR).and_then(|c| c.as_fixed_size_list_opt()) else {
-                    continue;
-                };
-                for row in 0..batch.num_rows() {
-                    let vector = lists.value(row).as_primitive::<Float32Type>().values().to_vec();
-                    self.fresh.insert(texts.value(row).to_owned(), vector);
-                }
-            }
+            self.take_stored(work.lake, name, stored).await?;
             missing.retain(|text| !self.fresh.contains_key(text));
         }
         let computed = work.embedding.embed(missing.clone()).await?;
         self.fresh.extend(missing.into_iter().zip(computed));
+        Ok(())
+    }
+
+    /// Takes the vectors of texts with these hashes from the table. Very many incidents may share a context or a shape, so
+    /// of each text one row is read.
+    async fn take_stored(&mut self, lake: &Lake, name: &str, hashes: Vec<String>) -> Result<()> {
+        let dataset = lake.newest(name).await?;
+        let mut scan = dataset.scan();
+        scan.project(&["text_hash"]).at(name, "looking up texts")?;
+        scan.with_row_id().filter_expr(col("text_hash").in_list(hashes.into_iter().map(lit).collect(), false));
+        let mut rows = scan.try_into_stream().await.at(name, "looking up texts")?;
+        let mut one_each: HashMap<u128, u64> = HashMap::new();
+        while let Some(batch) = rows.try_next().await.at(name, "looking up texts")? {
+            let hashes = column(&batch, "text_hash")?;
+            let Some(ids) = batch.column_by_name("_rowid").and_then(|ids| ids.as_primitive_opt::<UInt64Type>()) else {
+                continue;
+            };
+            for (row, id) in ids.values().iter().enumerate() {
+                if let Ok(hash) = u128::from_str_radix(hashes.value(row), 16) {
+                    one_each.entry(hash).or_insert(*id);
+                }
+            }
+        }
+        let mut ids: Vec<u64> = one_each.into_values().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        ids.sort_unstable();
+        let schema = dataset.schema().project(&["text", vectors::VECTOR]).at(name, "reading vectors")?;
+        let taken = dataset.take_rows(&ids, ProjectionRequest::from_schema(schema)).boxed().await;
+        let batch = taken.at(name, "reading vectors")?;
+        let texts = column(&batch, "text")?;
+        let lists = batch.column_by_name(vectors::VECTOR).and_then(|column| column.as_fixed_size_list_opt());
+        for (row, list) in lists.into_iter().flat_map(|lists| lists.iter()).enumerate() {
+            if let Some(vector) = list.as_ref().and_then(|list| list.as_primitive_opt::<Float32Type>()) {
+                self.fresh.insert(texts.value(row).to_owned(), vector.values().to_vec());
+            }
+        }
         Ok(())
     }
 

@@ -140,13 +140,10 @@ impl Weights {
 
 /// Places in a ranking: what ties exactly (equal texts) shares one.
 pub(super) fn places<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<usize> {
-    let mut seen: Vec<&str> = Vec::new();
-    keys.map(|key| match seen.iter().position(|known| *known == key) {
-        Some(place) => place,
-        None => {
-            seen.push(key);
-            seen.len() - 1
-        }
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    keys.map(|key| {
+        let next = seen.len();
+        *seen.entry(key).or_insert(next)
     })
     .collect()
 }

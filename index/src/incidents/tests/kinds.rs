@@ -130,17 +130,28 @@ async fn all_kinds_are_embedded_again_for_another_model() {
     }
 }
 
-/// Many contexts come a few at a time, as texts do, and each distinct one is embedded once.
+/// Many incidents share two contexts and come a few at a time, and more of them come after a restart. Guarantees that each
+/// has the vector of its own context, be it made, held from the commit before or taken from the table.
 #[tokio::test]
 async fn contexts_come_a_few_at_a_time() {
     let mut fixture = Fixture::new().await;
+    let contexts = ["payments\nCharge", "stock\nreserve"];
+    let place = |ids: &[&'static str]| -> Vec<Placed<'static>> {
+        ids.iter().enumerate().map(|(number, id)| (*id, Some(contexts[number % 2]), None)).collect()
+    };
     let ids = ["f0", "f1", "f2", "f3", "f4", "f5", "f6"];
-    let rows: Vec<Placed<'_>> = ids.iter().map(|id| (*id, Some("payments\nCharge"), None)).collect();
+    let rows = place(&ids);
     fixture.write(Table::IncidentCounts, placed(&rows)).await;
     let options = IndexerOptions { texts_per_commit: 2, ..IndexerOptions::default() };
     let mut indexer = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options);
     assert_eq!(indexer.catch_up().await.unwrap(), 2 * ids.len());
     assert_eq!(embedded(&fixture, &hashed(), Kind::Context).await.len(), ids.len());
+
+    fixture.write(Table::IncidentCounts, placed(&place(&["f7", "f8"]))).await;
+    let mut restarted = Indexer::new(fixture.reopen().await, Arc::new(hashed()));
+    assert_eq!(restarted.catch_up().await.unwrap(), 2 * 2);
+    let found = embedded(&fixture, &hashed(), Kind::Context).await;
+    assert_eq!((found.len(), found["f7"].as_str(), found["f8"].as_str()), (ids.len() + 2, contexts[0], contexts[1]));
 }
 
 /// A backlog of contexts lies in several fragments of the counts, and one commit does not take it. Guarantees that
