@@ -5,6 +5,7 @@ use std::process::Command;
 use arrow::array::{Array, ListBuilder, StringBuilder};
 
 use super::*;
+use crate::{MaintainOptions, maintain};
 
 /// An incident of tenant `a`: fingerprint, context, names of spans.
 type Placed<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
@@ -55,7 +56,10 @@ async fn embedded(fixture: &Fixture, embedding: &Embedding, kind: Kind) -> BTree
         let vector = lists.value(row).as_primitive::<Float32Type>().values().to_vec();
         assert!(cosine(&vector, &expected[0]) > 0.999, "{}", texts.value(row));
     }
-    fingerprints.iter().zip(&texts).map(|(id, text)| (id.unwrap().to_owned(), text.unwrap().to_owned())).collect()
+    let rows = fingerprints.iter().zip(&texts);
+    let found: BTreeMap<_, _> = rows.map(|(id, text)| (id.unwrap().to_owned(), text.unwrap().to_owned())).collect();
+    assert_eq!(found.len(), batch.num_rows(), "a row is there twice");
+    found
 }
 
 fn texts_of(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -181,6 +185,42 @@ async fn a_backlog_of_contexts_is_read_once_and_indexed() {
     for (index, count) in [("vector_idx", 1), ("fingerprint_idx", 1), ("tenant_id_idx", 1), ("words_idx", 0)] {
         assert_eq!(dataset.load_indices_by_name(index).await.unwrap().len(), count, "{index}");
     }
+}
+
+/// Two workers embed one backlog beside each other, in parts; then the counts are compacted, more of them come, and a
+/// worker starts anew. Guarantees that each incident has one row of a kind, though its fragment is looked at again under
+/// another id.
+#[tokio::test]
+async fn neither_two_workers_nor_a_compaction_double_a_row() {
+    let mut fixture = Fixture::new().await;
+    let owned: Vec<(String, String)> =
+        (0..120).map(|n| (format!("f{n:03}"), format!("payments\nstep{}", n % 7))).collect();
+    for part in owned.chunks(30) {
+        let rows: Vec<Placed<'_>> =
+            part.iter().map(|(id, context)| (id.as_str(), Some(context.as_str()), None)).collect();
+        fixture.write(Table::IncidentCounts, placed(&rows)).await;
+    }
+    let options = IndexerOptions { texts_per_commit: 20, ..IndexerOptions::default() };
+    let mut one = Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options.clone());
+    let mut other = Indexer::with_options(fixture.reopen().await, Arc::new(hashed()), options);
+    let (of_one, of_other) = tokio::join!(one.catch_up(), other.catch_up());
+    assert_eq!(of_one.unwrap() + of_other.unwrap(), 2 * owned.len());
+
+    let kept = MaintainOptions { small_fragments: 0, ..MaintainOptions::default() };
+    maintain(&fixture.lake, &kept).await.unwrap();
+    let more = [("f000", Some("elsewhere"), None), ("last", Some("payments\nstep0"), None)];
+    fixture.write(Table::IncidentCounts, placed(&more)).await;
+    let head = fixture.lake.newest_head().await.unwrap();
+    let (name, counts) = head.of(Table::IncidentCounts).next().unwrap();
+    let dataset = fixture.lake.dataset(name, counts.version).await.unwrap();
+    assert!(dataset.fragments().iter().all(|fragment| fragment.id >= 4), "nothing was compacted");
+    assert_eq!(one.catch_up().await.unwrap(), 2);
+    for indexer in [&mut other, &mut Indexer::new(fixture.reopen().await, Arc::new(hashed()))] {
+        assert_eq!(indexer.catch_up().await.unwrap(), 0);
+    }
+    assert_eq!(embedded(&fixture, &hashed(), Kind::Masked).await.len(), owned.len() + 1);
+    let contexts = embedded(&fixture, &hashed(), Kind::Context).await;
+    assert_eq!((contexts.len(), contexts["f000"].as_str()), (owned.len() + 1, "payments\nstep0"));
 }
 
 /// A lake of a schema that has no further texts is embedded as before: there is nothing to embed of them, and no table is
