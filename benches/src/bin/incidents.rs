@@ -7,7 +7,7 @@
 //! - `--tenants N`: tenants of a hundred incidents, 10,000 if nothing is said; 0 leaves that lake out
 //! - `--rounds N`: how often each question is asked, 200 if nothing is said
 //! - `--seconds N`: how long questions are asked beside upkeep, 60 if nothing is said
-//! - `--folder PATH`: keeps the lakes there for the next run, which then only asks
+//! - `--folder PATH`: keeps the lakes there for the next run, which then only asks; after an hour nothing in them is new
 //! - `--seed N`
 
 use std::path::PathBuf;

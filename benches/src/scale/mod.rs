@@ -9,6 +9,7 @@
 mod asked;
 mod upkeep;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -75,13 +76,21 @@ pub async fn run(setup: &Setup) -> Outcome<()> {
 }
 
 async fn measure(setup: &Setup, folder: &Path, shape: &Shape) -> Outcome<()> {
-    let lake = folder.join(format!("{}x{}", shape.tenants, shape.incidents)).display().to_string();
+    let name = format!("{}x{}-{}", shape.tenants, shape.incidents, shape.seed);
+    let lake = folder.join(&name);
     println!("\n{} tenants of {} incidents", shape.tenants, shape.incidents);
-    if !Path::new(&lake).exists() {
+    if !lake.exists() {
         let begun = Instant::now();
-        incidents::make(&lake, shape).await?;
+        // One that was given up half way is not taken for whole.
+        let part = folder.join(format!("{name}.part"));
+        if part.exists() {
+            fs::remove_dir_all(&part)?;
+        }
+        incidents::make(&part.display().to_string(), shape).await?;
+        fs::rename(&part, &lake)?;
         println!("made, embedded and indexed in {:.1} s", begun.elapsed().as_secs_f64());
     }
+    let lake = lake.display().to_string();
     println!("{:<44} {:>7} {:>9} {:>9} {:>9}  ", "", "answers", "p50 ms", "p99 ms", "most ms");
     let readers = Lake::open_to_ask(LakeOptions::new(lake.as_str())).await?;
     let tenants = ASKED_FOR.min(shape.tenants);
