@@ -125,8 +125,12 @@ impl Flight {
             else {
                 continue;
             };
-            if let Some(rows) = self.flights.take(sealed::id(&statement_handle), caller) {
-                let _ = rows.cancel.send(true);
+            // The entry stays and says so, for the ticket alone could be planned anew.
+            let cancelled = self.flights.with(sealed::id(&statement_handle), caller, |rows| {
+                let was_cancelled = rows.cancel.send_replace(true);
+                (rows.planned.take(), was_cancelled)
+            });
+            if cancelled.is_some_and(|(_, was_cancelled)| !was_cancelled) {
                 return Ok(CancelStatus::Cancelled);
             }
             if self.seal.opened_ticket(caller, &statement_handle).await?.is_some() {

@@ -243,6 +243,9 @@ impl Flight {
         carried: Option<carried::Ticket>,
     ) -> Result<(Planned, watch::Receiver<bool>), Problem> {
         let kept = self.flights.with(id, caller, |rows| (rows.planned.take(), rows.cancel.subscribe()));
+        if kept.as_ref().is_some_and(|(_, is_cancelled)| *is_cancelled.borrow()) {
+            return Err(status::cancelled());
+        }
         let is_cancelled = match kept {
             Some((Some(planned), is_cancelled)) => return Ok((planned, is_cancelled)),
             Some((None, is_cancelled)) => Some(is_cancelled),

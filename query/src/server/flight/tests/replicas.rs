@@ -102,7 +102,8 @@ async fn what_is_too_long_stays() {
     assert_eq!(as_json(fetched(&mut client, ticket(&info)).await.unwrap()), json!([{"n": MOST_CARRIED}]));
 }
 
-/// A query that one server runs cannot be cancelled by its flight at another, which says so and breaks nothing off.
+/// A query that one server runs cannot be cancelled by its flight at another, which says so and breaks nothing off. Where
+/// it was cancelled before its rows were asked for, its ticket runs nothing any more.
 #[tokio::test]
 async fn a_query_is_cancelled_where_it_runs() {
     let served = Served::with(Limits::default()).await;
@@ -117,4 +118,6 @@ async fn a_query_is_cancelled_where_it_runs() {
         let result = arrow_flight::CancelFlightInfoResult::decode(result.body.as_ref()).unwrap();
         assert_eq!(result.status(), expected);
     }
+    let error = fetched(&mut client, ticket(&info)).await.unwrap_err();
+    assert_eq!((error.code(), short(&error)), (Code::Cancelled, "cancelled"));
 }
