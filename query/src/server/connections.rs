@@ -30,7 +30,7 @@ use super::patient::{Activity, Answering, Patient};
 enum Protocol {
     /// HTTP/1.1: one request after the other.
     Http,
-    /// HTTP/2 alone: many requests at once, whose bodies are streams of messages that have bounds of their own.
+    /// HTTP/2 alone: many requests at once.
     Grpc,
 }
 
@@ -39,7 +39,7 @@ enum Protocol {
 struct Bounds {
     /// How long the head of a request may take, from when the connection is open or the answer before was sent.
     head: Duration,
-    /// How long its body may take, from its head; of HTTP/1.1.
+    /// How long its body may take, from its head.
     body: Duration,
     /// How long a client may read nothing of what is sent to it.
     read: Duration,
@@ -86,10 +86,7 @@ async fn serve_within<L>(
     L: Listener,
 {
     let timed = from_fn(move |request: Request, next: Next| next.run(request.map(|body| within(bounds.body, body))));
-    let router = match protocol {
-        Protocol::Http => router.layer(timed),
-        Protocol::Grpc => router,
-    };
+    let router = router.layer(timed);
     let mut connections = JoinSet::new();
     let mut open: Vec<(Arc<Activity>, AbortHandle)> = Vec::new();
     loop {
@@ -148,13 +145,14 @@ async fn answer<S>(
 {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (answered, answering) = (router.call(request), activity.answer());
+        let (answered, answering, activity) = (router.call(request), activity.answer(), Arc::clone(&activity));
         async move {
             let answer = answered.await;
+            drop(answering);
             // Questions to a client and its answers go to and fro on HTTP/2, so that bytes tell nothing of whether it
             // still gets rows. On HTTP/1.1 they do, and who reads slowly there makes room for others.
-            let answering = (protocol == Protocol::Grpc).then_some(answering);
-            answer.map(|answer| answer.map(|body| Answered { body, _answering: answering }))
+            let activity = (protocol == Protocol::Grpc).then_some(activity);
+            answer.map(|answer| answer.map(|body| Answered { body, activity, waiting: None }))
         }
     });
     let stream = TokioIo::new(stream);
@@ -199,10 +197,14 @@ where
     }
 }
 
-/// The body of an answer, which is made until the body has ended or is dropped.
+/// The body of an answer, which is made as long as the body is asked for more and has none yet. What is not asked for
+/// waits for its client, who may leave it unread for ever: that shall not look like work.
 struct Answered {
     body: Body,
-    _answering: Option<Answering>,
+    /// Of the connection, where it shall know.
+    activity: Option<Arc<Activity>>,
+    /// There while the next part is made.
+    waiting: Option<Answering>,
 }
 
 impl hyper::body::Body for Answered {
@@ -213,7 +215,13 @@ impl hyper::body::Body for Answered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            self.waiting = None;
+        } else if self.waiting.is_none() {
+            self.waiting = self.activity.as_ref().map(Activity::answer);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -251,6 +259,10 @@ mod tests {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Relaxed);
         }
+    }
+
+    async fn told_whether_whole(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> &'static str {
+        if body.is_ok() { "whole" } else { "half" }
     }
 
     /// A connection on which half a head comes and no more is closed, and so is one that says nothing; a whole request is
@@ -297,14 +309,7 @@ mod tests {
             });
             std::future::ready(Body::from_stream(chunks))
         };
-        let router = Router::new()
-            .route(
-                "/",
-                post(|body: Result<Bytes, axum::extract::rejection::BytesRejection>| {
-                    std::future::ready(if body.is_ok() { "whole" } else { "half" })
-                }),
-            )
-            .route("/endless", get(endless));
+        let router = Router::new().route("/", post(told_whether_whole)).route("/endless", get(endless));
         let bounds = Bounds { body: SHORT, read: SHORT, ..BOUNDS };
         let serving = tokio::spawn(serve_within(Protocol::Http, bounds, listener, router, stopped));
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -406,6 +411,56 @@ mod tests {
         read_until(&mut third, &frame(4, 1, 0, &[])).await;
         let mut rest = Vec::new();
         let _ = quiet.read_to_end(&mut rest).await;
+        reader.write_all(&frame(6, 0, 0, b"anybody?")).await.unwrap();
+        read_until(&mut reader, &frame(6, 1, 0, b"anybody?")).await;
+        serving.abort();
+    }
+
+    /// On HTTP/2 a request comes whose body does not end. Guarantees that it is answered all the same, so that who begins
+    /// requests and says no more, for which no token is needed, does not look busy for ever.
+    #[tokio::test]
+    async fn bodies_of_http2_have_their_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let router = Router::new().route("/", post(told_whether_whole));
+        let bounds = Bounds { body: SHORT, ..BOUNDS };
+        let serving = tokio::spawn(serve_within(Protocol::Grpc, bounds, listener, router, stopped));
+        let mut client = http2(address).await;
+        // As below, but for POST, and the head does not end the request.
+        client.write_all(&frame(1, 4, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'a'])).await.unwrap();
+        read_until(&mut client, b"half").await;
+        serving.abort();
+    }
+
+    /// On HTTP/2 a client takes nothing of its answer, for which there are more rows than its window has room for, and
+    /// beside it another one waits for rows. For one more the first goes: guarantees that answers that nobody reads keep
+    /// out nobody.
+    #[tokio::test]
+    async fn who_does_not_read_is_quiet() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let unread = || {
+            let chunks = futures::stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from(vec![0_u8; 1 << 16])));
+            std::future::ready(Body::from_stream(chunks))
+        };
+        let waited_for = || {
+            let first = futures::stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"rows"))]);
+            std::future::ready(Body::from_stream(first.chain(futures::stream::pending())))
+        };
+        let router = Router::new().route("/", get(unread).post(waited_for));
+        let bounds = Bounds { most: 2, ..BOUNDS };
+        let serving = tokio::spawn(serve_within(Protocol::Grpc, bounds, listener, router, stopped));
+        let mut idle = http2(address).await;
+        idle.write_all(&frame(1, 5, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'a'])).await.unwrap();
+        // The first of the rows.
+        read_until(&mut idle, &[0; 1 << 10]).await;
+        let mut reader = http2(address).await;
+        reader.write_all(&frame(1, 5, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'a'])).await.unwrap();
+        read_until(&mut reader, b"rows").await;
+        let mut third = http2(address).await;
+        read_until(&mut third, &frame(4, 1, 0, &[])).await;
         reader.write_all(&frame(6, 0, 0, b"anybody?")).await.unwrap();
         read_until(&mut reader, &frame(6, 1, 0, b"anybody?")).await;
         serving.abort();
