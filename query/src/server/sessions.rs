@@ -182,10 +182,13 @@ impl Sessions {
     }
 }
 
-/// A look at the heads, as long as it may take.
-async fn in_time(look: impl Future<Output = Result<Arc<Head>>>) -> Result<Arc<Head>> {
+/// A look into the lake, as long as it may take: who asks shall not wait for ever for a store that does not answer.
+///
+/// # Errors
+/// Those of the look, and [`QueryError::Stopped`] when it takes too long.
+pub(super) async fn in_time<T>(look: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(LOOK_WITHIN, look).await.unwrap_or_else(|_| {
-        tracing::error!(seconds = LOOK_WITHIN.as_secs(), "a head could not be read in time");
+        tracing::error!(seconds = LOOK_WITHIN.as_secs(), "the lake could not be read in time");
         Err(QueryError::Stopped)
     })
 }

@@ -17,6 +17,7 @@ use tracerag_index::{Document, Lake};
 
 use crate::access::Caller;
 use crate::error::{QueryError, Result};
+use crate::server::sessions::in_time;
 
 /// The folder of the secret below the lake.
 const FOLDER: &str = "handles";
@@ -52,7 +53,7 @@ impl Seal {
     /// A handle that carries a text for a caller. `None`: the text is longer than [`MOST_CARRIED`].
     ///
     /// # Errors
-    /// When the lake's secret can neither be read nor made.
+    /// When the lake's secret can neither be read nor made, or not in time.
     pub(super) async fn close(&self, kind: Kind, caller: &Caller, text: &[u8]) -> Result<Option<Bytes>> {
         if text.len() > MOST_CARRIED {
             return Ok(None);
@@ -83,7 +84,7 @@ impl Seal {
 
     /// The key of the one handle that has this id.
     async fn key(&self, id: &[u8]) -> Result<Option<LessSafeKey>> {
-        let secret = self.secret.get_or_try_init(|| read(&self.lake).boxed()).await?;
+        let secret = in_time(self.secret.get_or_try_init(|| read(&self.lake).boxed())).await?;
         let key = UnboundKey::new(&AES_256_GCM, hmac::sign(secret, id).as_ref());
         Ok(key.ok().map(LessSafeKey::new))
     }
