@@ -84,7 +84,7 @@ const FIXED: &[(&str, &[&str])] = &[
 /// Bytes of a value: each savepoint keeps what was set.
 const LONGEST: usize = 1_024;
 /// Savepoints of a transaction that are kept. Some drivers set one of the same name before each statement and release
-/// none, so of more the oldest goes.
+/// none, so of more the oldest goes that a newer one of its name hides, or else the oldest.
 const SAVEPOINTS: usize = 128;
 
 /// Settings that are times.
@@ -156,6 +156,14 @@ impl Transaction {
         let place = self.savepoints.iter().rposition(|savepoint| savepoint.name == name);
         place.ok_or_else(|| Unset::NoSavepoint(name.to_owned()))
     }
+
+    /// The place of the oldest savepoint that has a newer one of its name.
+    fn oldest_hidden(&self) -> Option<usize> {
+        let is_hidden = |(place, older): (usize, &Savepoint)| {
+            self.savepoints.iter().skip(place + 1).any(|newer| newer.name == older.name)
+        };
+        self.savepoints.iter().enumerate().position(is_hidden)
+    }
 }
 
 impl Settings {
@@ -212,7 +220,8 @@ impl Settings {
     pub(super) fn savepoint(&mut self, name: &str) -> Result<(), Unset> {
         let transaction = self.transaction.as_mut().ok_or(Unset::NoTransaction)?;
         if transaction.savepoints.len() >= SAVEPOINTS {
-            transaction.savepoints.remove(0);
+            let oldest = transaction.oldest_hidden().unwrap_or(0);
+            transaction.savepoints.remove(oldest);
         }
         let (set, kept) = (self.set.clone(), transaction.kept.clone());
         transaction.savepoints.push(Savepoint { name: name.to_owned(), set, kept });
@@ -464,15 +473,20 @@ mod tests {
         assert_eq!(shown(&settings), "Europe/Berlin");
     }
 
-    /// Of more savepoints than are kept the oldest goes, and a value that is longer than any that means something is refused.
+    /// Of more savepoints than are kept the oldest goes, but before it those that newer ones of their name hide: a driver that
+    /// sets one for each statement leaves its client's own. A value that is longer than any that means something is refused.
     #[test]
     fn what_savepoints_keep_is_bounded() {
         let mut settings = Settings::default();
         settings.begin_transaction();
         settings.savepoint("first").unwrap();
         settings.savepoint("second").unwrap();
-        for _ in 0..SAVEPOINTS - 1 {
+        for _ in 0..2 * SAVEPOINTS {
             settings.savepoint("again").unwrap();
+        }
+        settings.back_to("second").unwrap();
+        for number in 0..SAVEPOINTS - 1 {
+            settings.savepoint(&number.to_string()).unwrap();
         }
         assert_eq!(settings.back_to("first"), Err(Unset::NoSavepoint("first".to_owned())));
         settings.back_to("second").unwrap();
