@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -13,13 +14,17 @@ use datafusion::error::DataFusionError;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 
-use super::{status, wire};
+use super::{status, taken, wire};
 use crate::access::{Limits, TimedTurn, Visit};
 use crate::error::{QueryError, Result};
 use crate::server::meter::Meter;
 use crate::server::problem::Problem;
+
+/// How long a client may take to take a message of about 2 MiB, once the time of its query is over.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is being computed and sent, and the visit that it is.
 pub(super) struct Answer {
@@ -30,6 +35,8 @@ pub(super) struct Answer {
     is_cut: watch::Receiver<bool>,
     is_cancelled: watch::Receiver<bool>,
     visit: Visit,
+    /// When the time of a query that begins now is over.
+    until: Instant,
     /// Where something is computed.
     _turn: Option<TimedTurn>,
 }
@@ -57,6 +64,7 @@ impl Answer {
             is_cut,
             is_cancelled,
             visit,
+            until: Instant::now() + limits.time,
             _turn: turn,
         }
     }
@@ -90,6 +98,7 @@ impl Answer {
 
     /// All messages; an error is the last of them.
     pub(super) fn into_stream(self) -> BoxStream<'static, Result<FlightData, Status>> {
+        let until = self.until;
         let messages = futures::stream::unfold(Some(self), |answer| async move {
             let mut answer = answer?;
             match answer.next().await {
@@ -104,7 +113,7 @@ impl Answer {
                 }
             }
         });
-        messages.boxed()
+        taken::in_time(messages.boxed(), until, TAKEN_WITHIN)
     }
 }
 

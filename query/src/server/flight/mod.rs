@@ -22,6 +22,7 @@ mod sealed;
 mod session_options;
 mod statement;
 mod status;
+mod taken;
 mod types;
 mod weight;
 mod wire;

@@ -48,6 +48,12 @@ pub(super) fn cancelled() -> Problem {
     Problem::new(StatusCode::CONFLICT, CANCELLED, "the query was cancelled; run it again if you need its rows")
 }
 
+/// Rows that were there, and that the client has not taken for too long.
+pub(super) fn not_taken() -> Problem {
+    let detail = "the rows were not taken for too long; run the query again and read on, or ask for fewer";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "time-limit", detail)
+}
+
 /// Something that the protocol has and this server does not.
 pub(super) fn not_offered(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
