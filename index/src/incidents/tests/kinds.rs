@@ -75,11 +75,11 @@ async fn each_kind_has_its_place() {
     let mut fixture = Fixture::new().await;
     fixture.write(Table::Payloads, payloads("a", "trace of f1", &[r#"{"sum":"number"}"#, r#"{"sum":"number"}"#])).await;
     fixture.write(Table::Payloads, payloads("b", "trace of f1", &[r#"{"secret":"string"}"#])).await;
-    let charge = Some("payments\ncheckout: POST > payments: Charge");
+    let charge = "payments\ncheckout: POST > payments: Charge";
     fixture
         .write(
             Table::IncidentCounts,
-            placed(&[("f1", charge, Some("POST > Charge")), ("f2", charge, None), ("f3", None, None)]),
+            placed(&[("f1", Some(charge), Some("POST > Charge")), ("f2", Some(charge), None), ("f3", None, None)]),
         )
         .await;
     let embedding = hashed();
@@ -96,7 +96,6 @@ async fn each_kind_has_its_place() {
     let masked = embedded(&fixture, &embedding, Kind::Masked).await;
     assert_eq!(masked, texts_of(&[("f1", "f1"), ("f2", "f2"), ("f3", "f3")]));
     let contexts = embedded(&fixture, &embedding, Kind::Context).await;
-    let charge = charge.unwrap();
     assert_eq!(contexts, texts_of(&[("f1", charge), ("f2", charge), ("f3", "stock\nreserve")]));
     let shapes = embedded(&fixture, &embedding, Kind::Shape).await;
     assert_eq!(shapes, texts_of(&[("f1", "POST > Charge\nsum: number")]));
