@@ -178,6 +178,15 @@ pub(crate) async fn counts_for(session: &Session, fingerprint: &str) -> Result<S
     Ok(merges.target(fingerprint).to_owned())
 }
 
+/// The fingerprints of the incident that one belongs to: the one that counts, and those that count for it.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(crate) async fn members(session: &Session, fingerprint: &str) -> Result<Vec<String>> {
+    let merges = Merges::read(session.snapshot()).boxed().await?;
+    Ok(merges.members(&[merges.target(fingerprint)]).into_iter().map(str::to_owned).collect())
+}
+
 /// That the tenant has failures of a fingerprint, or of one that counts for it.
 pub(crate) async fn known(session: &Session, fingerprint: &str) -> Result<()> {
     let snapshot = session.snapshot();

@@ -51,18 +51,16 @@ type Row = Map<String, Value>;
 
 async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row>, Vec<Row>)> {
     // A link may name the incident as it was called before it was merged or mapped.
-    let fingerprint = grouping::counts_for(session, fingerprint).await?;
-    let fingerprint = fingerprint.as_str();
+    let members = grouping::members(session, fingerprint).await?;
+    let fingerprint = members.first().map_or(fingerprint, String::as_str);
     let asked = || Some(ParamValues::from(vec![ScalarValue::from(fingerprint)]));
     let one = format!("select {COLUMNS} from incidents where fingerprint = $1");
     let Some(incident) = all(session, &one, asked()).await?.into_iter().next() else {
         return Err(QueryError::IncidentUnknown { fingerprint: fingerprint.to_owned() });
     };
     // Named one by one, the index finds their failures; a join would read those of all incidents.
-    let merged = all(session, "select fingerprint from fingerprint_targets where target = $1", asked()).await?;
-    let merged = merged.iter().filter_map(|row| row.get("fingerprint")?.as_str());
-    let members: Vec<ScalarValue> = std::iter::once(fingerprint).chain(merged).map(ScalarValue::from).collect();
     let places = places(members.len());
+    let named = members.iter().map(|member| ScalarValue::from(member.as_str())).collect::<Vec<_>>();
     // The newest first, so that only as many traces are looked up as are shown.
     let failing = format!(
         "with failing as (select f.trace_id, max(f.time) as time, count(*) as failures, \
@@ -74,7 +72,7 @@ async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row
            t.root_service_name, t.duration_ns, t.span_count \
          from failing f left join traces t on f.trace_id = t.trace_id order by f.time desc, f.trace_id"
     );
-    let traces = all(session, &failing, Some(ParamValues::from(members))).await?;
+    let traces = all(session, &failing, Some(ParamValues::from(named))).await?;
     let fixes = fixes::list(session, Some(fingerprint)).await?;
     Ok((incident, traces, fixes))
 }
