@@ -10,8 +10,8 @@ const LIMITS: &str = "query_rows = 100000000000\nquery_time = \"10m\"\nqueries_p
 
 /// How many queries the audit says were left or cancelled.
 fn cancelled(served: Served) -> i64 {
-    let Served { tracerag, server, .. } = served;
-    assert!(server.terminate(LIMIT), "a signal ends the server");
+    let Served { tracerag, replica } = served;
+    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
     tracerag.number("select count(*) from audit where interface = 'flight_sql' and outcome = 'cancelled'")
 }
 

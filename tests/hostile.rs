@@ -66,8 +66,8 @@ fn who_goes_away_ends_the_query() {
     drop(stream);
     wait_for("the turn is free", LIMIT, || (one().status == 200).then_some(()));
 
-    let Served { tracerag, server, .. } = served;
-    assert!(server.terminate(LIMIT), "a signal ends the server");
+    let Served { tracerag, replica } = served;
+    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
     let cancelled = tracerag.sql("select arguments from audit where outcome = 'cancelled'");
     let is_endless = |row: &Value| row["arguments"].as_str().is_some_and(|text| text.starts_with("select count(*)"));
     assert!(cancelled.iter().any(is_endless), "{cancelled:?}");

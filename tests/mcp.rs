@@ -36,8 +36,8 @@ fn clients_of_others_ask_a_server() {
     }
     let told = said(&clients.node("agent.mjs", &[TRACE, &url, &token]));
     assert_eq!(told["bundle_id"], bundle["bundle_id"]);
-    let Served { tracerag, server, .. } = served;
-    assert!(server.terminate(LIMIT), "a signal ends the server");
+    let Served { tracerag, replica } = served;
+    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
     let calls = |operation: &str, outcome: &str| {
         tracerag.number(&format!(
             "select count(*) from audit where interface = 'mcp' and operation = '{operation}' and outcome = '{outcome}'"

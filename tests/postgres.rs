@@ -216,5 +216,5 @@ fn a_statement_reads_the_newest_epoch() {
     served.tracerag.replay(&[&served.tracerag.write("two.jsonl", change("two"))]);
     wait_for("the flag is seen", LIMIT, || (keys() == "one\ntwo\n").then_some(()));
     let _idle = std::net::TcpStream::connect(("127.0.0.1", served.postgres)).unwrap();
-    assert!(served.server.terminate(LIMIT), "a signal ends the server");
+    assert!(served.replica.server.terminate(LIMIT), "a signal ends the server");
 }

@@ -1,5 +1,6 @@
 //! A server on a lake, as its users run it.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,21 +67,23 @@ fn until_known(client: &Client) {
 /// A server on a lake, with tokens.
 pub struct Served {
     pub tracerag: Tracerag,
-    pub config: PathBuf,
-    pub port: u16,
-    pub flight_sql: u16,
-    /// Of PostgreSQL's protocol.
-    pub postgres: u16,
-    pub metrics: u16,
-    pub server: Process,
+    pub replica: Replica,
+}
+
+/// Its ports, its configuration and its process.
+impl Deref for Served {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        &self.replica
+    }
 }
 
 impl Served {
     /// Starts a server with more lines in its section.
     pub fn start(tracerag: Tracerag, more: &str) -> Served {
         let replica = Replica::start(&tracerag, "serve", more);
-        let Replica { config, port, flight_sql, postgres, metrics, server } = replica;
-        Served { tracerag, config, port, flight_sql, postgres, metrics, server }
+        Served { tracerag, replica }
     }
 
     /// A command with the server's configuration.
