@@ -130,9 +130,11 @@ impl<'a> Batches<'a> {
             let mut seen = dedupe::Seen::new();
             let mut found = Vec::new();
             let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
-            for draft in dedupe::distinct(parts.drafts, tree, is_ok) {
+            let drafts = dedupe::distinct(parts.drafts, tree, is_ok);
+            let is_single = drafts.len() == 1;
+            for draft in drafts {
                 let failure = self.complete(&mut identities, draft, Some((*key, tree)), parts.row);
-                if seen.first(&failure.identity.fingerprint.id, &failure.draft) {
+                if is_single || seen.first(&failure.identity.fingerprint.id, &failure.draft) {
                     found.push(failure);
                 }
             }
@@ -191,8 +193,10 @@ impl<'a> Batches<'a> {
             ),
         };
         let tenant = tenant.unwrap_or_default();
-        let local_path =
-            draft.span.and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span))).unwrap_or_default();
+        let local_path = draft
+            .span
+            .and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span, &mut identities.names)))
+            .unwrap_or_default();
         let identity = identities.of(&draft, local_path);
         let trace_id = trace.map(|((_, id), _)| id);
         let span_name = span_row.and_then(|row| text(spans.name, row));
