@@ -31,6 +31,12 @@ fn exact_forms() {
         ("paid with 4111 1111 1111 1111 12/26", "paid with <card> 12/26"),
         ("user=bob;Password=p@ss,word;Server=x", "user=bob;Password=<password>;Server=x"),
         ("<password>hunter2</password>", "<password><password></password>"),
+        (
+            "<wsse:Password Type=\"#PasswordText\">hunter2</wsse:Password>",
+            "<wsse:Password Type=\"#PasswordText\"><password></wsse:Password>",
+        ),
+        ("<pass a=\"b\">hunter2</pa", "<pass a=\"b\"><password></pa"),
+        ("postgres://u:p@h/db</%40 </%40", "postgres://u:<password>@h/db</%40 </%40"),
         ("mysqldump --password hunter2 --host db", "mysqldump --password <password> --host db"),
         ("jdbc:mysql://db/shop?user=a&password=geheim1", "jdbc:mysql://db/shop?user=a&password=<password>"),
         (

@@ -95,6 +95,9 @@ pub(super) const FORMS: &[Form] = &[
     form("password", "libpq", |rng| within("host=db user=app password=", password(rng), " dbname=shop")),
     form("password", "option", |rng| within("--password ", password(rng), " --host db")),
     form("password", "element", |rng| within("<smtp_pass>", password(rng), "</smtp_pass>")),
+    form("password", "element with a namespace", |rng| {
+        within("<wsse:Password Type=\"#PasswordText\">", password(rng), "</wsse:Password>")
+    }),
     form("secret", "assigned", |rng| {
         let name = pick(rng, &["client_secret", "apiKey", "access_token", "API_KEY", "x-api-key", "refreshToken"]);
         within(&format!("{name}{}", pick(rng, &["=", ": ", " = "])), password(rng), "")

@@ -212,8 +212,8 @@ fn without_full_stops(token: &[u8]) -> &[u8] {
 
 /// The value that belongs to a name, if there is one that says something.
 fn value(text: &[u8], name: &Name, class: Class) -> Option<Span> {
-    if before(text, name.start) == b'<' && at(text, name.end) == b'>' {
-        return element(text, name, class);
+    if let Some(start) = opening_tag(text, name) {
+        return element(text, name, start, class);
     }
     let key_quote = quote_at(text, name.end);
     let mut position = key_quote.map_or(name.end, |(_, end)| end);
@@ -273,11 +273,47 @@ fn inner_value(
     Some(Span { start, end, class, quote: key_quote })
 }
 
-/// `<password>value</password>`
-fn element(text: &[u8], name: &Name, class: Class) -> Option<Span> {
-    let start = name.end + 1;
+/// Longest prefix of a namespace, and longest list of attributes, of an element.
+const MAX_TAG: usize = 256;
+
+/// Where the value of `<password>`, `<wsse:Password Type="...">` starts; `None` if the name is not that of an element.
+fn opening_tag(text: &[u8], name: &Name) -> Option<usize> {
+    let is_tag = match before(text, name.start) {
+        b'<' => true,
+        b':' => {
+            let prefix =
+                run_start(text, name.start - 1, MAX_TAG, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+            before(text, prefix) == b'<'
+        }
+        _ => false,
+    };
+    if !is_tag {
+        return None;
+    }
+    match at(text, name.end) {
+        b'>' => Some(name.end + 1),
+        b' ' | b'\t' | b'\r' | b'\n' => {
+            let end = run_end(&text[..text.len().min(name.end + MAX_TAG)], name.end, |b| !matches!(b, b'<' | b'>'));
+            (at(text, end) == b'>' && at(text, end - 1) != b'/').then_some(end + 1)
+        }
+        _ => None,
+    }
+}
+
+/// `<password>value</password>`, up to a closing tag of the same name: a mask looks like an opening tag, and what stands
+/// between it and the closing tag of something else is no value.
+fn element(text: &[u8], name: &Name, start: usize, class: Class) -> Option<Span> {
     let end = run_end(text, start, |b| b != b'<');
-    (at(text, end + 1) == b'/' && !is_placeholder(&text[start..end])).then(|| Span::new(start, end, class))
+    let closing = text[end..].strip_prefix(b"</")?;
+    let closing = &closing[..closing.len().min(MAX_TAG)];
+    let closed = closing.split(|b| *b == b'>').next()?;
+    let closed = closed.rsplit(|b| *b == b':').next()?;
+    let word = &text[name.start..name.end];
+    // The end of the text may have been cut off in the middle of the tag.
+    let length = word.len().min(closed.len());
+    let is_whole = length == word.len() || end + 2 + closing.len() == text.len();
+    (is_whole && closed[..length].eq_ignore_ascii_case(&word[..length]) && !is_placeholder(&text[start..end]))
+        .then(|| Span::new(start, end, class))
 }
 
 fn skip_spaces(text: &[u8], from: usize) -> usize {
