@@ -48,10 +48,12 @@ mod links;
 mod lookup;
 mod measure;
 mod page;
+mod peers;
 pub mod prompt;
 mod rows;
 mod script;
 pub mod search;
+mod secret;
 pub mod server;
 pub mod session;
 mod snapshot;
@@ -71,6 +73,7 @@ pub use error::{QueryError, Result};
 pub use functions::table_functions;
 pub use links::LinkCache;
 pub use page::{Page, page};
+pub use peers::Peers;
 pub use script::statements;
 pub use search::{
     Activity, Asked, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,

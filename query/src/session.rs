@@ -31,6 +31,7 @@ use crate::error::{QueryError, Result};
 use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
 use crate::links::LinkCache;
 use crate::measure;
+use crate::peers::Peers;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
 use crate::statement;
@@ -78,6 +79,8 @@ pub struct SessionOptions {
     pub comparisons: Comparisons,
     /// The sentence model that similar incidents are looked for with; without one, words alone.
     pub embedding: Option<Arc<Embedding>>,
+    /// Other servers of the lake, which compute parts of large queries; without them all is computed here.
+    pub peers: Option<Arc<Peers>>,
 }
 
 impl SessionOptions {
@@ -98,6 +101,7 @@ impl SessionOptions {
             compares_within: None,
             comparisons: Comparisons::default(),
             embedding: None,
+            peers: None,
         }
     }
 }
@@ -119,6 +123,7 @@ pub struct Session {
     memory_limit: usize,
     time_limit: Duration,
     shows_plans: bool,
+    peers: Option<Arc<Peers>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -197,6 +202,7 @@ impl Session {
             memory_limit: options.memory_limit,
             time_limit: options.time_limit,
             shows_plans: options.plans,
+            peers: options.peers,
         })
     }
 
@@ -214,6 +220,7 @@ impl Session {
             memory_limit: self.memory_limit,
             time_limit: self.time_limit,
             shows_plans: self.shows_plans,
+            peers: self.peers.clone(),
         })
     }
 
@@ -346,7 +353,13 @@ impl Session {
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let state = self.context.state();
-        let physical = state.create_physical_plan(plan).await?;
+        let plan = state.optimize(plan)?;
+        if let Some(peers) = &self.peers
+            && let Some(answer) = peers.answer(&state, &plan).await
+        {
+            return Ok(answer);
+        }
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
         execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error).into())
     }
 
@@ -390,8 +403,8 @@ impl Session {
     }
 }
 
-/// Memory for one query, and temporary files for what it can spill.
-fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
+/// Memory for one query, or for all work that is done for other servers, and temporary files for what it can spill.
+pub(crate) fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
     Ok(RuntimeEnvBuilder::new()
         .with_memory_limit(memory_limit, 1.0)
         .with_max_temp_directory_size((memory_limit as u64).saturating_mul(SPILLED))

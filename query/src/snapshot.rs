@@ -145,18 +145,28 @@ impl Snapshot {
     /// A table's datasets that have rows, opened: at the head's versions, side tables at their newest or at those of a
     /// snapshot that was made by name.
     pub(crate) async fn open(&self, table: Table, ranges: &[Range]) -> Result<Vec<Arc<Dataset>>> {
+        Ok(self.open_named(table, ranges).await?.into_iter().map(|(_, dataset)| dataset).collect())
+    }
+
+    /// The same with their names.
+    pub(crate) async fn open_named(&self, table: Table, ranges: &[Range]) -> Result<Vec<(String, Arc<Dataset>)>> {
         let mut opened = if table.is_side() {
             let held = self.pinned.as_ref().and_then(|pinned| pinned.beside.get(table.name()));
-            vec![match held {
+            let dataset = match held {
                 Some(version) => self.lake.dataset(table.name(), *version).await?,
                 None => self.lake.newest(table.name()).await?,
-            }]
+            };
+            vec![(table.name().to_owned(), dataset)]
         } else {
-            let datasets = self.datasets(table, ranges);
-            try_join_all(datasets.iter().map(|(name, dataset)| self.lake.dataset(name, dataset.version))).await?
+            let datasets = self.datasets(table, ranges).into_iter();
+            try_join_all(datasets.map(|(name, dataset)| async move {
+                let opened = self.lake.dataset(&name, dataset.version).await?;
+                Ok::<_, QueryError>((name, opened))
+            }))
+            .await?
         };
         // A plan of a scan costs a millisecond, though nothing is there to be scanned.
-        opened.retain(|dataset| dataset.count_fragments() > 0);
+        opened.retain(|(_, dataset)| dataset.count_fragments() > 0);
         Ok(opened)
     }
 

@@ -48,6 +48,8 @@ struct Bounds {
     /// Of HTTP/2: how often a quiet connection is asked whether its client is still there, and how long the client may take
     /// to answer. One that is gone without a word shall not keep its turn.
     asked: Duration,
+    /// Of HTTP/2: requests of a connection at once.
+    requests: u32,
 }
 
 /// Bodies are 2 MiB at most, which come within a minute over a slow line, too.
@@ -57,7 +59,11 @@ const BOUNDS: Bounds = Bounds {
     read: Duration::from_secs(60),
     most: 1_024,
     asked: Duration::from_secs(20),
+    requests: 200,
 };
+/// Requests at once of another server of the lake: several for each part of each of its queries, all of which go on until
+/// these end.
+const REQUESTS_OF_PEERS: u32 = 1 << 16;
 
 /// Answers on a listener until it is told to stop, and what is under way then. axum's own loop is the same without
 /// bounds, so that whoever opens connections and says nothing would keep them for ever.
@@ -74,6 +80,16 @@ where
     L: Listener,
 {
     serve_within(Protocol::Grpc, BOUNDS, listener, router, stopped).await;
+}
+
+/// The same for other servers of the lake. A request goes on as long as its query, and for as long an answer may be left
+/// unread.
+pub(super) async fn serve_peers<L>(listener: L, router: Router, longest: Duration, stopped: watch::Receiver<bool>)
+where
+    L: Listener,
+{
+    let bounds = Bounds { body: longest, read: longest.max(BOUNDS.read), requests: REQUESTS_OF_PEERS, ..BOUNDS };
+    serve_within(Protocol::Grpc, bounds, listener, router, stopped).await;
 }
 
 async fn serve_within<L>(
@@ -169,6 +185,7 @@ async fn answer<S>(
                 .timer(TokioTimer::new())
                 .keep_alive_interval(bounds.asked)
                 .keep_alive_timeout(bounds.asked)
+                .max_concurrent_streams(bounds.requests)
                 .serve_connection(stream, service);
             ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
         }

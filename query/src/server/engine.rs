@@ -53,6 +53,11 @@ impl Engine {
         }
     }
 
+    /// The threads.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Begins work on these threads. It ends when the set is dropped.
     pub(crate) fn begin(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinSet<()> {
         let mut tasks = JoinSet::new();

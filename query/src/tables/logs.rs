@@ -44,6 +44,11 @@ impl LogsTable {
         Self { logs, spans, traces, schema: Arc::new(Schema::new(fields)) }
     }
 
+    /// The stored rows.
+    pub(super) fn stored(&self) -> &LakeTable {
+        &self.logs
+    }
+
     fn last(&self) -> usize {
         self.schema.fields().len() - 1
     }

@@ -46,7 +46,7 @@ fn sqlstate(problem: &Problem) -> &'static str {
         "row-limit" | "byte-limit" => "54000",
         "memory-limit" => "53200",
         "time-limit" => "57014",
-        "stopped" => "57P01",
+        "stopped" | "peer-failed" => "57P01",
         "trace-open" => "55000",
         "trace-unknown" | "not-sampled" | "expired" | "erased" | "bundle-unknown" | "incident-unknown" => "P0002",
         "token-missing" => "28000",

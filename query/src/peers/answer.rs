@@ -1,0 +1,84 @@
+//! An answer that several servers compute, and what becomes of it when one of them fails.
+
+use datafusion::common::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+
+/// The rows of `spread`, or those of `alone` if that fails before it gave any. An error that is the query's own comes
+/// again then; later ones are given out as they are.
+pub(super) fn or_alone(
+    spread: SendableRecordBatchStream,
+    alone: impl Future<Output = Result<SendableRecordBatchStream>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let schema = spread.schema();
+    let begun: (SendableRecordBatchStream, Option<BoxFuture<'static, _>>) = (spread, Some(alone.boxed()));
+    let rows = futures::stream::try_unfold(begun, |(mut rows, mut alone)| async move {
+        loop {
+            match rows.next().await {
+                Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                Some(Ok(batch)) => return Ok(Some((batch, (rows, None)))),
+                None => return Ok(None),
+                Some(Err(error)) => match alone.take() {
+                    Some(alone) => {
+                        tracing::warn!(%error, "a query could not be computed by several servers and is computed here");
+                        metrics::counter!("tracerag_query_spread_total", "outcome" => "alone").increment(1);
+                        // What others still compute ends with this.
+                        drop(rows);
+                        rows = alone.await?;
+                    }
+                    None => return Err(error),
+                },
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::record_batch::RecordBatch;
+    use datafusion::common::exec_datafusion_err;
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    fn rows(parts: Vec<Result<Vec<i64>>>) -> SendableRecordBatchStream {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batches = parts.into_iter().map({
+            let schema = Arc::clone(&schema);
+            move |part| {
+                let column = Arc::new(Int64Array::from(part?));
+                Ok(RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap())
+            }
+        });
+        let batches: Vec<Result<RecordBatch>> = batches.collect();
+        Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches)))
+    }
+
+    fn failed() -> Result<Vec<i64>> {
+        Err(exec_datafusion_err!("a peer is gone"))
+    }
+
+    async fn answer(spread: Vec<Result<Vec<i64>>>, alone: Vec<Result<Vec<i64>>>) -> Result<usize> {
+        let batches: Vec<RecordBatch> = or_alone(rows(spread), async { Ok(rows(alone)) }).try_collect().await?;
+        Ok(batches.iter().map(RecordBatch::num_rows).sum())
+    }
+
+    /// An answer that fails before its first row is computed alone, from the beginning; one that fails later ends with
+    /// the error, because rows would come twice; and what fails alone as well fails once.
+    #[tokio::test]
+    async fn an_answer_is_computed_alone_only_before_its_first_row() {
+        assert_eq!(answer(vec![Ok(vec![1, 2]), Ok(vec![3])], vec![failed()]).await.unwrap(), 3);
+        assert_eq!(answer(vec![failed()], vec![Ok(vec![1, 2, 3, 4])]).await.unwrap(), 4);
+        assert_eq!(answer(vec![Ok(vec![]), failed()], vec![Ok(vec![1])]).await.unwrap(), 1);
+        assert!(answer(vec![Ok(vec![1]), failed()], vec![Ok(vec![1, 2])]).await.is_err());
+        assert!(answer(vec![failed()], vec![failed()]).await.is_err());
+    }
+}
