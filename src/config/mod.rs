@@ -419,6 +419,14 @@ pub struct ServeSection {
     pub flight_sql: String,
     /// PostgreSQL's wire protocol; empty: it is not spoken.
     pub postgres: String,
+    /// Where the other servers of the lake have parts of their queries computed; empty: nowhere.
+    pub exchange: String,
+    /// The servers of the lake that compute parts of large queries, by the addresses of their `exchange`.
+    pub peers: Vec<String>,
+    /// Certificates that those of the peers are signed with, in PEM.
+    pub peers_certificates: String,
+    /// Rows that a query reads from which on several servers compute it.
+    pub peers_from_rows: u64,
     /// File of tokens.
     pub tokens_file: String,
     /// How clients reach this server.
@@ -459,6 +467,10 @@ impl Default for ServeSection {
             http: String::from("127.0.0.1:8080"),
             flight_sql: String::from("127.0.0.1:8081"),
             postgres: String::from("127.0.0.1:5433"),
+            exchange: String::new(),
+            peers: vec![],
+            peers_certificates: String::new(),
+            peers_from_rows: 4_000_000,
             tokens_file: String::new(),
             public_url: String::new(),
             oauth_issuer: String::new(),
