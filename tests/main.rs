@@ -47,6 +47,7 @@ mod metrics_documented;
 mod neighbours;
 mod openapi;
 mod page;
+mod peers;
 mod postgres;
 mod prompt;
 mod pull_request;
