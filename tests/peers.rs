@@ -207,7 +207,7 @@ fn the_exchange_answers_nobody_else() {
 /// reached in clear does not either, also when they are named on the command line.
 #[test]
 fn peers_that_cannot_be_are_refused() {
-    let tracerag = replayed();
+    let tracerag = Tracerag::new();
     let lonely = tracerag.write("lonely.toml", "[serve]\nexchange = \"127.0.0.1:0\"\n");
     let ran = tracerag.run(&["--config", lonely.to_str().unwrap(), "serve"]);
     assert!(ran.status != 0 && ran.stderr.contains("serve.peers"), "{} {}", ran.status, ran.stderr);
