@@ -46,7 +46,9 @@ pub(super) async fn spread(
     state: &SessionState,
     query: &LogicalPlan,
 ) -> Result<Option<Spread>> {
-    let config = state.config().clone().with_extension(Arc::new(InPieces));
+    // Where all is planned for one thread nothing changes hands, and so nothing could be divided.
+    let threads = state.config().target_partitions().max(2);
+    let config = state.config().clone().with_extension(Arc::new(InPieces)).with_target_partitions(threads);
     let pieces = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let whole = pieces.query_planner().create_physical_plan(query, &pieces).await?;
     if !travels(&whole)? {
@@ -66,10 +68,14 @@ pub(super) async fn spread(
     Ok(has(&plan, |node| node.is::<DistributedExec>())?.then(|| Spread { plan, context: spread.task_ctx() }))
 }
 
-/// As many servers as there are pieces; there are never more tasks than peers.
+/// As many servers as there are pieces; there are never more tasks than peers. What stands above a scan that is not
+/// divided may count on getting all of it.
 fn servers_wanted(event: DesiredTaskCountEvent<'_>) -> Option<Result<DesiredTaskCountEventResponse>> {
     let scan = event.plan.downcast_ref::<LakeScanExec>()?;
-    Some(Ok(DesiredTaskCountEventResponse::desired(scan.pieces().len().max(1))))
+    Some(Ok(match scan.partitions() {
+        1 => DesiredTaskCountEventResponse::maximum(1),
+        _ => DesiredTaskCountEventResponse::desired(scan.pieces().len()),
+    }))
 }
 
 /// A scan of which each task reads its share.

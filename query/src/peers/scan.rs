@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{Result, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::coop::make_cooperative;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -57,7 +58,8 @@ impl LakeScanExec {
             Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
-        );
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
         let metrics = ExecutionPlanMetricsSet::new();
         Self { lake, wanted, pieces, partitions, properties: Arc::new(properties), metrics }
     }
@@ -138,6 +140,8 @@ impl ExecutionPlan for LakeScanExec {
         let deadline = context.session_config().get_extension::<Deadline>();
         let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         let (lake, wanted) = (self.lake.clone(), Arc::clone(&self.wanted));
+        let schema = Arc::clone(&self.wanted.schema);
+        let named = Arc::clone(&schema);
         let batches = futures::stream::iter(pieces)
             .then(move |piece| {
                 let (lake, wanted, context) = (lake.clone(), Arc::clone(&wanted), Arc::clone(&context));
@@ -145,19 +149,26 @@ impl ExecutionPlan for LakeScanExec {
                 async move { execute_stream(pieces::plan(&lake, &wanted, &piece).await?, context) }.boxed()
             })
             .try_flatten()
+            .map(move |batch| as_named(&batch?, &named))
             .inspect_ok(move |batch| rows.add(batch.num_rows()))
             .boxed();
         let batches = match deadline {
             Some(deadline) => until(*deadline, batches),
             None => batches,
         };
-        let schema: SchemaRef = Arc::clone(&self.wanted.schema);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+        Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, batches))))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
+}
+
+/// The batch with the columns as they were announced, which a dataset may have written down otherwise: another server
+/// takes them as it was told.
+fn as_named(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
 }
 
 /// The batches that come in time; then the error that says that it is over.
