@@ -41,7 +41,7 @@ pub(super) fn or_alone(
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::Int64Array;
+    use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::record_batch::RecordBatch;
     use datafusion::common::exec_datafusion_err;
@@ -54,7 +54,7 @@ mod tests {
         let batches = parts.into_iter().map({
             let schema = Arc::clone(&schema);
             move |part| {
-                let column = Arc::new(Int64Array::from(part?));
+                let column: ArrayRef = Arc::new(Int64Array::from(part?));
                 Ok(RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap())
             }
         });

@@ -33,6 +33,8 @@ use crate::session::runtime;
 pub(crate) struct WorkLimits {
     /// Bytes that all of it may hold at once.
     pub memory: usize,
+    /// Bytes that a query may hold, by which the values that functions make are bounded.
+    pub query_memory: usize,
     /// How long a part of a query may take.
     pub time: Duration,
 }
@@ -76,7 +78,7 @@ impl fmt::Debug for Sessions {
 impl WorkerSessionBuilder for Sessions {
     async fn build_session_state(&self, context: WorkerQueryContext) -> Result<SessionState> {
         metrics::counter!("tracerag_query_peer_tasks_total").increment(1);
-        let WorkLimits { memory, time } = self.limits;
+        let WorkLimits { query_memory, time, .. } = self.limits;
         let mut builder = context.builder;
         let config = builder.config().get_or_insert_default();
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
@@ -84,7 +86,7 @@ impl WorkerSessionBuilder for Sessions {
         config.set_distributed_user_codec(ScanCodec::new(self.peers.lake.clone()));
         config.set_distributed_channel_resolver(self.peers.channels.clone());
         let mut state = builder.build();
-        let bounded = lengths::bounded(&state, memory);
+        let bounded = lengths::bounded(&state, query_memory);
         for scalar in scalars::all().into_iter().chain(bounded) {
             state.register_udf(Arc::new(scalar))?;
         }

@@ -46,7 +46,7 @@ use tracerag_index::Lake;
 
 use crate::access::{Gate, GateOptions, Limits};
 use crate::error::{QueryError, Result};
-use crate::peers::{Key, Peers, WorkLimits};
+use crate::peers::{Peers, WorkLimits};
 pub use crate::peers::{PeersError, PeersOptions};
 use crate::session::SessionOptions;
 use app::App;
@@ -182,7 +182,8 @@ impl Server {
         let tls = |protocol| options.tls.as_ref().map(|files| tls::Acceptor::new(files, protocol)).transpose();
         let (http_tls, flight_tls, postgres_tls) = (tls("http/1.1")?, tls("h2")?, tls("postgresql")?);
         let exchange_tls = tls("h2")?;
-        let work = WorkLimits { memory: options.exchange_memory, time: options.gate.limits.time };
+        let limits = &options.gate.limits;
+        let work = WorkLimits { memory: options.exchange_memory, query_memory: limits.memory, time: limits.time };
         let mut template = template(options.session, &options.gate.limits);
         let mut known = None;
         if let Some(peers) = &options.peers {

@@ -21,7 +21,7 @@ use crate::tests::lake::{NOON, TestLake, ask, at, row, span};
 use crate::{Session, SessionOptions};
 
 const SERVERS: usize = 3;
-const WORK: WorkLimits = WorkLimits { memory: 256 << 20, time: Duration::from_secs(60) };
+const WORK: WorkLimits = WorkLimits { memory: 256 << 20, query_memory: 256 << 20, time: Duration::from_secs(60) };
 /// Epochs of the lake, each of which is a fragment of each table.
 const EPOCHS: i64 = 6;
 
