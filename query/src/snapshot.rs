@@ -108,6 +108,17 @@ impl Snapshot {
         }
     }
 
+    /// A model with the form of messages whose vectors are searched: where a snapshot is read, the one that it holds.
+    ///
+    /// # Errors
+    /// When the model is not available.
+    pub(crate) async fn with_its_form(&self, embedding: &Embedding) -> tracerag_index::Result<Embedding> {
+        match &self.pinned {
+            Some(pinned) => vectors::as_pinned(embedding, pinned).await,
+            None => Ok(embedding.clone()),
+        }
+    }
+
     /// Seconds after which a trace that is open now is worth asking for again.
     pub(crate) fn wait_seconds(&self) -> u64 {
         self.wait_seconds

@@ -25,7 +25,7 @@ pub(super) struct Corpus {
     pub table: Option<Stored>,
     /// The tenant's masked texts that are in no table; filters are not applied yet.
     waiting: OnceCell<Arc<Waiting>>,
-    /// The model whose vectors are searched. It is not the configured one while that is behind.
+    /// The model whose vectors are searched, with their form. It is not the configured one while that is behind.
     embedding: Option<Embedding>,
     model: Option<String>,
     words_only: Option<String>,
@@ -44,8 +44,8 @@ impl Corpus {
     pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
         let none = Self::without;
         let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
-        let model = match embedding.model().await {
-            Ok(model) => model,
+        match embedding.model().await {
+            Ok(_) => {}
             Err(EmbeddingError::Absent { model, .. }) => {
                 return Ok(none(format!("the sentence model {model} is not installed")));
             }
@@ -53,14 +53,16 @@ impl Corpus {
                 return Ok(none(format!("the sentence model {} cannot be loaded", embedding.model_name())));
             }
             Err(error) => return Err(failed(error)),
-        };
+        }
+        let embedding = &snapshot.with_its_form(embedding).await?;
+        let model = embedding.model().await.map_err(failed)?;
         let table = match snapshot.vectors(embedding, Kind::Masked).await? {
             Some(dataset) => Some(Stored::of(vectors::dataset_name(&model, Kind::Masked), dataset).await?),
             None => None,
         };
         let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
         let waiting = OnceCell::new();
-        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only })
+        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name), words_only })
     }
 
     /// What answers by words alone.
@@ -68,7 +70,7 @@ impl Corpus {
         Self { table: None, waiting: OnceCell::new(), embedding: None, model: None, words_only: Some(why) }
     }
 
-    /// What the model that was configured before has embedded, where this one is behind.
+    /// What the model that was configured before has embedded, or this one in the form before, where this one is behind.
     pub(super) async fn instead(&self, snapshot: &Snapshot) -> Result<Option<Self>> {
         let Some(embedding) = &self.embedding else { return Ok(None) };
         let rows = self.table.as_ref().map_or(0, |table| table.rows);
@@ -81,7 +83,7 @@ impl Corpus {
         Self::before(snapshot, embedding, &model, rows).await
     }
 
-    /// The vectors of the model that was configured before, if there are more of them and it is still installed.
+    /// The vectors of the model or the form that was there before, if there are more of them and it is still installed.
     async fn before(snapshot: &Snapshot, embedding: &Embedding, model: &Model, rows: usize) -> Result<Option<Self>> {
         let mut most: Option<(vectors::Other, usize)> = None;
         for other in vectors::of_others(snapshot.lake(), model).await? {
@@ -115,10 +117,10 @@ impl Corpus {
         }
     }
 
-    /// The vectors of texts by that model; none without one.
-    pub(super) async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+    /// The vectors of texts of a kind by that model; none without one.
+    pub(super) async fn embed(&self, kind: Kind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         match &self.embedding {
-            Some(embedding) => embedding.embed(texts).await.map_err(failed),
+            Some(embedding) => embedding.embed(kind, texts).await.map_err(failed),
             None => Ok(vec![]),
         }
     }

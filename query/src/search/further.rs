@@ -90,7 +90,7 @@ async fn vectors_of(
             (Kind::Masked | Kind::Shape, _) => None,
         })
         .collect();
-    let mut made = corpus.embed(texts.iter().flatten().cloned().collect()).await?.into_iter();
+    let mut made = corpus.embed(kind, texts.iter().flatten().cloned().collect()).await?.into_iter();
     Ok(texts.iter().map(|text| text.as_ref().and_then(|_| made.next())).collect())
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn by_structure(
         return Ok(vec![]);
     }
     let Some(table) = corpus.further(snapshot, kind).await? else { return Ok(vec![]) };
-    let (scope, made) = tokio::try_join!(Scope::of(Some(&table), cache, filter), corpus.embed(vec![text]))?;
+    let (scope, made) = tokio::try_join!(Scope::of(Some(&table), cache, filter), corpus.embed(kind, vec![text]))?;
     let Some(vector) = made.first() else { return Ok(vec![]) };
     let near = nearest_rows(&table, &scope, vector, most).await?;
     let found = near.into_iter().filter_map(|candidate| {

@@ -12,7 +12,8 @@ use futures::future::try_join_all;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance_index::scalar::FullTextSearchQuery;
-use tracerag_index::incidents::{IncidentText, vectors};
+use tracerag_index::incidents::IncidentText;
+use tracerag_index::incidents::vectors::{self, Kind};
 
 use super::allowed::SearchCache;
 use super::corpus::{Corpus, Stored};
@@ -94,7 +95,7 @@ pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<
         return Ok(vec![None; question.probes.len()]);
     }
     let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
-    Ok(corpus.embed(texts).await?.into_iter().map(Some).collect())
+    Ok(corpus.embed(Kind::Masked, texts).await?.into_iter().map(Some).collect())
 }
 
 /// Which rows of the table are searched.
