@@ -1,7 +1,8 @@
 //! Fingerprints that were seen in the versions, the environment and the time that a question asks for.
 //!
 //! Only the counts tell, and they are many: what was read of them is kept for the next question with the
-//! same filter, and so are the rows of the fingerprints in the table of vectors, and whether that table is one tenant's.
+//! same filter, and so are the rows of the fingerprints in the table of vectors, whether that table is one tenant's, and
+//! the rows of small tables of vectors.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
+use super::small::Small;
 use super::versions::{self, Requirement};
 use super::{SimilarRequest, argument};
 use crate::error::{QueryError, Result};
@@ -29,11 +31,17 @@ const KEPT_FILTERS: usize = 16;
 /// Tenants of which it is kept at once whether the tables of vectors, one a kind, are theirs alone.
 const KEPT_TENANTS: usize = 64;
 
+/// Bytes of small tables of vectors that are kept at once, and the one that was read last in any case.
+const KEPT_SMALL_BYTES: usize = 64 << 20;
+
 /// What was found for which question, the newest last.
 type Kept = VecDeque<(Key, Arc<Allowed>)>;
 
 /// Whether tables of vectors have rows of one tenant only, what was found out last at the end.
 type KeptTenants = VecDeque<KnownTenant>;
+
+/// Small tables of vectors, each in the version that was searched last; what was read last at the end.
+type KeptSmall = VecDeque<(VectorsVersion, Arc<Small>)>;
 
 /// Whether all rows of a table of vectors were a tenant's at a version.
 #[derive(Debug, Clone)]
@@ -51,6 +59,7 @@ struct KnownTenant {
 pub struct SearchCache {
     kept: Arc<Mutex<Kept>>,
     tenants: Arc<Mutex<KeptTenants>>,
+    small: Arc<Mutex<KeptSmall>>,
 }
 
 impl std::fmt::Debug for SearchCache {
@@ -128,6 +137,28 @@ impl SearchCache {
             kept.pop_front();
         }
         Ok(is_whole)
+    }
+
+    /// A small table of vectors, read or kept.
+    pub(super) async fn small(&self, dataset: &Dataset) -> Result<Arc<Small>> {
+        let at = version_of(dataset);
+        if let Some((_, known)) = self.lock_small().iter().find(|(known, _)| *known == at) {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(Small::read(dataset).await?);
+        let mut kept = self.lock_small();
+        kept.retain(|((table, _), _)| *table != at.0);
+        kept.push_back((at, Arc::clone(&read)));
+        let mut bytes: usize = kept.iter().map(|(_, small)| small.bytes).sum();
+        while kept.len() > 1 && bytes > KEPT_SMALL_BYTES {
+            let Some((_, oldest)) = kept.pop_front() else { break };
+            bytes -= oldest.bytes;
+        }
+        Ok(read)
+    }
+
+    fn lock_small(&self) -> MutexGuard<'_, KeptSmall> {
+        self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {

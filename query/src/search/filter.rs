@@ -80,11 +80,19 @@ impl Filter {
 
     /// Whether a text that is in no table of vectors passes.
     pub(super) fn takes(&self, incident: &IncidentText) -> bool {
-        let fits = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-        incident.tenant == self.tenant
-            && fits(&self.service, &incident.service_name)
-            && fits(&self.error_type, &incident.exception_type)
-            && self.allows(&incident.fingerprint)
+        let (service, error_type) = (incident.service_name.as_deref(), incident.exception_type.as_deref());
+        self.takes_of(&incident.tenant, &incident.fingerprint, service, error_type)
+    }
+
+    /// Whether a row of any tenant passes.
+    pub(super) fn takes_of(
+        &self,
+        tenant: &str,
+        fingerprint: &str,
+        service: Option<&str>,
+        error_type: Option<&str>,
+    ) -> bool {
+        tenant == self.tenant && self.takes_row(fingerprint, service, error_type)
     }
 
     /// Whether a row of failures, or of their counts, passes.
