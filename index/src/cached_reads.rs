@@ -3,9 +3,9 @@
 //! Lance hands every read of a local file to a thread of the blocking pool. A search makes some three hundred reads of
 //! about a kilobyte each: from the page cache one takes microseconds, and waking a thread for it and another one for
 //! its answer takes longer. So a read is tried at once, with `RWF_NOWAIT` (Linux 4.14), which gives what is cached
-//! and never waits for a disk; only what is not there goes the usual way. Elsewhere than on Linux all reads do.
+//! and never waits for a disk; only what is not there goes the usual way. Elsewhere than on Linux all reads do. The files
+//! stay open between reads ([`crate::open_files`]).
 
-use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,29 +23,39 @@ use object_store::{
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::folder_store::FolderProvider;
+use crate::open_files::{OpenFiles, is_deleted};
 
 /// Larger reads gain nothing: copying them takes longer than changing threads.
 const LARGEST: u64 = 256 << 10;
 
 /// Stores of folders whose files are read so.
 pub(crate) fn provider() -> FolderProvider {
-    FolderProvider::new("file$cached-reads", || Arc::new(CachedReads { files: LocalFileSystem::new() }))
+    FolderProvider::new("file$cached-reads", || Arc::new(CachedReads::new()))
 }
 
 /// The file system, with reads tried at once.
 #[derive(Debug)]
 struct CachedReads {
     files: LocalFileSystem,
+    open: OpenFiles,
 }
 
 impl CachedReads {
+    fn new() -> Self {
+        Self { files: LocalFileSystem::new(), open: OpenFiles::default() }
+    }
+
     /// The bytes, if all of them are cached.
     fn read(&self, location: &Path, range: &Range<u64>) -> Option<GetResult> {
-        let file = File::open(self.files.path_to_filesystem(location).ok()?).ok()?;
+        let file = self.open.open(location, || self.files.path_to_filesystem(location)).ok()?;
         let metadata = file.metadata().ok()?;
+        if is_deleted(&metadata) {
+            self.open.let_go(location);
+            return None;
+        }
         let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
         let mut bytes = vec![0; length];
-        let read = preadv2(&file, &mut [IoSliceMut::new(&mut bytes)], range.start, ReadWriteFlags::NOWAIT);
+        let read = preadv2(&*file, &mut [IoSliceMut::new(&mut bytes)], range.start, ReadWriteFlags::NOWAIT);
         if read != Ok(length) {
             return None;
         }
@@ -147,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..u32::try_from(LARGEST).unwrap() / 2).flat_map(u32::to_le_bytes).collect();
         std::fs::write(folder.path().join("file"), &bytes).unwrap();
-        let store = CachedReads { files: LocalFileSystem::new() };
+        let store = CachedReads::new();
         let path = Path::from_absolute_path(folder.path().join("file")).unwrap();
         for range in [0..0, 0..1, 7..4_103, 0..LARGEST, 5..LARGEST + 6, 0..bytes.len() as u64] {
             let expected = &bytes[range.start as usize..range.end as usize];
@@ -165,5 +175,18 @@ mod tests {
         assert!(store.get_range(&path, Range { start: 5, end: 3 }).await.is_err());
         let absent = Path::from_absolute_path(folder.path().join("absent")).unwrap();
         assert!(matches!(store.get_range(&absent, 0..1).await, Err(object_store::Error::NotFound { .. })));
+    }
+
+    /// A file of rows is deleted between two reads, as clean-up and erasure do. Guarantees that nothing more is read of it.
+    #[tokio::test]
+    async fn nothing_is_read_of_a_deleted_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rows.lance");
+        std::fs::write(&file, "rows").unwrap();
+        let store = CachedReads::new();
+        let path = Path::from_absolute_path(&file).unwrap();
+        assert_eq!(store.get_range(&path, 0..4).await.unwrap(), "rows");
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(store.get_range(&path, 0..4).await, Err(object_store::Error::NotFound { .. })));
     }
 }

@@ -56,6 +56,8 @@ pub mod lake;
 pub mod letters;
 pub mod maintain;
 pub mod migrate;
+#[cfg(target_os = "linux")]
+mod open_files;
 mod pinned;
 mod place;
 #[cfg(feature = "s3")]
