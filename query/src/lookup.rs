@@ -84,6 +84,13 @@ impl Found {
         Self { dataset: Arc::clone(&self.dataset), rows }
     }
 
+    /// These, and others of the same dataset.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.rows.extend(others.rows);
+        self.rows.sort_unstable();
+        self
+    }
+
     /// The rows of a batch with row ids that are chosen.
     pub(crate) fn of_batch(
         table: Table,
@@ -160,9 +167,13 @@ impl LookUp {
 
     /// The tenant's rows in a dataset that were taken in time.
     async fn find(&self, dataset: Arc<Dataset>) -> Result<Found> {
-        if let Some(rows) = self.indexed(&dataset).await? {
-            return self.find_among(dataset, rows).await;
+        match self.indexed(&dataset).await? {
+            Some(rows) => self.find_among(dataset, rows).await,
+            None => self.find_by_scan(dataset).await,
         }
+    }
+
+    async fn find_by_scan(&self, dataset: Arc<Dataset>) -> Result<Found> {
         let mut scan = dataset.scan();
         scan.project(self.narrow()).map_err(self.failed())?;
         scan.filter_expr(self.filter());
@@ -182,19 +193,26 @@ impl LookUp {
         Ok(Found { dataset, rows: rows.collect() })
     }
 
-    /// Columns of the tenant's rows in a dataset that were taken in time; `None` of none.
-    async fn read(&self, dataset: Arc<Dataset>, columns: &[String]) -> Result<Option<RecordBatch>> {
+    /// Columns of the tenant's rows in a dataset that were taken in time, in one batch if there are any; `None` where there
+    /// are more than `most`, other tenants' among them.
+    async fn read(&self, dataset: Arc<Dataset>, columns: &[String], most: usize) -> Result<Option<Vec<RecordBatch>>> {
         let Some(rows) = self.indexed(&dataset).await? else {
-            let found = self.find(dataset).await?;
-            return take_rows(self.table, &found.dataset, &found.rows, columns).await;
+            let found = self.find_by_scan(dataset).await?;
+            if found.len() > most {
+                return Ok(None);
+            }
+            return Ok(Some(take_rows(self.table, &found.dataset, &found.rows, columns).await?.into_iter().collect()));
         };
+        if rows.len() > most {
+            return Ok(None);
+        }
         // Nearly all rows are the tenant's, so all columns are read together.
         let more = self.narrow().iter().filter(|narrow| !columns.iter().any(|column| column == *narrow));
         let all: Vec<&str> = columns.iter().map(String::as_str).chain(more.copied()).collect();
-        let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(None) };
+        let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(Some(vec![])) };
         let wanted = columns.iter().map(|column| batch.schema().index_of(column)).collect::<Result<Vec<_>, _>>()?;
         let batch = filter_record_batch(&batch.project(&wanted)?, &self.chosen(&batch)?)?;
-        Ok(Some(batch).filter(|batch| batch.num_rows() > 0))
+        Ok(Some(Some(batch).filter(|batch| batch.num_rows() > 0).into_iter().collect()))
     }
 }
 
@@ -235,8 +253,48 @@ pub(crate) async fn read(
     columns: &[&str],
     by: &ById<'_>,
 ) -> Result<Vec<RecordBatch>> {
+    Ok(read_within(table, tenant, datasets, columns, by, usize::MAX).await?.unwrap_or_default())
+}
+
+/// Rows by id, of which there may be more than there is room for.
+pub(crate) enum UpTo {
+    /// All of them, with the wanted columns.
+    All(Vec<RecordBatch>),
+    /// There are more, which are not read yet.
+    More(Vec<Found>),
+}
+
+/// Rows by id with all wanted columns, if there are no more than `most`. A trace of usual size is read at once so, and
+/// not looked at first.
+pub(crate) async fn read_up_to(
+    table: Table,
+    tenant: &Arc<str>,
+    datasets: Vec<Arc<Dataset>>,
+    columns: &[&str],
+    by: &ById<'_>,
+    most: usize,
+) -> Result<UpTo> {
+    if let Some(batches) = read_within(table, tenant, datasets.clone(), columns, by, most).await? {
+        return Ok(UpTo::All(batches));
+    }
+    let found = find(table, tenant, datasets, by).await?;
+    match found.iter().map(Found::len).sum::<usize>() <= most {
+        true => Ok(UpTo::All(take(table, columns, &found).await?)),
+        false => Ok(UpTo::More(found)),
+    }
+}
+
+/// Rows by id with all wanted columns; `None` where there may be more than `most`.
+async fn read_within(
+    table: Table,
+    tenant: &Arc<str>,
+    datasets: Vec<Arc<Dataset>>,
+    columns: &[&str],
+    by: &ById<'_>,
+    most: usize,
+) -> Result<Option<Vec<RecordBatch>>> {
     if by.ids.is_empty() {
-        return Ok(vec![]);
+        return Ok(Some(vec![]));
     }
     let look_up = LookUp::new(table, tenant, by);
     let columns: Arc<[String]> = columns.iter().map(|column| (*column).to_owned()).collect();
@@ -244,11 +302,12 @@ pub(crate) async fn read(
         .into_iter()
         .map(|dataset| {
             let (look_up, columns) = (Arc::clone(&look_up), Arc::clone(&columns));
-            SpawnedTask::spawn(async move { look_up.read(dataset, &columns).await })
+            SpawnedTask::spawn(async move { look_up.read(dataset, &columns, most).await })
         })
         .collect();
-    let batches = try_join_all(tasks.into_iter().map(joined)).await?;
-    Ok(batches.into_iter().flatten().collect())
+    let read: Option<Vec<Vec<RecordBatch>>> = try_join_all(tasks.into_iter().map(joined)).await?.into_iter().collect();
+    let batches = read.map(|batches| batches.into_iter().flatten().collect::<Vec<_>>());
+    Ok(batches.filter(|batches| batches.iter().map(RecordBatch::num_rows).sum::<usize>() <= most))
 }
 
 /// Rows by id, not read yet; none that has no row.

@@ -18,7 +18,7 @@ use tracerag_index::{DatasetHead, Head, Lake, Pinned};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
-use crate::lookup::{self, ById, Found};
+use crate::lookup::{self, ById, Found, UpTo};
 
 /// One head of the lake, for one tenant.
 #[derive(Debug, Clone)]
@@ -189,6 +189,13 @@ impl Snapshot {
         lookup::read(table, &self.tenant, datasets, columns, &by).await
     }
 
+    /// The rows that [`Snapshot::read_id`] would read, where these are no more than `most`; of more it is only known
+    /// which they are.
+    pub(crate) async fn read_up_to(&self, table: Table, columns: &[&str], by: ById<'_>, most: usize) -> Result<UpTo> {
+        let datasets = self.open(table, &by.ranges).await?;
+        lookup::read_up_to(table, &self.tenant, datasets, columns, &by, most).await
+    }
+
     /// The rows that [`Snapshot::read_id`] would read, not read yet: for whoever has no room for all of them.
     pub(crate) async fn find(&self, table: Table, by: ById<'_>) -> Result<Vec<Found>> {
         let datasets = self.open(table, &by.ranges).await?;
@@ -196,18 +203,26 @@ impl Snapshot {
     }
 
     /// Rows of the tenant that are chosen by what is read of them: for whoever reads the wide columns of few
-    /// among many. The columns come with the choice, a row at a time, and are not kept.
+    /// among many. The columns come with the choice and are not kept.
     pub(crate) async fn choose(
         &self,
         table: Table,
         read: Read<'_>,
-        is_chosen: impl Fn(&RecordBatch, usize) -> bool,
+        chosen: impl Fn(&RecordBatch) -> Result<Vec<bool>>,
     ) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for (dataset, batches) in self.scan(table, read, true).await? {
+            let mut of_dataset: Option<Found> = None;
             for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
-                found.push(Found::of_batch(table, Arc::clone(&dataset), &batch, |row| is_chosen(&batch, row))?);
+                let chosen = chosen(&batch)?;
+                let is_chosen = |row: usize| chosen.get(row).copied().unwrap_or_default();
+                let more = Found::of_batch(table, Arc::clone(&dataset), &batch, is_chosen)?;
+                of_dataset = Some(match of_dataset {
+                    Some(known) => known.and(more),
+                    None => more,
+                });
             }
+            found.extend(of_dataset);
         }
         Ok(found)
     }

@@ -14,7 +14,7 @@ use super::trace::TraceRow;
 use super::{OmittedBy, days, of_trace, omit};
 use crate::error::Result;
 use crate::links::InboundLink;
-use crate::lookup::Found;
+use crate::lookup::{Found, UpTo};
 use crate::rows::{Columns, instant, items, number, owned};
 use crate::snapshot::{Range, Snapshot};
 
@@ -77,10 +77,11 @@ struct Draft {
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<SpanRows> {
     let mut ranges = days(trace);
     ranges.push(Range::new("start_time", trace.start, trace.end));
-    let found = snapshot.find(Table::Spans, of_trace(trace).within(ranges)).await?;
-    if found.iter().map(Found::len).sum::<usize>() <= MAX_SPANS {
-        return Ok(SpanRows { batches: snapshot.take(Table::Spans, &COLUMNS, &found).await?, all: None });
-    }
+    let by = of_trace(trace).within(ranges);
+    let found = match snapshot.read_up_to(Table::Spans, &COLUMNS, by, MAX_SPANS).await? {
+        UpTo::All(batches) => return Ok(SpanRows { batches, all: None }),
+        UpTo::More(found) => found,
+    };
     let all = snapshot.take(Table::Spans, &skeleton::COLUMNS, &found).await?;
     let mut positions: Vec<Vec<usize>> = vec![vec![]; found.len()];
     for (bone, _) in Skeleton::of(&all)?.chosen(trace.document.root_span_id.as_deref()) {
