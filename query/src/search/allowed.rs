@@ -1,8 +1,8 @@
 //! Fingerprints that were seen in the versions, the environment and the time that a question asks for.
 //!
 //! Only the counts tell, and they are many: what was read of them is kept for the next question with the
-//! same filter, and so are the rows of the fingerprints in the table of vectors, whether that table is one tenant's, and
-//! the rows of small tables of vectors.
+//! same filter, and so are the rows of the fingerprints in the table of vectors, whether that table is one tenant's, the
+//! rows of small tables of vectors, and merges.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
+use super::merges::MergesCache;
 use super::small::Small;
 use super::versions::{self, Requirement};
 use super::{SimilarRequest, argument};
@@ -60,6 +61,7 @@ pub struct SearchCache {
     kept: Arc<Mutex<Kept>>,
     tenants: Arc<Mutex<KeptTenants>>,
     small: Arc<Mutex<KeptSmall>>,
+    pub(super) merges: MergesCache,
 }
 
 impl std::fmt::Debug for SearchCache {

@@ -243,7 +243,7 @@ pub(crate) async fn similar_with(
     request: &SimilarRequest,
 ) -> Result<Vec<SimilarIncident>> {
     let question = Question::of(snapshot, request);
-    ask(snapshot, embedding, cache, &SharedMerges::default(), request, question).await
+    ask(snapshot, embedding, cache, &SharedMerges::kept_in(cache), request, question).await
 }
 
 /// Incidents that are like the failures of a trace, which were read already; for its bundle, which shares the merges.
