@@ -1,7 +1,7 @@
 //! Rows by their ids: the index gives the rows, and what is wide is read of the tenant's own only.
 //!
-//! An index that knows all rows is asked without a plan ([`crate::indexed`]), and what comes back is read at once.
-//! Otherwise a scan finds the rows. A filter that names the tenant or the time of ingestion beside the id would make
+//! Where it can be told without a plan which rows these are ([`crate::indexed`]), they are read at once.
+//! Otherwise a scan finds them. A filter that names the tenant or the time of ingestion beside the id would make
 //! Lance read every row twice, these columns first and all others in a second pass. So the id alone is filtered by, the
 //! tenant's wall is put up over what comes back, and the rest is taken by row. Each dataset has a task
 //! of its own, because planning a look-up costs more than reading for it; tasks end with the question.
@@ -19,12 +19,13 @@ use futures::FutureExt;
 use futures::future::try_join_all;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
+use tracerag_index::Lake;
 use tracerag_index::columns::{present, with_absent};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
 use crate::rows::{Columns, number, text};
-use crate::snapshot::Range;
+use crate::snapshot::{Range, Snapshot};
 
 /// Lance's column of row ids.
 pub(crate) const ROW_ID: &str = "_rowid";
@@ -113,17 +114,19 @@ impl Found {
 /// A look-up without the borrowed parts, for tasks.
 struct LookUp {
     table: Table,
-    tenant: Arc<str>,
+    lake: Lake,
+    tenant: String,
     column: String,
     ids: Vec<String>,
     until: Option<i64>,
 }
 
 impl LookUp {
-    fn new(table: Table, tenant: &Arc<str>, by: &ById<'_>) -> Arc<Self> {
+    fn new(table: Table, snapshot: &Snapshot, by: &ById<'_>) -> Arc<Self> {
         Arc::new(Self {
             table,
-            tenant: Arc::clone(tenant),
+            lake: snapshot.lake().clone(),
+            tenant: snapshot.tenant().to_owned(),
             column: by.column.to_owned(),
             ids: by.ids.iter().map(|id| (*id).to_owned()).collect(),
             until: by.until,
@@ -146,10 +149,10 @@ impl LookUp {
         }
     }
 
-    /// Rows with the ids, whoever's they are, if an index knows them all.
+    /// Rows with the ids, whoever's they are, if it can be told without a scan.
     async fn indexed(&self, dataset: &Dataset) -> Result<Option<Vec<u64>>> {
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        crate::indexed::rows(dataset, &self.column, &ids).await.map_err(self.failed())
+        crate::indexed::rows(self.lake.unindexed(), dataset, &self.column, &ids).await.map_err(self.failed())
     }
 
     /// Which rows of a batch with the narrow columns are the tenant's and were taken in time.
@@ -161,7 +164,7 @@ impl LookUp {
             (Some(until), Some(ingested)) => number(ingested, row).is_some_and(|time| time <= until),
             _ => true,
         };
-        let is_chosen = |row| Some(text(tenants, row) == Some(&*self.tenant) && in_time(row));
+        let is_chosen = |row| Some(text(tenants, row) == Some(self.tenant.as_str()) && in_time(row));
         Ok((0..batch.num_rows()).map(is_chosen).collect())
     }
 
@@ -248,12 +251,12 @@ async fn joined<T: 'static>(task: SpawnedTask<Result<T>>) -> Result<T> {
 /// Rows by id with all wanted columns.
 pub(crate) async fn read(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     columns: &[&str],
     by: &ById<'_>,
 ) -> Result<Vec<RecordBatch>> {
-    Ok(read_within(table, tenant, datasets, columns, by, usize::MAX).await?.unwrap_or_default())
+    Ok(read_within(table, snapshot, datasets, columns, by, usize::MAX).await?.unwrap_or_default())
 }
 
 /// Rows by id, of which there may be more than there is room for.
@@ -268,16 +271,16 @@ pub(crate) enum UpTo {
 /// not looked at first.
 pub(crate) async fn read_up_to(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     columns: &[&str],
     by: &ById<'_>,
     most: usize,
 ) -> Result<UpTo> {
-    if let Some(batches) = read_within(table, tenant, datasets.clone(), columns, by, most).await? {
+    if let Some(batches) = read_within(table, snapshot, datasets.clone(), columns, by, most).await? {
         return Ok(UpTo::All(batches));
     }
-    let found = find(table, tenant, datasets, by).await?;
+    let found = find(table, snapshot, datasets, by).await?;
     match found.iter().map(Found::len).sum::<usize>() <= most {
         true => Ok(UpTo::All(take(table, columns, &found).await?)),
         false => Ok(UpTo::More(found)),
@@ -287,7 +290,7 @@ pub(crate) async fn read_up_to(
 /// Rows by id with all wanted columns; `None` where there may be more than `most`.
 async fn read_within(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     columns: &[&str],
     by: &ById<'_>,
@@ -296,7 +299,7 @@ async fn read_within(
     if by.ids.is_empty() {
         return Ok(Some(vec![]));
     }
-    let look_up = LookUp::new(table, tenant, by);
+    let look_up = LookUp::new(table, snapshot, by);
     let columns: Arc<[String]> = columns.iter().map(|column| (*column).to_owned()).collect();
     let tasks: Vec<_> = datasets
         .into_iter()
@@ -313,14 +316,14 @@ async fn read_within(
 /// Rows by id, not read yet; none that has no row.
 pub(crate) async fn find(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     by: &ById<'_>,
 ) -> Result<Vec<Found>> {
     if by.ids.is_empty() {
         return Ok(vec![]);
     }
-    let look_up = LookUp::new(table, tenant, by);
+    let look_up = LookUp::new(table, snapshot, by);
     let tasks: Vec<_> = datasets
         .into_iter()
         .map(|dataset| {

@@ -186,20 +186,20 @@ impl Snapshot {
     /// and the wide columns are read once, of the rows that are the tenant's.
     pub(crate) async fn read_id(&self, table: Table, columns: &[&str], by: ById<'_>) -> Result<Vec<RecordBatch>> {
         let datasets = self.open(table, &by.ranges).await?;
-        lookup::read(table, &self.tenant, datasets, columns, &by).await
+        lookup::read(table, self, datasets, columns, &by).await
     }
 
     /// The rows that [`Snapshot::read_id`] would read, where these are no more than `most`; of more it is only known
     /// which they are.
     pub(crate) async fn read_up_to(&self, table: Table, columns: &[&str], by: ById<'_>, most: usize) -> Result<UpTo> {
         let datasets = self.open(table, &by.ranges).await?;
-        lookup::read_up_to(table, &self.tenant, datasets, columns, &by, most).await
+        lookup::read_up_to(table, self, datasets, columns, &by, most).await
     }
 
     /// The rows that [`Snapshot::read_id`] would read, not read yet: for whoever has no room for all of them.
     pub(crate) async fn find(&self, table: Table, by: ById<'_>) -> Result<Vec<Found>> {
         let datasets = self.open(table, &by.ranges).await?;
-        lookup::find(table, &self.tenant, datasets, &by).await
+        lookup::find(table, self, datasets, &by).await
     }
 
     /// Rows of the tenant that are chosen by what is read of them: for whoever reads the wide columns of few

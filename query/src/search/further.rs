@@ -105,7 +105,8 @@ impl Further {
             return Ok(found.collect());
         }
         let dataset = &self.table.dataset;
-        let batch = match indexed::rows(dataset, "fingerprint", incidents).await.map_err(lance)? {
+        let unindexed = snapshot.lake().unindexed();
+        let batch = match indexed::rows(unindexed, dataset, "fingerprint", incidents).await.map_err(lance)? {
             Some(rows) if rows.is_empty() => return Ok(vec![]),
             Some(rows) => {
                 let schema = dataset.schema().project(&COLUMNS).map_err(lance)?;
