@@ -50,6 +50,7 @@ mod measure;
 mod page;
 mod peers;
 pub mod prompt;
+mod reads;
 mod rows;
 mod script;
 pub mod search;

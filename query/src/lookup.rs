@@ -24,6 +24,7 @@ use tracerag_index::columns::{present, with_absent};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, number, text};
 use crate::snapshot::{Range, Snapshot};
 
@@ -177,6 +178,7 @@ impl LookUp {
     }
 
     async fn find_by_scan(&self, dataset: Arc<Dataset>) -> Result<Found> {
+        reads::planned(self.table.name());
         let mut scan = dataset.scan();
         scan.project(self.narrow()).map_err(self.failed())?;
         scan.filter_expr(self.filter());
@@ -234,6 +236,7 @@ pub(crate) async fn take_rows<T: AsRef<str>>(
     if rows.is_empty() {
         return Ok(None);
     }
+    reads::taken(table.name());
     let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
     let schema = dataset.schema().project(&present(dataset, &names)).map_err(failed(table))?;
     let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(failed(table))?;

@@ -19,6 +19,7 @@ use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
 use crate::lookup::{self, ById, Found, UpTo};
+use crate::reads;
 
 /// One head of the lake, for one tenant.
 #[derive(Debug, Clone)]
@@ -295,6 +296,7 @@ async fn stream(
     columns: &[&str],
     with_row_id: bool,
 ) -> Result<DatasetRecordBatchStream> {
+    reads::planned(table.name());
     let mut scan = dataset.scan();
     scan.project(&present(dataset, columns)).map_err(|source| failed(table, source))?;
     scan.filter_expr(filter);

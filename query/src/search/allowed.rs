@@ -21,6 +21,7 @@ use super::small::Small;
 use super::versions::{self, Requirement};
 use super::{SimilarRequest, argument};
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, text};
 use crate::snapshot::{Read, Snapshot, time_literal};
 
@@ -186,6 +187,7 @@ async fn is_only_of(tenant: &str, dataset: &Dataset, from: u64) -> Result<bool> 
         return Ok(true);
     }
     let all: Option<usize> = fragments.iter().map(|fragment| fragment.num_rows()).sum();
+    reads::planned(vectors::TABLE);
     let mut theirs = dataset.scan();
     theirs.filter_expr(col("tenant_id").eq(lit(tenant)));
     if from > 0 {
@@ -233,6 +235,7 @@ impl Allowed {
         {
             return Ok(RowAddrMask::from_allowed(found.clone()));
         }
+        reads::planned(vectors::TABLE);
         let mut scan = dataset.scan();
         scan.project(&["fingerprint"]).map_err(lance)?;
         scan.filter_expr(col("tenant_id").eq(lit(tenant)));

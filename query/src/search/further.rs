@@ -28,6 +28,7 @@ use super::rank::{self, Beside, Ranking, likeness};
 use super::structure::LEAST;
 use crate::error::Result;
 use crate::indexed;
+use crate::reads;
 use crate::rows::{Columns, owned, text};
 use crate::snapshot::Snapshot;
 
@@ -109,6 +110,7 @@ impl Further {
         let batch = match indexed::rows(unindexed, dataset, "fingerprint", incidents).await.map_err(lance)? {
             Some(rows) if rows.is_empty() => return Ok(vec![]),
             Some(rows) => {
+                reads::taken(vectors::TABLE);
                 let schema = dataset.schema().project(&COLUMNS).map_err(lance)?;
                 dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(lance)?
             }

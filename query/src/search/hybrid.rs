@@ -25,6 +25,7 @@ use super::rank::{Ranking, Weights, places};
 use super::stack::Overlap;
 use super::words::{Counted, Query};
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, owned};
 use crate::snapshot::Snapshot;
 
@@ -452,6 +453,7 @@ async fn taken(corpus: &Corpus, mut rows: Vec<u64>, column: &str) -> Result<Opti
     rows.dedup();
     let is_asked = |table: &&Stored| table.small.is_none() && !rows.is_empty();
     let Some(table) = corpus.table.as_ref().filter(is_asked) else { return Ok(None) };
+    reads::taken(vectors::TABLE);
     let schema = table.dataset.schema().project(&[column]).map_err(lance)?;
     let batch = table.dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(lance)?;
     Ok(Some((rows, batch)))
@@ -465,6 +467,7 @@ pub(super) fn cosine(one: &[f32], other: &[f32]) -> f64 {
 
 /// What a scan finds, on a task of its own: the two searches of a question are work for two cores. Dropped with who asks.
 pub(super) async fn scanned(scan: Scanner) -> Result<RecordBatch> {
+    reads::planned(vectors::TABLE);
     let batch = SpawnedTask::spawn(async move { scan.try_into_batch().await }.boxed()).join().await;
     batch.map_err(failed)?.map_err(lance)
 }

@@ -8,6 +8,7 @@ mod flat;
 mod functions;
 pub(crate) mod lake;
 mod lookups;
+mod planned;
 mod schemas;
 mod sql;
 mod successors;
