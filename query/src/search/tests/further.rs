@@ -14,7 +14,7 @@ async fn in_one_place(context: Option<&'static str>, others: usize, options: Ind
         Incident { context, service: "checkout", ..incident("own", "decimal overflow") },
     ];
     all.extend((0..others).map(|n| Incident {
-        context: Some(format!("stock\nstock: reserve shelf{n}x").leak()),
+        context: Some(&*format!("stock\nstock: reserve shelf{n}x").leak()),
         service: "stock",
         ..incident(&format!("other{n}"), &format!("cannot reserve shelf{n}x"))
     }));
