@@ -19,6 +19,8 @@ use xxhash_rust::xxh3::xxh3_128;
 const MOST_ROWS: usize = 500_000;
 /// Bytes that are kept at once.
 const KEPT_BYTES: usize = 64 << 20;
+/// Bytes of a fragment besides its rows: its key, and its place in the map.
+const FRAGMENT_BYTES: usize = 512;
 /// Bytes of a row.
 const ROW_BYTES: usize = size_of::<u128>() + size_of::<u32>();
 
@@ -78,7 +80,7 @@ impl Ids {
     }
 
     fn bytes(&self) -> usize {
-        self.hashes.len() * ROW_BYTES
+        FRAGMENT_BYTES + self.hashes.len() * ROW_BYTES
     }
 
     /// The rows with an id.
@@ -215,7 +217,7 @@ mod tests {
     /// What was not used for the longest time leaves when there is no room, and what has just come stays.
     #[test]
     fn the_oldest_leave_first() {
-        let mut kept = Kept::holding(30 * ROW_BYTES);
+        let mut kept = Kept::holding(3 * ids(10).bytes());
         for fragment in 0..3 {
             kept.get(&key(fragment));
             kept.keep(key(fragment), ids(10));
@@ -223,7 +225,7 @@ mod tests {
         assert!(kept.get(&key(0)).is_some());
         kept.keep(key(3), ids(10));
         assert!(kept.get(&key(1)).is_none() && kept.get(&key(0)).is_some() && kept.get(&key(3)).is_some());
-        kept.keep(key(4), ids(40));
+        kept.keep(key(4), ids(200));
         assert!(kept.get(&key(4)).is_some() && kept.fragments.len() == 1);
     }
 }
