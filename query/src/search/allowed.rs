@@ -62,6 +62,8 @@ pub struct SearchCache {
     kept: Arc<Mutex<Kept>>,
     tenants: Arc<Mutex<KeptTenants>>,
     small: Arc<Mutex<KeptSmall>>,
+    /// The turn of whoever reads a small table.
+    turn: Arc<tokio::sync::Mutex<()>>,
     pub(super) merges: MergesCache,
 }
 
@@ -145,8 +147,13 @@ impl SearchCache {
     /// A small table of vectors, read or kept.
     pub(super) async fn small(&self, dataset: &Dataset) -> Result<Arc<Small>> {
         let at = version_of(dataset);
-        if let Some((_, known)) = self.lock_small().iter().find(|(known, _)| *known == at) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.known_small(&at) {
+            return Ok(known);
+        }
+        // Whoever asks at the same time waits for one reading.
+        let _turn = self.turn.lock().await;
+        if let Some(known) = self.known_small(&at) {
+            return Ok(known);
         }
         let read = Arc::new(Small::read(dataset).await?);
         let mut kept = self.lock_small();
@@ -158,6 +165,10 @@ impl SearchCache {
             bytes -= oldest.bytes;
         }
         Ok(read)
+    }
+
+    fn known_small(&self, at: &VectorsVersion) -> Option<Arc<Small>> {
+        self.lock_small().iter().find(|(known, _)| known == at).map(|(_, small)| Arc::clone(small))
     }
 
     fn lock_small(&self) -> MutexGuard<'_, KeptSmall> {
