@@ -155,7 +155,10 @@ impl ObjectStore for CachedReads {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let known = match Asked::of(&options) {
             Some(Asked::Range(range)) => self.read(location, Some(range)).map(Ok),
-            Some(Asked::Whole) => self.read(location, None).map(Ok),
+            Some(Asked::Whole) => {
+                let read = self.read(location, None).map(Ok);
+                read.or_else(|| self.look(location).filter(Result::is_err))
+            }
             Some(Asked::Head) => self.look(location),
             None => None,
         };
