@@ -71,6 +71,11 @@ impl Kafka {
         Kafka::start_brokers(1, Beside::Nothing)
     }
 
+    /// A secured broker of the test's own, see [`Kafka::shared_and_secured`].
+    pub fn start_secured() -> Option<Kafka> {
+        Kafka::start_brokers(1, Beside::Secured)
+    }
+
     /// Three brokers of the test's own. Each partition lies on all of them, and two have to have what is written, so one
     /// may be stopped or killed at a time.
     pub fn start_three() -> Option<Kafka> {
@@ -136,6 +141,16 @@ impl Kafka {
     /// Grants a user an operation on a topic or group.
     pub fn permit(&self, user: &str, operation: secured::Operation, on: secured::Resource<'_>) {
         secured::permit(&self.bootstrap(), user, operation, on);
+    }
+
+    /// Takes a grant back.
+    pub fn withdraw(&self, user: &str, operation: secured::Operation, on: secured::Resource<'_>) {
+        secured::withdraw(&self.bootstrap(), user, operation, on);
+    }
+
+    /// Takes the password of a user of SCRAM away. Who is connected stays so.
+    pub fn forget_password(&self, user: &str) {
+        secured::forget_password(&self.bootstrap(), user);
     }
 
     /// A client configuration that names this cluster.
