@@ -11,6 +11,7 @@ mod checkout;
 mod checkout_live;
 mod ci_examples;
 mod claims;
+mod collector;
 mod commands;
 mod compare;
 mod conversation;

@@ -102,6 +102,18 @@ class Compose(unittest.TestCase):
         self.assertEqual(self.services["collector"]["environment"]["KAFKA_BROKERS"], inside)
         self.assertIn(f"--bootstrap-server {inside}", self.services["topics"]["command"][0])
 
+    def test_nothing_personal_goes_into_kafka(self):
+        """Guarantees that the Collector redacts by default, over a configuration that it has, with the key that is mounted
+        where it reads it, and that no start without one is possible."""
+        collector = self.services["collector"]
+        mounts = dict(volume.removesuffix(":ro").rsplit(":", 1)[::-1] for volume in collector["volumes"])
+        configs = [word.removeprefix("--config=") for word in collector["command"]]
+        names = ["kafka-keyed.yaml", "redaction.yaml"]
+        self.assertEqual([mounts[config] for config in configs], [f"./deploy/collector/{name}" for name in names])
+        key = collector["environment"]["REDACTION_KEY"]
+        self.assertRegex(key, r"^\$\$\{file:/.+\}$")
+        self.assertIn("${HMAC_KEY_FILE:?", mounts[key.removeprefix("$${file:").removesuffix("}")])
+
     def test_topics_and_sizes(self):
         """Guarantees that the topics which the Collector writes and those which a worker reads by default are made, spans
         and logs with equal numbers of partitions and keyed, and that the broker takes what the Collector may send."""
