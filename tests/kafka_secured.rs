@@ -244,7 +244,7 @@ fn the_documented_permissions_are_enough() {
     let [(_, flags), (_, deployments), (_, heaps)] = &bench.others;
     let flag = ["--config", path, "publish", "flag", "--key", "mode", "--variant", "strict"];
     let deployment =
-        ["--config", path, "publish", "deployment", "--service", "payments", "--version", "1.9.0", "--no-git"];
+        ["--config", path, "publish", "deployment", "--service", "payments", "--release", "1.9.0", "--no-git"];
 
     let hidden = bench.tracerag.worker_logging(&config, "hidden.log");
     let told = end_of(&hidden, "the worker that may not see its topics ends");
