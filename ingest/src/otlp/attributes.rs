@@ -425,6 +425,22 @@ impl Walker {
             if info.rule(side) == AttributeRule::Payload {
                 continue;
             }
+            // A part alone may lack what shows that it must not be stored, so parts are taken of what is left of the whole.
+            let masked = match value {
+                AnyValue::Text(text)
+                    if matches!(rename, Rename::Target | Rename::Host)
+                        && matches!(info.rule(side), AttributeRule::Scan | AttributeRule::Suspect(_))
+                        && !(info.is_clean_known(side) && info.clean.has(text)) =>
+                {
+                    let text = super::any_value::utf8(text, &mut 0);
+                    match self.redactor.redact_text(&text, &mut RedactionCounts::default()) {
+                        Cow::Owned(masked) => Some(masked),
+                        Cow::Borrowed(_) => None,
+                    }
+                }
+                _ => None,
+            };
+            let value = masked.as_ref().map_or(value, |masked| AnyValue::Text(masked.as_bytes()));
             // Of two facts in one old value each has the rule of its own new name.
             let old_rule = info.own_rule(side);
             for (name, derived) in derive(&info.name, rename, value, side, namespace.as_deref()).into_iter().flatten() {
