@@ -49,6 +49,7 @@ mod neighbours;
 mod openapi;
 mod page;
 mod peers;
+mod personal_data;
 mod postgres;
 mod prompt;
 mod pull_request;

@@ -29,6 +29,7 @@ pub mod damage;
 pub mod kafka;
 pub mod load;
 mod parts;
+pub mod personal;
 pub mod process;
 pub mod program;
 pub mod repository;
