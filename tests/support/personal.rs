@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::program::Tracerag;
 
-/// Least characters of a form in base64 or hex: shorter ones are in hashes by chance.
-const LEAST: usize = 10;
+/// Least characters of a form in base64, and of one in hex: shorter ones are in hashes and ids by chance.
+const LEAST_BASE64: usize = 10;
+const LEAST_HEX: usize = 16;
 
 /// Texts that must be nowhere: neither as they are, nor percent-encoded, nor escaped as in JSON, nor in base64 or hex.
 pub struct Personal {
@@ -134,7 +135,8 @@ fn forms(text: &str) -> Vec<String> {
         text.replace('@', "\\u0040"),
         serde_json::Value::from(text).to_string().trim_matches('"').to_owned(),
     ];
-    forms.extend(base64(text).into_iter().chain([hex]).filter(|form| form.len() >= LEAST));
+    forms.extend(base64(text).into_iter().filter(|form| form.len() >= LEAST_BASE64));
+    forms.extend(Some(hex).filter(|form| form.len() >= LEAST_HEX));
     forms.sort_unstable();
     forms.dedup();
     forms
