@@ -275,19 +275,21 @@ impl<'a> Spans<'a> {
 pub(super) struct LogSigns<'a> {
     pub rows: usize,
     pub severity_number: &'a Int32Array,
+    pub severity_text: &'a StringArray,
     pub event_name: &'a StringArray,
     pub attributes: Attributes<'a>,
 }
 
 impl<'a> LogSigns<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 3] = ["severity_number", "event_name", "attributes"];
+    pub(super) const COLUMNS: [&'static str; 4] = ["severity_number", "severity_text", "event_name", "attributes"];
 
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "logs" };
         Ok(LogSigns {
             rows: batch.num_rows(),
             severity_number: source.primitive("severity_number")?,
+            severity_text: source.text("severity_text")?,
             event_name: source.text("event_name")?,
             attributes: source.map("attributes")?,
         })
@@ -313,7 +315,7 @@ pub(super) struct Logs<'a> {
 
 impl<'a> Logs<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 18] = [
+    pub(super) const COLUMNS: [&'static str; 19] = [
         "tenant_id",
         "time",
         "observed_time",
@@ -321,6 +323,7 @@ impl<'a> Logs<'a> {
         "span_id",
         "revision",
         "severity_number",
+        "severity_text",
         "body",
         "event_name",
         "service_name",

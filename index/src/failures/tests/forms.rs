@@ -164,6 +164,25 @@ fn error_logs_are_failures() {
     );
 }
 
+/// Records whose sender states a severity as text alone. Guarantees that the text counts where there is no number, or
+/// OTLP's 0 for none, and that a number that is there says more than the text.
+#[test]
+fn a_severity_text_counts_where_no_number_is_given() {
+    for (number, said, fails) in [
+        (Value::Null, "ERROR", true),
+        (Value::Null, "fatal", true),
+        (Value::Null, "Critical", true),
+        (json!(0), "SEVERE", true),
+        (Value::Null, "warning", false),
+        (Value::Null, "", false),
+        (json!(9), "ERROR", false),
+    ] {
+        let told = json!({"severity_number": number, "severity_text": said});
+        let found = run(&[span("01", None, json!({}))], &[log(Some("01"), 0, "stock is empty", told)], &[]);
+        assert_eq!(found.failures.num_rows(), usize::from(fails), "{number} {said}");
+    }
+}
+
 /// A record that has an exception's words on a span beside it tells of a failure there; several lines
 /// that are no stack are not kept as one.
 #[test]
