@@ -13,8 +13,11 @@ use super::drafts::{Draft, Row};
 use super::fingerprint::short_type;
 use super::topology::Tree;
 
-/// Exceptions of one service and type that a log record is compared with.
+/// Exceptions of one service and type that another telling is compared with; for a log record those of its span, and
+/// those of its service. One that it repeats word for word is found among any number.
 const MAX_COMPARED: usize = 64;
+/// Pieces of a log record's message that are looked up as the message of an exception.
+const MAX_PIECES: usize = 32;
 /// A message of fewer bytes is found in too many texts to recognise it there.
 const MIN_REPEATED: usize = 8;
 
@@ -53,12 +56,51 @@ pub(super) fn distinct<'a>(drafts: Vec<Draft<'a>>, tree: &Tree<'a>, is_ok: impl 
         explain(&mut explained, draft.span);
         kept.push(draft);
     }
-    for log in logs {
-        if !kept[..exceptions].iter().take(MAX_COMPARED).any(|exception| repeats(&log, exception, tree)) {
-            kept.push(log);
-        }
+    if logs.is_empty() {
+        return kept;
     }
+    let told = Told::by(&kept[..exceptions]);
+    logs.retain(|log| !told.near(log).any(|exception| repeats(log, &kept[exception], tree)));
+    kept.append(&mut logs);
     kept
+}
+
+/// Where the exceptions of a trace are that a log record may repeat: those with its words, of its span, of its service.
+struct Told<'a> {
+    by_words: FxHashMap<(&'a str, String), Vec<usize>>,
+    by_span: FxHashMap<(&'a str, &'a str), Vec<usize>>,
+    by_service: FxHashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Told<'a> {
+    fn by(exceptions: &[Draft<'a>]) -> Self {
+        let mut told =
+            Told { by_words: FxHashMap::default(), by_span: FxHashMap::default(), by_service: FxHashMap::default() };
+        for (index, exception) in exceptions.iter().enumerate() {
+            let service = exception.service;
+            told.by_words.entry((service, exception.message.to_string())).or_default().push(index);
+            if let Some(span_id) = exception.span_id {
+                told.by_span.entry((service, span_id)).or_default().push(index);
+            }
+            told.by_service.entry(service).or_default().push(index);
+        }
+        told
+    }
+
+    /// The exceptions that a log record is compared with.
+    fn near<'t>(&'t self, log: &'t Draft<'a>) -> impl Iterator<Item = usize> + 't {
+        let service = log.service;
+        let worded = pieces(&log.message).filter_map(move |piece| self.by_words.get(&(service, piece.to_owned())));
+        let of_span = log.span_id.and_then(|span_id| self.by_span.get(&(service, span_id)));
+        let found = worded.chain(of_span).chain(self.by_service.get(service));
+        found.flat_map(|indices| indices.iter().take(MAX_COMPARED).copied())
+    }
+}
+
+/// What of a message may be an exception's message: all of it, what stands behind a colon, and a line.
+fn pieces(message: &str) -> impl Iterator<Item = &str> {
+    let behind_colons = message.match_indices(": ").map(|(at, colon)| &message[at + colon.len()..]);
+    std::iter::once(message).chain(behind_colons.take(MAX_PIECES)).chain(message.lines().take(MAX_PIECES))
 }
 
 /// Deepest first; what is equal in that, by time and id, so that the order of arrival does not matter.
