@@ -55,6 +55,7 @@ mod prompt;
 mod pull_request;
 mod questions;
 mod replicas;
+mod revisions;
 mod s3;
 mod scaffold;
 mod serve;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{col, lit};
+use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
@@ -84,7 +84,7 @@ async fn look_up(
 /// When a dataset of the head cannot be read.
 pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, columns: &[&str]) -> Result<RecordBatch> {
     let schema = Arc::new(project(&lake.schemas().newest(table), columns));
-    let recent = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
+    let recent = instant(since);
     let mut batches = Vec::new();
     for (name, dataset) in head.of(table) {
         if dataset.ingested_at.is_none_or(|(_, greatest)| greatest < since) {
@@ -101,6 +101,72 @@ pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, colu
         }
     }
     concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
+}
+
+/// Which of the rows that were taken since some time are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Only<'a> {
+    /// Those without a trace id.
+    WithoutTrace,
+    /// Those of some services whose `time` lies between two, both included, in ns.
+    Near {
+        /// The earliest time.
+        from: i64,
+        /// The latest time.
+        to: i64,
+        /// Names of services.
+        services: &'a [String],
+    },
+}
+
+impl Only<'_> {
+    fn condition(self) -> Expr {
+        match self {
+            Only::WithoutTrace => col("trace_id").is_null(),
+            Only::Near { from, to, services } => {
+                let services = services.iter().map(|name| lit(name.as_str())).collect();
+                let (from, to) = (lit(instant(from)), lit(instant(to)));
+                col("time").gt_eq(from).and(col("time").lt_eq(to)).and(col("service_name").in_list(services, false))
+            }
+        }
+    }
+}
+
+fn instant(time: i64) -> ScalarValue {
+    ScalarValue::TimestampNanosecond(Some(time), Some(Arc::from("UTC")))
+}
+
+/// Hands out rows of a table with `ingested_at` at or after `since` (ns), of all tenants, with the named columns, batch by
+/// batch in no stated order, until `take` says `false`: it has enough.
+///
+/// # Errors
+/// When a dataset of the head cannot be read, or what `take` ends with.
+pub async fn each_since<E: From<Error>>(
+    lake: &Lake,
+    head: &Head,
+    table: Table,
+    (since, only): (i64, Only<'_>),
+    columns: &[&str],
+    mut take: impl FnMut(RecordBatch) -> Result<bool, E>,
+) -> Result<(), E> {
+    let schema = Arc::new(project(&lake.schemas().newest(table), columns));
+    let condition = col("ingested_at").gt_eq(lit(instant(since))).and(only.condition());
+    for (name, dataset) in head.of(table) {
+        if dataset.rows == 0 || dataset.ingested_at.is_none_or(|(_, greatest)| greatest < since) {
+            continue;
+        }
+        let opened = lake.dataset(name, dataset.version).await?;
+        let mut scan = opened.scan();
+        scan.project(&present(&opened, columns)).at(name, "planning a look-up")?;
+        scan.filter_expr(condition.clone());
+        let mut stream = scan.try_into_stream().await.at(name, "looking up recent rows")?;
+        while let Some(batch) = stream.try_next().await.at(name, "looking up recent rows")? {
+            if !take(complete(&batch, &schema).at(name, "reading recent rows")?)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Hands out all rows of a table at a head, of all tenants, with the named columns, batch by batch in no stated order.

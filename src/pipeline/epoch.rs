@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Int64Type;
 use arrow::row::{RowConverter, SortField};
 use tracerag_enrich::{Counts, Flushed};
-use tracerag_index::failures::{self, FailureRules};
+use tracerag_index::failures::{self, Before, FailureError, FailureRules, Suspects};
 use tracerag_index::templates::with_templates;
 use tracerag_index::{ClosedTrace, Epoch, SourceProgress};
 use tracerag_schemas::{SourcePartition, Table, staged};
 
+use super::held::Held;
 use super::late::Stored;
 use crate::error::Error;
 
@@ -31,57 +32,113 @@ pub(crate) struct Draft {
     pub sources: Vec<SourceProgress>,
     pub stamp: RedactionStamp,
     pub failures: Arc<FailureRules>,
+    /// Failed records without a trace of the epochs before.
+    pub held: Held,
+    /// How long they wait for the traces that they may belong to, in ns.
+    pub hold: i64,
+    /// The input has ended: nothing waits any more.
+    pub ends: bool,
 }
 
 impl Draft {
-    /// Makes revisions of what is `stored` in part already, and then the epoch. All earlier epochs have to be applied.
-    /// Gives what the window saw, too, with what was found to be stored.
-    pub(super) async fn finish(mut self, stored: Option<Stored>) -> Result<(Epoch, Counts), Error> {
-        let work = move || -> Result<(Epoch, Counts), Error> {
-            if let Some(stored) = stored {
+    /// Makes revisions of what is `stored` in part already, and looks where something failed. All earlier epochs have to be
+    /// applied.
+    pub(super) async fn look(mut self, stored: Option<Stored>) -> Result<Looked, Error> {
+        blocking(move || {
+            if let Some(stored) = &stored {
                 stored.revise(&mut self.flushed)?;
             }
-            let counts = self.flushed.counts;
-            Ok((assemble(self.flushed, self.waiting, self.sources, &self.stamp, &self.failures)?, counts))
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|panic| Error::Stopped { what: "putting an epoch together", detail: panic.to_string() })?
+            // Templates and failures need nothing of each other.
+            let flushed = &self.flushed;
+            let (found, logs) = std::thread::scope(|scope| {
+                let logs = scope.spawn(|| with_templates(&flushed.logs));
+                let found = failures::suspects(&flushed.spans, &flushed.logs)
+                    .and_then(|found| Ok((failures::split_by_trace(&found.logs)?, found.spans)));
+                (found, logs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            let ((of_traces, alone), spans) = found.map_err(stopped)?;
+            let alone = self.held.due(alone, &self.sources, self.hold, self.ends)?;
+            let suspects = Suspects { spans, logs: concat_batches(&of_traces.schema(), [&of_traces, &alone])? };
+            // Of most late parts nothing failed.
+            let failed = suspects.spans.num_rows() + suspects.logs.num_rows() > 0;
+            let before = stored.filter(|_| failed).map_or_else(Before::nothing, Stored::before);
+            Ok(Looked { logs: logs?, suspects, alone, before, draft: self })
+        })
+        .await
     }
 }
 
-/// Puts an epoch together: telemetry in the lake's form, failures found, origins listed.
-fn assemble(
-    flushed: Flushed,
-    waiting: Vec<(Table, RecordBatch)>,
-    sources: Vec<SourceProgress>,
-    stamp: &RedactionStamp,
-    rules: &FailureRules,
-) -> Result<Epoch, Error> {
-    // Templates and failures need nothing of each other.
-    let (found, logs) = std::thread::scope(|scope| {
-        let logs = scope.spawn(|| with_templates(&flushed.logs));
-        let found = failures::suspects(&flushed.spans, &flushed.logs)
-            .and_then(|found| failures::extract(&found.spans, &found.logs, &flushed.traces, rules));
-        (found, logs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let found = found.map_err(|error| Error::Stopped { what: "finding failures", detail: error.to_string() })?;
-    let spans = staged::stage(&flushed.spans, &Table::Spans.lake_schema())?;
-    let logs = staged::stage(&logs?, &Table::Logs.lake_schema())?;
-    let traces = complete_traces(&flushed.traces, &found.failures, stamp)?;
-    let closed = closed_traces(&flushed, &sources);
-    let mut rows = distinct_payloads(waiting)?;
-    rows.extend(spans.into_iter().map(|batch| (Table::Spans, batch)));
-    rows.extend(logs.into_iter().map(|batch| (Table::Logs, batch)));
-    rows.extend([
-        (Table::Traces, traces),
-        (Table::Flags, flushed.flags),
-        (Table::Builds, flushed.builds),
-        (Table::Failures, found.failures),
-        (Table::IncidentCounts, found.counts),
-    ]);
-    rows.retain(|(_, batch)| batch.num_rows() > 0);
-    Ok(Epoch { rows, sources, closed })
+/// An epoch of which it is known where something failed.
+pub(super) struct Looked {
+    draft: Draft,
+    /// Its log records, with their templates.
+    logs: RecordBatch,
+    suspects: Suspects,
+    /// The failed records without a trace among them.
+    alone: RecordBatch,
+    before: Before,
+}
+
+impl Looked {
+    /// Failed records without a trace: what is stored may say the same.
+    pub(super) fn alone(&self) -> &RecordBatch {
+        &self.alone
+    }
+
+    /// The epoch. `told` are the stored failures of which records without a trace may tell once more. Gives what the window
+    /// saw, too, with what was found to be stored, and the records that wait.
+    pub(super) async fn finish(mut self, told: Option<RecordBatch>) -> Result<(Epoch, Counts, Held), Error> {
+        blocking(move || {
+            if let Some(told) = told {
+                let stored = &self.before.failures;
+                let columns = told.schema();
+                let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+                let indices = names.iter().map(|name| stored.schema().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+                self.before.failures = concat_batches(&columns, [&stored.project(&indices)?, &told])?;
+            }
+            let (counts, held) = (self.draft.flushed.counts, std::mem::take(&mut self.draft.held));
+            Ok((self.assemble()?, counts, held))
+        })
+        .await
+    }
+
+    /// Puts it together: telemetry in the lake's form, failures found, origins listed.
+    fn assemble(self) -> Result<Epoch, Error> {
+        let Looked { draft, logs, suspects, before, .. } = self;
+        let Draft { flushed, waiting, sources, stamp, failures: rules, .. } = draft;
+        let (spans, found) = std::thread::scope(|scope| {
+            let spans = scope.spawn(|| staged::stage(&flushed.spans, &Table::Spans.lake_schema()));
+            let found = failures::extract_after(&suspects.spans, &suspects.logs, &flushed.traces, &before, &rules);
+            (spans.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+        });
+        let (spans, found) = (spans?, found.map_err(stopped)?);
+        let logs = staged::stage(&logs, &Table::Logs.lake_schema())?;
+        let traces = complete_traces(&flushed.traces, &found.failures, &stamp)?;
+        let closed = closed_traces(&flushed, &sources);
+        let mut rows = distinct_payloads(waiting)?;
+        rows.extend(spans.into_iter().map(|batch| (Table::Spans, batch)));
+        rows.extend(logs.into_iter().map(|batch| (Table::Logs, batch)));
+        rows.extend([
+            (Table::Traces, traces),
+            (Table::Flags, flushed.flags),
+            (Table::Builds, flushed.builds),
+            (Table::Failures, found.failures),
+            (Table::IncidentCounts, found.counts),
+        ]);
+        rows.retain(|(_, batch)| batch.num_rows() > 0);
+        Ok(Epoch { rows, sources, closed })
+    }
+}
+
+fn stopped(error: FailureError) -> Error {
+    Error::Stopped { what: "finding failures", detail: error.to_string() }
+}
+
+/// Work that takes the thread for itself.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|panic| Error::Stopped { what: "putting an epoch together", detail: panic.to_string() })?
 }
 
 /// What tells a payload of a span from another one.

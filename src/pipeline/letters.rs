@@ -22,7 +22,8 @@ use tracerag_schemas::letters::replays;
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::epoch::Draft;
-use super::late::Stored;
+use super::held::Held;
+use super::late::{Stored, told_again};
 use super::{Input, Pipeline, Progress, emit, is_replayed, progress};
 use crate::error::Error;
 
@@ -199,9 +200,14 @@ impl Pipeline {
                 sources: sources.clone(),
                 stamp: self.stamp.clone(),
                 failures: Arc::clone(&self.failure_rules),
+                held: Held::default(),
+                hold: 0,
+                ends: true,
             };
             let stored = Stored::of(&self.lake, &draft.flushed, horizon).await?;
-            let (mut part, seen) = draft.finish(stored).await?;
+            let looked = draft.look(stored).await?;
+            let told = told_again(&self.lake, looked.alone()).await?;
+            let (mut part, seen, _) = looked.finish(told).await?;
             // The journal knows one partition here; offsets of letters mean nothing in it.
             part.closed.iter_mut().for_each(|closed| closed.last_offsets = vec![(0, last)]);
             whole.rows.append(&mut part.rows);

@@ -10,6 +10,7 @@
 mod changes;
 mod epoch;
 mod flight;
+mod held;
 mod intake;
 mod late;
 mod letters;
@@ -47,6 +48,7 @@ use crate::error::Error;
 use crate::patience::Patience;
 use epoch::{Draft, RedactionStamp};
 use flight::Flight;
+use held::Held;
 use intake::Intake;
 use onlooker::Onlooker;
 use pace::Pace;
@@ -69,6 +71,9 @@ pub(crate) struct Pipeline {
     stamp: RedactionStamp,
     failure_rules: Arc<FailureRules>,
     pace: Pace,
+    /// Failed records without a trace whose traces may still come; with the epoch while one is in flight.
+    held: Held,
+    root_grace: i64,
     flush_bytes: usize,
     flushed_at: Instant,
     /// Bytes given to the window since the last epoch was begun.
@@ -139,6 +144,8 @@ impl Pipeline {
             stamp,
             failure_rules: Arc::new(config.failures.rules()),
             pace: Pace::new(config.lake.flush_interval.0),
+            held: Held::default(),
+            root_grace: config.window.root_grace.nanos(),
             flush_bytes: config.lake.flush_bytes.0,
             flushed_at: Instant::now(),
             pushed_bytes: 0,
@@ -170,6 +177,7 @@ impl Pipeline {
         let head = self.lake.newest_head().await?;
         let mut buried = letters::read_again(&self.lake, &head, &resumes).await?;
         let changes = changes::Changes::of(&self.lake, &head).await?;
+        let held = Held::of(&self.lake, &head, &resumes, self.hold()).await?;
         let floor = progress::floor(&head);
         let known = |resume: &Resume| Progress::resume(resume, if is_replayed(&resume.source) { floor } else { 0 });
         let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
@@ -202,6 +210,7 @@ impl Pipeline {
         if let Some(logs) = logs {
             self.window.remember_logs(&logs)?;
         }
+        self.held.add(held);
         Ok(starts)
     }
 
@@ -212,6 +221,7 @@ impl Pipeline {
     pub(crate) async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
         self.settle_or_give_up().await?;
         self.window.revoke(sources);
+        self.held.forget(sources)?;
         for source in sources {
             self.progress.remove(source);
             self.intake.forget(source);
@@ -236,6 +246,7 @@ impl Pipeline {
         }
         self.window = Window::new(self.window_config.clone());
         self.waiting = Waiting::default();
+        self.held = Held::default();
         self.progress.clear();
         self.intake.forget_all();
         self.onlooker.reset();
@@ -363,16 +374,17 @@ impl Pipeline {
     pub(crate) async fn flush(&mut self) -> Result<(), Error> {
         self.settle().await?;
         let flushed = self.window.flush()?;
-        self.write(flushed).await
+        self.write(flushed, false).await
     }
 
-    async fn write(&mut self, flushed: tracerag_enrich::Flushed) -> Result<(), Error> {
+    /// Starts to write what was flushed. Where the input `ends` with it, no record waits any more.
+    async fn write(&mut self, flushed: tracerag_enrich::Flushed, ends: bool) -> Result<(), Error> {
         self.flushed_at = Instant::now();
         self.pushed_bytes = 0;
         self.more = flushed.more;
         let sources = self.source_progress(&flushed);
         let is_seal_due = self.window.take_due_seals();
-        let is_dirty = self.progress.values().any(Progress::is_dirty);
+        let is_dirty = self.progress.values().any(Progress::is_dirty) || self.held.is_due(&sources, self.hold(), ends);
         if flushed.is_empty() && self.waiting.rows.is_empty() && !is_dirty && !is_seal_due {
             self.tally.flushed(&flushed.counts);
             return Ok(());
@@ -389,9 +401,18 @@ impl Pipeline {
             sources,
             stamp: self.stamp.clone(),
             failures: Arc::clone(&self.failure_rules),
+            held: std::mem::take(&mut self.held),
+            hold: self.hold(),
+            ends,
         };
         self.in_flight = Some(Flight::start(writer, draft, self.late_horizon, self.patience.clone()));
         Ok(())
+    }
+
+    /// How long a failed record without a trace waits for its trace, in ns: until that is closed and written.
+    fn hold(&self) -> i64 {
+        let interval = i64::try_from(self.interval().as_nanos()).unwrap_or(i64::MAX);
+        self.root_grace.saturating_add(interval.saturating_mul(2))
     }
 
     fn source_progress(&self, flushed: &tracerag_enrich::Flushed) -> Vec<SourceProgress> {
@@ -415,7 +436,7 @@ impl Pipeline {
             self.settle().await?;
             let flushed = self.window.drain()?;
             let more = flushed.more;
-            self.write(flushed).await?;
+            self.write(flushed, !more).await?;
             if !more {
                 break;
             }
@@ -431,7 +452,7 @@ impl Pipeline {
             progress.advance(last.saturating_add(1), i64::MAX);
             self.window.advance(source, progress.stream_time, progress.next)?;
         }
-        self.write(tracerag_enrich::Flushed::empty()).await?;
+        self.write(tracerag_enrich::Flushed::empty(), true).await?;
         self.settle().await
     }
 

@@ -190,7 +190,7 @@ async fn every_replay_is_sealed() {
     killed.assign(std::slice::from_ref(&a), |_| true).await.unwrap();
     take(&mut killed, &record(&a, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
     let flushed = killed.window.drain().unwrap();
-    killed.write(flushed).await.unwrap();
+    killed.write(flushed, false).await.unwrap();
     killed.settle().await.unwrap();
     assert_eq!(newest_time(&bench).await, HOUR);
 
@@ -206,7 +206,7 @@ async fn every_replay_is_sealed() {
     take(&mut later, &record(&b, Signal::Spans, 0, HOUR / 2, &root_span(2, HOUR / 2)));
     let flushed = later.window.drain().unwrap();
     assert_eq!(flushed.closed[0].closed_at, sealed);
-    later.write(flushed).await.unwrap();
+    later.write(flushed, false).await.unwrap();
     later.drain().await.unwrap();
     assert!(newest_time(&bench).await > sealed + seal_after);
 }
@@ -221,7 +221,7 @@ async fn a_gap_is_told_of_once() {
     first.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
     take(&mut first, &record(&spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
     let flushed = first.window.drain().unwrap();
-    first.write(flushed).await.unwrap();
+    first.write(flushed, false).await.unwrap();
     first.settle().await.unwrap();
 
     let mut next = bench.pipeline().await;

@@ -16,8 +16,9 @@ fn after(earlier: &[Value], stored: &Extracted, spans: &[Value], logs: &[Value])
 
 /// How many failures and echoes the incidents count.
 fn counted(found: &Extracted) -> (i64, i64) {
-    let sum =
-        |name: &str| found.counts.column_by_name(name).unwrap().as_primitive::<Int64Type>().iter().flatten().sum();
+    let sum = |name: &str| -> i64 {
+        found.counts.column_by_name(name).unwrap().as_primitive::<Int64Type>().iter().flatten().sum()
+    };
     (sum("failure_count"), sum("echo_count"))
 }
 

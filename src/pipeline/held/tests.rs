@@ -1,0 +1,118 @@
+//! Records without a trace, and the traces that they belong to.
+#![allow(clippy::unwrap_used)]
+
+use arrow::array::{Array, AsArray};
+use tracerag_ingest::source::Signal;
+use tracerag_schemas::time::SECOND;
+use tracerag_schemas::{SourcePartition, Table};
+
+use super::super::Pipeline;
+use super::super::tests::{Bench, HOUR, record, take};
+
+/// When the application threw.
+const THROWN: i64 = HOUR - SECOND / 2;
+
+const RESOURCE: &str = r#""resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "web"}}]}"#;
+const EXCEPTION: &str = r#""attributes": [{"key": "exception.type", "value": {"stringValue": "KeyError"}},
+    {"key": "exception.message", "value": {"stringValue": "'currency'"}}]"#;
+
+/// A message with the root span of a trace, which failed with an exception.
+fn failing_span() -> String {
+    let (trace, start) = (format!("{:032x}", 1), HOUR - SECOND);
+    format!(
+        r#"{{"resourceSpans": [{{{RESOURCE}, "scopeSpans": [{{"spans": [{{"traceId": "{trace}",
+        "spanId": "00000000000000a1", "name": "GET /", "startTimeUnixNano": "{start}", "endTimeUnixNano": "{HOUR}",
+        "status": {{"code": 2}}, "events": [{{"timeUnixNano": "{THROWN}", "name": "exception", {EXCEPTION}}}]}}]}}]}}]}}"#
+    )
+}
+
+/// A message with the record of the server, which names no trace.
+fn logged() -> String {
+    let time = THROWN + SECOND / 100;
+    format!(
+        r#"{{"resourceLogs": [{{{RESOURCE}, "scopeLogs": [{{"logRecords": [{{"timeUnixNano": "{time}",
+        "severityNumber": 17, "body": {{"stringValue": "Exception in application"}}, {EXCEPTION}}}]}}]}}]}}"#
+    )
+}
+
+fn sources() -> [SourcePartition; 2] {
+    ["otlp_spans", "otlp_logs"].map(|topic| SourcePartition::new("c", topic, 0))
+}
+
+/// A worker to which both partitions are assigned.
+async fn worker(bench: &Bench) -> Pipeline {
+    let mut pipeline = bench.pipeline().await;
+    pipeline.assign(&sources(), |_| true).await.unwrap();
+    pipeline
+}
+
+/// Nothing comes until `clock`, and what is due then is written. Gives how many failures the worker has written.
+async fn failures_at(pipeline: &mut Pipeline, clock: i64) -> u64 {
+    for source in sources() {
+        pipeline.at_end(&source, clock).unwrap();
+    }
+    pipeline.flush().await.unwrap();
+    pipeline.settle().await.unwrap();
+    pipeline.tally.rows(Table::Failures)
+}
+
+/// Whether each stored failure has a trace, and whether it is an echo.
+async fn stored(pipeline: &Pipeline) -> Vec<(bool, bool)> {
+    let head = pipeline.lake.newest_head().await.unwrap();
+    let mut found = Vec::new();
+    let columns = ["trace_id", "origin_id"];
+    tracerag_index::stored::each_batch(&pipeline.lake, &head, Table::Failures, &columns, |batch| {
+        let [traces, origins] = columns.map(|name| batch.column_by_name(name).unwrap().as_string::<i32>().clone());
+        found.extend((0..batch.num_rows()).map(|row| (traces.is_valid(row), origins.is_valid(row))));
+        Ok::<(), tracerag_index::Error>(())
+    })
+    .await
+    .unwrap();
+    found.sort_unstable();
+    found
+}
+
+/// A record without a trace comes before its trace is closed, and the worker is replaced in between. Guarantees that the
+/// record is stored at once, that it becomes an echo of the failure in the trace when it has waited, and that this happens
+/// once, whoever comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_waits_for_its_trace() {
+    let (bench, [spans, logs]) = (Bench::new(), sources());
+    let mut first = worker(&bench).await;
+    take(&mut first, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
+    assert_eq!(failures_at(&mut first, HOUR + SECOND).await, 0);
+    assert_eq!(first.tally.rows(Table::Logs), 1);
+
+    let mut next = worker(&bench).await;
+    take(&mut next, &record(&spans, Signal::Spans, 0, HOUR + SECOND, &failing_span()));
+    assert_eq!(failures_at(&mut next, HOUR + 4 * SECOND).await, 1);
+    assert_eq!(failures_at(&mut next, HOUR + 100 * SECOND).await, 2);
+    assert_eq!(stored(&next).await, [(false, true), (true, false)]);
+
+    let mut last = worker(&bench).await;
+    assert_eq!(failures_at(&mut last, HOUR + 200 * SECOND).await, 0);
+}
+
+/// A record of which no trace tells. Guarantees that it is a failure of its own, once, when it has waited in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_any_trace_counts() {
+    let (bench, [_, logs]) = (Bench::new(), sources());
+    let mut worker_alone = worker(&bench).await;
+    take(&mut worker_alone, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
+    assert_eq!(failures_at(&mut worker_alone, HOUR + 5 * SECOND).await, 0);
+    assert_eq!(failures_at(&mut worker_alone, HOUR + 100 * SECOND).await, 1);
+    assert_eq!(stored(&worker_alone).await, [(false, false)]);
+    let mut next = worker(&bench).await;
+    next.drain().await.unwrap();
+    assert_eq!(next.tally.rows(Table::Failures), 0);
+}
+
+/// The input ends with a record. Guarantees that nothing waits beyond the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waits_beyond_the_end() {
+    let (bench, [_, logs]) = (Bench::new(), sources());
+    let mut pipeline = worker(&bench).await;
+    take(&mut pipeline, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
+    pipeline.drain().await.unwrap();
+    assert_eq!(stored(&pipeline).await, [(false, false)]);
+}
