@@ -20,6 +20,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
+use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{Head, Lake, Pinned};
 
@@ -58,6 +59,9 @@ pub struct SessionOptions {
     /// Time without a span after which a trace is closed, if it is known; as in `[window].idle_gap`. Who asks for
     /// an open trace is told to wait that long, else 10 s.
     pub idle_gap: Option<Duration>,
+    /// Which frames of a stack that is asked with belong to the application; as in `[failures].in_app` and `not_in_app`,
+    /// by which the stacks of stored failures were read.
+    pub in_app: Arc<InAppRules>,
     /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
     pub unredacted: bool,
     /// Whether heap summaries are seen. Without them there are no tables `heaps`, `bundles` and `bundle_events`, and
@@ -92,6 +96,7 @@ impl SessionOptions {
             time_limit: Duration::from_secs(60),
             seal_after: Duration::from_secs(600),
             idle_gap: None,
+            in_app: Arc::default(),
             unredacted: false,
             heaps: true,
             audit: true,
@@ -161,7 +166,8 @@ impl Session {
         Self::of(snapshot, options)
     }
 
-    fn of(mut snapshot: Snapshot, options: SessionOptions) -> Result<Self> {
+    fn of(snapshot: Snapshot, options: SessionOptions) -> Result<Self> {
+        let mut snapshot = snapshot.with_in_app(options.in_app);
         if let Some(idle_gap) = options.idle_gap {
             snapshot = snapshot.with_idle_gap(idle_gap);
         }

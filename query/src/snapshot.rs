@@ -12,6 +12,7 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::scanner::DatasetRecordBatchStream;
 use tracerag_index::columns::{present, with_absent};
+use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_index::{DatasetHead, Head, Lake, Pinned};
@@ -30,6 +31,7 @@ pub struct Snapshot {
     pinned: Option<Arc<Pinned>>,
     tenant: Arc<str>,
     wait_seconds: u64,
+    in_app: Arc<InAppRules>,
 }
 
 /// Seconds after which an open trace is usually closed, where it is not said: the window's default idle gap.
@@ -70,13 +72,21 @@ impl Range {
 impl Snapshot {
     /// A head of a lake, for a tenant.
     pub fn new(lake: Lake, head: Arc<Head>, tenant: &str) -> Self {
-        Self { lake, head, pinned: None, tenant: Arc::from(tenant), wait_seconds: WAIT_SECONDS }
+        let (tenant, in_app) = (Arc::from(tenant), Arc::default());
+        Self { lake, head, pinned: None, tenant, wait_seconds: WAIT_SECONDS, in_app }
     }
 
     /// The same, where traces close after an idle gap that is known; as in `[window].idle_gap`.
     #[must_use]
     pub fn with_idle_gap(mut self, idle_gap: Duration) -> Self {
         self.wait_seconds = idle_gap.as_secs().max(1);
+        self
+    }
+
+    /// The same, where rules say which frames belong to the application; as in `[failures]`.
+    #[must_use]
+    pub fn with_in_app(mut self, in_app: Arc<InAppRules>) -> Self {
+        self.in_app = in_app;
         self
     }
 
@@ -123,6 +133,11 @@ impl Snapshot {
     /// Seconds after which a trace that is open now is worth asking for again.
     pub(crate) fn wait_seconds(&self) -> u64 {
         self.wait_seconds
+    }
+
+    /// Which frames of a stack that is asked with belong to the application.
+    pub(crate) fn in_app(&self) -> &InAppRules {
+        &self.in_app
     }
 
     /// The lake.
