@@ -21,13 +21,17 @@ fn exception() -> Value {
 }
 
 /// A span that the exception passed, in ms after the request began.
-fn span(id: &str, parent: &str, from: u64, to: u64, thrown: u64) -> Value {
+fn span(id: &str, parent: Option<&str>, from: u64, to: u64, thrown: u64) -> Value {
     let time = |ms: u64| (BEGAN + ms * 1_000_000).to_string();
-    json!({
-        "traceId": TRACE, "spanId": id, "parentSpanId": parent, "name": format!("step {id}"), "status": {"code": 2},
+    let mut span = json!({
+        "traceId": TRACE, "spanId": id, "name": format!("step {id}"), "status": {"code": 2},
         "startTimeUnixNano": time(from), "endTimeUnixNano": time(to),
         "events": [{"name": "exception", "timeUnixNano": time(thrown), "attributes": exception()}],
-    })
+    });
+    if let Some(parent) = parent {
+        span["parentSpanId"] = json!(parent);
+    }
+    span
 }
 
 /// A record of severity ERROR.
@@ -54,13 +58,13 @@ fn a_failure_in_two_revisions_counts_once() {
     let tracerag = Tracerag::new();
     let config = tracerag.write("tracerag.toml", "[embedding]\nmodel = \"hashed-ngrams\"\n");
     let (root, inner) = ("00000000000000a1", "00000000000000a2");
-    let first = lines(&[span(root, "", 0, 100, 55)], &[]);
+    let first = lines(&[span(root, None, 0, 100, 55)], &[]);
     let of_span = json!({"traceId": TRACE, "spanId": inner});
     let records = [
         record(of_span, 60, "the order failed: no stock of the red chair", json!([])),
         record(json!({}), 70, "Exception in application", exception()),
     ];
-    let second = lines(&[span(inner, root, 10, 90, 50)], &records);
+    let second = lines(&[span(inner, Some(root), 10, 90, 50)], &records);
     for (name, content) in [("first.jsonl", first), ("second.jsonl", second)] {
         let file = tracerag.write(name, content);
         tracerag.done(&["--config", config.to_str().unwrap(), "replay", file.to_str().unwrap()]);

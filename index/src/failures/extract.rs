@@ -112,7 +112,7 @@ pub(super) struct Batches<'a> {
     new_spans: usize,
     pub logs: Logs<'a>,
     traces: Traces<'a>,
-    stored: StoredFailures<'a>,
+    pub stored: StoredFailures<'a>,
 }
 
 impl<'a> Batches<'a> {

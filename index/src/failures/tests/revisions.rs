@@ -85,6 +85,21 @@ fn what_is_told_again_is_none() {
     assert_eq!(run(&[], &logs, &[]).failures.num_rows(), 2);
 }
 
+/// A later part fails with another message of the same group. Guarantees that it is another failure, and that the trace is
+/// not counted again.
+#[test]
+fn a_trace_in_parts_counts_once() {
+    let first = [timed("01", None, "web", (0, 1000), threw(500, "shop.NoStock", "no stock of item 7"))];
+    let second = [timed("02", None, "web", (2000, 3000), threw(2500, "shop.NoStock", "no stock of item 8"))];
+    let stored = run(&first, &[], &[]);
+    let found = after(&first, &stored, &second, &[]);
+    assert_eq!(column(&found.failures, "fingerprint"), column(&stored.failures, "fingerprint"));
+    let traces = |found: &Extracted| {
+        found.counts.column_by_name("trace_count").unwrap().as_primitive::<Int64Type>().values().to_vec()
+    };
+    assert_eq!((counted(&found), traces(&stored), traces(&found)), ((1, 0), vec![1], vec![0]));
+}
+
 /// A failing span comes when the spans above it are stored. Guarantees that it has the path, the fingerprint and the
 /// grouping that it would have had beside them.
 #[test]
