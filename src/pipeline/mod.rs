@@ -409,10 +409,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How long a failed record without a trace waits for its trace, in ns: until that is closed and written.
+    /// How long a failed record without a trace waits for its trace, in ns: until that has ended, is closed and written.
     fn hold(&self) -> i64 {
         let interval = i64::try_from(self.interval().as_nanos()).unwrap_or(i64::MAX);
-        self.root_grace.saturating_add(interval.saturating_mul(2))
+        self.root_grace.saturating_add(interval).saturating_mul(2)
     }
 
     fn source_progress(&self, flushed: &tracerag_enrich::Flushed) -> Vec<SourceProgress> {
