@@ -31,6 +31,7 @@ pub(super) async fn check(lake: &Lake, sent: &Sent<'_>) -> Result<(), String> {
     check_traces(lake, &head, sent).await?;
     check_letters(lake, &head, sent).await?;
     check_points(lake, &head, sent).await?;
+    check_failures(lake, &head, sent).await?;
     check_heads(lake, &head).await?;
     check_journal(lake, &head).await?;
     for (source, end) in &sent.ends {
@@ -122,6 +123,23 @@ async fn check_points(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), S
         &(points, origins.len()),
         &(sent.traffic.points(), points),
     )
+}
+
+/// Every failed record without a trace is one failure, though it waits, and incidents count it once.
+async fn check_failures(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), String> {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for batch in rows(lake, head, Table::Failures, &["message"]).await? {
+        for message in texts(&batch, "message")? {
+            *found.entry(message).or_default() += 1;
+        }
+    }
+    let expected: BTreeMap<String, usize> = sent.traffic.failures().map(|body| (body.clone(), 1)).collect();
+    same("failures", &found, &expected)?;
+    let mut counted = 0;
+    for batch in rows(lake, head, Table::IncidentCounts, &["failure_count"]).await? {
+        counted += numbers(&batch, "failure_count")?.into_iter().sum::<i64>();
+    }
+    same("failures that incidents count", &counted, &(expected.len() as i64))
 }
 
 /// Heads are one sequence, and their positions never go back.

@@ -38,9 +38,9 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 /// Workers are killed at any operation on the store, stand still and go on after others have taken their partitions,
 /// get no answer to what was done, and see their clocks jump, while the group shares the partitions out again and again,
 /// senders send twice, Kafka deletes what nobody needs, and upkeep merges and cleans, stands still and is killed in the
-/// middle. Guarantees that every span, log record, point and dead letter is in the lake exactly once, that traces are
-/// whole and their revisions dense, that heads never go back, and that no partition has a gap or two owners at a time in
-/// the journal.
+/// middle. Guarantees that every span, log record, point, dead letter and failure is in the lake exactly once, that traces
+/// are whole and their revisions dense, that heads never go back, and that no partition has a gap or two owners at a time
+/// in the journal.
 #[test]
 fn nothing_is_lost_or_doubled() {
     let (first, seeds) = (setting("TRACERAG_SIM_FIRST", 0), setting("TRACERAG_SIM_SEEDS", SEEDS));

@@ -331,6 +331,7 @@ fn is_grave(error: &Error) -> bool {
 fn is_at_rest(pipeline: &Pipeline) -> bool {
     pipeline.in_flight.is_none()
         && pipeline.held().0 == 0
+        && !pipeline.held.is_due(&[], 0, true)
         && pipeline.waiting.rows.is_empty()
         && !pipeline.progress.values().any(|progress| progress.is_dirty())
 }

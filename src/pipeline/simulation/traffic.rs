@@ -13,6 +13,9 @@ use super::broker::{LOGS, METRICS, SPANS};
 /// When the first record is sent: 2026-11-23, noon.
 pub(super) const BEGIN: i64 = 1_795_435_200 * SECOND;
 
+/// How the bodies of log records without a trace end.
+const NO_TRACE: &str = "of no trace";
+
 /// One message.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
@@ -104,11 +107,16 @@ impl Traffic {
         self.bursts.iter().flatten().filter(|message| message.topic == METRICS).count()
     }
 
+    /// Bodies of the log records that are failures: each is one, and there are no others.
+    pub fn failures(&self) -> impl Iterator<Item = &String> {
+        self.logs.keys().filter(|body| body.ends_with(NO_TRACE))
+    }
+
     /// Log records without a trace, points of metrics, and a message that cannot be read.
     fn others(&mut self, rng: &mut StdRng, numbers: usize) -> Vec<Message> {
         let mut others = Vec::new();
         for log in 0..rng.random_range(1..4) {
-            let body = format!("line {log} of no trace");
+            let body = format!("line {log} {NO_TRACE}");
             let value = log_message("", &body, 1);
             others.push(Message { topic: LOGS, number: rng.random_range(0..numbers), value, is_bad: false });
             self.logs.insert(body, 1);
@@ -134,7 +142,11 @@ fn span_message(trace: &str, span: &str, parent: &str) -> String {
 }
 
 fn log_message(trace: &str, body: &str, times: usize) -> String {
-    let record = format!(r#"{{"timeUnixNano": "{BEGIN}", "traceId": "{trace}", "body": {{"stringValue": "{body}"}}}}"#);
+    let severity = if trace.is_empty() { "ERROR" } else { "INFO" };
+    let record = format!(
+        r#"{{"timeUnixNano": "{BEGIN}", "traceId": "{trace}", "severityText": "{severity}",
+        "body": {{"stringValue": "{body}"}}}}"#
+    );
     let records = vec![record; times].join(", ");
     format!(r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{records}]}}]}}]}}"#)
 }
