@@ -49,7 +49,7 @@ fn a_hostile_tenant_hurts_no_neighbour() {
 fn who_goes_away_ends_the_query() {
     let served = Served::start(
         worked_example::replayed(),
-        "query_time = \"600s\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1",
+        "query_time = \"600s\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1\nwaiting_time = \"1s\"",
     );
     let token = served.token("default", "sql");
     let client = served.client(&token);

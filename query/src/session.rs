@@ -1,5 +1,6 @@
 //! One session: one tenant, one head of the lake, read only.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,11 @@ pub struct Session {
     time_limit: Duration,
     shows_plans: bool,
     peers: Option<Arc<Peers>>,
+    held: Option<Held>,
 }
+
+/// What is held as long as something computes.
+type Held = Arc<dyn Any + Send + Sync>;
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -209,6 +214,7 @@ impl Session {
             time_limit: options.time_limit,
             shows_plans: options.plans,
             peers: options.peers,
+            held: None,
         })
     }
 
@@ -227,7 +233,19 @@ impl Session {
             time_limit: self.time_limit,
             shows_plans: self.shows_plans,
             peers: self.peers.clone(),
+            held: self.held.clone(),
         })
+    }
+
+    /// The same session, which holds something as long as it is there or a query of it computes: also beyond the query's
+    /// time limit, and after nobody waits for its answer any more, for no thread is stopped within a step.
+    pub fn holding<T: Any + Send + Sync>(self, held: Arc<T>) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
+    /// The same session to be kept, without what it holds.
+    pub(crate) fn released(self) -> Self {
+        Self { held: None, ..self }
     }
 
     /// The same session with another state, for a protocol that brings functions and schemas of its own.
@@ -376,7 +394,10 @@ impl Session {
         let mut answer = RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD);
         let batches = answer.tx();
         let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
+        let held = self.held.clone();
         answer.spawn(async move {
+            // It is let go when this task is gone, and that is when its thread has left what it computed.
+            let _held = held;
             let all = async {
                 while let Some(batch) = computed.next().await {
                     if batches.send(batch).await.is_err() {

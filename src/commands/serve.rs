@@ -103,7 +103,7 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
         queries: ((config.memory_limit.0.0 - exchange_memory) / serve.query_memory.0).max(1),
         queries_per_tenant: serve.queries_per_tenant,
         waiting_per_tenant: serve.waiting_per_tenant,
-        ..Limits::default()
+        wait: serve.waiting_time.0,
     };
     let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
     let tls = file(&serve.tls_certificate).zip(file(&serve.tls_key));

@@ -457,6 +457,8 @@ pub struct ServeSection {
     pub queries_per_tenant: usize,
     /// Queries of a tenant that wait.
     pub waiting_per_tenant: usize,
+    /// How long a query waits.
+    pub waiting_time: Span,
     /// Webhooks of platforms that report changes and cannot show a token, by name.
     pub webhooks: BTreeMap<String, WebhookSection>,
 }
@@ -485,7 +487,8 @@ impl Default for ServeSection {
             query_rows: 1_000_000,
             query_bytes: Bytes(1 << 30),
             queries_per_tenant: 4,
-            waiting_per_tenant: 16,
+            waiting_per_tenant: 64,
+            waiting_time: Span::seconds(30),
             webhooks: BTreeMap::new(),
         }
     }

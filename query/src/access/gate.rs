@@ -10,8 +10,9 @@ use tracerag_index::Lake;
 use super::audit::{Audit, Visit};
 use super::caller::{Caller, Refusal, Scope};
 use super::issuer::{self, Issuer, IssuerOptions};
-use super::limits::{Admission, Limits, TimedTurn, Turn};
+use super::limits::Limits;
 use super::token_file::TokenFile;
+use super::turns::{Admission, TimedTurn, Turn};
 
 /// What masks personal data and secrets in a text that a client sent.
 pub type Mask = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -155,17 +156,18 @@ impl Gate {
         Visit::begin(&self.audit, &self.mask, caller, interface, operation, arguments)
     }
 
-    /// A turn to run a query; it lasts until it is dropped.
+    /// A turn to run a query; it lasts until the last hold on it is dropped. Whatever computes for the query has to
+    /// have one, see [`crate::Session::holding`].
     ///
     /// # Errors
     /// [`Refusal::Busy`].
-    pub async fn turn(&self, caller: &Caller) -> Result<Turn, Refusal> {
-        self.admission.turn(&caller.tenant).await
+    pub async fn turn(&self, caller: &Caller) -> Result<Arc<Turn>, Refusal> {
+        self.admission.turn(&caller.tenant).await.map(Arc::new)
     }
 
-    /// The same turn for as long as a query may take from now on, whether or not its answer is read.
-    pub fn timed(&self, turn: Turn) -> TimedTurn {
-        turn.until(Instant::now() + self.limits().time)
+    /// A hold on a turn for as long as a query may take from now on, whether or not its answer is read.
+    pub fn timed(&self, turn: Arc<Turn>) -> TimedTurn {
+        TimedTurn::new(turn, Instant::now() + self.limits().time)
     }
 
     /// A text without personal data and secrets.

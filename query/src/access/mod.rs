@@ -15,14 +15,16 @@ mod jws;
 mod limits;
 mod token;
 mod token_file;
+mod turns;
 
 pub use audit::Visit;
 pub use caller::{Caller, Refusal, Scope, Scopes};
 pub use gate::{Gate, GateOptions, Mask};
 pub use issuer::IssuerOptions;
-pub use limits::{Limits, TimedTurn, Turn};
+pub use limits::Limits;
 pub use token::{MintedToken, Token};
 pub use token_file::{TokenFile, TokenFileError};
+pub use turns::{TimedTurn, Turn};
 
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::Instant;
 use tracerag_index::{Lake, LakeOptions};
 
-use super::limits::Admission;
 use super::*;
 use crate::tests::lake::ask;
 use crate::{Session, SessionOptions};
@@ -66,54 +63,6 @@ fn scopes_are_named() {
     assert_eq!("admin".parse::<Scope>(), Ok(Scope::Admin));
     let error = "root".parse::<Scope>().unwrap_err();
     assert!(error.contains("similar, heap, write"), "{error}");
-}
-
-/// Two queries of a tenant run and one waits; the next is refused at once, one of another tenant is not. When a turn
-/// ends, who waits has it.
-#[tokio::test]
-async fn turns_are_given_by_tenant() {
-    let limits = Limits { queries: 3, queries_per_tenant: 2, waiting_per_tenant: 1, ..Limits::default() };
-    let admission = Arc::new(Admission::new(limits));
-    let (acme, other): (Arc<str>, Arc<str>) = ("acme".into(), "other".into());
-    let first = admission.turn(&acme).await.unwrap();
-    let _second = admission.turn(&acme).await.unwrap();
-    let waits = tokio::spawn({
-        let (admission, acme) = (Arc::clone(&admission), Arc::clone(&acme));
-        async move { admission.turn(&acme).await }
-    });
-    // On this runtime of one thread the task has run up to its waiting when this one goes on.
-    tokio::task::yield_now().await;
-    assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
-    let _theirs = admission.turn(&other).await.unwrap();
-    drop(first);
-    waits.await.unwrap().unwrap();
-}
-
-/// Who waits longer than a query may is refused, and leaves its place to the next.
-#[tokio::test]
-async fn waiting_ends() {
-    let limits =
-        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, wait: Duration::from_millis(1), ..Limits::default() };
-    let admission = Admission::new(limits);
-    let acme: Arc<str> = "acme".into();
-    let turn = admission.turn(&acme).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
-    }
-    drop(turn);
-    admission.turn(&acme).await.unwrap();
-}
-
-/// A turn for a time is another's when the time is over, though it is still held.
-#[tokio::test]
-async fn a_turn_ends_with_its_time() {
-    let limits = Limits { queries_per_tenant: 1, waiting_per_tenant: 1, ..Limits::default() };
-    let admission = Admission::new(limits);
-    let acme: Arc<str> = "acme".into();
-    let held = admission.turn(&acme).await.unwrap().until(Instant::now() + Duration::from_millis(50));
-    let next = admission.turn(&acme).await.unwrap();
-    drop((held, next));
-    admission.turn(&acme).await.unwrap();
 }
 
 /// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate

@@ -10,8 +10,9 @@ use crate::error::{QueryError, Result};
 const STACK: usize = 64 << 20;
 /// Threads for each processor: queries of one tenant shall not have all of them.
 const THREADS: usize = 2;
-/// Threads at least.
-const FEWEST: usize = 4;
+/// Threads at least. A step of a query keeps its thread until it ends; with these a tenant needs more of its queries to
+/// keep all of them than it may run on two processors, with a task a processor each.
+const FEWEST: usize = 12;
 
 /// A runtime for queries.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ use super::MOST_BYTES;
 use super::app::{App, noted};
 use super::connections;
 use super::problem::Problem;
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, Scope, Turn};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
 use answer::Answer;
@@ -225,7 +225,9 @@ impl Flight {
             caller.require(Scope::Sql)?;
             // A ticket is used up by the query, and not by a turn that there was none of.
             let turn = self.app.gate().turn(caller).await?;
-            let (Planned { session, plan, schema, .. }, is_cancelled) = self.planned(caller, id, carried).await?;
+            let (Planned { session, plan, schema, .. }, is_cancelled) =
+                self.planned(caller, id, carried, &turn).await?;
+            let session = session.holding(Arc::clone(&turn));
             let turn = self.app.gate().timed(turn);
             let batches = self.app.engine().run(async move { session.execute(plan, None).await }).await?;
             Ok((turn, batches, schema, is_cancelled))
@@ -242,6 +244,7 @@ impl Flight {
         caller: &Caller,
         id: &[u8],
         carried: Option<carried::Ticket>,
+        turn: &Arc<Turn>,
     ) -> Result<(Planned, watch::Receiver<bool>), Problem> {
         let kept = self.flights.with(id, caller, |rows| (rows.planned.take(), rows.cancel.subscribe()));
         if kept.as_ref().is_some_and(|(_, is_cancelled)| *is_cancelled.borrow()) {
@@ -255,7 +258,7 @@ impl Flight {
         let carried::Ticket { statement, position } = carried.ok_or_else(unknown_ticket)?;
         let session = match self.app.sessions().open_at(caller, position).await {
             Err(QueryError::CursorExpired) => return Err(unknown_ticket()),
-            session => session?,
+            session => session?.holding(Arc::clone(turn)),
         };
         let limit = self.app.gate().limits().time;
         let plan = async move {
