@@ -234,7 +234,7 @@ impl QueryError {
         }
     }
 
-    /// The same error again, if it is one that names a trace, a bundle or an argument, or is a peer's.
+    /// The same error again, if it is one that names a trace, a bundle, an argument or a limit, or is a peer's.
     fn copy(&self) -> Option<Self> {
         let copy = match self {
             Self::NotATraceId { text } => Self::NotATraceId { text: text.clone() },
@@ -252,6 +252,9 @@ impl QueryError {
             Self::BundleUnknown { bundle_id } => Self::BundleUnknown { bundle_id: bundle_id.clone() },
             Self::Argument { function, why } => Self::Argument { function, why: why.clone() },
             Self::PeerFailed => Self::PeerFailed,
+            Self::TooLarge { why } => Self::TooLarge { why: why.clone() },
+            Self::TimeLimit { seconds } => Self::TimeLimit { seconds: *seconds },
+            Self::MemoryLimit { bytes, detail } => Self::MemoryLimit { bytes: *bytes, detail: detail.clone() },
             _ => return None,
         };
         Some(copy)

@@ -30,7 +30,8 @@ use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
 use crate::compare::{self, Comparisons};
 use crate::error::{QueryError, Result};
-use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
+use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
+use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
 use crate::measure;
 use crate::peers::Peers;
@@ -196,13 +197,19 @@ impl Session {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            // Functions of lambdas write the columns that a lambda names out for each item of a list, which nothing bounds.
+            .with_higher_order_functions(vec![])
+            .with_analyzer_rule(Arc::new(BoundFunctions::new(options.memory_limit)))
+            .with_optimizer_rule(Arc::new(LongConstants::new(options.memory_limit)))
             .with_relation_planners(vec![Arc::new(FunctionRelations)])
             .with_query_planner(Arc::new(Planner { bundler: bundler.clone() }))
             .build();
         let context = SessionContext::new_with_state(state);
-        let bounded = lengths::bounded(&context.state(), options.memory_limit);
-        for scalar in scalars::all().into_iter().chain(bounded) {
+        for scalar in scalars::all() {
             context.register_udf(scalar);
+        }
+        for function in bounded::functions(&context.state(), options.memory_limit) {
+            context.register_udf(function);
         }
         let sees = Sees { unredacted: options.unredacted, heaps: options.heaps, audit: options.audit };
         let schema = LakeSchema::new(&snapshot, sees, options.embedding, &context.state())?;
@@ -298,7 +305,8 @@ impl Session {
     pub(crate) async fn plan_parsed(&self, parsed: Statement) -> Result<LogicalPlan> {
         statement::refuse_changes(&parsed)?;
         bounds::check_relations(&parsed)?;
-        let plan = self.context.state().statement_to_plan(parsed).await?;
+        let state = self.context.state();
+        let plan = planning(self.memory_limit, state.statement_to_plan(parsed)).await?;
         statement::verify(&plan)?;
         if !self.shows_plans {
             statement::refuse_plans(&plan)?;
@@ -377,13 +385,14 @@ impl Session {
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let state = self.context.state();
-        let plan = state.optimize(plan)?;
+        let plan = planning(self.memory_limit, async { state.optimize(plan) }).await?;
         if let Some(peers) = &self.peers
-            && let Some(answer) = peers.answer(&state, &plan).await
+            && let Some(answer) = planning(self.memory_limit, peers.answer(&state, &plan)).await
         {
             return Ok(answer);
         }
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        let planner = state.query_planner();
+        let physical = planning(self.memory_limit, planner.create_physical_plan(&plan, &state)).await?;
         execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error).into())
     }
 

@@ -1,0 +1,142 @@
+//! Statements of one analyst that would take the memory or the threads from everybody.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use crate::tests::lake::{TestLake, ask};
+use crate::{QueryError, Session, SessionOptions};
+
+/// A session whose functions may make 16 MiB at once, and constants of 2 KiB.
+async fn session(lake: &TestLake) -> Session {
+    let options = SessionOptions { memory_limit: 64 << 20, ..SessionOptions::new("acme") };
+    Session::open(&lake.lake, options).await.unwrap()
+}
+
+/// Values as analysts make them come out as without the bound, by every name and as operators, in columns and as constants.
+#[tokio::test]
+async fn ordinary_values_are_made() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let query = "select repeat('ab', 3) as a, lpad('7', 3, '0') as b, list_repeat(1, 2) as c, range(3) as d,
+                   generate_series(4, 2, -1) as e, array_resize([1], 2, 0) as f,
+                   cardinality(generate_series(timestamp '2026-01-01', timestamp '2026-01-02', interval '1 hour')) as g,
+                   'a' || 'b' || 1 as h, 'a' || null as i, [1] || [2] || 3 as j, concat('a', null, 'b') as k,
+                   concat_ws('-', 'a', 'b') as l, replace('aXbX', 'X', '12') as m, levenshtein('kitten', 'sitting') as n,
+                   regexp_replace('a1b22', '[0-9]+', '<\\1>', 'g') as o, array_to_string([1, null, 3], ',', '-') as p,
+                   array_has_all([1, 2, 3], [1, 3]) as q, 'GET /x' ~ '^(GET|POST)' as r, upper('ß') as s,
+                   'ABC' !~* '[a-c]{1,900}' as t";
+    let expected = json!([{
+        "a": "ababab", "b": "007", "c": [1, 1], "d": [0, 1, 2], "e": [4, 3, 2], "f": [1, 0], "g": 25,
+        "h": "ab1", "i": null, "j": [1, 2, 3], "k": "ab", "l": "a-b", "m": "a12b12", "n": 3, "o": "a<>b<>",
+        "p": "1,-,3", "q": true, "r": true, "s": "SS", "t": false
+    }]);
+    assert_eq!(ask(&session, query).await, expected);
+    let query = "select distinct name || '!' as a, lpad(name, 3, '.') as b, name ~ 'char(g|x){1,300}e' as c
+                 from spans where name = 'charge'";
+    assert_eq!(ask(&session, query).await, json!([{"a": "charge!", "b": "cha", "c": true}]));
+    let columns = session.plan("select 'a' || name, lower(name) from spans").await.unwrap();
+    let planned: Vec<_> = columns.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let answered = session.collect("select 'a' || name, lower(name) from spans", None).await.unwrap();
+    let answered: Vec<_> = answered[0].schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(planned, answered, "columns are named as they were written");
+}
+
+/// Where rows together may become too long and do not, they are computed in parts.
+#[tokio::test]
+async fn what_could_be_long_is_computed_in_parts() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    // Each text could become 8 MB, and becomes 2,000 bytes.
+    let query = "select sum(length(regexp_replace(text, '[^x]+', repeat('y', 2000 + value % 2), 'g'))) as n
+                 from (select value, repeat('z', 2000 + value % 2) as text from generate_series(1, 100))";
+    assert_eq!(ask(&session, query).await, json!([{"n": 200_050}]));
+}
+
+/// What would take more than a quarter of the query's memory ends with its limit: however the length is said, where it is
+/// computed while the statement is planned, and where a short value is written out for many rows.
+#[tokio::test]
+async fn long_values_are_bounded() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let begin = "(select repeat('x', 1000) as s)".to_owned();
+    let doubling = (0..20).fold(begin, |inner, _| format!("(select s || s as s from {inner})"));
+    for long in [
+        "repeat('x', 1000000000)",
+        "repeat(name, 100000000 + cast(duration_ns / 1000000000 as int))",
+        "rpad('x', 1000000000)",
+        "array_repeat(1, 1000000000)",
+        "array_repeat(repeat('x', 10000), 10000)",
+        "range(1000000000)",
+        "range(0, -10000000000, -1)",
+        "generate_series(timestamp '2000-01-01', timestamp '2026-01-01', interval '1 millisecond')",
+        "length(replace(repeat('x', 1000000), 'x', repeat('y', 1000)))",
+        "length(replace(repeat(name, 1000), 'a', repeat('y', 100000)))",
+        "length(regexp_replace(repeat('x', 100000), 'x', repeat('y', 1000), 'g'))",
+        "array_to_string(range(100000), repeat('y', 1000))",
+        "length(concat(repeat('x', 6000000), repeat('x', 6000000), repeat('x', 6000000)))",
+        "length(repeat('x', 6000000) || repeat('y', 6000000) || repeat('z', 6000000))",
+        "concat_ws(repeat('x', 10000000), 'a', 'b', 'c')",
+        "array_concat(range(1000000), range(1000000), range(1000000))",
+        "range(1000000) || range(1000000) || range(1000000)",
+        "[repeat('x', 10000000), repeat('x', 10000000)]",
+        "array_resize([repeat('x', 1000)], 1000000, repeat('y', 1000))",
+        "encode(cast(repeat('x', 10000000) as bytea), 'hex')",
+    ] {
+        let error = session.collect(&format!("select {long} from spans"), None).await.unwrap_err();
+        assert!(matches!(error, QueryError::MemoryLimit { .. }), "{long}: {error}");
+    }
+    let error = session.collect(&format!("select length(s) from {doubling}"), None).await.unwrap_err();
+    assert!(matches!(error, QueryError::MemoryLimit { .. }), "{error}");
+    let text = "x".repeat(100_000);
+    for wide in [
+        "repeat('x', 100000)".to_owned(),
+        format!("'{text}'"),
+        format!("case when value > 5 then '{text}' else '' end"),
+        format!("greatest('{text}', cast(value as varchar))"),
+    ] {
+        let query = format!("select {wide} as x from generate_series(1, 8192)");
+        let error = session.collect(&query, None).await.unwrap_err();
+        assert!(matches!(error, QueryError::MemoryLimit { .. }), "{error}");
+        let query = format!("select length({wide}) as n from generate_series(6, 6)");
+        assert_eq!(ask(&session, &query).await, json!([{"n": 100_000}]));
+    }
+}
+
+/// What would compute for longer than a query may take, within one call that nothing stops, is refused before it begins,
+/// with the function's name.
+#[tokio::test]
+async fn endless_calls_are_refused() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    for (endless, name) in [
+        ("levenshtein(repeat('a', 1000000), repeat('b', 1000000))", "levenshtein"),
+        ("levenshtein(repeat(name, 100000), repeat(span_id, 100000))", "levenshtein"),
+        ("array_has_all(range(200000), range(200000))", "array_has_all"),
+        ("array_has_any(range(200000), range(200000))", "array_has_any"),
+        ("btrim(repeat('a', 1000000), repeat('b', 1000000))", "btrim"),
+        ("strpos(repeat('a', 1000000), repeat('a', 100000) || 'b')", "strpos"),
+        ("regexp_like(repeat('a', 1000000), '(a{0,300}){0,100}$')", "regexp_like"),
+        ("repeat('a', 1000000) ~ '(a{0,300}){0,100}$'", "regexp_like"),
+        ("regexp_replace(repeat('a', 1000000), '(a{0,300}){0,100}$', '')", "regexp_replace"),
+    ] {
+        for from in ["", " from spans"] {
+            let error = session.collect(&format!("select {endless}{from}"), None).await.unwrap_err();
+            let QueryError::TooLarge { why } = error else { panic!("{endless}: {error}") };
+            assert!(why.contains(name) && why.contains("left(text, 1000)"), "{endless}: {why}");
+        }
+    }
+}
+
+/// A list for each row of a window, each as long as the window, is refused: by how many rows it grows is in no memory that
+/// is counted. The same for groups is an answer.
+#[tokio::test]
+async fn windows_gather_no_lists() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    for gathering in ["array_agg(name)", "string_agg(name, ',')"] {
+        let error = session.collect(&format!("select {gathering} over () from spans"), None).await.unwrap_err();
+        assert!(matches!(&error, QueryError::Sql(why) if why.contains("use group by")), "{error}");
+        session.collect(&format!("select {gathering} from spans"), None).await.unwrap();
+    }
+}
