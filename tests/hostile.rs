@@ -97,6 +97,11 @@ fn monstrous_requests_are_refused() {
             "query-failed|wrong-query",
         ),
         (query("select repeat('x', 2000000000) as x".to_owned()), "memory-limit"),
+        (query("select length(replace(repeat('x', 10000000), 'x', repeat('y', 1000)))".to_owned()), "memory-limit"),
+        (query(format!("select length({})", vec!["repeat('x', 10000000)"; 50].join(" || "))), "memory-limit"),
+        (query("select repeat('x', 100000) from generate_series(1, 8000)".to_owned()), "memory-limit"),
+        (query("select levenshtein(repeat('a', 1000000), repeat('b', 1000000))".to_owned()), "too-large"),
+        (query("select array_has_all(range(1000000), range(1000000))".to_owned()), "too-large"),
     ];
     for (request, codes) in hostile {
         let answer = client.post("/v1/sql", &request);

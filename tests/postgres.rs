@@ -103,6 +103,30 @@ fn refusals_have_their_codes() {
     }
 }
 
+/// Answers that become too long end in the middle, with the code of a limit that was passed and with what to do, and are
+/// no answer for psql; statements that would take all memory or a thread for hours are refused. The connection goes on
+/// after each, and its next statement has a turn.
+#[test]
+fn answers_end_at_their_limits() {
+    let Some(clients) = Clients::find() else { return };
+    let limits = "query_rows = 1000\nquery_bytes = \"64KiB\"\nqueries_per_tenant = 1";
+    let served = Served::start(worked_example::replayed(), limits);
+    let token = served.token("default", "sql");
+    let statements = [
+        ("select value from generate_series(1, 5000)", "54000", "more than 1000 rows"),
+        ("select repeat('x', 1000) from generate_series(1, 500)", "54000", "more than 65536 bytes"),
+        ("begin; declare c cursor for select value from generate_series(1, 5000); fetch all from c", "54000", "rows"),
+        ("select levenshtein(repeat('a', 1000000), repeat('b', 1000000))", "54001", "levenshtein"),
+        ("select length(replace(repeat('x', 60000000), 'x', repeat('y', 1000)))", "53200", "replace"),
+    ];
+    for (statement, code, words) in statements {
+        let arguments = ["-At", "-c", statement, "-c", "rollback", "-c", "select 'goes on'"];
+        let ran = psql(&clients, &served, &token, &arguments);
+        assert!(ran.stderr.contains(code) && ran.stderr.contains(words), "{statement}: {}", ran.stderr);
+        assert!(ran.stdout.ends_with("goes on\n"), "{statement}: {}", ran.stdout);
+    }
+}
+
 /// Two tenants see their own rows, and are told of the same tables, of none that their scopes withhold.
 #[test]
 fn a_token_shows_its_tenant() {

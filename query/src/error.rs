@@ -52,14 +52,14 @@ pub enum QueryError {
         why: String,
     },
     /// The answer has more rows than a server gives at once.
-    #[error("the answer has more than {rows} rows; aggregate, add a limit, or read it in pages (page_size)")]
+    #[error("the answer has more than {rows} rows; aggregate, add a limit, or read it in pages (page_size of HTTP)")]
     RowLimit {
         /// The limit.
         rows: u64,
     },
     /// The answer has more bytes than a server gives at once.
     #[error(
-        "the answer has more than {bytes} bytes; ask for fewer columns, add a limit, or read it in pages (page_size)"
+        "the answer has more than {bytes} bytes; ask for fewer columns, add a limit, or read it in pages (page_size of HTTP)"
     )]
     ByteLimit {
         /// The limit.

@@ -58,6 +58,7 @@ mod secret;
 pub mod server;
 pub mod session;
 mod snapshot;
+mod spilling;
 mod statement;
 mod statistics;
 pub mod status;

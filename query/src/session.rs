@@ -37,12 +37,11 @@ use crate::measure;
 use crate::peers::Peers;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
+use crate::spilling::{self, SPILLED};
 use crate::statement;
 
 /// Batches computed before the reader asks for them.
 const BATCHES_AHEAD: usize = 2;
-/// How many times its memory a query may have in temporary files.
-const SPILLED: u64 = 16;
 
 /// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
 pub type Parameters = ParamValues;
@@ -192,6 +191,12 @@ impl Session {
             .with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().explain.logical_plan_only = !options.plans;
+        let execution = &mut config.options_mut().execution;
+        execution.sort_spill_reservation_bytes = spilling::kept_for_merging(
+            options.memory_limit,
+            execution.target_partitions,
+            execution.sort_spill_reservation_bytes,
+        );
         let runtime = runtime(options.memory_limit)?;
         let state = SessionStateBuilder::new()
             .with_config(config)
@@ -385,15 +390,21 @@ impl Session {
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let state = self.context.state();
-        let plan = planning(self.memory_limit, async { state.optimize(plan) }).await?;
+        let optimized = planning(self.memory_limit, async { state.optimize(plan) }).await?;
         if let Some(peers) = &self.peers
-            && let Some(answer) = planning(self.memory_limit, peers.answer(&state, &plan)).await
+            && let Some(answer) = planning(self.memory_limit, peers.answer(&state, &optimized)).await
         {
             return Ok(answer);
         }
         let planner = state.query_planner();
-        let physical = planning(self.memory_limit, planner.create_physical_plan(&plan, &state)).await?;
-        execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error).into())
+        let physical = planning(self.memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
+        let other = spilling::has_another_way(&physical)
+            .then(|| spilling::another_way(state.clone(), plan.clone(), self.memory_limit));
+        let stream = execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error))?;
+        Ok(match other {
+            Some(other) => spilling::or_else(stream, other),
+            None => stream,
+        })
     }
 
     /// The answer is computed by a task of its own, which ends with the stream: an operator that computes for
@@ -449,6 +460,10 @@ pub(crate) fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
 
 fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {
     let detail = match error.find_root() {
+        // Its own words name settings that nobody has.
+        DataFusionError::ResourcesExhausted(detail) if detail.contains("disk space") => {
+            format!("and its temporary files more than {} bytes", (bytes as u64).saturating_mul(SPILLED))
+        }
         DataFusionError::ResourcesExhausted(detail) => detail.lines().next().unwrap_or_default().to_owned(),
         _ => return error,
     };

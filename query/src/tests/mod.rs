@@ -10,6 +10,7 @@ pub(crate) mod lake;
 mod lookups;
 mod planned;
 mod schemas;
+mod spilling;
 mod sql;
 mod successors;
 mod tenants;

@@ -1,0 +1,113 @@
+//! A query that its memory does not suffice for, once more in a way that needs less: what can be sorted on the disk is.
+//!
+//! A hash join holds one side as a whole and cannot spill it, and sorts that take memory as it comes starve those that
+//! begin later. Both are the faster way, so they are tried first. Nothing was given out yet when memory fails, as a rule:
+//! a side is read, and what is sorted is, before the first row.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+
+use crate::error::Result;
+use crate::functions::bounded::planning;
+
+/// How many times its memory a query may have in temporary files.
+pub(crate) const SPILLED: u64 = 16;
+/// Consumers of memory that an error names.
+const NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+/// What part of a query's memory all its sorts together keep for merging what they spilled, at most.
+const FOR_MERGING: usize = 8;
+
+/// Bytes that each sort of a query keeps for merging what it spilled. A processor has a sort of its own, so with many
+/// of them, what DataFusion keeps for each would be more than the query has.
+pub(crate) fn kept_for_merging(memory_limit: usize, sorts: usize, most: usize) -> usize {
+    (memory_limit / FOR_MERGING / sorts.max(1)).clamp(1, most.max(1))
+}
+
+/// Whether there is another way to run a plan.
+pub(crate) fn has_another_way(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let (mut can_spill, mut is_bound) = (false, false);
+    look(plan, &mut can_spill, &mut is_bound);
+    can_spill && !is_bound
+}
+
+fn look(plan: &Arc<dyn ExecutionPlan>, can_spill: &mut bool, is_bound: &mut bool) {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        *can_spill = true;
+        // `not in` with nulls: other joins do not know what it means.
+        *is_bound |= join.null_aware;
+    }
+    *can_spill |= plan.is::<SortExec>();
+    for child in plan.children() {
+        look(child, can_spill, is_bound);
+    }
+}
+
+/// Memory and temporary files for the other way: what can spill shares the memory evenly.
+fn shared(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit), NAMED);
+    Ok(RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_max_temp_directory_size((memory_limit as u64).saturating_mul(SPILLED))
+        .build_arc()?)
+}
+
+/// Runs a plan the other way.
+pub(crate) fn another_way(state: SessionState, plan: LogicalPlan, memory_limit: usize) -> Other {
+    async move {
+        let mut config = state.config().clone();
+        let options = config.options_mut();
+        options.optimizer.prefer_hash_join = false;
+        // On one processor there would be no other join.
+        options.execution.target_partitions = options.execution.target_partitions.max(2);
+        let state = SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .with_runtime_env(shared(memory_limit)?)
+            .build();
+        let physical = planning(memory_limit, state.create_physical_plan(&plan)).await?;
+        execute_stream(physical, state.task_ctx())
+    }
+    .boxed()
+}
+
+/// The same answer; where memory fails before there is a row of it, another in its place.
+pub(crate) fn or_else(first: SendableRecordBatchStream, other: Other) -> SendableRecordBatchStream {
+    let schema = first.schema();
+    let batches = futures::stream::unfold((first, Some(other)), |(stream, other)| next(stream, other));
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}
+
+/// An answer that may be begun.
+type Other = BoxFuture<'static, Result<SendableRecordBatchStream, DataFusionError>>;
+/// What comes next, and what is left then.
+type Step = (Result<RecordBatch, DataFusionError>, (SendableRecordBatchStream, Option<Other>));
+
+async fn next(mut stream: SendableRecordBatchStream, other: Option<Other>) -> Option<Step> {
+    let batch = stream.next().await?;
+    let is_for_memory =
+        batch.as_ref().is_err_and(|error| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)));
+    let Some(other) = other.filter(|_| is_for_memory) else { return Some((batch, (stream, None))) };
+    let schema = stream.schema();
+    // What it holds is needed now.
+    drop((stream, batch));
+    match other.await {
+        Ok(mut stream) => {
+            let batch = stream.next().await?;
+            Some((batch, (stream, None)))
+        }
+        Err(error) => Some((Err(error), (Box::pin(EmptyRecordBatchStream::new(schema)), None))),
+    }
+}
