@@ -47,6 +47,7 @@ pub mod letters;
 mod links;
 mod lookup;
 mod measure;
+mod multiplied;
 mod page;
 mod peers;
 pub mod prompt;

@@ -34,6 +34,7 @@ use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
 use crate::measure;
+use crate::multiplied;
 use crate::peers::Peers;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
@@ -398,8 +399,9 @@ impl Session {
         }
         let planner = state.query_planner();
         let physical = planning(self.memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
-        let other = spilling::has_another_way(&physical)
-            .then(|| spilling::another_way(state.clone(), plan.clone(), self.memory_limit));
+        let other =
+            spilling::Way::of(&physical).map(|way| spilling::run(way, state.clone(), plan.clone(), self.memory_limit));
+        let physical = multiplied::guarded(physical, self.memory_limit)?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error))?;
         Ok(match other {
             Some(other) => spilling::or_else(stream, other),

@@ -1,8 +1,8 @@
 //! A query that its memory does not suffice for, once more in a way that needs less: what can be sorted on the disk is.
 //!
 //! A hash join holds one side as a whole and cannot spill it, and sorts that take memory as it comes starve those that
-//! begin later. Both are the faster way, so they are tried first. Nothing was given out yet when memory fails, as a rule:
-//! a side is read, and what is sorted is, before the first row.
+//! begin later; a join of wide rows needs memory for a batch of them. All are the faster way, so they are tried first.
+//! Nothing was given out yet when memory fails, as a rule: a side is read, and what is sorted is, before the first row.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -23,11 +23,14 @@ use futures::{FutureExt, StreamExt};
 
 use crate::error::Result;
 use crate::functions::bounded::planning;
+use crate::multiplied;
 
 /// How many times its memory a query may have in temporary files.
 pub(crate) const SPILLED: u64 = 16;
 /// Consumers of memory that an error names.
 const NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+/// Rows of a batch.
+const ROWS: usize = 256;
 /// What part of a query's memory all its sorts together keep for merging what they spilled, at most.
 const FOR_MERGING: usize = 8;
 
@@ -37,22 +40,26 @@ pub(crate) fn kept_for_merging(memory_limit: usize, sorts: usize, most: usize) -
     (memory_limit / FOR_MERGING / sorts.max(1)).clamp(1, most.max(1))
 }
 
-/// Whether there is another way to run a plan.
-pub(crate) fn has_another_way(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let (mut can_spill, mut is_bound) = (false, false);
-    look(plan, &mut can_spill, &mut is_bound);
-    can_spill && !is_bound
+/// Another way to run a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// With joins of sorted sides.
+    Sorted,
+    /// With joins as they are, for it has `not in`, and the others do not know what nulls mean in it.
+    Hashed,
 }
 
-fn look(plan: &Arc<dyn ExecutionPlan>, can_spill: &mut bool, is_bound: &mut bool) {
-    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        *can_spill = true;
-        // `not in` with nulls: other joins do not know what it means.
-        *is_bound |= join.null_aware;
-    }
-    *can_spill |= plan.is::<SortExec>();
-    for child in plan.children() {
-        look(child, can_spill, is_bound);
+impl Way {
+    /// The other way of a plan; none for one that only holds what nothing can spill.
+    pub(crate) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
+        let own = match plan.downcast_ref::<HashJoinExec>() {
+            Some(join) if join.null_aware => Some(Self::Hashed),
+            _ => (plan.is::<SortExec>() || multiplied::is_join(plan)).then_some(Self::Sorted),
+        };
+        plan.children().into_iter().map(Self::of).chain([own]).flatten().reduce(|one, other| match (one, other) {
+            (Self::Sorted, Self::Sorted) => Self::Sorted,
+            _ => Self::Hashed,
+        })
     }
 }
 
@@ -70,15 +77,17 @@ pub(crate) fn another_way(state: SessionState, plan: LogicalPlan, memory_limit: 
     async move {
         let mut config = state.config().clone();
         let options = config.options_mut();
-        options.optimizer.prefer_hash_join = false;
+        options.optimizer.prefer_hash_join = way == Way::Hashed;
         // On one processor there would be no other join.
         options.execution.target_partitions = options.execution.target_partitions.max(2);
+        // Wide rows are written out for fewer others at once.
+        options.execution.batch_size = options.execution.batch_size.min(ROWS);
         let state = SessionStateBuilder::new_from_existing(state)
             .with_config(config)
             .with_runtime_env(shared(memory_limit)?)
             .build();
         let physical = planning(memory_limit, state.create_physical_plan(&plan)).await?;
-        execute_stream(physical, state.task_ctx())
+        execute_stream(multiplied::guarded(physical, memory_limit)?, state.task_ctx())
     }
     .boxed()
 }

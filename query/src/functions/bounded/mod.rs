@@ -14,7 +14,7 @@ mod cost;
 mod pattern;
 mod planning;
 mod rewrite;
-mod sizes;
+pub(crate) mod sizes;
 mod table;
 #[cfg(test)]
 mod tests;

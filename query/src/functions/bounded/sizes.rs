@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 const WIDTH: u64 = 16;
 
 /// Bytes of each row's value, roughly. What is null has none.
-pub(super) fn bytes(array: &ArrayRef) -> Vec<u64> {
+pub(crate) fn bytes(array: &ArrayRef) -> Vec<u64> {
     let sizes = match array.data_type() {
         DataType::Utf8 => spans(array.as_string::<i32>().offsets()),
         DataType::LargeUtf8 => spans(array.as_string::<i64>().offsets()),
@@ -55,7 +55,7 @@ pub(super) fn bytes(array: &ArrayRef) -> Vec<u64> {
 }
 
 /// How many items each row's list has; one where it is no list.
-pub(super) fn items(array: &ArrayRef) -> Vec<u64> {
+pub(crate) fn items(array: &ArrayRef) -> Vec<u64> {
     match array.data_type() {
         DataType::List(_) => spans(array.as_list::<i32>().offsets()),
         DataType::LargeList(_) => spans(array.as_list::<i64>().offsets()),

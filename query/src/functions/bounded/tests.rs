@@ -103,6 +103,31 @@ async fn long_values_are_bounded() {
     }
 }
 
+/// A long value that is made for one row and written out for many by a join or an `unnest` ends with the limit of memory,
+/// where it is not written out in smaller batches; so does a window that holds more rows than fit. What fits is answered.
+#[tokio::test]
+async fn rows_are_multiplied_within_bounds() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let one = |bytes: usize| format!("(select repeat('x', {bytes}) as s)");
+    for hostile in [
+        format!("select s from {}, generate_series(1, 100000)", one(4_000_000)),
+        format!("select s from {} join generate_series(1, 100000) on length(s) > value", one(4_000_000)),
+        format!("select unnest(range(0, 100000)) as n, s from {}", one(100_000)),
+        "select max(n) from (select sum(value) over () as n from generate_series(1, 20000000))".to_owned(),
+    ] {
+        let error = session.collect(&hostile, None).await.unwrap_err();
+        assert!(matches!(error, QueryError::MemoryLimit { .. }), "{hostile}: {error}");
+    }
+    let query = format!("select count(*) as n, max(s) = min(s) as one from {}, generate_series(1, 1000)", one(100_000));
+    assert_eq!(ask(&session, &query).await, json!([{"n": 1_000, "one": true}]));
+    let query =
+        "select count(*) as n, max(length(name)) as name from (select unnest(range(0, 100000)) as n, name from spans)";
+    assert_eq!(ask(&session, query).await[0]["n"], json!(400_000));
+    let query = "select sum(value) over () as n from generate_series(1, 3)";
+    assert_eq!(ask(&session, query).await, json!([{"n": 6}, {"n": 6}, {"n": 6}]));
+}
+
 /// What would compute for longer than a query may take, within one call that nothing stops, is refused before it begins,
 /// with the function's name.
 #[tokio::test]
