@@ -14,6 +14,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -54,7 +55,8 @@ impl Way {
     pub(crate) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
         let own = match plan.downcast_ref::<HashJoinExec>() {
             Some(join) if join.null_aware => Some(Self::Hashed),
-            _ => (plan.is::<SortExec>() || multiplied::is_join(plan)).then_some(Self::Sorted),
+            _ => (plan.is::<SortExec>() || plan.is::<AggregateExec>() || multiplied::is_join(plan))
+                .then_some(Self::Sorted),
         };
         plan.children().into_iter().map(Self::of).chain([own]).flatten().reduce(|one, other| match (one, other) {
             (Self::Sorted, Self::Sorted) => Self::Sorted,
@@ -73,7 +75,7 @@ fn shared(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
 }
 
 /// Runs a plan the other way.
-pub(crate) fn another_way(state: SessionState, plan: LogicalPlan, memory_limit: usize) -> Other {
+pub(crate) fn run(way: Way, state: SessionState, plan: LogicalPlan, memory_limit: usize) -> Other {
     async move {
         let mut config = state.config().clone();
         let options = config.options_mut();
