@@ -1,8 +1,9 @@
 //! Whose turn it is: who runs a query, who waits, and who is served next.
 //!
-//! Queries run for as long as a minute, so whoever holds all turns shuts out everybody else for that long. Some turns are
-//! therefore kept for tenants that run nothing, and those that wait are served tenant by tenant, not in the order in
-//! which they came: a tenant that asks for much waits behind its own queries only.
+//! Queries run for as long as a minute, so whoever holds all turns shuts out everybody else for that long. A tenant
+//! therefore runs no more queries than are left for the others (a dynamic threshold): of eight turns one tenant has four,
+//! the next two, and two more one each. Those that wait are served tenant by tenant, not in the order in which they came:
+//! a tenant that asks for much waits behind its own queries only.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,6 @@ use super::limits::Limits;
 
 /// Seconds after which a tenant that has too many queries should ask again.
 const RETRY_AFTER: u64 = 2;
-/// What part of all turns is kept for tenants that run nothing.
-const KEPT: usize = 4;
 
 /// The right to run one query, until it is dropped. Whatever computes for the query holds it, so that it is given back
 /// when the last of them has ended, and not when nobody waits for them any more.
@@ -70,11 +69,8 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(limits: Limits) -> Self {
-        let most = limits.queries.max(1);
         let line = Line {
-            most,
-            // Where there is one turn only, there is none to keep.
-            kept: if most > 1 { (most / KEPT).max(1) } else { 0 },
+            most: limits.queries.max(1),
             most_of_tenant: limits.queries_per_tenant.max(1),
             most_waiting: limits.waiting_per_tenant,
             state: Mutex::default(),
@@ -114,8 +110,6 @@ impl Admission {
 struct Line {
     /// Queries that run at once.
     most: usize,
-    /// How many of these places are for tenants that run nothing.
-    kept: usize,
     most_of_tenant: usize,
     most_waiting: usize,
     state: Mutex<State>,
@@ -172,10 +166,9 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a tenant that runs so many may run one more.
+    /// Whether a tenant that runs so many may run one more: only if it runs fewer than are left.
     fn has_room(&self, state: &State, running: usize) -> bool {
-        let kept = if running == 0 { 0 } else { self.kept };
-        running < self.most_of_tenant && state.running + kept < self.most
+        running < self.most_of_tenant.min(self.most.saturating_sub(state.running))
     }
 
     fn enter(line: &Arc<Self>, tenant: &Arc<str>) -> Entered {
@@ -312,7 +305,7 @@ mod tests {
             admission.turn(&name.into()).await.unwrap();
         }
         let (run, wait): (Vec<_>, Vec<_>) = asking.into_iter().partition(JoinHandle::is_finished);
-        assert_eq!((run.len(), wait.len()), (6, 10), "two of eight turns are kept");
+        assert_eq!((run.len(), wait.len()), (6, 10), "two of eight turns are left");
     }
 
     /// Those that wait are served tenant by tenant: the one query of a tenant comes before the second of another, though

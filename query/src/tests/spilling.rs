@@ -65,7 +65,7 @@ async fn a_sort_spills() {
             rows += 1;
         }
     }
-    assert_eq!((rows, last), (200_000, "1".repeat(30)));
+    assert_eq!((rows, last), (200_000, "100000".repeat(30)));
     assert!(spills_of(&session, &query).await > 0);
     assert_nothing_is_left(&session);
 }
