@@ -15,3 +15,4 @@ mod sql;
 mod successors;
 mod tenants;
 mod times;
+mod turns;
