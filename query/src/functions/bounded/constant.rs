@@ -49,7 +49,9 @@ impl LongConstants {
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(expr.transform_down(|expr| Ok(self.expr(expr)))?.update_data(|expr| name.restore(expr)))
+            let rewritten = expr.transform_down(|expr| Ok(self.expr(expr)))?;
+            // That an expression is not looked into further is no matter of the plan around it.
+            Ok(Transformed::new(name.restore(rewritten.data), rewritten.transformed, TreeNodeRecursion::Continue))
         })
     }
 

@@ -38,7 +38,9 @@ impl BoundFunctions {
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(expr.transform_down(|expr| self.expr(expr))?.update_data(|expr| name.restore(expr)))
+            let rewritten = expr.transform_down(|expr| self.expr(expr))?;
+            // That an expression is not looked into further is no matter of the plan around it.
+            Ok(Transformed::new(name.restore(rewritten.data), rewritten.transformed, TreeNodeRecursion::Continue))
         })
     }
 
