@@ -52,6 +52,15 @@ pub(crate) fn is_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<SortMergeJoinExec>()
 }
 
+/// Whether an operator writes out or holds more than it is given, in a way that no other server guards.
+pub(crate) fn needs_guard(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    match Multiplies::of(plan) {
+        Some(Multiplies::Joined) => plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>(),
+        Some(Multiplies::Unnested(_) | Multiplies::Held) => true,
+        None => false,
+    }
+}
+
 /// What becomes of a row.
 #[derive(Debug, Clone)]
 enum Multiplies {

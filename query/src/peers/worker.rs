@@ -25,7 +25,7 @@ use super::Peers;
 use super::codec::ScanCodec;
 use super::scan::Deadline;
 use super::token::Key;
-use crate::functions::{lengths, scalars};
+use crate::functions::{bounded, scalars};
 use crate::session::runtime;
 
 /// What work for others may take.
@@ -86,7 +86,7 @@ impl WorkerSessionBuilder for Sessions {
         config.set_distributed_user_codec(ScanCodec::new(self.peers.lake.clone()));
         config.set_distributed_channel_resolver(self.peers.channels.clone());
         let mut state = builder.build();
-        let bounded = lengths::bounded(&state, query_memory);
+        let bounded = bounded::functions(&state, query_memory);
         for scalar in scalars::all().into_iter().chain(bounded) {
             state.register_udf(Arc::new(scalar))?;
         }
