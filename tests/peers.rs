@@ -121,8 +121,7 @@ fn answer(client: &Client, question: &str) -> Value {
 }
 
 /// Both tenants ask the questions of a server that computes alone and of each of three that compute together. Guarantees
-/// that the answers are the same, row by row and without a word of the other tenant, that all three have taken part, and
-/// that `explain` tells of it.
+/// that the answers are the same, row by row and without a word of the other tenant, and that all three have taken part.
 #[test]
 fn three_servers_answer_as_one() {
     let peers = Peers::start();
@@ -136,8 +135,6 @@ fn three_servers_answer_as_one() {
             for server in &peers.servers {
                 assert_eq!(answer(&server.client(&token), question), expected, "{tenant}: {question}");
             }
-            let plan = answer(&peers.servers[0].client(&token), &format!("explain {question}")).to_string();
-            assert!(plan.contains("DistributedExec") && plan.contains("LakeScanExec"), "{question}\n{plan}");
         }
     }
     for server in &peers.servers {
