@@ -11,6 +11,7 @@ use super::audit::{Audit, Visit};
 use super::caller::{Caller, Refusal, Scope};
 use super::issuer::{self, Issuer, IssuerOptions};
 use super::limits::Limits;
+use super::refused::{Refused, Remote};
 use super::token_file::TokenFile;
 use super::turns::{Admission, TimedTurn, Turn};
 
@@ -28,7 +29,7 @@ pub struct GateOptions {
     pub tokens_file: Option<PathBuf>,
     /// Whose access tokens are taken besides.
     pub issuer: Option<IssuerOptions>,
-    /// The tenant of those without a token.
+    /// The tenant of those without a token, and of the rows about those who are not let in.
     pub tenant: String,
     /// What a query and a tenant may have.
     pub limits: Limits,
@@ -63,6 +64,7 @@ pub struct Gate {
     anyone: Caller,
     admission: Admission,
     audit: Arc<Audit>,
+    refused: Refused,
     mask: Mask,
 }
 
@@ -80,6 +82,7 @@ impl Gate {
             principal: ANYONE.into(),
             scopes: ANYONE_MAY.into_iter().collect(),
         };
+        let audit = Audit::start(lake);
         let issuer = options.issuer.map(|options| Arc::new(Issuer::new(options)));
         let mut fetching = JoinSet::new();
         if let Some(issuer) = issuer.clone() {
@@ -89,9 +92,10 @@ impl Gate {
             tokens: options.tokens_file.map(TokenFile::at),
             issuer,
             _fetching: fetching,
+            refused: Refused::new(Arc::clone(&audit), Arc::clone(&anyone.tenant)),
             anyone,
             admission: Admission::new(options.limits),
-            audit: Audit::start(lake),
+            audit,
             mask: options.mask,
         }
     }
@@ -109,17 +113,35 @@ impl Gate {
     /// Who it is that shows this secret, or none. A token whose issuer may have new keys waits until these are fetched.
     ///
     /// # Errors
-    /// As [`Gate::caller`].
-    pub async fn let_in(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
+    /// As [`Gate::caller`]; they are written down.
+    pub async fn let_in(&self, secret: Option<&str>, remote: Remote) -> Result<Caller, Refusal> {
         if let (Some(issuer), Some(secret)) = (&self.issuer, secret)
             && Issuer::may_be_of_one(secret)
         {
             issuer.look_up(secret).await;
         }
-        self.caller(secret)
+        self.caller_from(secret, remote)
     }
 
     /// The same by what is known already, without waiting.
+    ///
+    /// # Errors
+    /// As [`Gate::caller`]; they are written down.
+    pub fn caller_from(&self, secret: Option<&str>, remote: Remote) -> Result<Caller, Refusal> {
+        self.caller(secret).inspect_err(|refusal| {
+            if refusal.is_of_a_stranger() {
+                self.refused.note(remote, refusal.code());
+            }
+        })
+    }
+
+    /// Counts and writes down that somebody was refused for what an interface found out itself, by its short name.
+    pub fn refuse(&self, remote: Remote, reason: &'static str) {
+        metrics::counter!("tracerag_refused_callers_total", "reason" => reason).increment(1);
+        self.refused.note(remote, reason);
+    }
+
+    /// The same for who did not come over a network. A refusal is counted, and not written down.
     ///
     /// # Errors
     /// A [`Refusal`] for who shows none although one is needed, or one that does not hold; for everybody while the
@@ -177,6 +199,7 @@ impl Gate {
 
     /// Writes down everything that has ended. Visits that end later are lost but for the log.
     pub async fn close(&self) {
+        self.refused.close();
         self.audit.stop().await;
     }
 }

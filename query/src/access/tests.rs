@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -63,6 +64,44 @@ fn scopes_are_named() {
     assert_eq!("admin".parse::<Scope>(), Ok(Scope::Admin));
     let error = "root".parse::<Scope>().unwrap_err();
     assert!(error.contains("similar, heap, write"), "{error}");
+}
+
+/// Who shows no token, or one that does not hold, leaves a row for where they came from and why, under the tenant of the
+/// installation; a second attempt is counted, and told when the gate closes. Who is known and lacks a scope is none of them.
+#[tokio::test]
+async fn strangers_are_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(LakeOptions::new(folder.path().join("lake").to_str().unwrap())).await.unwrap();
+    let path = folder.path().join("tokens.json");
+    let minted = MintedToken::new("other", scopes(&["sql"]), "", None);
+    TokenFile::at(&path).change(|tokens| tokens.push(minted.token.clone())).unwrap();
+    let options = GateOptions {
+        tokens_file: Some(path),
+        issuer: None,
+        tenant: "acme".to_owned(),
+        limits: Limits::default(),
+        mask: Arc::new(|text| text.replace("secret", "<secret>")),
+    };
+    let gate = Gate::open(lake.clone(), options);
+    let remote = |interface, last: u8| Remote { interface, address: Some(IpAddr::from([192, 0, 2, last])) };
+    assert_eq!(gate.let_in(None, remote("http", 1)).await, Err(Refusal::NoToken));
+    for _ in 0..3 {
+        assert_eq!(gate.caller_from(Some("guessed"), remote("postgres", 2)), Err(Refusal::UnknownToken));
+    }
+    gate.let_in(Some(&minted.secret), remote("http", 3)).await.unwrap().require(Scope::Heap).unwrap_err();
+    gate.close().await;
+
+    let session = Session::open(&lake, SessionOptions::new("acme")).await.unwrap();
+    let query = "select principal, interface, operation, arguments, outcome from audit order by time, arguments";
+    let row = |interface: &str, arguments: &str, outcome: &str| json!({"principal": "", "interface": interface, "operation": "login", "arguments": arguments, "outcome": outcome});
+    assert_eq!(
+        ask(&session, query).await,
+        json!([
+            row("http", "from 192.0.2.1", "token-missing"),
+            row("postgres", "from 192.0.2.2", "token-unknown"),
+            row("postgres", "from 192.0.2.2, 2 times", "token-unknown"),
+        ])
+    );
 }
 
 /// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate

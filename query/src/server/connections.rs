@@ -3,6 +3,7 @@
 //! longest goes.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::Extensions;
 use axum::middleware::{Next, from_fn};
 use axum::serve::Listener;
 use futures::StreamExt as _;
@@ -65,11 +67,20 @@ const BOUNDS: Bounds = Bounds {
 /// these end.
 const REQUESTS_OF_PEERS: u32 = 1 << 16;
 
+/// The other end of the connection that a request came on: it is in the request's extensions.
+#[derive(Debug, Clone, Copy)]
+struct RemoteAddress(IpAddr);
+
+/// The other end of the connection that a request with these extensions came on.
+pub(super) fn remote_address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<RemoteAddress>().map(|RemoteAddress(address)| *address)
+}
+
 /// Answers on a listener until it is told to stop, and what is under way then. axum's own loop is the same without
 /// bounds, so that whoever opens connections and says nothing would keep them for ever.
 pub(super) async fn serve<L>(listener: L, router: Router, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     serve_within(Protocol::Http, BOUNDS, listener, router, stopped).await;
 }
@@ -77,7 +88,7 @@ where
 /// The same for the services of gRPC. tonic's own loop has no bound either.
 pub(super) async fn serve_grpc<L>(listener: L, router: Router, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     serve_within(Protocol::Grpc, BOUNDS, listener, router, stopped).await;
 }
@@ -86,7 +97,7 @@ where
 /// unread.
 pub(super) async fn serve_peers<L>(listener: L, router: Router, longest: Duration, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     let bounds = Bounds { body: longest, read: longest.max(BOUNDS.read), requests: REQUESTS_OF_PEERS, ..BOUNDS };
     serve_within(Protocol::Grpc, bounds, listener, router, stopped).await;
@@ -99,16 +110,16 @@ async fn serve_within<L>(
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     let timed = from_fn(move |request: Request, next: Next| next.run(request.map(|body| within(bounds.body, body))));
     let router = router.layer(timed);
     let mut connections = JoinSet::new();
     let mut open: Vec<(Arc<Activity>, AbortHandle)> = Vec::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, remote) = tokio::select! {
             () = is_true(&mut stopped) => break,
-            (stream, _) = listener.accept() => stream,
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         open.retain(|(_, task)| !task.is_finished());
@@ -118,7 +129,9 @@ async fn serve_within<L>(
         }
         let activity = Arc::new(Activity::default());
         let stream = Patient::new(stream, Arc::clone(&activity), bounds.read);
-        let answering = answer(protocol, bounds, stream, Arc::clone(&activity), router.clone(), stopped.clone());
+        let remote = RemoteAddress(remote.ip().to_canonical());
+        let answering =
+            answer(protocol, bounds, stream, remote, Arc::clone(&activity), router.clone(), stopped.clone());
         open.push((activity, connections.spawn(answering)));
     }
     drop(listener);
@@ -153,6 +166,7 @@ async fn answer<S>(
     protocol: Protocol,
     bounds: Bounds,
     stream: S,
+    remote: RemoteAddress,
     activity: Arc<Activity>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
@@ -160,7 +174,8 @@ async fn answer<S>(
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(remote);
         let (answered, answering, activity) = (router.call(request), activity.answer(), Arc::clone(&activity));
         async move {
             let answer = answered.await;

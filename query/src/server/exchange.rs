@@ -1,5 +1,6 @@
 //! The door for the other servers of the lake, which have parts of their large queries computed here.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub(super) fn router(peers: Arc<Peers>, key: Key, work: WorkLimits) -> Result<Ro
 /// Answers on a listener until it is told to stop, and what is under way then.
 pub(super) async fn serve<L>(listener: L, router: Router, work: WorkLimits, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     connections::serve_peers(listener, router, work.time + BEYOND, stopped).await;
 }
