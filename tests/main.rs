@@ -54,6 +54,7 @@ mod postgres;
 mod prompt;
 mod pull_request;
 mod questions;
+mod recording_clients;
 mod replicas;
 mod revisions;
 mod s3;

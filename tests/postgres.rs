@@ -71,8 +71,22 @@ fn psql_finds_its_way() {
     });
 }
 
+/// DBeaver, Metabase, Grafana and the JDBC driver begin on a connection of their own, by the extended protocol: see
+/// `tests/clients/postgres_startup.py`. Guarantees that each recorded statement is answered, `SET` and `SHOW` among them, and
+/// that the answers hold tables, kinds, columns with their types, and the rows of Grafana's expanded macros.
+#[test]
+fn tools_begin_over_a_connection() {
+    let Some(clients) = Clients::find() else { return };
+    let served = Served::start(worked_example::replayed(), "");
+    let token = served.token("default", ALL);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/query/src/server/postgres/tests");
+    let ran = clients.python("postgres_startup.py", &[&served.postgres.to_string(), &token, folder]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
 /// A write, a wrong name, a table that is not there, and what is no SQL: each is refused with the SQLSTATE by which
-/// clients know it, and nothing is changed. A token of no scope is told so, and a wrong password or none does not come in.
+/// clients know it, and nothing is changed. A token of no scope is told so, and a wrong password or none does not come in;
+/// both are in `audit`, the password with the address that it came from.
 #[test]
 fn refusals_have_their_codes() {
     let Some(clients) = Clients::find() else { return };
@@ -101,6 +115,17 @@ fn refusals_have_their_codes() {
         let ran = psql(&clients, &served, wrong, &["-c", "select 1"]);
         assert!(ran.status == 2 && !ran.stdout.contains('1'), "{wrong:?}: {} {}", ran.status, ran.stderr);
     }
+    let Served { tracerag, replica } = served;
+    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    let refused = "select operation, arguments, outcome from audit where interface = 'postgres' and outcome in
+                   ('scope-missing', 'token-unknown') order by outcome";
+    assert_eq!(
+        tracerag.sql(refused),
+        [
+            json!({"operation": "sql", "arguments": "select 1", "outcome": "scope-missing"}),
+            json!({"operation": "login", "arguments": "from 127.0.0.1", "outcome": "token-unknown"}),
+        ]
+    );
 }
 
 /// Answers that become too long end in the middle, with the code of a limit that was passed and with what to do, and are
