@@ -110,6 +110,7 @@ fn postgres_clients_read_the_recording() {
 /// An agent pages through the bundles of the failing trace with the most spans and of a trace with a heap, through the traces
 /// and their logs, through all failing traces and all spans: see `tests/clients/recording_agent.py`. Guarantees that the
 /// pages until the last cursor are the whole, that each entry is on one of them, and that small pages hold what large ones do.
+/// The TypeScript client cites the bundle of the failing trace: see `tests/clients/agent.mjs`.
 #[test]
 fn an_agent_pages_through_the_recording() {
     let Some(clients) = Clients::find() else { return };
@@ -118,8 +119,17 @@ fn an_agent_pages_through_the_recording() {
         let rows = recorded.served.tracerag.sql(query);
         rows[0]["trace_id"].as_str().expect("a trace is found").to_owned()
     };
-    let failing = one("select trace_id from traces where failure_count > 0 order by span_count desc, trace_id limit 1");
+    let failing = one(
+        "select trace_id from traces where status = 'ERROR' and failure_count > 0 order by span_count desc, trace_id limit 1",
+    );
     let with_heap = one("select trace_id from heaps where trace_id is not null order by captured_at, trace_id limit 1");
     let program = "recording_agent.py";
     well(&clients.python(program, &[&recorded.url(), &recorded.token, recorded.truth(), &failing, &with_heap]));
+
+    let mcp = format!("{}/mcp", recorded.url());
+    let ran = clients.node("agent.mjs", &[&failing, &mcp, &recorded.token]);
+    well(&ran);
+    let told: Value = serde_json::from_str(ran.stdout.trim()).unwrap();
+    let bundle = recorded.served.client(&recorded.token).get(&format!("/v1/bundles/{failing}")).good();
+    assert_eq!(told["bundle_id"], bundle["bundle_id"]);
 }

@@ -54,9 +54,9 @@ class Both:
 
 
 def as_dict(entries):
-    """A map as a dictionary: it comes as pairs, or as one structure for each entry."""
-    if entries is None:
-        return None
+    """A map as a dictionary: Arrow and pandas have it as pairs, polars as a dictionary, before its version 2 as structures."""
+    if entries is None or isinstance(entries, dict):
+        return entries
     return dict(tuple(entry.values()) if isinstance(entry, dict) else tuple(entry) for entry in entries)
 
 
