@@ -135,12 +135,6 @@ impl Gate {
         })
     }
 
-    /// Counts and writes down that somebody was refused for what an interface found out itself, by its short name.
-    pub fn refuse(&self, remote: Remote, reason: &'static str) {
-        metrics::counter!("tracerag_refused_callers_total", "reason" => reason).increment(1);
-        self.refused.note(remote, reason);
-    }
-
     /// The same for who did not come over a network. A refusal is counted, and not written down.
     ///
     /// # Errors
@@ -158,6 +152,12 @@ impl Gate {
             metrics::counter!("tracerag_refused_callers_total", "reason" => refusal.code()).increment(1);
         }
         caller
+    }
+
+    /// Counts and writes down that somebody was refused for what an interface found out itself, by its short name.
+    pub fn refuse(&self, remote: Remote, reason: &'static str) {
+        metrics::counter!("tracerag_refused_callers_total", "reason" => reason).increment(1);
+        self.refused.note(remote, reason);
     }
 
     /// Who a webhook is that signs what it sends: it may write, and nothing else.
