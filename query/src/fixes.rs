@@ -16,6 +16,7 @@ use tracerag_schemas::Table;
 use crate::Session;
 use crate::error::{QueryError, Result};
 use crate::grouping;
+use crate::page::page;
 use crate::search::judged;
 
 /// How well a fix did.
@@ -64,8 +65,15 @@ pub struct NewFix {
     pub fixed_git_sha: Option<String>,
 }
 
-/// Fixes in a list.
-const MOST_LISTED: usize = 1_000;
+/// Some fixes of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Each with its columns, `incident`, the fingerprint that counts for its own, and whether that one came back.
+    pub fixes: Vec<Map<String, Value>>,
+    /// Whether more follow.
+    pub has_more: bool,
+}
+
 /// Bytes of each text of a fix.
 const MOST_TEXT: usize = 16 << 10;
 /// Bytes of a version.
@@ -74,27 +82,29 @@ const MOST_VERSION: usize = 128;
 const COMMIT: RangeInclusive<usize> = 7..=64;
 
 /// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or
-/// those of one incident, under whichever of its fingerprints they were recorded.
+/// those of one incident, under whichever of its fingerprints they were recorded. Of these `size` at most, behind the first
+/// `skip`.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Map<String, Value>>> {
+pub async fn list(session: &Session, fingerprint: Option<&str>, skip: usize, size: usize) -> Result<Listed> {
     let counts = match fingerprint {
         Some(fingerprint) => Some(grouping::counts_for(session, fingerprint).await?),
         None => None,
     };
     let of_one = if counts.is_some() { "where coalesce(t.target, f.fingerprint) = $1" } else { "" };
     let query = format!(
-        "select f.fix_id, f.fingerprint, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
+        "select f.fix_id, f.fingerprint, coalesce(t.target, f.fingerprint) as incident, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
            f.test_name, f.fixed_version, f.fixed_git_sha
          from fixes f left join fingerprint_targets t on f.fingerprint = t.fingerprint
            left join incidents i on coalesce(t.target, f.fingerprint) = i.fingerprint {of_one}
-         order by f.fixed_at desc, f.fix_id limit {MOST_LISTED}"
+         order by f.fixed_at desc, f.fix_id"
     );
     let parameters = counts.map(|fingerprint| ParamValues::from(vec![ScalarValue::from(fingerprint)]));
+    let page = page(session, &query, parameters, skip, size).boxed().await?;
     let mut fixes = Vec::new();
-    for batch in session.collect(&query, parameters).boxed().await? {
-        fixes.extend(crate::json::rows(&batch)?);
+    for batch in &page.batches {
+        fixes.extend(crate::json::rows(batch)?);
     }
     let fingerprints: BTreeSet<String> = fixes.iter().filter_map(|fix| member(fix, "fingerprint")).collect();
     let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
@@ -104,7 +114,7 @@ pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Ma
         fix.insert(String::from("came_back"), came_back.into());
         fix.insert(String::from("came_back_reason"), reason.into());
     }
-    Ok(fixes)
+    Ok(Listed { fixes, has_more: page.has_more })
 }
 
 fn member(fix: &Map<String, Value>, name: &str) -> Option<String> {

@@ -79,7 +79,8 @@ pub use page::{Page, page};
 pub use peers::Peers;
 pub use script::statements;
 pub use search::{
-    Activity, Asked, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,
+    Activity, Asked, Echo, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,
+    echoes,
 };
 pub use session::{Parameters, Session, SessionOptions};
 pub use snapshot::Snapshot;

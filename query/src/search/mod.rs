@@ -8,6 +8,7 @@
 
 mod allowed;
 mod corpus;
+mod echoes;
 mod filter;
 mod further;
 mod held;
@@ -42,9 +43,10 @@ use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
 pub use allowed::SearchCache;
 use corpus::Corpus;
+pub use echoes::{Echo, echoes};
 use filter::Filter;
 use history::History;
-pub(crate) use history::judged;
+pub(crate) use history::{judged, regressions};
 use hybrid::{Found, Ready, Searched};
 pub(crate) use merges::{Merges, SharedMerges};
 pub(crate) use neighbours::{Neighbour, Neighbours};

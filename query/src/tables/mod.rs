@@ -14,6 +14,7 @@ mod neighbours;
 pub(crate) mod pieces;
 mod prune;
 mod pushdown;
+mod regressed;
 mod targets;
 mod traces;
 mod vectors;

@@ -9,7 +9,7 @@ use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
 use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch};
-use crate::{QueryError, Session, grouping};
+use crate::{QueryError, Session, fixes, grouping};
 
 /// Lance's reads in a query's plan whose address has a part.
 async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
@@ -309,6 +309,26 @@ async fn incidents_tell_what_they_came_with_and_that_they_came_back() {
         ask(&session, "select count(*) n from incidents where appeared_with is not null").await,
         json!([{"n": 1}])
     );
+}
+
+/// A fix is in 1.9.0 or in a later version; failures of 1.8.2 and 1.9.0 are counted together after it. Guarantees that the
+/// columns go by the version that the fix names and not by the time alone, that they can be filtered by, and that the list
+/// of fixes says the same.
+#[tokio::test]
+async fn incidents_come_back_in_versions_that_have_the_fix() {
+    for (version, back) in [(None, Some("1.8.2")), (Some("1.9.0"), Some("1.9.0")), (Some("1.9.1"), None)] {
+        let lake = TestLake::example(false, 100).await;
+        let fix = json!({"tenant_id": "acme", "fix_id": "f", "fingerprint": "abcd", "fixed_at": at(5), "outcome": "fixed",
+            "fixed_version": version});
+        lake.lake.append_side(Table::Fixes, batch(Table::Fixes, &[fix])).await.unwrap();
+        let session = lake.session("acme").await;
+        let asked = "select fix_id, regressed_version v from incidents where fingerprint = 'abcd'";
+        assert_eq!(ask(&session, asked).await, json!([{"fix_id": "f", "v": back}]), "{version:?}");
+        let returned = ask(&session, "select count(*) n from incidents where regressed_at is not null").await;
+        assert_eq!(returned, json!([{"n": i64::from(back.is_some())}]), "{version:?}");
+        let listed = fixes::list(&session, None, 0, 10).await.unwrap();
+        assert_eq!(listed.fixes[0]["came_back"], json!(back.is_some()), "{version:?}");
+    }
 }
 
 /// Three incidents are merged one after the other and one is split off again. Guarantees that chains count for their end,

@@ -13,9 +13,13 @@ use super::{INTERFACE, body};
 use crate::access::{Caller, Scope};
 use crate::fixes::{self, NewFix};
 use crate::server::app::App;
+use crate::server::cursor::Cursor;
 use crate::server::fixes::record_masked;
 use crate::server::problem::Problem;
 use crate::session::Session;
+
+/// Fixes in an answer at most, and where the request names no number.
+const MOST: usize = 1_000;
 
 /// Records what was done about an incident.
 pub(super) async fn fixes(
@@ -33,9 +37,24 @@ pub(super) async fn fixes(
 pub(super) async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
     let mut query = Query::of(&uri);
     let fingerprint = query.text("fingerprint");
+    let limit = query.number("limit")?.unwrap_or(MOST);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Problem::wrong_request(format!("limit is from 1 to {MOST}")));
+    }
+    let cursor = query.text("cursor");
     query.end()?;
-    let mut visit = app.gate().visit(&caller, INTERFACE, "fixes", fingerprint.as_deref().unwrap_or_default());
-    let work = move |session: Session| async move { fixes::list(&session, fingerprint.as_deref()).boxed().await };
-    let found = app.ask(&caller, Scope::Read, &mut visit, work).await?;
-    Ok(super::json(visit, StatusCode::OK, found.len(), &json!({"fixes": found})))
+    let of = fingerprint.as_deref().unwrap_or_default();
+    let question = Cursor::question(&["fixes", of]);
+    let cursor = cursor.map(|cursor| Cursor::of(&cursor, question)).transpose()?;
+    let mut visit = app.gate().visit(&caller, INTERFACE, "fixes", of);
+    let offset = cursor.map_or(0, |cursor| cursor.offset);
+    let work = move |session: Session| async move {
+        let listed = fixes::list(&session, fingerprint.as_deref(), offset, limit).boxed().await?;
+        Ok((listed, session.snapshot().head().position))
+    };
+    let at = cursor.map(|cursor| cursor.position);
+    let (listed, position) = app.ask_at(at, &caller, Scope::Read, &mut visit, work).await?;
+    let count = listed.fixes.len();
+    let next = listed.has_more.then(|| Cursor::new(position, offset + count, question).to_string());
+    Ok(super::json(visit, StatusCode::OK, count, &json!({"fixes": listed.fixes, "next_cursor": next})))
 }
