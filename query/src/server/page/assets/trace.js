@@ -64,7 +64,7 @@ const MOST_APART = 50;
 
 // How a fact without a span came to the trace.
 const joined = (one) => h('span', { class: 'pill', title: 'how it came to this trace' },
-  { trace: 'by trace', time: 'by instance and time', ids: 'its span is not here' }[one.joined_by] ?? one.joined_by);
+  one.joined_by === 'time' ? 'by instance and time' : one.span_id ? 'its span is not here' : 'by trace');
 
 // Flags, builds and failures of the whole trace, and what is of it and of none of its spans.
 function strips({ bundle_id: bundle, evidence: told }, apart) {
