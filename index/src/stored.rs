@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
+use lance_table::format::Fragment;
 use tracerag_schemas::Table;
 
 use crate::columns::{complete, present};
@@ -193,19 +194,42 @@ pub async fn each_batch<E: From<Error>>(
     Ok(())
 }
 
+/// How far a small table was read: the greatest number that a fragment of it ever had; `None` before any.
+pub type ReadTo = Option<u32>;
+
 /// All changes of a small table at a head, of all tenants, in the order of the journal: all of `builds`, and of
 /// `flags` all but the evaluations, which nothing later is joined with and of which there may be very many.
 ///
 /// # Errors
 /// When a dataset of the head cannot be read.
 pub async fn changes(lake: &Lake, head: &Head, table: Table) -> Result<RecordBatch> {
+    Ok(changes_since(lake, head, table, None).await?.0)
+}
+
+/// Those of them that were written since the table was read, and how far it is read now. Numbers of fragments only rise,
+/// so only newer ones are looked into; rows that upkeep has merged meanwhile may come once more.
+///
+/// # Errors
+/// When a dataset of the head cannot be read.
+pub async fn changes_since(lake: &Lake, head: &Head, table: Table, since: ReadTo) -> Result<(RecordBatch, ReadTo)> {
     let schema = lake.schemas().newest(table);
     let mut batches = Vec::new();
+    let mut read_to = since;
     for (name, dataset) in head.of(table).filter(|(_, dataset)| dataset.rows > 0) {
         let opened = lake.dataset(name, dataset.version).await?;
+        read_to = read_to.max(opened.manifest().max_fragment_id);
+        let is_new = |fragment: &&Fragment| since.is_none_or(|since| fragment.id > u64::from(since));
+        let fragments: Vec<Fragment> = opened.fragments().iter().filter(is_new).cloned().collect();
+        if fragments.is_empty() {
+            continue;
+        }
         let mut scan = opened.scan();
         // Differences of flag configurations build upon each other.
         scan.scan_in_order(true);
+        if since.is_some() {
+            scan.with_fragments(fragments);
+            scan.use_scalar_index(false);
+        }
         if table == Table::Flags {
             let source = || col("source");
             scan.filter_expr(source().is_null().or(source().not_eq(lit("evaluation"))));
@@ -216,7 +240,7 @@ pub async fn changes(lake: &Lake, head: &Head, table: Table) -> Result<RecordBat
             batches.push(complete(&batch, &schema).at(name, "reading changes")?);
         }
     }
-    concat_batches(&schema, &batches).at(table.name(), "joining changes")
+    Ok((concat_batches(&schema, &batches).at(table.name(), "joining changes")?, read_to))
 }
 
 fn project(schema: &Schema, columns: &[&str]) -> Schema {

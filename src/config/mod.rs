@@ -310,8 +310,10 @@ pub struct RetentionSection {
     pub bundles: Option<Span>,
     /// Dead letters hold what was not redacted, so they go early.
     pub dead_letters: Span,
-    /// Without it flags are kept for ever: what was set long ago may still be in effect.
+    /// Without it changes of flags are kept for ever: what was set long ago may still be in effect.
     pub flags: Option<Span>,
+    /// Evaluations of flags, which spans bring. Without it they stay as long as `flags`, else as long as spans.
+    pub flag_evaluations: Option<Span>,
     /// Without it builds are kept for ever, like flags.
     pub builds: Option<Span>,
     /// Without it the counts of incidents are kept for ever.
@@ -333,6 +335,7 @@ impl Default for RetentionSection {
             bundles: None,
             dead_letters: Span::seconds(7 * 86_400),
             flags: None,
+            flag_evaluations: None,
             builds: None,
             incident_counts: None,
         }
@@ -359,6 +362,7 @@ impl RetentionSection {
         Retention {
             default: Some(self.default.0),
             tables: named.into_iter().filter_map(|(table, keep)| Some((table, keep?.0))).collect(),
+            flag_evaluations: self.flag_evaluations.map(|keep| keep.0),
             max_bytes: self.max_bytes.0,
         }
     }

@@ -205,7 +205,7 @@ impl Pipeline {
                 self.window.advance(&state.source, progress.stream_time, progress.next)?;
             }
         }
-        self.take_changes(&changes, &head)?;
+        self.take_changes(&changes)?;
         self.onlooker.begin(&head, changes.flags())?;
         if let Some(logs) = logs {
             self.window.remember_logs(&logs)?;
@@ -250,6 +250,7 @@ impl Pipeline {
         self.progress.clear();
         self.intake.forget_all();
         self.onlooker.reset();
+        self.changes_seen = changes::Seen::default();
         self.pushed_bytes = 0;
         self.more = false;
     }
