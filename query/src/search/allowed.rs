@@ -19,7 +19,7 @@ use tracerag_schemas::Table;
 use super::merges::MergesCache;
 use super::small::Small;
 use super::versions::{self, Requirement};
-use super::{SimilarRequest, argument};
+use super::{Merges, SimilarRequest, argument};
 use crate::error::{QueryError, Result};
 use crate::reads;
 use crate::rows::{Columns, text};
@@ -73,21 +73,23 @@ impl std::fmt::Debug for SearchCache {
     }
 }
 
-/// What fingerprints were read for: a version of the counts, a tenant, and the filters.
+/// What fingerprints were read for: a version of the counts, merges, a tenant, and the filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     lake: String,
     version: Option<u64>,
+    merges: u64,
     tenant: String,
     filters: [Option<String>; 5],
     times: [Option<i64>; 2],
 }
 
 impl Key {
-    fn of(snapshot: &Snapshot, request: &SimilarRequest) -> Self {
+    fn of(snapshot: &Snapshot, merges: &Merges, request: &SimilarRequest) -> Self {
         Self {
             lake: snapshot.lake().uri().to_owned(),
             version: snapshot.head().of(Table::IncidentCounts).map(|(_, dataset)| dataset.version).max(),
+            merges: merges.digest(),
             tenant: snapshot.tenant().to_owned(),
             filters: [
                 request.service.clone(),
@@ -103,12 +105,17 @@ impl Key {
 
 impl SearchCache {
     /// The fingerprints of a request, read or kept.
-    pub(super) async fn allowed(&self, snapshot: &Snapshot, request: &SimilarRequest) -> Result<Arc<Allowed>> {
-        let key = Key::of(snapshot, request);
+    pub(super) async fn allowed(
+        &self,
+        snapshot: &Snapshot,
+        merges: &Merges,
+        request: &SimilarRequest,
+    ) -> Result<Arc<Allowed>> {
+        let key = Key::of(snapshot, merges, request);
         if let Some((_, known)) = self.lock().iter().find(|(known, _)| *known == key) {
             return Ok(Arc::clone(known));
         }
-        let fingerprints = read(snapshot, request).await?;
+        let fingerprints = whole_incidents(merges, &read(snapshot, request).await?);
         let allowed = Arc::new(Allowed { fingerprints, rows: tokio::sync::Mutex::default() });
         let mut kept = self.lock();
         kept.push_back((key, Arc::clone(&allowed)));
@@ -268,6 +275,14 @@ impl Allowed {
         rows.insert(address, (version, found.clone()));
         Ok(RowAddrMask::from_allowed(found))
     }
+}
+
+/// With each fingerprint all of its incident's: what people or releases have merged was seen where any of it was.
+fn whole_incidents(merges: &Merges, seen: &HashSet<String>) -> HashSet<String> {
+    let mut targets: Vec<&str> = seen.iter().map(|fingerprint| merges.target(fingerprint)).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    merges.members(&targets).into_iter().map(str::to_owned).collect()
 }
 
 /// The fingerprints of a request, from the counts.

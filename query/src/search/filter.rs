@@ -7,9 +7,9 @@ use lance::Dataset;
 use lance::dataset::scanner::RowAddrMask;
 use tracerag_index::incidents::IncidentText;
 
-use super::SimilarRequest;
 use super::allowed::{Allowed, SearchCache};
 use super::history::History;
+use super::{SharedMerges, SimilarRequest};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 
@@ -23,14 +23,19 @@ pub(super) struct Filter {
     tenant: String,
     service: Option<String>,
     error_type: Option<String>,
-    /// Fingerprints that were seen in the versions, the environment and the time asked for; `None`: all.
+    /// Fingerprints of incidents that were seen in the versions, the environment and the time asked for; `None`: all.
     allowed: Option<Arc<Allowed>>,
 }
 
 impl Filter {
-    pub(super) async fn of(snapshot: &Snapshot, cache: &SearchCache, request: &SimilarRequest) -> Result<Self> {
+    pub(super) async fn of(
+        snapshot: &Snapshot,
+        cache: &SearchCache,
+        merges: &SharedMerges,
+        request: &SimilarRequest,
+    ) -> Result<Self> {
         let allowed = match Allowed::is_asked_for(request) {
-            true => Some(cache.allowed(snapshot, request).await?),
+            true => Some(cache.allowed(snapshot, merges.of(snapshot).await?, request).await?),
             false => None,
         };
         Ok(Self {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 use tracerag_schemas::Table;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::SearchCache;
 use crate::error::Result;
@@ -69,6 +70,14 @@ impl Merges {
     fn bytes(&self) -> usize {
         let texts = self.targets.iter().map(|(fingerprint, target)| fingerprint.len() + target.len());
         texts.map(|bytes| 2 * (bytes + 2 * size_of::<String>())).sum()
+    }
+
+    /// What tells these merges apart from others, whatever the order in which they were read.
+    pub(crate) fn digest(&self) -> u64 {
+        let of = |(fingerprint, target): (&str, &str)| {
+            xxh3_64_with_seed(target.as_bytes(), xxh3_64_with_seed(fingerprint.as_bytes(), 0))
+        };
+        self.targets().map(of).fold(0, u64::wrapping_add)
     }
 
     /// The fingerprints that count for another one, and that one.

@@ -88,7 +88,8 @@ pub struct SimilarRequest {
     pub service: Option<String>,
     /// Only incidents with this exception type.
     pub error_type: Option<String>,
-    /// Only incidents that were seen in this version of their service or a later one.
+    /// Only incidents that were seen in this version of their service or a later one. Versions that do not compare with it,
+    /// such as branches and commits, are neither; the same holds for the other bounds.
     pub min_version: Option<String>,
     /// Only incidents that were seen in this version of their service or an earlier one.
     pub max_version: Option<String>,
@@ -280,7 +281,7 @@ async fn ask(
     let k = request.k.clamp(1, MOST);
     let corpus = Corpus::open(snapshot, embedding, cache);
     let (question, filter, mut corpus, merges) =
-        tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, merges.of(snapshot))?;
+        tokio::try_join!(question, Filter::of(snapshot, cache, merges, request), corpus, merges.of(snapshot))?;
     let Some(question) = question else { return Ok(vec![]) };
     let mut best: HashMap<String, Found> = HashMap::new();
     let mut searched = vec![];
