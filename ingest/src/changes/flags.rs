@@ -83,7 +83,7 @@ impl FlagDecoder {
         let (tenant, kind, key, source) = (column("tenant_id")?, column("kind")?, column("key")?, column("source")?);
         let (variant, value, digest) = (column("variant")?, column("value")?, column("digest")?);
         let (set_id, service) = (column("set_id")?, column("service_name")?);
-        let environment = column("deployment_environment_name")?;
+        let (instance, environment) = (column("service_instance_id")?, column("deployment_environment_name")?);
         let text =
             |column: &arrow::array::StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
         for row in 0..rows.num_rows() {
@@ -94,20 +94,30 @@ impl FlagDecoder {
                 tenant: tenant.value(row).to_owned(),
                 set_id: text(set_id, row),
                 service: text(service, row),
+                instance: text(instance, row),
                 environment: text(environment, row),
             };
             // Single changes have no digest: they are no part of a configuration. A row without anything is a
-            // flag that a configuration no longer had.
-            if let Some(digest) = text(digest, row) {
-                self.sets.entry(set).or_default().insert(key.value(row).to_owned(), digest);
-            } else if variant.is_null(row)
-                && value.is_null(row)
-                && let Some(definitions) = self.sets.get_mut(&set)
-            {
-                definitions.remove(key.value(row));
+            // flag that a configuration no longer had, or that was deleted alone.
+            match text(digest, row) {
+                Some(digest) => {
+                    self.sets.entry(set).or_default().insert(key.value(row).to_owned(), Some(digest));
+                }
+                None => self.outdate(&set, key.value(row), variant.is_null(row) && value.is_null(row)),
             }
         }
         Ok(())
+    }
+
+    /// Takes in that a flag was changed alone: what the last configuration of its set says of it does not hold any more,
+    /// so the next one that says it, even if it says the same, is a change again.
+    fn outdate(&mut self, set: &SetKey, key: &str, is_deleted: bool) {
+        let Some(definitions) = self.sets.get_mut(set) else { return };
+        if is_deleted {
+            definitions.remove(key);
+        } else if let Some(definition) = definitions.get_mut(key) {
+            *definition = None;
+        }
     }
 
     /// Decodes one record. After an error nothing of it is kept.
@@ -160,6 +170,15 @@ impl FlagDecoder {
             ..scope.row(origin)
         };
         self.rows.push(&row, origin);
+        let is_deleted = variant.is_none() && value.is_none();
+        let set = SetKey {
+            tenant: origin.tenant.to_owned(),
+            set_id,
+            service: scope.service,
+            instance: scope.instance,
+            environment: scope.environment,
+        };
+        self.outdate(&set, &key, is_deleted);
         Ok(FlagOutcome { rows: 1, ..FlagOutcome::default() })
     }
 
@@ -199,6 +218,7 @@ impl FlagDecoder {
             tenant: origin.tenant.to_owned(),
             set_id: configuration.set_id.clone(),
             service: configuration.service.clone(),
+            instance: configuration.instance.clone(),
             environment: configuration.environment.clone(),
         };
         let before = self.sets.insert(set, configuration.definitions()).unwrap_or_default();

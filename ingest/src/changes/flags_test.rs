@@ -242,6 +242,37 @@ fn the_last_configuration_is_restored_from_rows() {
     assert_eq!(decode(&mut next, FIRST).unwrap().rows, decode(&mut first, FIRST).unwrap().rows);
 }
 
+/// Flags of a configuration are deleted and set alone, then the same configuration comes again, or one without them.
+/// Guarantees that the rows are those of the state that holds since, and that a decoder which was restored from the rows
+/// gives the very rows that a running one does.
+#[test]
+fn a_restored_decoder_goes_on_like_a_running_one() {
+    let set = |fields: &str| {
+        format!(
+            r#"{{"feature_flag.key": "mode", "feature_flag.set.id": "shop", "feature_flag.result.variant": {fields}}}"#
+        )
+    };
+    let without = FIRST.replace(r#""mode""#, r#""other""#);
+    let (deletion, other_instance) = (set("null"), set(r#"null, "service.instance.id": "b-1""#));
+    for (change, next, expected) in [
+        (deletion.as_str(), FIRST, &["mode"][..]),
+        (&deletion, &without, &["other"]),
+        (&set(r#""strict""#), FIRST, &["mode"]),
+        (&set(r#""strict""#), &without, &["other", "mode"]),
+        (&other_instance, FIRST, &[]),
+        (&set(r#""strict""#).replace("shop", "else"), FIRST, &[]),
+    ] {
+        let mut running = decoder();
+        let stored = [FIRST, change].map(|json| rows(&mut running, json));
+        let mut restored = decoder();
+        restored.restore(&concat_batches(&Table::Flags.lake_schema(), &stored).unwrap()).unwrap();
+        let [of_running, of_restored] = [&mut running, &mut restored].map(|decoder| rows(decoder, next));
+        assert_eq!(of_running, of_restored, "{change}");
+        let keys: Vec<&str> = of_running["key"].as_string::<i32>().iter().flatten().collect();
+        assert_eq!(keys, expected, "{change} {next}");
+    }
+}
+
 /// Whatever is wrong is said in words, and leaves no row behind.
 #[test]
 fn errors_in_words() {
