@@ -19,7 +19,7 @@ use crate::rows::{Columns, instant, items, number, owned, text, texts, truth};
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
 /// How far from the trace a summary without ids may have been captured, in ns.
-const AROUND: i64 = 300 * SECOND;
+pub(crate) const AROUND: i64 = 300 * SECOND;
 /// Summaries without ids in one bundle.
 const MAX_BY_TIME: usize = 20;
 

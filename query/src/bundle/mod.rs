@@ -48,6 +48,8 @@ use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
 use crate::search::{self, FailureText, SearchCache, SharedMerges, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
+pub(crate) use footprint::Footprint;
+pub(crate) use heaps::AROUND as HEAPS_AROUND;
 use logs::LogRows;
 use spans::SpanRows;
 pub(crate) use store::refuse;

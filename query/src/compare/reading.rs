@@ -1,13 +1,13 @@
 //! The rows of the traces that are compared.
 
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{col, lit};
+use datafusion::logical_expr::{Expr, col, lit};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::{DAY, SECOND};
 
 use super::Depth;
-use super::sides::Sides;
-use crate::canary::MEMORY;
+use super::sides::{AROUND, Sides};
+use crate::bundle::HEAPS_AROUND;
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
@@ -33,8 +33,32 @@ const OF_SPANS: [&str; 14] = [
     "resource_attributes_types",
 ];
 const OF_PAYLOADS: [&str; 6] = ["trace_id", "span_id", "direction", "shape", "sample", "redactions"];
-const OF_HEAPS: [&str; 4] = ["trace_id", "service_name", "top_types", "top_sites"];
-const OF_METRICS: [&str; 5] = ["time", "name", "service_name", "service_instance_id", "value"];
+const OF_HEAPS: [&str; 6] =
+    ["trace_id", "service_name", "service_instance_id", "captured_at", "top_types", "top_sites"];
+const OF_METRICS: [&str; 7] =
+    ["time", "name", "service_name", "service_instance_id", "value", "monotonic", "resource_attributes"];
+/// Beginnings of the names of metrics of memory, as the semantic conventions name them and as SDKs named them before: in
+/// use, free, and its limits.
+const MEMORY: [&str; 18] = [
+    "process.memory.",
+    "container.memory.",
+    "k8s.container.memory.",
+    "k8s.pod.memory.",
+    "jvm.memory.",
+    "jvm.buffer.memory.",
+    "go.memory.",
+    "v8js.memory.",
+    "v8js.heap.",
+    "nodejs.memory.",
+    "dotnet.process.memory.",
+    "dotnet.gc.last_collection.",
+    "process.runtime.jvm.memory.",
+    "process.runtime.jvm.buffer.",
+    "process.runtime.go.mem.",
+    "process.runtime.dotnet.gc.",
+    "process.runtime.nodejs.memory.",
+    "process.runtime.cpython.memory",
+];
 
 /// What was read.
 #[derive(Debug)]
@@ -53,7 +77,7 @@ pub(super) async fn read(snapshot: &Snapshot, sides: &Sides, depth: Depth) -> Re
     let days = vec![Range::new("start_time", sides.since.saturating_sub(DAY), sides.until.saturating_add(DAY))];
     let heaps = async {
         match depth.heaps {
-            true => snapshot.read_id(Table::Heaps, &OF_HEAPS, by_id()).await,
+            true => heaps_of(snapshot, sides, by_id()).await,
             false => Ok(vec![]),
         }
     };
@@ -73,16 +97,35 @@ pub(super) async fn read(snapshot: &Snapshot, sides: &Sides, depth: Depth) -> Re
     Ok(Rows { traces, spans, payloads, heaps, metrics })
 }
 
+/// Summaries that name one of the traces, and those that name none and were taken while the traces may have run.
+async fn heaps_of(snapshot: &Snapshot, sides: &Sides, named: ById) -> Result<Vec<RecordBatch>> {
+    let starts = || sides.failing.iter().chain(&sides.good).map(|member| member.start);
+    let (Some(first), Some(last)) = (starts().min(), starts().max()) else { return Ok(vec![]) };
+    let (from, to) = (first.saturating_sub(HEAPS_AROUND), last.saturating_add(AROUND + HEAPS_AROUND));
+    let filter = col("captured_at")
+        .gt_eq(time_literal(from))
+        .and(col("captured_at").lt_eq(time_literal(to)))
+        .and(col("trace_id").is_null());
+    let (mut heaps, others) = futures::try_join!(
+        snapshot.read_id(Table::Heaps, &OF_HEAPS, named),
+        snapshot.read(Table::Heaps, Read { columns: &OF_HEAPS, filter: Some(filter), ranges: vec![] }),
+    )?;
+    heaps.extend(others);
+    Ok(heaps)
+}
+
 /// Memory in the time in which the traces began.
 async fn memory(snapshot: &Snapshot, sides: &Sides) -> Result<Vec<RecordBatch>> {
     let starts = || sides.failing.iter().chain(&sides.good).map(|member| member.start);
     let (Some(first), Some(last)) = (starts().min(), starts().max()) else { return Ok(vec![]) };
     let (from, to) = (first.saturating_sub(POINT_AGE), last);
-    let names = MEMORY.iter().map(|name| lit(*name)).collect();
-    let filter = col("time")
-        .gt_eq(time_literal(from))
-        .and(col("time").lt_eq(time_literal(to)))
-        .and(col("name").in_list(names, false));
+    // `/` comes after `.`, so this is what begins so.
+    let begins = |with: &&'static str| {
+        let end = format!("{}/", with.trim_end_matches('.'));
+        col("name").gt_eq(lit(*with)).and(col("name").lt(lit(end)))
+    };
+    let Some(is_memory) = MEMORY.iter().map(begins).reduce(Expr::or) else { return Ok(vec![]) };
+    let filter = col("time").gt_eq(time_literal(from)).and(col("time").lt_eq(time_literal(to))).and(is_memory);
     let ranges = vec![Range::new("time", from, to)];
     snapshot.read(Table::Metrics, Read { columns: &OF_METRICS, filter: Some(filter), ranges }).await
 }

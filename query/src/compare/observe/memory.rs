@@ -1,17 +1,18 @@
-//! Memory in use on the instances that a trace ran on, when it began.
+//! Memory in use on the instances, or in the containers and pods, that a trace ran on, when it began.
 
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::record_batch::RecordBatch;
 
 use super::Traces;
+use super::place::Place;
 use super::spans::Spans;
 use crate::compare::reading::POINT_AGE;
-use crate::compare::variables::{Kind, Variables};
+use crate::compare::variables::{Kind, Several, Variables};
 use crate::error::Result;
-use crate::rows::{Columns, number, text};
+use crate::rows::{Columns, entries, number, text, truth};
 
-/// Metrics of an instance, each with its points: at one time they are parts of a whole (types, pools, states).
+/// Metrics of a place, each with its points: at one time they are parts of a whole (types, pools, states).
 type Metrics<'a> = BTreeMap<&'a str, BTreeMap<i64, f64>>;
 
 pub(super) fn observe(
@@ -20,28 +21,35 @@ pub(super) fn observe(
     spans: &Spans,
     batches: &[RecordBatch],
 ) -> Result<()> {
-    let mut instances: HashMap<(&str, &str), Metrics<'_>> = HashMap::new();
+    let mut places: HashMap<Place, Metrics<'_>> = HashMap::new();
     for batch in batches {
         let columns = Columns::of("metrics", batch);
         let (times, names, values) = (columns.time("time")?, columns.text("name")?, columns.double("value")?);
         let (services, ids) = (columns.text("service_name")?, columns.text("service_instance_id")?);
+        let (resources, monotonic) = (columns.map("resource_attributes")?, columns.boolean("monotonic")?);
         for row in 0..batch.num_rows() {
             let (Some(time), Some(name), Some(value)) = (number(times, row), text(names, row), number(values, row))
             else {
                 continue;
             };
-            let (Some(service), Some(instance)) = (text(services, row), text(ids, row)) else { continue };
-            let points = instances.entry((service, instance)).or_default().entry(name).or_default();
-            *points.entry(time).or_default() += value;
+            // What was allocated in all says how old a process is.
+            if truth(monotonic, row) == Some(true) {
+                continue;
+            }
+            for place in Place::told(text(services, row), text(ids, row), entries(resources, row)) {
+                let points = places.entry(place).or_default().entry(name).or_default();
+                *points.entry(time).or_default() += value;
+            }
         }
     }
-    for (trace, ran_on) in &spans.instances {
+    for (trace, ran_on) in &spans.ran_on {
         let Some(start) = traces.member(*trace).map(|member| member.start) else { continue };
-        for (service, instance) in ran_on {
-            for (name, points) in instances.get(&(service.as_str(), instance.as_str())).into_iter().flatten() {
+        for (service, place) in ran_on {
+            for (name, points) in places.get(place).into_iter().flatten() {
                 let last = points.range(start.saturating_sub(POINT_AGE)..=start).next_back();
                 if let Some((_, used)) = last {
-                    variables.measure(Kind::Memory, &format!("{service} {name}"), *trace, *used, f64::max, || None);
+                    let name = format!("{service} {name}");
+                    variables.measure(Kind::Memory, &name, *trace, *used, Several::Ends, || None);
                 }
             }
         }

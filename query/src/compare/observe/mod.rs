@@ -5,6 +5,7 @@ mod heaps;
 mod memory;
 mod payload;
 mod payloads;
+mod place;
 mod spans;
 
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ pub(super) fn observe(rows: &Rows, sides: &Sides) -> Result<Variables> {
     changes::observe(&mut variables, &traces, &rows.traces)?;
     let spans = spans::observe(&mut variables, &traces, &rows.spans)?;
     payloads::observe(&mut variables, &traces, &spans, &rows.payloads)?;
-    heaps::observe(&mut variables, &traces, &rows.heaps)?;
+    heaps::observe(&mut variables, &traces, &spans, &rows.heaps)?;
     memory::observe(&mut variables, &traces, &spans, &rows.metrics)?;
     Ok(variables)
 }

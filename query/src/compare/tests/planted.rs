@@ -228,6 +228,8 @@ async fn without_a_cause_nothing_is_named() {
     let report = compared(&lake.session("acme").await, FINGERPRINT).await;
     assert_eq!(report.differences, vec![]);
     assert!(report.tested > 5 && report.said.contains("nothing of"), "{report:?}");
+    let left_out = report.notes.iter().find(|note| note.contains("may follow from the failure"));
+    assert!(left_out.is_some_and(|note| note.contains("checkout http.response.status_code")), "{report:?}");
 }
 
 /// A flag, a build and an attribute that came together have one rank, in which the flag leads and the attribute comes
@@ -246,5 +248,41 @@ async fn what_goes_along_is_one_group() {
     for difference in &report.differences {
         let anchor = difference.anchors.first().unwrap();
         assert!(evidence.contains(&format!("\"anchor\":\"{anchor}\"")), "{anchor}: {report:?}");
+    }
+}
+
+/// Profilers of processes know no traces, and a kubelet knows no services. Guarantees that the heaps of the instances that
+/// failing traces ran on are compared though they name no trace, and the memory of their pods though it names no
+/// instance.
+#[tokio::test]
+async fn what_names_no_trace_is_joined_by_where_it_ran() {
+    let mut tables = tables(&[Kind::HeapType, Kind::Memory]);
+    for (table, rows) in &mut tables {
+        for (number, row) in rows.iter_mut().enumerate() {
+            match table {
+                Table::Heaps => {
+                    (row["trace_id"], row["span_id"]) = (Value::Null, Value::Null);
+                    row["service_instance_id"] = format!("payments-{number}").into();
+                }
+                Table::Metrics => {
+                    row["name"] = "k8s.pod.memory.working_set".into();
+                    (row["service_name"], row["service_instance_id"]) = (Value::Null, Value::Null);
+                    row["resource_attributes"] = json!({"k8s.pod.uid": format!("pod of payments-{number}")});
+                }
+                Table::Spans if row["service_name"] == "payments" && !row["service_instance_id"].is_null() => {
+                    let pod = format!("pod of {}", row["service_instance_id"].as_str().unwrap());
+                    row["resource_attributes"] = json!({"k8s.pod.uid": pod});
+                }
+                _ => {}
+            }
+        }
+    }
+    let lake = TestLake::empty().await;
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let report = compared(&lake.session("acme").await, FINGERPRINT).await;
+    for (kind, name) in [(Kind::HeapType, "payments"), (Kind::Memory, "payments k8s.pod.memory.working_set")] {
+        let found = report.differences.iter().find(|one| (one.kind, one.name.as_str()) == (kind, name));
+        let counts = found.map(|one| (one.failing_with, one.failing));
+        assert_eq!(counts, Some((20, 20)), "{kind:?}: {report:?}");
     }
 }
