@@ -7,6 +7,7 @@
 
 mod appeared;
 mod conform;
+mod evaluated;
 mod incidents;
 mod logs;
 mod named;
