@@ -46,7 +46,7 @@ pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 
 use crate::peers::{InPieces, LakeScanExec};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Range, Snapshot};
 use pieces::Wanted;
 
 /// Columns of `dead_letters` that hold bytes as they came, not redacted.
@@ -58,6 +58,8 @@ pub(crate) struct LakeTable {
     snapshot: Snapshot,
     table: Table,
     schema: SchemaRef,
+    /// Ranges that datasets must meet to be opened, beside those that filters say. Rows are not filtered by them.
+    within: Vec<Range>,
 }
 
 impl LakeTable {
@@ -72,7 +74,20 @@ impl LakeTable {
             }
             _ => schema,
         };
-        Self { snapshot, table, schema }
+        Self { snapshot, table, schema, within: vec![] }
+    }
+
+    /// The same table with only those datasets that may meet all ranges.
+    fn within(&self, ranges: &[Range]) -> Self {
+        let within = self.within.iter().chain(ranges).cloned().collect();
+        Self { snapshot: self.snapshot.clone(), table: self.table, schema: Arc::clone(&self.schema), within }
+    }
+
+    /// The ranges that a dataset must meet for a scan with these filters to open it.
+    fn ranges(&self, filters: &[Expr]) -> Vec<Range> {
+        let mut ranges = prune::ranges(filters);
+        ranges.extend_from_slice(&self.within);
+        ranges
     }
 
     /// Rows of the datasets that a scan with these filters opens; none where the filters name the traces.
@@ -80,7 +95,7 @@ impl LakeTable {
         if filters.iter().any(pieces::names_traces) {
             return 0;
         }
-        let datasets = self.snapshot.datasets(self.table, &prune::ranges(filters));
+        let datasets = self.snapshot.datasets(self.table, &self.ranges(filters));
         datasets.iter().map(|(_, dataset)| dataset.rows).sum()
     }
 }
@@ -198,7 +213,7 @@ impl TableProvider for LakeTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let ranges = prune::ranges(filters);
+        let ranges = self.ranges(filters);
         let mut walled = vec![self.snapshot.wall()];
         walled.extend_from_slice(filters);
         if state.config().get_extension::<InPieces>().is_some() {
