@@ -98,7 +98,7 @@ pub(super) async fn read(snapshot: &Snapshot, sides: &Sides, depth: Depth) -> Re
 }
 
 /// Summaries that name one of the traces, and those that name none and were taken while the traces may have run.
-async fn heaps_of(snapshot: &Snapshot, sides: &Sides, named: ById) -> Result<Vec<RecordBatch>> {
+async fn heaps_of(snapshot: &Snapshot, sides: &Sides, named: ById<'_>) -> Result<Vec<RecordBatch>> {
     let starts = || sides.failing.iter().chain(&sides.good).map(|member| member.start);
     let (Some(first), Some(last)) = (starts().min(), starts().max()) else { return Ok(vec![]) };
     let (from, to) = (first.saturating_sub(HEAPS_AROUND), last.saturating_add(AROUND + HEAPS_AROUND));
