@@ -26,6 +26,7 @@ pub mod client;
 pub mod clients;
 pub mod collector;
 pub mod damage;
+pub mod evidence;
 pub mod kafka;
 pub mod load;
 mod parts;
