@@ -161,6 +161,24 @@ rust_is_taken_or_fetched() {
   expect "rustup's, not on the PATH" "$(within "$question")" "taken"
 }
 
+# Go decides what can be built: older than 1.25 nothing, with 1.25 all but Helm and the checkout example. Guarantees that
+# a Go that is new enough for what ./check must have does not end it for want of the rest.
+go_decides_what_is_left_out() {
+  local question='if ! go_works; then echo none; elif go_is_too_old_for_some; then echo some; else echo all; fi'
+  system debian 13
+  expect "no Go" "$(within "$question")" "none"
+  local version left
+  while read -r version left; do
+    program go "echo $version"
+    expect "$version" "$(within "$question")" "$left"
+  done <<'END'
+go1.24.9 none
+go1.25.3 some
+go1.26.0 all
+go1.100.1 all
+END
+}
+
 # Rust is fetched by an index that serves something else as rustup's installer. Guarantees that it is not run.
 # shellcheck disable=SC2016 # what the shell that is started expands
 another_installer_is_not_run() {
@@ -186,6 +204,7 @@ root_and_sudo_install
 other_systems_go_on
 ubuntu_may_lack_a_component
 rust_is_taken_or_fetched
+go_decides_what_is_left_out
 another_installer_is_not_run
 printf '%s\n' "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
