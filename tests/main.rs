@@ -36,6 +36,7 @@ mod kafka_keys;
 mod kafka_login;
 mod kafka_new_lake;
 mod kafka_plan;
+mod kafka_producers;
 mod kafka_rekey;
 mod kafka_secured;
 mod kafka_smoke;
