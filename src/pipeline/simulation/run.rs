@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use object_store::memory::InMemory;
+use tracerag_index::Lake;
 use tracerag_schemas::time::SECOND;
 
 use super::broker::{Broker, SimulatedSource, TOPICS};
@@ -69,6 +70,8 @@ pub(super) struct Run {
     broker: Rc<RefCell<Broker>>,
     processes: Vec<Process>,
     keeper: Keeper,
+    /// Looks at heads, and meets no fault.
+    observer: Option<Lake>,
     /// Bursts that were sent.
     sent: usize,
     /// Partition and offset of what nobody can read.
@@ -85,7 +88,8 @@ impl Run {
         let processes = (0..plan.workers).map(|_| Process::new(&store)).collect();
         let config = Arc::new(configuration(plan.is_calm));
         let keeper = Keeper::default();
-        Self { plan, config, store, broker, processes, keeper, sent: 0, bad: Vec::new(), story: Vec::new() }
+        let (observer, bad, story) = (None, Vec::new(), Vec::new());
+        Self { plan, config, store, broker, processes, keeper, observer, sent: 0, bad, story }
     }
 
     /// Runs to the end; gives what is wrong by then.
@@ -144,8 +148,13 @@ impl Run {
 
     /// Deletes all records before the oldest that an open trace needs.
     async fn delete(&mut self) -> Result<(), String> {
-        let lake = Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?;
-        let head = lake.newest_head().await.map_err(|error| error.to_string())?;
+        let observer = match self.observer.take() {
+            Some(lake) => lake,
+            // To open it reads every table: many operations for one look.
+            None => Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?,
+        };
+        let head = observer.newest_head().await.map_err(|error| error.to_string())?;
+        self.observer = Some(observer);
         for state in &head.sources {
             if let Some(low) = state.low_watermark.or(state.next) {
                 self.broker.borrow_mut().delete(&state.source, low);
@@ -164,6 +173,11 @@ impl Run {
 
     /// One step of a worker, to its end or until it stands still. Says what became of it.
     async fn step(&mut self, worker: usize, may_flush: bool) -> Result<&'static str, String> {
+        if self.processes[worker].tap.has_ended() {
+            // It has died since its last step, while it wrote.
+            self.bury(worker);
+            return Ok("died");
+        }
         let mut step = match std::mem::replace(&mut self.processes[worker].doing, Doing::Nothing) {
             Doing::Nothing => self.start(worker),
             Doing::Waiting(mut process) => {
@@ -180,7 +194,7 @@ impl Run {
         let done = tokio::select! {
             biased;
             done = &mut step => Some(done),
-            () = tap.stalled() => None,
+            () = tap.stopped() => None,
         };
         if tap.has_ended() {
             self.bury(worker);
@@ -192,7 +206,7 @@ impl Run {
         };
         match (process, done) {
             (Some(process), Ok(())) => {
-                while is_writing(process.pipeline()) && !tap.is_stalled() {
+                while is_writing(process.pipeline()) && !tap.is_stalled() && !tap.has_ended() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 self.processes[worker].doing = Doing::Waiting(Box::new(process));
