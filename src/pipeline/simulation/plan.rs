@@ -18,7 +18,7 @@ const TELLING_OPERATIONS: u64 = 120;
 /// One run in so many begins without a lake; the others begin with the same empty one, because making it takes long.
 const WITHOUT_LAKE: u64 = 50;
 /// The part of the runs with upkeep: a round of it takes as long as many turns.
-const KEPT: f64 = 0.3;
+const KEPT: f64 = 0.2;
 
 /// One thing that happens. Workers are counted from 0, operations are those on the worker's store.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Plan {
         let operations = if traffic.is_telling { TELLING_OPERATIONS } else { OPERATIONS };
         let mut turns: Vec<Turn> = (0..TURNS).map(|_| turn(&mut rng, workers, numbers, is_calm, operations)).collect();
         let is_kept = rng.random_bool(KEPT);
-        let rounds = if is_kept { rng.random_range(2..5) } else { 0 };
+        let rounds = if is_kept { rng.random_range(1..4) } else { 0 };
         for _ in 0..rounds {
             let at = rng.random_range(0..=turns.len());
             turns.insert(at, Turn::Keep(Keep::random(&mut rng)));
