@@ -98,7 +98,7 @@ impl Evidence {
         let mut spans = vec![json!({
             "traceId": trace, "spanId": ORDER, "parentSpanId": ROOT, "name": "POST /orders", "kind": 2,
             "startTimeUnixNano": time.to_string(), "endTimeUnixNano": (time + 1_000).to_string(),
-            "attributes": attributes(&[("http.request.body.content", &body)]),
+            "attributes": attributes(&[("http.request.body.content", body.as_str())]),
             "events": events, "status": {"code": status},
         })];
         if fails {

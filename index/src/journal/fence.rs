@@ -22,6 +22,7 @@
 //! | further columns | lost |
 //! | the version that was read was cleaned away, or a file of it | lost |
 //! | so many commits that Lance gives up | lost |
+//! | commits whose versions were cleaned away | not looked at; so clean-up leaves a barrier behind them |
 //! | the whole dataset was overwritten or set back, which nobody does | an error |
 //!
 //! and by what became of the put of its manifest:
@@ -67,8 +68,8 @@
 //! | migration | – | – | – | is void: a migration takes nothing from a partition |
 //!
 //! A record is void as a whole if one of its intervals is: none of its rows is applied, none of its partitions moves. One
-//! without any interval holds, as every migration does. All readers see the same records in the same order, so they agree on which are void, and
-//! heads list them.
+//! without any interval holds, as every migration does. All readers see the same records in the same order, so they agree
+//! on which are void, and heads list them.
 //!
 //! # A commit that landed in the past
 //!
