@@ -45,7 +45,7 @@ fn a_worker_that_aborts_at_any_step_loses_nothing() {
     let sent = load.end();
     wait_for("all is taken, and no trace is open", LIMIT, || {
         assert!(worker.alive(), "{}", worker.log_tail());
-        is_all_there_once(&tracerag, &config).then_some(())
+        (is_all_there_once(&tracerag, &config) && sent.has_failures(&tracerag)).then_some(())
     });
     assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
     sent.assert_once(&tracerag, kafka, &topics);

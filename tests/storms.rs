@@ -228,7 +228,7 @@ impl Storm {
         let config = self.tracerag.path("worker-1.toml");
         wait_for("all is taken, and no trace is open", CATCH_UP, || {
             self.supervise();
-            is_all_there_once(&self.tracerag, &config).then_some(())
+            (is_all_there_once(&self.tracerag, &config) && sent.has_failures(&self.tracerag)).then_some(())
         });
         while let Some(worker) = self.workers.pop() {
             self.stop(worker);

@@ -118,6 +118,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Whether the lake has as many failures as were sent. They may come after the records that tell of them.
+    pub fn has_failures(&self, tracerag: &Tracerag) -> bool {
+        tracerag.number("select count(*) from failures") >= self.evidence.failures.values().sum::<i64>()
+    }
+
     /// Holds the lake against it by counting rows: every span and log record once however often it was sent, every
     /// trace in one row that counts all its spans, every failure once and counted once in its incident, every point and
     /// change that a topic holds, and no dead letter. Before that the topics have to hold every message, or nothing would
