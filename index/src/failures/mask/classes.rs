@@ -4,6 +4,7 @@
 //! linear in the length of the text.
 
 use super::addresses::{address, email, host, keyed_hash, path, pod, query_string, url, web_token};
+use super::signs::{self, Signs};
 use super::times::{date, time};
 use super::words;
 use super::{is_word, word_end};
@@ -33,29 +34,29 @@ pub(super) enum Hit {
 
 type Class = fn(&View<'_>, usize) -> Option<Hit>;
 
-/// All classes in the order in which they are tried. A change here is a new
-/// `MASK_VERSION`.
-pub(super) const CLASSES: &[(&str, Class)] = &[
-    ("keyed hash", keyed_hash),
-    ("json web token", web_token),
-    ("url", url),
-    ("query string", query_string),
-    ("e-mail address", email),
-    ("path", path),
-    ("traceparent", traceparent),
-    ("uuid", uuid),
-    ("date", date),
-    ("time", time),
-    ("network address", address),
-    ("host with digits", host),
-    ("pod name", pod),
-    ("error code", error_code),
-    ("hexadecimal", hexadecimal),
-    ("duration", duration),
-    ("size", size),
-    ("version", version),
-    ("number", number),
-    ("id with digits", id),
+/// All classes in the order in which they are tried, each with the signs of which a word has one if the class recognises
+/// something there. A change here is a new `MASK_VERSION`.
+pub(super) const CLASSES: &[(&str, Signs, Class)] = &[
+    ("keyed hash", signs::COLON, keyed_hash),
+    ("json web token", signs::TOKEN, web_token),
+    ("url", signs::COLON | signs::DASH | signs::MARK, url),
+    ("query string", signs::QUESTION, query_string),
+    ("e-mail address", signs::DOT | signs::DASH | signs::MARK, email),
+    ("path", signs::COLON | signs::ROOT, path),
+    ("traceparent", signs::DASH, traceparent),
+    ("uuid", signs::DASH, uuid),
+    ("date", signs::NUMBER | signs::DAY, date),
+    ("time", signs::NUMBER, time),
+    ("network address", signs::COLON | signs::DOT, address),
+    ("host with digits", signs::DOT | signs::DASH, host),
+    ("pod name", signs::DASH, pod),
+    ("error code", signs::DIGIT | signs::DASH, error_code),
+    ("hexadecimal", signs::DIGIT | signs::LONG, hexadecimal),
+    ("duration", signs::NUMBER, duration),
+    ("size", signs::NUMBER, size),
+    ("version", signs::DIGIT, version),
+    ("number", signs::NUMBER, number),
+    ("id with digits", signs::DIGIT, id),
 ];
 
 pub(super) fn mask(end: usize, placeholder: &'static str) -> Option<Hit> {

@@ -16,6 +16,7 @@ mod addresses;
 #[cfg(test)]
 mod cases;
 mod classes;
+mod signs;
 mod times;
 mod words;
 
@@ -37,7 +38,7 @@ const MAX_QUOTED: usize = 2048;
 
 /// The names of the classes, in the order in which they are tried.
 pub fn class_names() -> impl Iterator<Item = &'static str> {
-    CLASSES.iter().map(|(name, _)| *name)
+    CLASSES.iter().map(|(name, ..)| *name)
 }
 
 /// Replaces the variable parts of `text` by placeholders and runs of white space by one blank.
@@ -46,7 +47,12 @@ pub fn class_names() -> impl Iterator<Item = &'static str> {
 /// first 8 KiB count; the result is cut at 4 KiB.
 #[must_use]
 pub fn mask(text: &str) -> String {
-    let mut masked = pass(clip(text, MAX_INPUT));
+    let text = clip(text, MAX_INPUT);
+    let mut masked = pass(text);
+    // What one pass leaves as it is, the next one does as well.
+    if masked == text {
+        return masked;
+    }
     for _ in 1..MAX_PASSES {
         let again = pass(&masked);
         if again == masked {
@@ -146,9 +152,10 @@ impl Scan<'_> {
         }
     }
 
-    /// Tries the classes; without a hit the whole word is copied, so that no word is looked at twice.
+    /// Tries the classes whose signs the word has; without a hit the whole word is copied, so that no word is looked at twice.
     fn word(&mut self) {
-        for (_, recognise) in CLASSES {
+        let (signs, end) = signs::signs(self.cursor.bytes, self.cursor.at);
+        for (_, _, recognise) in CLASSES.iter().filter(|(_, of_class, _)| signs & of_class != 0) {
             let cursor = &self.cursor;
             let view = classes::View { text: cursor.text, bytes: cursor.bytes, before: &cursor.out };
             let Some(hit) = recognise(&view, cursor.at) else { continue };
@@ -170,8 +177,7 @@ impl Scan<'_> {
             }
             return;
         }
-        let end = word_end(self.cursor.bytes, self.cursor.at).max(self.cursor.at + 1);
-        self.cursor.copy_to(end);
+        self.cursor.copy_to(end.max(self.cursor.at + 1));
     }
 
     fn quote(&mut self, quote: u8) {

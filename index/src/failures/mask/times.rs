@@ -2,14 +2,27 @@
 
 use super::classes::{Hit, View};
 
-const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const WEEKDAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const MONTHS: &[[u8; 3]] =
+    &[*b"jan", *b"feb", *b"mar", *b"apr", *b"may", *b"jun", *b"jul", *b"aug", *b"sep", *b"oct", *b"nov", *b"dec"];
+const WEEKDAYS: &[[u8; 3]] = &[*b"mon", *b"tue", *b"wed", *b"thu", *b"fri", *b"sat", *b"sun"];
 
 /// The end of a name of `names` at `at`, short or long.
-fn named(view: &View<'_>, at: usize, names: &[&str]) -> Option<usize> {
+fn named(view: &View<'_>, at: usize, names: &[[u8; 3]]) -> Option<usize> {
+    let short = view.bytes.get(at..at + 3)?;
+    if !is_short_name(short, names) {
+        return None;
+    }
     let length = view.run(at, 10, |byte| byte.is_ascii_alphabetic());
-    let short = view.text.get(at..at + 3)?.to_ascii_lowercase();
-    (length >= 3 && view.ends_word(at + length) && names.contains(&short.as_str())).then_some(at + length)
+    view.ends_word(at + length).then_some(at + length)
+}
+
+/// Whether a word begins like the name of a month or of a day of the week, as `Monday` and `marble` do.
+pub(super) fn begins_day(word: &[u8]) -> bool {
+    word.get(..3).is_some_and(|short| is_short_name(short, MONTHS) || is_short_name(short, WEEKDAYS))
+}
+
+fn is_short_name(short: &[u8], names: &[[u8; 3]]) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(short))
 }
 
 /// A calendar day, with the time of day behind it where there is one.
