@@ -239,7 +239,8 @@ impl InAppRules {
 }
 
 fn begins(name: &str, prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
+    let first = name.as_bytes().first();
+    prefixes.iter().any(|prefix| prefix.as_bytes().first() == first && name.starts_with(prefix))
 }
 
 fn within(path: &str, parts: &[&str]) -> bool {

@@ -114,9 +114,12 @@ fn python(text: &str) -> Option<Line<'_>> {
 
 /// A line `\t/app/x.go:12 +0x1d` below the line of the function.
 fn go<'t>(raw: &'t str, text: &'t str, previous: &'t str) -> Option<Line<'t>> {
+    if !raw.starts_with([' ', '\t']) || text.starts_with("at ") {
+        return None;
+    }
     let location = text.split(" +0x").next()?;
     let (file, line, _) = position(location);
-    if raw.starts_with([' ', '\t']) && file.ends_with(".go") && line.is_some() && !location.starts_with("at ") {
+    if file.ends_with(".go") && line.is_some() {
         let call = previous.trim();
         let call = call.strip_prefix("created by ").unwrap_or(call);
         let call = call.split(" in goroutine ").next().unwrap_or(call);
@@ -159,7 +162,8 @@ fn without_arguments(call: &str) -> &str {
 fn at(text: &str) -> Option<Line<'_>> {
     // Node opens the properties of an error behind its last frame.
     let body = text.strip_prefix("at ")?.trim_end_matches(" {").trim();
-    if let Some((call, location)) = body.rsplit_once(" in ")
+    if body.contains(":line ")
+        && let Some((call, location)) = body.rsplit_once(" in ")
         && let Some((file, line)) = location.rsplit_once(":line ")
     {
         return Some(Line::Frame {
@@ -230,6 +234,9 @@ fn php(text: &str) -> Option<Line<'_>> {
 
 /// `12: shop::cart::add`, with an address in between in long traces.
 fn rust(text: &str) -> Option<Line<'_>> {
+    if !text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-')) {
+        return None;
+    }
     let (index, name) = text.split_once(": ")?;
     number(index)?;
     let name = name.trim();
@@ -244,6 +251,10 @@ fn rust(text: &str) -> Option<Line<'_>> {
 
 /// ``/app/x.rb:12:in `add': message (Shop::CartError)``
 fn ruby(text: &str) -> Option<Line<'_>> {
+    // Both searches cost more than the one for the quote behind the name.
+    if !text.contains('\'') {
+        return None;
+    }
     let text = text.strip_prefix("from ").unwrap_or(text);
     let (location, rest) = text.split_once(":in `").or_else(|| text.split_once(":in '"))?;
     let (file, line) = location.rsplit_once(':')?;
