@@ -14,9 +14,12 @@
 //! path here begins at the service's own first span: who called, and whether the caller's spans have
 //! arrived, does not matter. In doubt two groups are better than one wrong one.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
-use super::frames::{Frame, Language, StackTrace, frame_key};
+use super::frames::{Language, StackTrace, frame_key};
 use super::mask::clip;
 
 /// The version of the rules below together with those of masking and frames. Who counts it up leaves `STATED_VERSION`
@@ -120,24 +123,27 @@ pub(super) const STATED: &str = "fingerprint stated in ";
 /// The fingerprint of a failure.
 #[must_use]
 pub fn fingerprint(evidence: &Evidence<'_>, rules: &Grouping) -> Fingerprint {
-    let (id, grouped_by) = grouped(evidence, rules);
-    let all_frames = over_all_frames(evidence, rules).unwrap_or_else(|| id.clone());
+    let keys = match (evidence.stated, evidence.exception_type) {
+        (None, Some(_)) => stack_keys(evidence.stack, rules.max_keys),
+        _ => Keys::default(),
+    };
+    let (id, grouped_by) = grouped(evidence, &keys.in_app, rules);
+    let all_frames = over_all_frames(evidence, &keys.all, rules).unwrap_or_else(|| id.clone());
     Fingerprint { id, all_frames, grouped_by }
 }
 
 /// The fingerprint, and what it was made of.
-fn grouped(evidence: &Evidence<'_>, rules: &Grouping) -> (String, String) {
+fn grouped(evidence: &Evidence<'_>, keys: &[Rc<str>], rules: &Grouping) -> (String, String) {
     let Evidence { service, masked, local_path, .. } = *evidence;
     if let Some((name, value)) = evidence.stated {
         return (digest(STATED_VERSION, service, "stated", &[value]), format!("{STATED}{name}"));
     }
     let digest = |service: &str, rule: &str, parts: &[&str]| digest(rules.version, service, rule, parts);
     if let Some(exception_type) = evidence.exception_type {
-        let keys = stack_keys(evidence.stack, rules.max_keys, |frame| frame.in_app);
         let count = keys.iter().filter(|key| key.contains('@')).count();
         if count > 0 {
             let mut parts: Vec<&str> = vec![exception_type];
-            parts.extend(keys.iter().map(String::as_str));
+            parts.extend(keys.iter().map(Rc::as_ref));
             let frames = if count == 1 { "1 in-app frame".to_owned() } else { format!("{count} in-app frames") };
             if !needs_message(exception_type, evidence.stack) {
                 return (digest(service, "frames", &parts), format!("exception type and {frames}"));
@@ -174,14 +180,13 @@ fn grouped(evidence: &Evidence<'_>, rules: &Grouping) -> (String, String) {
 }
 
 /// The hash over exception type and all frames, with the message where type and place say little.
-fn over_all_frames(evidence: &Evidence<'_>, rules: &Grouping) -> Option<String> {
+fn over_all_frames(evidence: &Evidence<'_>, keys: &[Rc<str>], rules: &Grouping) -> Option<String> {
     let exception_type = evidence.exception_type.filter(|_| evidence.stated.is_none())?;
-    let keys = stack_keys(evidence.stack, rules.max_keys, |_| true);
     if !keys.iter().any(|key| key.contains('@')) {
         return None;
     }
     let mut parts: Vec<&str> = vec![exception_type];
-    parts.extend(keys.iter().map(String::as_str));
+    parts.extend(keys.iter().map(Rc::as_ref));
     if needs_message(exception_type, evidence.stack) {
         parts.push(evidence.masked);
     }
@@ -202,26 +207,39 @@ pub fn short_type(exception_type: &str) -> &str {
     exception_type.rsplit(['.', ':', '\\', '/', '$']).next().unwrap_or(exception_type)
 }
 
-/// The types of the causes, and the keys of the frames that take part, so many at most; a recursion counts once.
-fn stack_keys(stack: &StackTrace, max_keys: usize, takes_part: impl Fn(&Frame) -> bool) -> Vec<String> {
-    let Some(language) = stack.language else {
-        return Vec::new();
-    };
-    let mut keys: Vec<String> = Vec::new();
+/// What of a stack takes part: the types of the causes, and the keys of the frames. A recursion counts once.
+#[derive(Default)]
+struct Keys {
+    /// With the frames of the application.
+    in_app: Vec<Rc<str>>,
+    /// With all frames.
+    all: Vec<Rc<str>>,
+}
+
+/// The keys of a stack, so many of each at most. The key of a frame is made once for both.
+fn stack_keys(stack: &StackTrace, max_keys: usize) -> Keys {
+    let mut keys = Keys::default();
+    let Some(language) = stack.language else { return keys };
     for (index, section) in stack.sections.iter().enumerate() {
         // A cause that a Rust error lists has neither type nor frames; what it says is in the message.
         if index > 0 && (section.exception_type.is_some() || !section.frames.is_empty()) {
-            keys.push(format!("cause {}", section.exception_type.as_deref().unwrap_or_default()));
-        }
-        for frame in section.frames.iter().filter(|frame| takes_part(frame)) {
-            let key = frame_key(frame, language);
-            if keys.last() != Some(&key) {
-                keys.push(key);
+            let cause: Rc<str> = format!("cause {}", section.exception_type.as_deref().unwrap_or_default()).into();
+            for list in [&mut keys.in_app, &mut keys.all].into_iter().filter(|list| list.len() < max_keys) {
+                list.push(Rc::clone(&cause));
             }
         }
-        if keys.len() >= max_keys {
-            keys.truncate(max_keys);
-            break;
+        for frame in &section.frames {
+            let in_app = frame.in_app && keys.in_app.len() < max_keys;
+            let all = keys.all.len() < max_keys;
+            if !in_app && !all {
+                continue;
+            }
+            let key: Rc<str> = frame_key(frame, language).into();
+            for (takes_part, list) in [(in_app, &mut keys.in_app), (all, &mut keys.all)] {
+                if takes_part && list.last() != Some(&key) {
+                    list.push(Rc::clone(&key));
+                }
+            }
         }
     }
     keys
@@ -265,7 +283,7 @@ pub fn title(exception_type: Option<&str>, masked: &str, place: &str) -> String 
 
 fn headline(exception_type: Option<&str>, masked: &str, place: &str) -> String {
     let message = without_log_prefix(masked);
-    match (exception_type, message.as_str()) {
+    match (exception_type, message.as_ref()) {
         (Some(exception_type), "") => format!("{exception_type} in {place}"),
         (Some(exception_type), message) => format!("{exception_type}: {message}"),
         (None, "") => place.to_owned(),
@@ -274,7 +292,7 @@ fn headline(exception_type: Option<&str>, masked: &str, place: &str) -> String {
 }
 
 /// A masked log line without time, level and trace ids: they say nothing about the failure.
-fn without_log_prefix(masked: &str) -> String {
+fn without_log_prefix(masked: &str) -> Cow<'_, str> {
     const LEVELS: &[&str] = &["ERROR", "FATAL", "CRITICAL", "SEVERE", "[ERROR]", "[FATAL]", "error", "level=error"];
     let mut rest = masked;
     loop {
@@ -285,13 +303,17 @@ fn without_log_prefix(masked: &str) -> String {
         }
         rest = rest[word.len()..].trim_start();
     }
+    // All that is taken out below has one of them.
+    if !rest.contains("<hex>") && !rest.contains("<uuid>") {
+        return Cow::Borrowed(rest.trim());
+    }
     let mut text = rest.to_owned();
     for name in ["TraceID: ", "SpanID: ", "trace_id=", "span_id=", "trace_id: ", "span_id: ", "traceId=", "spanId="] {
         for value in ["<hex> ", "<uuid> ", "<hex>"] {
             text = text.replace(&format!("{name}{value}"), "");
         }
     }
-    text.trim().to_owned()
+    Cow::Owned(text.trim().to_owned())
 }
 
 #[cfg(test)]
