@@ -50,6 +50,8 @@ const CANCELLATION_TYPES: &[&str] = &[
 /// Values of `error.type` and codes of answers, in lower case.
 const TIMEOUT_CODES: &[&str] = &["timeout", "deadline_exceeded", "408", "504", "etimedout", "esockettimedout"];
 const CANCELLATION_CODES: &[&str] = &["cancelled", "canceled", "499"];
+/// What each of [`TIMEOUT_WORDS`] and [`CANCELLATION_WORDS`] has one of: most messages have none, and need no other look.
+const STEMS: &[&str] = &["time", "deadline", "cancel", "abort"];
 /// Words of messages, in lower case. `invalid timeout` is none.
 const TIMEOUT_WORDS: &[&str] = &[
     "timed out",
@@ -105,7 +107,9 @@ pub(super) fn of(draft: &Draft<'_>, causes: &[Cause<'_>]) -> Option<Interruption
     types.push(code.clone());
     let message = clip(&draft.message, MAX_TEXT).to_ascii_lowercase();
     let has_type = |names: &[&str]| types.iter().any(|found| names.iter().any(|name| found.contains(name)));
-    let has_words = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let contains_one = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let may_tell = contains_one(STEMS);
+    let has_words = |words: &[&str]| may_tell && contains_one(words);
     if has_type(TIMEOUT_TYPES) || TIMEOUT_CODES.contains(&code.as_str()) || has_words(TIMEOUT_WORDS) {
         return Some(Interruption::Timeout);
     }
@@ -125,4 +129,17 @@ pub(super) fn is_deadline(draft: &Draft<'_>) -> bool {
     says(&draft.message)
         || draft.error_type.as_deref().is_some_and(says)
         || draft.exception_type.as_deref().is_some_and(says)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CANCELLATION_WORDS, STEMS, TIMEOUT_WORDS};
+
+    /// A message is looked through only if it has a stem, so that each of the words needs to have one.
+    #[test]
+    fn every_word_has_a_stem() {
+        for word in TIMEOUT_WORDS.iter().chain(CANCELLATION_WORDS) {
+            assert!(STEMS.iter().any(|stem| word.contains(stem)), "{word}");
+        }
+    }
 }
