@@ -25,6 +25,10 @@ const MIN_REPEATED: usize = 8;
 /// The distinct errors among the drafts of one trace: exceptions, then spans, then log records.
 /// `is_ok(span)` says that a span states success, so what failed below it was handled there.
 pub(super) fn distinct<'a>(drafts: Vec<Draft<'a>>, tree: &Tree<'a>, is_ok: impl Fn(usize) -> bool) -> Vec<Draft<'a>> {
+    // Most failing traces fail in one place.
+    if drafts.len() <= 1 {
+        return drafts;
+    }
     let mut by_kind: [Vec<Draft<'a>>; 3] = Default::default();
     for draft in drafts {
         by_kind[draft.kind as usize].push(draft);

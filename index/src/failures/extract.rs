@@ -177,12 +177,14 @@ impl<'a> Batches<'a> {
             let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
             let mut drafts = dedupe::distinct(parts.drafts, tree, is_ok);
             drafts.sort_by_key(|draft| !draft.is_stored());
+            let is_single = drafts.len() == 1;
             for draft in drafts {
                 let failure = match draft.row {
                     Row::Stored(row) => self.as_stored(draft, row, *key),
                     _ => self.complete(&mut identities, draft, Some((*key, tree)), parts.row),
                 };
-                if seen.first(&failure.identity.fingerprint.id, &failure.draft) || failure.is_stored() {
+                let is_kept = is_single || seen.first(&failure.identity.fingerprint.id, &failure.draft);
+                if is_kept || failure.is_stored() {
                     found.push(failure);
                 }
             }
@@ -282,8 +284,10 @@ impl<'a> Batches<'a> {
             Row::Stored(row) => (text(self.stored.tenant_id, row), None, None, None, None, None),
         };
         let tenant = tenant.unwrap_or_default();
-        let local_path =
-            draft.span.and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span))).unwrap_or_default();
+        let local_path = draft
+            .span
+            .and_then(|span| trace.map(|(_, tree)| tree.local_path(spans, span, &mut identities.names)))
+            .unwrap_or_default();
         let identity = identities.of(&draft, local_path);
         let trace_id = trace.map(|((_, id), _)| id);
         let span_name = span_row.and_then(|row| text(spans.name, row));

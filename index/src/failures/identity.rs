@@ -13,6 +13,7 @@ use super::drafts::{Draft, Kind};
 use super::fingerprint::{Evidence, Fingerprint, Grouping, fingerprint, text_for_embedding, title};
 use super::interruption::{self, Interruption};
 use super::mask::{clip, mask};
+use super::topology::MaskedNames;
 
 /// What follows from what a failure says.
 pub(super) struct Identity {
@@ -91,11 +92,13 @@ struct Said<'a> {
 pub(super) struct Identities<'a> {
     rules: &'a Grouping,
     known: FxHashMap<Said<'a>, Rc<Identity>>,
+    /// Those that paths are made of.
+    pub names: MaskedNames<'a>,
 }
 
 impl<'a> Identities<'a> {
     pub(super) fn by(rules: &'a Grouping) -> Self {
-        Self { rules, known: FxHashMap::default() }
+        Self { rules, known: FxHashMap::default(), names: MaskedNames::default() }
     }
 
     /// The identity of a draft whose service's spans lead down to it by `local_path`.

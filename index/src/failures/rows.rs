@@ -66,8 +66,7 @@ pub(super) fn batch(
     batches: &Batches<'_>,
     version: i32,
 ) -> Result<RecordBatch, FailureError> {
-    let text_column = |get: &dyn Fn(&Failure<'_>) -> Option<String>| texts(failures.iter().map(get));
-    let owned = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let filled = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let columns = vec![
         ("tenant_id", texts(failures.iter().map(|failure| Some(failure.tenant)))),
         ("failure_id", texts(failures.iter().map(|failure| Some(&failure.id)))),
@@ -75,13 +74,13 @@ pub(super) fn batch(
         ("span_id", texts(failures.iter().map(|failure| failure.draft.span_id))),
         ("revision", Arc::new(failures.iter().map(|failure| failure.revision).collect::<Int32Array>())),
         ("time", times(failures.iter().map(|failure| failure.draft.time))),
-        ("service_name", text_column(&|failure| owned(failure.draft.service))),
+        ("service_name", texts(failures.iter().map(|failure| filled(failure.draft.service)))),
         ("service_version", texts(failures.iter().map(|failure| failure.service_version))),
         ("deployment_environment_name", texts(failures.iter().map(|failure| failure.environment))),
         ("kind", texts(failures.iter().map(|failure| Some(failure.draft.kind.name())))),
         ("exception_type", texts(failures.iter().map(|failure| failure.draft.exception_type.as_deref()))),
-        ("message", text_column(&|failure| owned(&failure.draft.message))),
-        ("message_masked", text_column(&|failure| owned(&failure.identity.masked))),
+        ("message", texts(failures.iter().map(|failure| filled(&failure.draft.message)))),
+        ("message_masked", texts(failures.iter().map(|failure| filled(&failure.identity.masked)))),
         ("frames", frames(failures)?),
         ("stacktrace", texts(failures.iter().map(|failure| failure.draft.stacktrace))),
         ("span_name", texts(failures.iter().map(|failure| failure.span_name))),
@@ -107,9 +106,10 @@ pub(super) fn batch(
         ("grouping_error", texts(failures.iter().map(|failure| failure.draft.error_type.as_deref()))),
         (
             "kafka_topic",
-            text_column(&|failure| {
-                origin(failure, batches).and_then(|(origin, row)| text(origin.topic, row)).map(str::to_owned)
-            }),
+            texts(failures.iter().map(|failure| {
+                let (origin, row) = origin(failure, batches)?;
+                text(origin.topic, row)
+            })),
         ),
         (
             "kafka_partition",

@@ -150,15 +150,31 @@ impl<'a> Tree<'a> {
     }
 
     /// The masked names of the spans of the span's own service, from where the service was entered.
-    pub(super) fn local_path(&self, spans: &Spans<'_>, index: usize) -> String {
+    pub(super) fn local_path(&self, spans: &Spans<'a>, index: usize, names: &mut MaskedNames<'a>) -> String {
         let service = text(spans.service_name, self.rows[index]);
-        let mut names: Vec<String> = self
+        let way: Vec<&'a str> = self
             .upwards(index)
             .take_while(|at| text(spans.service_name, self.rows[*at]) == service)
             .take(MAX_NAMES)
-            .map(|at| mask(clip(text(spans.name, self.rows[at]).unwrap_or("?"), MAX_NAME)))
+            .map(|at| text(spans.name, self.rows[at]).unwrap_or("?"))
             .collect();
-        names.reverse();
-        names.join(" > ")
+        let mut path = String::new();
+        for (step, name) in way.into_iter().rev().enumerate() {
+            if step > 0 {
+                path.push_str(" > ");
+            }
+            path.push_str(names.of(name));
+        }
+        path
+    }
+}
+
+/// Masked names of spans. A program has few of them, so each is masked once an epoch.
+#[derive(Default)]
+pub(super) struct MaskedNames<'a>(FxHashMap<&'a str, String>);
+
+impl<'a> MaskedNames<'a> {
+    fn of(&mut self, name: &'a str) -> &str {
+        self.0.entry(name).or_insert_with(|| mask(clip(name, MAX_NAME)))
     }
 }
