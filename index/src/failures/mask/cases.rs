@@ -124,6 +124,7 @@ pub(super) const CASES: &[(&str, &str)] = &[
     ("99% full", "<num>% full"),
     ("t.c.Travel2Controller#115 x", "t.c.Travel2Controller#<num> x"),
     // ids with digits
+    ("a factor of 123.5abc and 100.0f", "a factor of <num>.5abc and <num>.0f"),
     ("tripId: D1345", "tripId: <id>"),
     ("order-12345", "order-<num>"),
     ("order_12345", "order_<num>"),

@@ -302,7 +302,8 @@ fn id(view: &View<'_>, at: usize) -> Option<Hit> {
     let tail = word.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     if tail == digits && tail >= 2 {
         let head = word.len() - tail;
-        let is_short_prefix = head <= 3 && word[head - 1] != b'_';
+        // Without a head these are the digits before a fraction that letters follow: `123.5abc`.
+        let is_short_prefix = (1..=3).contains(&head) && word[head - 1] != b'_';
         return if is_short_prefix {
             mask(end, "<id>")
         } else {
