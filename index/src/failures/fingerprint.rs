@@ -320,7 +320,9 @@ fn without_log_prefix(masked: &str) -> Cow<'_, str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::super::frames::InAppRules;
+    use proptest::prelude::*;
+
+    use super::super::frames::{Frame, InAppRules, Section};
     use super::super::mask::mask;
     use super::*;
 
@@ -465,5 +467,41 @@ mod tests {
         assert_eq!(text_for_embedding(Some("E"), "order <num>", &stack, "x"), "E: order <num> at charge");
         assert_eq!(title(Some("E"), "", "POST /charge"), "E in POST /charge");
         assert_eq!(title(None, "", "POST /charge"), "POST /charge");
+    }
+
+    fn stack() -> impl Strategy<Value = StackTrace> {
+        let frame = |(name, in_app)| Frame { function: Some(name), file: None, line: None, column: None, in_app };
+        let frames = prop::collection::vec(("[ab]", any::<bool>()).prop_map(frame), 0..5);
+        let section = |(exception_type, frames)| Section { exception_type, message: None, frames };
+        let sections = prop::collection::vec((prop::option::of("[CD]"), frames).prop_map(section), 0..4);
+        sections.prop_map(|sections| StackTrace { language: Some(Language::Python), sections, truncated: false })
+    }
+
+    /// The keys of the frames that take part, by a walk of their own.
+    fn keys_alone(stack: &StackTrace, max_keys: usize, takes_part: fn(&Frame) -> bool) -> Vec<Rc<str>> {
+        let mut keys: Vec<Rc<str>> = Vec::new();
+        for (index, section) in stack.sections.iter().enumerate() {
+            if index > 0 && (section.exception_type.is_some() || !section.frames.is_empty()) {
+                keys.push(format!("cause {}", section.exception_type.as_deref().unwrap_or_default()).into());
+            }
+            for frame in section.frames.iter().filter(|frame| takes_part(frame)) {
+                let key: Rc<str> = frame_key(frame, Language::Python).into();
+                if keys.last() != Some(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        keys.truncate(max_keys);
+        keys
+    }
+
+    proptest! {
+        /// One walk for both lists of keys gives what a walk for each gives, cut at the same place.
+        #[test]
+        fn both_lists_of_keys_are_made_at_once(stack in stack(), max_keys in 1..8_usize) {
+            let keys = stack_keys(&stack, max_keys);
+            prop_assert_eq!(keys.in_app, keys_alone(&stack, max_keys, |frame| frame.in_app));
+            prop_assert_eq!(keys.all, keys_alone(&stack, max_keys, |_| true));
+        }
     }
 }
