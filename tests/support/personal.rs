@@ -133,7 +133,7 @@ fn forms(text: &str) -> Vec<String> {
         escaped(false),
         escaped(true),
         text.replace('@', "\\u0040"),
-        serde_json::Value::from(text).to_string().trim_matches('"').to_owned(),
+        Value::from(text).to_string().trim_matches('"').to_owned(),
     ];
     forms.extend(base64(text).into_iter().filter(|form| form.len() >= LEAST_BASE64));
     forms.extend(Some(hex).filter(|form| form.len() >= LEAST_HEX));

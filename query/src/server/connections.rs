@@ -401,7 +401,7 @@ mod tests {
     }
 
     /// A connection of HTTP/2 that has said so.
-    async fn http2(address: std::net::SocketAddr) -> TcpStream {
+    async fn http2(address: SocketAddr) -> TcpStream {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         client.write_all(&frame(4, 0, 0, &[])).await.unwrap();
