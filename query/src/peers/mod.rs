@@ -7,13 +7,14 @@
 //! What a query reads is weighed by the head ([`weight`]); from `serve.peers_from_rows` on, its tables are planned in
 //! pieces that travel ([`scan`], [`codec`]), and `datafusion-distributed` cuts the plan where rows change hands and sends
 //! the parts to the peers ([`plan`], [`channel`]). These are told what to read by names and versions within the lake, and
-//! read it from their own ([`worker`]). A peer is known by a token that only who can read the lake's files can make
+//! read it from their own ([`worker`]), and nothing else ([`only_lake`]). A peer is known by a token that only who can read the lake's files can make
 //! ([`token`]). When one fails before the first row was given out, the server that was asked computes all of it alone
 //! ([`answer`]).
 
 mod answer;
 mod channel;
 mod codec;
+mod only_lake;
 mod plan;
 mod scan;
 mod token;

@@ -12,8 +12,6 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion_distributed::{
     DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExec, DistributedExt as _, DistributedLeafExec,
@@ -23,6 +21,7 @@ use tracerag_index::Lake;
 
 use super::channel::Channels;
 use super::codec::ScanCodec;
+use super::only_lake;
 use super::scan::LakeScanExec;
 use crate::functions::bounded;
 use crate::multiplied;
@@ -93,7 +92,7 @@ fn dealt_out(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLeafNodeEv
 /// Whether all of a plan can be sent to others and computed there.
 fn travels(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let stays = |node: &Arc<dyn ExecutionPlan>| match node.children().is_empty() {
-        true => !(node.is::<LakeScanExec>() || node.is::<EmptyExec>() || node.is::<PlaceholderRowExec>()),
+        true => !only_lake::reads_nothing_else(node),
         // The value of a subquery is shared in memory with whoever asks for it; guards stand in plans of this server only.
         false => node.is::<ScalarSubqueryExec>() || multiplied::needs_guard(node),
     };

@@ -1,7 +1,8 @@
 //! What a server does for others: it takes the parts of plans that they send, reads their leaves from its own lake, and
 //! gives the rows back.
 //!
-//! Who asks is another server of the lake, or nobody: the token is looked at before a byte of a request is. Each part runs
+//! Who asks is another server of the lake, or nobody: the token is looked at before a byte of a request is. A part reads the
+//! lake and nothing else ([`only_lake`](super::only_lake)), whoever made its token. Each part runs
 //! within the memory that this server has for such work and within its own time limit, with the functions of its own
 //! sessions, and ends when who asked reads no further.
 
@@ -15,14 +16,20 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry as _, SessionState};
-use datafusion_distributed::{DistributedExt as _, Worker, WorkerQueryContext, WorkerSessionBuilder};
+use datafusion_distributed::{
+    DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
+    WorkerSessionBuilder,
+};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::service::Routes;
 
 use super::Peers;
 use super::codec::ScanCodec;
+use super::only_lake::{self, NoStores};
 use super::scan::Deadline;
 use super::token::Key;
 use crate::functions::{bounded, scalars};
@@ -44,7 +51,10 @@ pub(crate) struct WorkLimits {
 /// # Errors
 /// When the memory cannot be set up.
 pub(crate) fn service(peers: Arc<Peers>, key: Key, limits: WorkLimits) -> crate::Result<Router> {
-    let worker = Worker::from_session_builder(Sessions { peers, limits }).with_runtime_env(runtime(limits.memory)?);
+    let runtime = RuntimeEnvBuilder::from_runtime_env(runtime(limits.memory)?.as_ref())
+        .with_object_store_registry(Arc::new(NoStores))
+        .build_arc()?;
+    let worker = Worker::from_session_builder(Sessions { peers, limits }).with_runtime_env(runtime);
     let routes = Routes::new(worker.into_worker_server()).into_axum_router();
     Ok(routes.layer(from_fn(move |request: Request, next: Next| admitted(key.clone(), request, next))))
 }
@@ -85,6 +95,10 @@ impl WorkerSessionBuilder for Sessions {
         config.set_extension(Arc::new(Deadline { at: Instant::now() + time, seconds: time.as_secs() }));
         config.set_distributed_user_codec(ScanCodec::new(self.peers.lake.clone()));
         config.set_distributed_channel_resolver(self.peers.channels.clone());
+        config.set_distributed_worker_plan_rewrite_handler(|event: WorkerPlanRewriteEvent<'_>| {
+            only_lake::check(&event.plan)?;
+            Ok::<_, DataFusionError>(WorkerPlanRewriteEventResponse::new(event.plan))
+        });
         let mut state = builder.build();
         let bounded = bounded::functions(&state, query_memory);
         for scalar in scalars::all().into_iter().chain(bounded) {

@@ -2,11 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{CsvSource, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{CoordinatorToWorkerMsg, SetPlanRequest, TaskKey};
+use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
+use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::StreamExt as _;
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -209,15 +219,35 @@ async fn work_of_strangers_is_refused() {
     let cluster = Cluster::start().await;
     let foreign = key(&TestLake::empty().await.lake).await.unwrap();
     for (shown, expected) in [(None, "only servers of this lake"), (Some(foreign), "only servers of this lake")] {
-        let refused = sent(&cluster.urls[0], shown).await;
+        let refused = sent(&cluster.urls[0], shown, b"no plan".to_vec()).await;
         assert!(refused.contains(expected), "{refused}");
     }
-    let known = sent(&cluster.urls[0], Some(cluster.key.clone())).await;
+    let known = sent(&cluster.urls[0], Some(cluster.key.clone()), b"no plan".to_vec()).await;
     assert!(!known.is_empty() && !known.contains("only servers of this lake"), "{known}");
 }
 
-/// What a server says to a part of a plan that is none.
-async fn sent(url: &str, key: Option<Key>) -> String {
+/// A sound plan that reads a file which is there is sent with the right token. Guarantees that who can make tokens can have
+/// the lake read, and no file of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_read_for_nobody() {
+    let cluster = Cluster::start().await;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"secret\n").unwrap();
+    let refused = sent(&cluster.urls[0], Some(cluster.key.clone()), reading(file.path())).await;
+    assert!(refused.contains("nothing that servers of a lake compute"), "{refused}");
+}
+
+/// A plan that reads a file of CSV, as it is sent.
+fn reading(file: &Path) -> Vec<u8> {
+    let schema = Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8, true)]));
+    let file = PartitionedFile::new(file.to_str().unwrap(), std::fs::metadata(file).unwrap().len());
+    let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(CsvSource::new(schema)));
+    let plan = DataSourceExec::from_data_source(scan.with_file(file).build());
+    PhysicalPlanNode::try_from_physical_plan(plan, &DefaultPhysicalExtensionCodec {}).unwrap().encode_to_vec()
+}
+
+/// What a server says to a part of a plan that it does not take.
+async fn sent(url: &str, key: Option<Key>, plan_proto: Vec<u8>) -> String {
     let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
     let mut client = create_worker_client(BoxCloneSyncChannel::new(channel));
     let mut headers = axum::http::HeaderMap::new();
@@ -231,7 +261,7 @@ async fn sent(url: &str, key: Option<Key>) -> String {
             task_number: 0,
         },
         task_count: 1,
-        plan_proto: b"no plan".to_vec(),
+        plan_proto,
         work_unit_feed_declarations: vec![],
         target_worker_url: url.parse().unwrap(),
         query_start_time_ns: 0,
