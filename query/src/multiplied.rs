@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::WindowAggExec;
@@ -33,10 +34,42 @@ const HELD: u64 = 2;
 /// # Errors
 /// When an operator does not take them, which would be an error of this program.
 pub(crate) fn guarded(plan: Arc<dyn ExecutionPlan>, memory_limit: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
+    guarded_until(plan, memory_limit, |_| false)
+}
+
+/// The same plan with guards in the part of it that is above such nodes.
+///
+/// # Errors
+/// As [`guarded`].
+pub(crate) fn guarded_until(
+    plan: Arc<dyn ExecutionPlan>,
+    memory_limit: usize,
+    is_end: impl Fn(&Arc<dyn ExecutionPlan>) -> bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    with_guards(plan, memory_limit, true, is_end)
+}
+
+/// The same plan with guards that are no nodes of it: who sent the plan counts its nodes.
+///
+/// # Errors
+/// As [`guarded`].
+pub(crate) fn guarded_unseen(plan: Arc<dyn ExecutionPlan>, memory_limit: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    with_guards(plan, memory_limit, false, |_| false)
+}
+
+fn with_guards(
+    plan: Arc<dyn ExecutionPlan>,
+    memory_limit: usize,
+    is_seen: bool,
+    is_end: impl Fn(&Arc<dyn ExecutionPlan>) -> bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_down(|node| {
+        if is_end(&node) {
+            return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
+        }
         let Some(multiplies) = Multiplies::of(&node) else { return Ok(Transformed::no(node)) };
         let guard = |child: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-            Arc::new(GuardExec { input: Arc::clone(child), multiplies: multiplies.clone(), memory_limit })
+            Arc::new(GuardExec { input: Arc::clone(child), multiplies: multiplies.clone(), memory_limit, is_seen })
         };
         let children = node.children().into_iter().map(guard).collect();
         Ok(Transformed::yes(node.with_new_children(children)?))
@@ -52,8 +85,8 @@ pub(crate) fn is_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<SortMergeJoinExec>()
 }
 
-/// Whether an operator writes out or holds more than it is given, in a way that no other server guards.
-pub(crate) fn needs_guard(plan: &Arc<dyn ExecutionPlan>) -> bool {
+/// Whether as much comes out of an operator as goes in, or more, whatever goes in. A join by keys is none of these.
+pub(crate) fn multiplies(plan: &Arc<dyn ExecutionPlan>) -> bool {
     match Multiplies::of(plan) {
         Some(Multiplies::Joined) => plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>(),
         Some(Multiplies::Unnested(_) | Multiplies::Held) => true,
@@ -99,6 +132,8 @@ struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
     multiplies: Multiplies,
     memory_limit: usize,
+    /// Whether it is a node of its plan. Otherwise it shows itself as its input, and has the children of that.
+    is_seen: bool,
 }
 
 impl DisplayAs for GuardExec {
@@ -116,21 +151,32 @@ impl ExecutionPlan for GuardExec {
         self.input.properties()
     }
 
+    fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
+        (!self.is_seen).then_some(self.input.as_ref())
+    }
+
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        match self.is_seen {
+            true => vec![true],
+            false => self.input.maintains_input_order(),
+        }
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+        match self.is_seen {
+            true => vec![&self.input],
+            false => self.input.children(),
+        }
     }
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => {
-                Ok(Arc::new(Self { input, multiplies: self.multiplies.clone(), memory_limit: self.memory_limit }))
-            }
-            _ => internal_err!("a guard has one input"),
-        }
+        let input = match (self.is_seen, children.len()) {
+            (true, 1) => children.remove(0),
+            (true, _) => return internal_err!("a guard has one input"),
+            (false, _) => Arc::clone(&self.input).with_new_children(children)?,
+        };
+        let Self { multiplies, memory_limit, is_seen, .. } = &*self;
+        Ok(Arc::new(Self { input, multiplies: multiplies.clone(), memory_limit: *memory_limit, is_seen: *is_seen }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -150,6 +196,10 @@ impl ExecutionPlan for GuardExec {
             futures::stream::iter(parts)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        (!self.is_seen).then(|| self.input.metrics()).flatten()
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
@@ -229,4 +279,39 @@ fn widths(batch: &RecordBatch, without: &[usize]) -> Vec<u64> {
         widths.iter_mut().zip(sizes::bytes(column)).for_each(|(width, bytes)| *width = width.saturating_add(bytes));
     }
     widths
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_plan::empty::EmptyExec;
+
+    use super::*;
+
+    fn nodes(plan: &Arc<dyn ExecutionPlan>) -> usize {
+        1 + plan.children().into_iter().map(nodes).sum::<usize>()
+    }
+
+    /// Guards that are seen are nodes of their own, but below where they end; those that are not leave each node in its
+    /// place, and known as what it is.
+    #[test]
+    fn guards_are_seen_where_they_may_be() {
+        let leaf = |name: &str| -> Arc<dyn ExecutionPlan> {
+            Arc::new(EmptyExec::new(Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, true)]))))
+        };
+        let inner: Arc<dyn ExecutionPlan> = Arc::new(CrossJoinExec::new(leaf("a"), leaf("b")));
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(CrossJoinExec::new(inner, leaf("c")));
+        assert_eq!(nodes(&plan), 5);
+        assert_eq!(nodes(&guarded(Arc::clone(&plan), 1 << 20).unwrap()), 9);
+        let ended = guarded_until(Arc::clone(&plan), 1 << 20, |node| nodes(node) == 3).unwrap();
+        assert_eq!(nodes(&ended), 7);
+        let unseen = guarded_unseen(plan, 1 << 20).unwrap();
+        assert_eq!(nodes(&unseen), 5);
+        let children = unseen.children();
+        assert!(children[0].is::<CrossJoinExec>() && children[1].is::<EmptyExec>());
+        let below = children[0].children();
+        assert!(below.iter().all(|leaf| leaf.is::<EmptyExec>()));
+        assert!(children.iter().chain(&below).all(|node| node.name() == "GuardExec"));
+    }
 }

@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion_distributed::{
@@ -23,7 +23,6 @@ use super::channel::Channels;
 use super::codec::ScanCodec;
 use super::only_lake;
 use super::scan::LakeScanExec;
-use crate::functions::bounded;
 use crate::multiplied;
 
 /// In the extensions of a session whose stored tables are read in pieces that travel.
@@ -52,7 +51,7 @@ pub(super) async fn spread(
     let config = state.config().clone().with_extension(Arc::new(InPieces)).with_target_partitions(threads);
     let pieces = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let whole = pieces.query_planner().create_physical_plan(query, &pieces).await?;
-    if !travels(&whole)? || (has(&whole, multiplied::is_join)? && lengthens(query)?) {
+    if !travels(&whole)? {
         return Ok(None);
     }
     // Tables are planned within the query, so only the whole may be divided: the planner that does it is handed the plan.
@@ -93,24 +92,11 @@ fn dealt_out(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLeafNodeEv
 fn travels(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let stays = |node: &Arc<dyn ExecutionPlan>| match node.children().is_empty() {
         true => !only_lake::reads_nothing_else(node),
-        // The value of a subquery is shared in memory with whoever asks for it; guards stand in plans of this server only.
-        false => node.is::<ScalarSubqueryExec>() || multiplied::needs_guard(node),
+        // The value of a subquery is shared in memory with whoever asks for it. Of what multiplies rows all would cross the
+        // network.
+        false => node.is::<ScalarSubqueryExec>() || multiplied::multiplies(node),
     };
     Ok(!has(plan, stays)?)
-}
-
-/// Whether a query calls a function that makes long values of short ones: a join would write them out again and again.
-fn lengthens(query: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    query.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                found |= matches!(expr, Expr::ScalarFunction(call) if bounded::lengthens(&call.func));
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            })
-        })
-    })?;
-    Ok(found)
 }
 
 /// Whether a plan has a node that is so.

@@ -33,6 +33,7 @@ use super::only_lake::{self, NoStores};
 use super::scan::Deadline;
 use super::token::Key;
 use crate::functions::{bounded, scalars};
+use crate::multiplied;
 use crate::session::runtime;
 
 /// What work for others may take.
@@ -95,9 +96,10 @@ impl WorkerSessionBuilder for Sessions {
         config.set_extension(Arc::new(Deadline { at: Instant::now() + time, seconds: time.as_secs() }));
         config.set_distributed_user_codec(ScanCodec::new(self.peers.lake.clone()));
         config.set_distributed_channel_resolver(self.peers.channels.clone());
-        config.set_distributed_worker_plan_rewrite_handler(|event: WorkerPlanRewriteEvent<'_>| {
+        config.set_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
             only_lake::check(&event.plan)?;
-            Ok::<_, DataFusionError>(WorkerPlanRewriteEventResponse::new(event.plan))
+            let plan = multiplied::guarded_unseen(event.plan, query_memory)?;
+            Ok::<_, DataFusionError>(WorkerPlanRewriteEventResponse::new(plan))
         });
         let mut state = builder.build();
         let bounded = bounded::functions(&state, query_memory);

@@ -55,11 +55,6 @@ pub(crate) fn functions(state: &SessionState, memory_limit: usize) -> Vec<Scalar
     .collect()
 }
 
-/// Whether a function makes longer values than it is given.
-pub(crate) fn lengthens(function: &ScalarUDF) -> bool {
-    table::rule(function.name()).is_some_and(|rule| rule.length != Length::Plain)
-}
-
 /// A function of which one call makes so many bytes at most, in so many steps.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {
