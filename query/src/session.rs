@@ -390,23 +390,16 @@ impl Session {
     }
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let state = self.context.state();
-        let optimized = planning(self.memory_limit, async { state.optimize(plan) }).await?;
-        if let Some(peers) = &self.peers
-            && let Some(answer) = planning(self.memory_limit, peers.answer(&state, &optimized)).await
-        {
-            return Ok(answer);
+        let (state, memory_limit) = (self.context.state(), self.memory_limit);
+        let optimized = planning(memory_limit, async { state.optimize(plan) }).await?;
+        if let Some(peers) = &self.peers {
+            let alone = alone(state.clone(), plan.clone(), optimized.clone(), memory_limit);
+            let answer = planning(memory_limit, peers.answer(&state, &optimized, memory_limit, alone)).await;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
         }
-        let planner = state.query_planner();
-        let physical = planning(self.memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
-        let other =
-            spilling::Way::of(&physical).map(|way| spilling::run(way, state.clone(), plan.clone(), self.memory_limit));
-        let physical = multiplied::guarded(physical, self.memory_limit)?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error))?;
-        Ok(match other {
-            Some(other) => spilling::or_else(stream, other),
-            None => stream,
-        })
+        Ok(alone(state, plan.clone(), optimized, memory_limit).await?)
     }
 
     /// The answer is computed by a task of its own, which ends with the stream: an operator that computes for
@@ -443,13 +436,27 @@ impl Session {
         Box::pin(RecordBatchStreamAdapter::new(schema, limited))
     }
 
-    fn limit_error(&self, error: DataFusionError) -> DataFusionError {
-        memory_error(error, self.memory_limit)
-    }
-
     fn too_slow(&self) -> QueryError {
         QueryError::TimeLimit { seconds: self.time_limit.as_secs() }
     }
+}
+
+/// Runs a plan, of which the optimized form is there already, as one server does.
+async fn alone(
+    state: SessionState,
+    plan: LogicalPlan,
+    optimized: LogicalPlan,
+    memory_limit: usize,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let planner = state.query_planner();
+    let physical = planning(memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
+    let other = spilling::Way::of(&physical).map(|way| spilling::run(way, state.clone(), plan, memory_limit));
+    let physical = multiplied::guarded(physical, memory_limit)?;
+    let stream = execute_stream(physical, state.task_ctx()).map_err(|error| memory_error(error, memory_limit))?;
+    Ok(match other {
+        Some(other) => spilling::or_else(stream, other),
+        None => stream,
+    })
 }
 
 /// Memory for one query, or for all work that is done for other servers, and temporary files for what it can spill.

@@ -30,7 +30,7 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion_distributed::display_plan_ascii;
+use datafusion_distributed::{NetworkBoundaryExt as _, display_plan_ascii};
 use tracerag_index::Lake;
 
 use channel::Channels;
@@ -40,6 +40,8 @@ use plan::Spread;
 pub(crate) use scan::LakeScanExec;
 pub(crate) use token::Key;
 pub(crate) use worker::{WorkLimits, service};
+
+use crate::multiplied;
 
 /// Who else answers for the lake, and what is given to them.
 #[derive(Debug, Clone)]
@@ -71,8 +73,15 @@ impl Peers {
         Ok(Self { lake, channels, from_rows: options.from_rows })
     }
 
-    /// The answer to an optimized query as several servers compute it. `None`: it is not worth it, or not possible.
-    pub(crate) async fn answer(&self, state: &SessionState, query: &LogicalPlan) -> Option<SendableRecordBatchStream> {
+    /// The answer to an optimized query as several servers compute it, or that of `alone` where one of them fails. Joins
+    /// here are guarded by the bytes that the query may hold. `None`: it is not worth it, or not possible.
+    pub(crate) async fn answer(
+        &self,
+        state: &SessionState,
+        query: &LogicalPlan,
+        memory_limit: usize,
+        alone: impl Future<Output = Result<SendableRecordBatchStream, DataFusionError>> + Send + 'static,
+    ) -> Option<SendableRecordBatchStream> {
         if let LogicalPlan::Explain(explain) = query {
             let spread = self.spread(state, &explain.plan).await?;
             return self.explained(state, query, &spread).await.unwrap_or_else(|error| {
@@ -81,7 +90,9 @@ impl Peers {
             });
         }
         let Spread { plan, context } = self.spread(state, query).await?;
-        let rows = match execute_stream(plan, context) {
+        // Peers guard the parts that they are sent.
+        let guarded = multiplied::guarded_until(plan, memory_limit, |node| node.is_network_boundary());
+        let rows = match guarded.and_then(|plan| execute_stream(plan, context)) {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(%error, "a query could not be begun on several servers and is computed here");
@@ -89,11 +100,6 @@ impl Peers {
             }
         };
         metrics::counter!("tracerag_query_spread_total", "outcome" => "spread").increment(1);
-        let (state, query) = (state.clone(), query.clone());
-        let alone = async move {
-            let plan = state.query_planner().create_physical_plan(&query, &state).await?;
-            execute_stream(plan, state.task_ctx())
-        };
         Some(answer::or_alone(rows, alone))
     }
 
