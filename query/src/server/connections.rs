@@ -19,12 +19,14 @@ use futures::StreamExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::engine::Threads;
 use super::patient::{Activity, Answering, Patient};
 
 /// What is spoken.
@@ -37,7 +39,7 @@ enum Protocol {
 }
 
 /// What connections may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Bounds {
     /// How long the head of a request may take, from when the connection is open or the answer before was sent.
     head: Duration,
@@ -52,6 +54,8 @@ struct Bounds {
     asked: Duration,
     /// Of HTTP/2: requests of a connection at once.
     requests: u32,
+    /// Of HTTP/2: the threads that requests are answered on, if not on those of the connections.
+    threads: Option<Handle>,
 }
 
 /// Bodies are 2 MiB at most, which come within a minute over a slow line, too.
@@ -62,6 +66,7 @@ const BOUNDS: Bounds = Bounds {
     most: 1_024,
     asked: Duration::from_secs(20),
     requests: 200,
+    threads: None,
 };
 /// Requests at once of another server of the lake: several for each part of each of its queries, all of which go on until
 /// these end.
@@ -94,12 +99,23 @@ where
 }
 
 /// The same for other servers of the lake. A request goes on as long as its query, and for as long an answer may be left
-/// unread.
-pub(super) async fn serve_peers<L>(listener: L, router: Router, longest: Duration, stopped: watch::Receiver<bool>)
-where
+/// unread. It is answered on threads of its own: a connection whose thread computes would not say that it is there.
+pub(super) async fn serve_peers<L>(
+    listener: L,
+    router: Router,
+    longest: Duration,
+    threads: Handle,
+    stopped: watch::Receiver<bool>,
+) where
     L: Listener<Addr = SocketAddr>,
 {
-    let bounds = Bounds { body: longest, read: longest.max(BOUNDS.read), requests: REQUESTS_OF_PEERS, ..BOUNDS };
+    let bounds = Bounds {
+        body: longest,
+        read: longest.max(BOUNDS.read),
+        requests: REQUESTS_OF_PEERS,
+        threads: Some(threads),
+        ..BOUNDS
+    };
     serve_within(Protocol::Grpc, bounds, listener, router, stopped).await;
 }
 
@@ -131,7 +147,7 @@ async fn serve_within<L>(
         let stream = Patient::new(stream, Arc::clone(&activity), bounds.read);
         let remote = RemoteAddress(remote.ip().to_canonical());
         let answering =
-            answer(protocol, bounds, stream, remote, Arc::clone(&activity), router.clone(), stopped.clone());
+            answer(protocol, bounds.clone(), stream, remote, Arc::clone(&activity), router.clone(), stopped.clone());
         open.push((activity, connections.spawn(answering)));
     }
     drop(listener);
@@ -196,7 +212,7 @@ async fn answer<S>(
             ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
         }
         Protocol::Grpc => {
-            let connection = http2::Builder::new(TokioExecutor::new())
+            let connection = http2::Builder::new(Threads(bounds.threads))
                 .timer(TokioTimer::new())
                 .keep_alive_interval(bounds.asked)
                 .keep_alive_timeout(bounds.asked)

@@ -1,6 +1,7 @@
 //! The threads that queries run on, apart from those that answer: a query that computes for long keeps nobody from
 //! being answered, and a deep plan has the stack it needs.
 
+use hyper::rt::Executor;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -64,6 +65,23 @@ impl Engine {
         let mut tasks = JoinSet::new();
         tasks.spawn_on(work, &self.handle);
         tasks
+    }
+}
+
+/// The threads on which what is asked on a connection of HTTP/2 is answered; without any, those of the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Threads(pub(super) Option<Handle>);
+
+impl<F> Executor<F> for Threads
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        match &self.0 {
+            Some(threads) => drop(threads.spawn(work)),
+            None => drop(tokio::spawn(work)),
+        }
     }
 }
 

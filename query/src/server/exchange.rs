@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::Listener;
 use futures::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracerag_index::Lake;
 
@@ -27,12 +28,18 @@ pub(super) fn router(peers: Arc<Peers>, key: Key, work: WorkLimits) -> Result<Ro
     service(peers, key, work).map_err(|error| ServeError::Exchange(Box::new(error)))
 }
 
-/// Answers on a listener until it is told to stop, and what is under way then.
-pub(super) async fn serve<L>(listener: L, router: Router, work: WorkLimits, stopped: watch::Receiver<bool>)
-where
+/// Answers on a listener until it is told to stop, and what is under way then. What is asked is computed on the threads that
+/// are given; the connections live on those that this runs on.
+pub(super) async fn serve<L>(
+    listener: L,
+    router: Router,
+    work: WorkLimits,
+    threads: Handle,
+    stopped: watch::Receiver<bool>,
+) where
     L: Listener<Addr = SocketAddr>,
 {
-    connections::serve_peers(listener, router, work.time + BEYOND, stopped).await;
+    connections::serve_peers(listener, router, work.time + BEYOND, threads, stopped).await;
 }
 
 #[cfg(test)]

@@ -237,16 +237,17 @@ impl Server {
         if let (Some((listener, address)), Some((peers, key))) = (exchange, known) {
             exchange_address = Some(address);
             let router = exchange::router(peers, key, work)?;
-            // What is computed for others is computed by the threads for queries, as is what is asked here.
+            // What is computed for others is computed by the threads for queries, as is what is asked here. Their connections
+            // are not there: a step may hold a thread for seconds, and a peer that says nothing for as long is taken for gone.
             let threads = app.engine().handle().clone();
             match exchange_tls {
                 None => {
                     let listener = listener.tap_io(|stream| without_delay(stream));
-                    interfaces.spawn_on(exchange::serve(listener, router, work, stopped.clone()), &threads);
+                    interfaces.spawn(exchange::serve(listener, router, work, threads, stopped.clone()));
                 }
                 Some(tls) => {
                     let listener = tls::TlsListener::new(listener, tls);
-                    interfaces.spawn_on(exchange::serve(listener, router, work, stopped.clone()), &threads);
+                    interfaces.spawn(exchange::serve(listener, router, work, threads, stopped.clone()));
                 }
             }
         }

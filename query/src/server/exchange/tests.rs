@@ -101,7 +101,7 @@ impl Cluster {
             let lake = Lake::open_to_ask(LakeOptions::new(cluster.lake.lake.uri())).await.unwrap();
             let router = router(cluster.peers_of(lake), cluster.key.clone(), WORK).unwrap();
             let mut server = JoinSet::new();
-            server.spawn(serve(listener, router, WORK, stopped.clone()));
+            server.spawn(serve(listener, router, WORK, Handle::current(), stopped.clone()));
             cluster.servers.push(server);
         }
         cluster
