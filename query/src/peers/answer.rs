@@ -1,13 +1,15 @@
 //! An answer that several servers compute, and what becomes of it when one of them fails.
 
+use arrow::error::ArrowError;
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 
-/// The rows of `spread`, or those of `alone` if that fails before it gave any. An error that is the query's own comes
-/// again then; later ones are given out as they are.
+/// The rows of `spread`, or those of `alone` if that fails before it gave any. Errors of the query itself, and later ones,
+/// are given out as they are.
 pub(super) fn or_alone(
     spread: SendableRecordBatchStream,
     alone: impl Future<Output = Result<SendableRecordBatchStream>> + Send + 'static,
@@ -20,7 +22,7 @@ pub(super) fn or_alone(
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => return Ok(Some((batch, (rows, None)))),
                 None => return Ok(None),
-                Some(Err(error)) => match alone.take() {
+                Some(Err(error)) => match alone.take().filter(|_| !is_own(&error)) {
                     Some(alone) => {
                         tracing::warn!(%error, "a query could not be computed by several servers and is computed here");
                         metrics::counter!("tracerag_query_spread_total", "outcome" => "alone").increment(1);
@@ -36,6 +38,25 @@ pub(super) fn or_alone(
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
+/// Messages of the library that are of the way of a query over several servers, and yet told as those of its expressions.
+const OF_THE_WAY: [&str; 2] = ["Worker::execute_task timed-out", "URLs available during routing"];
+
+/// Whether an error is of the query's expressions, as a division by zero, and would come again on one server.
+fn is_own(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::Execution(message) => !OF_THE_WAY.iter().any(|part| message.contains(part)),
+        DataFusionError::ArrowError(error, _) => !matches!(
+            **error,
+            ArrowError::ExternalError(_)
+                | ArrowError::IoError(..)
+                | ArrowError::IpcError(_)
+                | ArrowError::MemoryError(_)
+                | ArrowError::SchemaError(_)
+        ),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -44,10 +65,11 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::record_batch::RecordBatch;
-    use datafusion::common::exec_datafusion_err;
+    use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
     use futures::TryStreamExt as _;
 
     use super::*;
+    use crate::error::QueryError;
 
     fn rows(parts: Vec<Result<Vec<i64>>>) -> SendableRecordBatchStream {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
@@ -63,7 +85,7 @@ mod tests {
     }
 
     fn failed() -> Result<Vec<i64>> {
-        Err(exec_datafusion_err!("a peer is gone"))
+        Err(internal_datafusion_err!("a peer is gone"))
     }
 
     async fn answer(spread: Vec<Result<Vec<i64>>>, alone: Vec<Result<Vec<i64>>>) -> Result<usize> {
@@ -80,5 +102,20 @@ mod tests {
         assert_eq!(answer(vec![Ok(vec![]), failed()], vec![Ok(vec![1])]).await.unwrap(), 1);
         assert!(answer(vec![Ok(vec![1]), failed()], vec![Ok(vec![1, 2])]).await.is_err());
         assert!(answer(vec![failed()], vec![failed()]).await.is_err());
+    }
+    /// An error of the query itself is given out and not looked for again; one of memory, of a peer, or of a plan that a
+    /// peer never got is answered alone.
+    #[tokio::test]
+    async fn an_error_of_the_query_is_given_out() {
+        let zero = DataFusionError::from(ArrowError::DivideByZero).context("of a column");
+        let cast = DataFusionError::from(ArrowError::CastError(String::from("no number")));
+        for own in [zero, cast, exec_datafusion_err!("no regular expression")] {
+            assert!(answer(vec![Err(own)], vec![Ok(vec![1])]).await.is_err());
+        }
+        let never = exec_datafusion_err!("Worker::execute_task timed-out while waiting for the plan");
+        let memory = DataFusionError::ResourcesExhausted(String::from("of a peer"));
+        for other in [never, memory, QueryError::PeerFailed.into()] {
+            assert_eq!(answer(vec![Err(other)], vec![Ok(vec![1])]).await.unwrap(), 1);
+        }
     }
 }
