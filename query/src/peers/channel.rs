@@ -29,6 +29,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tonic::Code;
 use tonic::transport::Endpoint;
 use tower::util::{MapRequest, service_fn};
 use url::Url;
@@ -121,7 +122,7 @@ impl Channels {
         self.peers.iter().filter(|(_, peer)| is_ready(peer)).map(|(url, _)| url.clone()).collect()
     }
 
-    /// Notes that a peer cannot be asked; what came of it as it is told.
+    /// What came of a request to a peer as it is told; where the peer cannot be asked, that is noted.
     fn failed(&self, url: &Url, error: DataFusionError) -> DataFusionError {
         let DataFusionError::External(source) = &error else { return error };
         let Some(status) = source.downcast_ref::<tonic::Status>() else { return error };
@@ -129,13 +130,24 @@ impl Channels {
             Some(source) => format!("{}: {source}", status.message()),
             None => status.message().to_owned(),
         };
-        if let Some(peer) = self.peers.get(url) {
-            *peer.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
         metrics::counter!("tracerag_query_peer_failures_total", "peer" => url.to_string()).increment(1);
-        tracing::warn!(peer = %url, reason, rest_seconds = REST.as_secs(), "a peer failed and gets no work for a while");
+        if is_gone(status) {
+            if let Some(peer) = self.peers.get(url) {
+                *peer.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+            let rest_seconds = REST.as_secs();
+            tracing::warn!(peer = %url, reason, rest_seconds, "a peer failed and gets no work for a while");
+        } else {
+            tracing::warn!(peer = %url, reason, "a peer did not take a request");
+        }
         QueryError::PeerFailed.into()
     }
+}
+
+/// Whether a status says that a peer cannot be asked, and not that one request of it was wrong or is over.
+fn is_gone(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unauthenticated | Code::DeadlineExceeded)
+        || std::error::Error::source(status).is_some()
 }
 
 impl WorkerResolver for Channels {
@@ -281,6 +293,20 @@ mod tests {
         assert_eq!(channels.ready(), vec![other]);
         let stranger = Url::parse("http://127.0.0.1:2").unwrap();
         assert!(channels.get_worker_client_for_url(&stranger).await.is_err());
+    }
+
+    /// A peer rests that cannot be asked, or that does not know this server; one that refuses a request, or that ends it, is
+    /// asked again.
+    #[test]
+    fn a_peer_rests_only_when_it_is_gone() {
+        for code in [Code::Unavailable, Code::Unauthenticated, Code::DeadlineExceeded] {
+            assert!(is_gone(&tonic::Status::new(code, "")), "{code:?}");
+        }
+        for code in [Code::InvalidArgument, Code::Cancelled, Code::Internal, Code::ResourceExhausted] {
+            assert!(!is_gone(&tonic::Status::new(code, "")), "{code:?}");
+        }
+        let broken: Box<dyn std::error::Error + Send + Sync> = Box::new(std::io::Error::other("broken"));
+        assert!(is_gone(&tonic::Status::from_error(broken)));
     }
 
     /// What is no address of HTTP, and an https address whose certificate nothing could check, are refused at the start.
