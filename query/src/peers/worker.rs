@@ -17,7 +17,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry as _, SessionState};
 use datafusion_distributed::{
     DistributedExt as _, Worker, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerQueryContext,
@@ -47,17 +47,23 @@ pub(crate) struct WorkLimits {
     pub time: Duration,
 }
 
-/// The service by which others have a part of their queries computed.
-///
-/// # Errors
-/// When the memory cannot be set up.
-pub(crate) fn service(peers: Arc<Peers>, key: Key, limits: WorkLimits) -> crate::Result<Router> {
-    let runtime = RuntimeEnvBuilder::from_runtime_env(runtime(limits.memory)?.as_ref())
-        .with_object_store_registry(Arc::new(NoStores))
-        .build_arc()?;
+impl WorkLimits {
+    /// The memory, and temporary files for what it can spill; there are no other files.
+    ///
+    /// # Errors
+    /// When they cannot be set up.
+    pub(crate) fn runtime(&self) -> crate::Result<Arc<RuntimeEnv>> {
+        Ok(RuntimeEnvBuilder::from_runtime_env(runtime(self.memory)?.as_ref())
+            .with_object_store_registry(Arc::new(NoStores))
+            .build_arc()?)
+    }
+}
+
+/// The service by which others have a part of their queries computed, with the runtime of its limits.
+pub(crate) fn service(peers: Arc<Peers>, key: Key, limits: WorkLimits, runtime: Arc<RuntimeEnv>) -> Router {
     let worker = Worker::from_session_builder(Sessions { peers, limits }).with_runtime_env(runtime);
     let routes = Routes::new(worker.into_worker_server()).into_axum_router();
-    Ok(routes.layer(from_fn(move |request: Request, next: Next| admitted(key.clone(), request, next))))
+    routes.layer(from_fn(move |request: Request, next: Next| admitted(key.clone(), request, next)))
 }
 
 /// The answer to a request of another server of the lake.

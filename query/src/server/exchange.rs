@@ -25,7 +25,8 @@ pub(super) async fn key(lake: &Lake) -> Result<Key, ServeError> {
 
 /// The service.
 pub(super) fn router(peers: Arc<Peers>, key: Key, work: WorkLimits) -> Result<Router, ServeError> {
-    service(peers, key, work).map_err(|error| ServeError::Exchange(Box::new(error)))
+    let runtime = work.runtime().map_err(|error| ServeError::Exchange(Box::new(error)))?;
+    Ok(service(peers, key, work, runtime))
 }
 
 /// Answers on a listener until it is told to stop, and what is under way then. What is asked is computed on the threads that

@@ -6,11 +6,14 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use arrow::array::AsArray as _;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{CsvSource, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{CoordinatorToWorkerMsg, SetPlanRequest, TaskKey};
 use datafusion_proto::physical_plan::{AsExecutionPlan as _, DefaultPhysicalExtensionCodec};
@@ -60,6 +63,8 @@ struct Cluster {
     key: Key,
     /// Each ends when it is taken out.
     servers: Vec<JoinSet<()>>,
+    /// What each works with for others.
+    runtimes: Vec<Arc<RuntimeEnv>>,
     _stop: watch::Sender<bool>,
 }
 
@@ -87,6 +92,10 @@ async fn written() -> TestLake {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_with(WORK).await
+    }
+
+    async fn start_with(work: WorkLimits) -> Self {
         let lake = written().await;
         let key = key(&lake.lake).await.unwrap();
         let mut listeners = Vec::new();
@@ -96,13 +105,15 @@ impl Cluster {
         let url = |address: SocketAddr| format!("http://{address}");
         let urls = listeners.iter().map(|listener| url(listener.local_addr().unwrap())).collect();
         let (stop, stopped) = watch::channel(false);
-        let mut cluster = Self { lake, urls, key, servers: vec![], _stop: stop };
+        let mut cluster = Self { lake, urls, key, servers: vec![], runtimes: vec![], _stop: stop };
         for listener in listeners {
             let lake = Lake::open_to_ask(LakeOptions::new(cluster.lake.lake.uri())).await.unwrap();
-            let router = router(cluster.peers_of(lake), cluster.key.clone(), WORK).unwrap();
+            let runtime = work.runtime().unwrap();
+            let router = service(cluster.peers_of(lake), cluster.key.clone(), work, Arc::clone(&runtime));
             let mut server = JoinSet::new();
-            server.spawn(serve(listener, router, WORK, Handle::current(), stopped.clone()));
+            server.spawn(serve(listener, router, work, Handle::current(), stopped.clone()));
             cluster.servers.push(server);
+            cluster.runtimes.push(runtime);
         }
         cluster
     }
@@ -114,8 +125,17 @@ impl Cluster {
 
     /// A session that spreads whatever can be spread.
     async fn session(&self, tenant: &str) -> Session {
+        self.session_of(SessionOptions::new(tenant)).await
+    }
+
+    async fn session_of(&self, options: SessionOptions) -> Session {
         let peers = Some(self.peers_of(self.lake.lake.clone()));
-        Session::open(&self.lake.lake, SessionOptions { peers, ..SessionOptions::new(tenant) }).await.unwrap()
+        Session::open(&self.lake.lake, SessionOptions { peers, ..options }).await.unwrap()
+    }
+
+    /// Bytes that all servers hold for others.
+    fn held(&self) -> usize {
+        self.runtimes.iter().map(|runtime| runtime.memory_pool.reserved()).sum()
     }
 }
 
@@ -277,17 +297,62 @@ async fn sent(url: &str, key: Option<Key>, plan_proto: Vec<u8>) -> String {
     sent.map(drop).unwrap_err().to_string()
 }
 
-/// A question is asked and its answer given up after the first rows, many times. Guarantees that the peers can still answer
-/// then: what was begun for nobody has ended.
+/// A question is asked and its answer given up, many times: before a row came, and after the first ones. Guarantees that
+/// what was begun for nobody ends: the peers hold nothing any more, and can still answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_given_up_end_at_the_peers() {
     let cluster = Cluster::start().await;
     let session = cluster.session("acme").await;
     let question = "select s.name, l.body from spans s join logs l using (service_name) order by 1, 2";
     let expected: Value = ask(&session, question).await;
-    for _ in 0..32 {
+    for time in 0..32 {
         let mut answer = session.sql(question, None).await.unwrap();
-        answer.next().await.unwrap().unwrap();
+        if time % 2 == 0 {
+            answer.next().await.unwrap().unwrap();
+        }
     }
     assert_eq!(ask(&session, question).await, expected);
+    let all_is_free = async {
+        while cluster.held() > 0 {
+            // What a server keeps of its tasks is swept while it is asked.
+            ask(&session, QUESTIONS[0]).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(120), all_is_free).await;
+    assert!(ended.is_ok(), "{} bytes are still held", cluster.held());
+}
+
+/// Peers have too little memory for their parts of a join and of a sort, and so has the server that is asked, unless it
+/// spills. Guarantees that it answers as it would without peers: with all rows, in their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_for_peers_spills_where_it_is_asked() {
+    let cluster = Cluster::start_with(WorkLimits { memory: 1 << 20, ..WORK }).await;
+    let more = (0..360_i64).map(|number| {
+        let service = ["checkout", "payments"][number as usize % 2];
+        let own = json!({"span_id": format!("{number:016x}"), "name": "d", "service_name": service});
+        span("acme", &format!("{:032x}", 10_000 + number), EPOCHS, own)
+    });
+    cluster.lake.write(&[(Table::Spans, more.collect())], NOON + EPOCHS * SECOND).await;
+    // Of 216 spans of each of two services: 93,312 texts of 384 bytes, all different.
+    let texts = "(select repeat(concat(a.trace_id, b.trace_id), 6) as text from spans a
+                  join spans b on a.service_name = b.service_name)";
+    let session = cluster.session_of(SessionOptions { memory_limit: 16 << 20, ..SessionOptions::new("acme") }).await;
+    let joined = format!(
+        "select count(*) as n, sum(length(x.text) + length(y.text)) as length from {texts} x join {texts} y on x.text = y.text"
+    );
+    assert!(explained(&session, &joined).await.contains("DistributedExec"));
+    assert_eq!(ask(&session, &joined).await, json!([{"n": 93_312, "length": 71_663_616}]));
+    let sorted = format!("select text from {texts} order by text");
+    assert!(explained(&session, &sorted).await.contains("DistributedExec"));
+    let (mut rows, mut last) = (0, String::new());
+    for batch in session.collect(&sorted, None).await.unwrap() {
+        let texts = cast(batch.column(0), &DataType::LargeUtf8).unwrap();
+        for text in texts.as_string::<i64>().iter().flatten() {
+            assert!(last.as_str() < text, "{last} is before {text}");
+            last = text.to_owned();
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, 93_312);
 }
