@@ -40,7 +40,7 @@ pub(super) struct SourceContext {
     events: Mutex<Vec<GroupEvent>>,
     last_error: Mutex<Option<String>>,
     failed_login: Mutex<Option<FailedLogin>>,
-    handshakes: Mutex<Option<FailedHandshakes>>,
+    handshakes: Mutex<FailedHandshakes>,
     is_closing: AtomicBool,
     msk: Msk,
 }
@@ -67,7 +67,7 @@ impl SourceContext {
     }
 
     /// The last TLS handshakes that failed, whether or not others have worked since.
-    pub(super) fn failed_handshakes(&self) -> Option<FailedHandshakes> {
+    pub(super) fn failed_handshakes(&self) -> FailedHandshakes {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -113,8 +113,7 @@ impl ClientContext for SourceContext {
             first.get_or_insert_with(|| FailedLogin::new(reason));
         }
         if is_failed_handshake(reason) {
-            let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-            FailedHandshakes::note(&mut handshakes, reason, Instant::now());
+            self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).note(reason, Instant::now());
         }
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down comes after the reason why one of them is, and says less.
