@@ -10,7 +10,7 @@ use tracerag_schemas::time::DAY;
 
 use crate::error::Error;
 
-/// How the names of these snapshots begin.
+/// How the names of these snapshots begin; the process and the time in ns follow, with a `-` between them.
 const NAME: &str = "check-";
 /// A snapshot that is older was left behind, in ns: no check takes so long.
 const LEFT_BEHIND: i64 = 7 * DAY;
@@ -33,15 +33,19 @@ impl Hold {
     pub(super) async fn newest(lake: &Lake, now: i64) -> Result<Self, Error> {
         drop_forgotten(lake, now).await;
         let name = format!("{NAME}{}-{now}", std::process::id());
+        let mut failed = None;
         for _ in 0..ATTEMPTS {
             match lake.create_snapshot(&name).await {
                 Ok(pinned) => return Ok(Self { head: pinned.head, name: Some(name) }),
-                Err(SnapshotOvertaken { .. }) => {}
+                Err(error @ SnapshotOvertaken { .. }) => failed = Some(error),
                 Err(error) => {
-                    tracing::warn!(%error, "nothing holds the lake's files while topics are read: upkeep may remove them");
+                    failed = Some(error);
                     break;
                 }
             }
+        }
+        if let Some(error) = failed {
+            tracing::warn!(%error, "nothing holds the lake's files while topics are read: upkeep may remove them");
         }
         Ok(Self { head: lake.newest_head().await?, name: None })
     }
@@ -54,9 +58,16 @@ impl Hold {
     }
 }
 
+/// Whether a check has named a snapshot so. A person may have others that begin alike.
+fn is_of_check(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.strip_prefix(NAME).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(process, time)| is_number(process) && is_number(time))
+}
+
 async fn drop_forgotten(lake: &Lake, now: i64) {
     let snapshots = lake.snapshots().await.unwrap_or_default();
-    let is_forgotten = |name: &str, created_at: i64| name.starts_with(NAME) && now - created_at > LEFT_BEHIND;
+    let is_forgotten = |name: &str, created_at: i64| is_of_check(name) && now - created_at > LEFT_BEHIND;
     for snapshot in snapshots.iter().filter(|snapshot| is_forgotten(&snapshot.name, snapshot.created_at)) {
         drop_snapshot(lake, &snapshot.name).await;
     }
@@ -81,21 +92,27 @@ mod tests {
     }
 
     /// A check holds its head by a snapshot as long as it reads; the snapshot of one that was killed goes after a week,
-    /// and those of people stay. Guarantees that a check neither loses its files nor keeps them for ever.
+    /// and those of people stay, also where they are named much alike. Guarantees that a check neither loses its files nor
+    /// keeps them for ever, and lets go nothing that is not its own.
     #[tokio::test]
     async fn a_head_is_held_and_let_go() {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
-        lake.create_snapshot("checked").await.unwrap();
+        let of_people = ["check-12", "check-12-34-before", "check-before-release", "checked"];
+        for name in of_people {
+            lake.create_snapshot(name).await.unwrap();
+        }
         let killed = Hold::newest(&lake, now()).await.unwrap();
         assert_eq!(killed.head, lake.newest_head().await.unwrap());
-        assert_eq!(names(&lake).await.len(), 2);
+        assert_eq!(names(&lake).await.len(), of_people.len() + 1);
 
         let hold = Hold::newest(&lake, now() + LEFT_BEHIND / 2).await.unwrap();
-        assert_eq!(names(&lake).await.len(), 3);
+        assert_eq!(names(&lake).await.len(), of_people.len() + 2);
         hold.release(&lake).await;
-        assert_eq!(names(&lake).await.len(), 2);
+        assert_eq!(names(&lake).await.len(), of_people.len() + 1);
         Hold::newest(&lake, now() + LEFT_BEHIND + DAY).await.unwrap().release(&lake).await;
-        assert_eq!(names(&lake).await, ["checked"]);
+        let mut left = names(&lake).await;
+        left.sort();
+        assert_eq!(left, of_people);
     }
 }
