@@ -203,7 +203,7 @@ impl IncidentEvents {
             rules: Rules { spike: section.spike, quiet_after: section.quiet_after.nanos() },
             per_minute: section.per_minute,
             address: config.serve.public_url.clone(),
-            clock: StreamClock::default(),
+            clock: StreamClock::new(config.lake.flush_interval.0),
             known: None,
         }))
     }
@@ -234,7 +234,7 @@ impl IncidentEvents {
                 }
             } else {
                 self.known = None;
-                self.clock = StreamClock::default();
+                self.clock.forget();
             }
             if tokio::time::timeout(EVERY, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
                 return;

@@ -41,6 +41,7 @@ use tracerag_schemas::{SourcePartition, Table};
 
 pub(crate) use intake::Input;
 pub(crate) use letters::Replayable;
+pub(crate) use pace::longest as longest_interval;
 pub(crate) use tally::Tally;
 
 use crate::config::Config;
