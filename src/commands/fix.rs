@@ -180,10 +180,12 @@ async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
         }
         None => {
             let session = super::session(context).await?;
+            let mut behind = None;
             loop {
-                let listed = fixes::list(&session, args.fingerprint.as_deref(), found.len(), AT_ONCE).await?;
+                let listed = fixes::list(&session, args.fingerprint.as_deref(), behind.as_ref(), AT_ONCE).await?;
                 found.extend(listed.fixes);
-                if !listed.has_more {
+                behind = listed.next;
+                if behind.is_none() {
                     break;
                 }
             }

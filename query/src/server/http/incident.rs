@@ -83,7 +83,7 @@ async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row
          from failing f left join traces t on f.trace_id = t.trace_id order by f.time desc, f.trace_id"
     );
     let traces = all(session, &failing, Some(ParamValues::from(named))).await?;
-    let fixes = fixes::list(session, Some(fingerprint), 0, MOST_FIXES).await?.fixes;
+    let fixes = fixes::list(session, Some(fingerprint), None, MOST_FIXES).await?.fixes;
     Ok((incident, traces, fixes))
 }
 

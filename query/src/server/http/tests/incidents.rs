@@ -70,9 +70,9 @@ async fn fixes_are_judged_by_their_version() {
     }
 }
 
-/// Five fixes, of which two are told at a time. Guarantees that the pages have each once in the order of the whole list, that
-/// a cursor is good for its own question only, and that each names the incident that it counts for now, also where its own was
-/// merged since.
+/// Five fixes, of which two are told at a time, and then again while a newer one is recorded after each page. Guarantees
+/// that the pages have each that was there once in the order of the whole list, that a cursor is good for its own question
+/// only, and that each names the incident that it counts for now, also where its own was merged since.
 #[tokio::test]
 async fn fixes_come_in_pages() {
     let lake = TestLake::example(false, 100).await;
@@ -107,6 +107,17 @@ async fn fixes_come_in_pages() {
     assert!(paged.iter().any(|fix| fix["fingerprint"] == "b"), "{paged:#?}");
     let of_merged = interface.get("/v1/fixes?fingerprint=b", &token).await.json();
     assert_eq!(of_merged["fixes"], whole["fixes"]);
+    let ids = |fixes: &[Value]| -> Vec<Value> { fixes.iter().map(|fix| fix["fix_id"].clone()).collect() };
+    let (mut read, mut path) = (Vec::new(), String::from("/v1/fixes?limit=2"));
+    loop {
+        let page = interface.get(&path, &token).await.json();
+        read.extend(ids(page["fixes"].as_array().unwrap()));
+        let newer = json!({"fingerprint": "abcd", "summary": "meanwhile", "fixed_at": "2026-11-03T00:00:00Z"});
+        assert_eq!(interface.post("/v1/fixes", &token, &newer).await.status, 201);
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/fixes?limit=2&cursor={cursor}");
+    }
+    assert_eq!(read, ids(&paged));
     for limit in ["0", "1001"] {
         assert_eq!(interface.get(&format!("/v1/fixes?limit={limit}"), &token).await.status, 400, "{limit}");
     }
