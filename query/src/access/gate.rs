@@ -59,12 +59,12 @@ impl std::fmt::Debug for GateOptions {
 pub struct Gate {
     tokens: Option<TokenFile>,
     issuer: Option<Arc<Issuer>>,
-    /// Fetches the issuer's keys until the gate is gone.
-    _fetching: JoinSet<()>,
+    /// Fetches the issuer's keys, and writes down who was refused, until the gate is gone.
+    _beside: JoinSet<()>,
     anyone: Caller,
     admission: Admission,
     audit: Arc<Audit>,
-    refused: Refused,
+    refused: Arc<Refused>,
     mask: Mask,
 }
 
@@ -84,15 +84,18 @@ impl Gate {
         };
         let audit = Audit::start(lake);
         let issuer = options.issuer.map(|options| Arc::new(Issuer::new(options)));
-        let mut fetching = JoinSet::new();
+        let refused = Arc::new(Refused::new(Arc::clone(&audit), Arc::clone(&anyone.tenant)));
+        let mut beside = JoinSet::new();
+        let counted = Arc::clone(&refused);
+        beside.spawn(async move { counted.tell_in_time().await });
         if let Some(issuer) = issuer.clone() {
-            fetching.spawn(keep_keys(issuer));
+            beside.spawn(keep_keys(issuer));
         }
         Self {
             tokens: options.tokens_file.map(TokenFile::at),
             issuer,
-            _fetching: fetching,
-            refused: Refused::new(Arc::clone(&audit), Arc::clone(&anyone.tenant)),
+            _beside: beside,
+            refused,
             anyone,
             admission: Admission::new(options.limits),
             audit,

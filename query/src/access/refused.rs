@@ -1,7 +1,8 @@
 //! Who was not let in: rows of `audit`, and never more of them than a flood of attempts may make.
 //!
 //! Somebody who is not known can try as often as they like. So the first refusal of a kind (interface, reason, address) is
-//! a row, those within the minute after it are counted, and become one row more. Kinds are bounded, too: beyond the bound
+//! a row, those within the minute after it are counted, and become one row more, when the minute is over: a flood that has
+//! ended is not left untold until somebody tries again. Kinds are bounded, too: beyond the bound
 //! addresses are no longer told apart.
 
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::audit::Audit;
 
@@ -52,7 +53,7 @@ struct Counts {
 impl Counts {
     /// One more. What is to be written down now, with how many refusals each row stands for.
     fn count(&mut self, kind: Kind, now: Instant) -> Vec<(Kind, u64)> {
-        let mut rows = self.end(|counted| now.duration_since(counted.since) >= COUNTED_FOR);
+        let mut rows = self.over(now);
         let kind = match self.kinds.len() < KINDS || self.kinds.contains_key(&kind) {
             true => kind,
             false => Kind { remote: Remote { address: None, ..kind.remote }, ..kind },
@@ -65,6 +66,11 @@ impl Counts {
             }
         }
         rows
+    }
+
+    /// What is to be written down now of kinds whose minute is over.
+    fn over(&mut self, now: Instant) -> Vec<(Kind, u64)> {
+        self.end(|counted| now.duration_since(counted.since) >= COUNTED_FOR)
     }
 
     /// Forgets kinds; those that were counted after their first row are to be written down.
@@ -98,6 +104,20 @@ impl Refused {
     pub(super) fn note(&self, remote: Remote, reason: &'static str) {
         let kind = Kind { remote, reason };
         let rows = self.counts.lock().unwrap_or_else(PoisonError::into_inner).count(kind, Instant::now());
+        self.write(rows);
+    }
+
+    /// Writes down, once a minute, what was counted in a minute that is over. It does not end.
+    pub(super) async fn tell_in_time(&self) {
+        loop {
+            sleep(COUNTED_FOR).await;
+            self.tell(Instant::now());
+        }
+    }
+
+    /// Writes down what was counted in a minute that is over at this time.
+    pub(super) fn tell(&self, now: Instant) {
+        let rows = self.counts.lock().unwrap_or_else(PoisonError::into_inner).over(now);
         self.write(rows);
     }
 
@@ -147,6 +167,20 @@ mod tests {
         assert_eq!(counts.count(other, start + COUNTED_FOR), [(wrong, 999), (other, 1)]);
         assert_eq!(counts.count(wrong, start + COUNTED_FOR), [(wrong, 1)]);
         assert!(counts.end(|_| true).is_empty());
+    }
+
+    /// Attempts are counted, and nobody tries again. Guarantees that they are told when a minute has passed since the first one,
+    /// not before and once; a kind that was told as a whole already leaves nothing to be told.
+    #[test]
+    fn what_was_counted_is_told_in_time() {
+        let mut counts = Counts::default();
+        let start = Instant::now();
+        let (often, once) = (kind(1, "token-unknown"), kind(2, "token-unknown"));
+        let told: usize = [often, often, often, once].map(|kind| counts.count(kind, start).len()).iter().sum();
+        assert_eq!(told, 2);
+        assert!(counts.over(start + COUNTED_FOR - Duration::from_secs(1)).is_empty());
+        assert_eq!(counts.over(start + COUNTED_FOR), [(often, 2)]);
+        assert!(counts.kinds.is_empty() && counts.over(start + COUNTED_FOR * 2).is_empty());
     }
 
     /// Many addresses are told apart up to a bound, and counted together beyond it: rows stay bounded whoever asks.

@@ -4,10 +4,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 use tracerag_index::{Lake, LakeOptions};
 
+use super::audit::Audit;
+use super::refused::Refused;
 use super::*;
 use crate::tests::lake::ask;
 use crate::{Session, SessionOptions};
@@ -102,6 +106,27 @@ async fn strangers_are_written_down() {
             row("postgres", "from 192.0.2.2, 2 times", "token-unknown"),
         ])
     );
+}
+
+/// Three attempts of one kind, and then no more. Guarantees that those which were counted are a row once their minute is over,
+/// though nobody tries again and the server does not end, and that they are told once.
+#[tokio::test]
+async fn a_flood_that_has_ended_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
+    let audit = Audit::start(lake.clone());
+    let refused = Refused::new(Arc::clone(&audit), "acme".into());
+    for _ in 0..3 {
+        refused.note(Remote { interface: "http", address: None }, "token-unknown");
+    }
+    for minutes in [1, 2, 3] {
+        refused.tell(Instant::now() + Duration::from_secs(60 * minutes));
+    }
+    audit.stop().await;
+
+    let session = Session::open(&lake, SessionOptions::new("acme")).await.unwrap();
+    let told = ask(&session, "select arguments from audit order by arguments").await;
+    assert_eq!(told, json!([{"arguments": "from elsewhere"}, {"arguments": "from elsewhere, 2 times"}]));
 }
 
 /// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate
