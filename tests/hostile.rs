@@ -48,7 +48,8 @@ fn a_hostile_tenant_hurts_no_neighbour() {
 /// answered all the while, though each of theirs takes its whole time.
 #[test]
 fn two_hostile_tenants_leave_a_turn() {
-    let limits = "query_time = \"10s\"\nquery_memory = \"512MiB\"\nwaiting_time = \"1s\"";
+    // Four turns, of which a tenant that asks before all others would have three without a bound of its own.
+    let limits = "query_time = \"10s\"\nquery_memory = \"512MiB\"\nwaiting_time = \"1s\"\nqueries_per_tenant = 2";
     let served = Served::start(worked_example::replayed(), limits);
     let client = served.client(&served.token("default", "sql"));
     let hostile = [served.token("one", "sql"), served.token("two", "sql")];

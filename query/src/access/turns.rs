@@ -1,8 +1,9 @@
 //! Whose turn it is: who runs a query, who waits, and who is served next.
 //!
 //! Queries run for as long as a minute, so whoever holds all turns shuts out everybody else for that long. A tenant
-//! therefore runs no more queries than are left for the others (a dynamic threshold): of eight turns one tenant has four,
-//! the next two, and two more one each. Those that wait are served tenant by tenant, not in the order in which they came:
+//! therefore runs no more queries than are left for the others (a dynamic threshold) as soon as there are others: of eight
+//! turns the one has four, the next two, and two more one each. As long as it is alone it leaves one turn, for whoever comes
+//! next, and none where there are two or fewer: a person with a cursor open asks something else. Those that wait are served tenant by tenant, not in the order in which they came:
 //! a tenant that asks for much waits behind its own queries only.
 
 use std::collections::{HashMap, VecDeque};
@@ -166,16 +167,21 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a tenant that runs so many may run one more: only if it runs fewer than are left.
-    fn has_room(&self, state: &State, running: usize) -> bool {
-        running < self.most_of_tenant.min(self.most.saturating_sub(state.running))
+    /// Whether a tenant may run one more: only if it runs fewer than are left, or nobody else runs or waits.
+    fn has_room(&self, state: &State, tenant: &Arc<str>) -> bool {
+        let most = match state.lanes.keys().all(|known| known == tenant) {
+            true if self.most <= 2 => self.most,
+            true => self.most - 1,
+            false => self.most.saturating_sub(state.running),
+        };
+        state.running(tenant) < self.most_of_tenant.min(most)
     }
 
     fn enter(line: &Arc<Self>, tenant: &Arc<str>) -> Entered {
         let mut state = line.state();
-        let (running, waiting) = state.lanes.get(tenant).map_or((0, 0), |lane| (lane.running, lane.waiting.len()));
+        let waiting = state.lanes.get(tenant).map_or(0, |lane| lane.waiting.len());
         // Who waits, waits because there is no room: there is none to be passed over.
-        if line.has_room(&state, running) {
+        if line.has_room(&state, tenant) {
             state.running += 1;
             state.lanes.entry(Arc::clone(tenant)).or_default().running += 1;
             return Entered::Runs(Turn { line: Arc::clone(line), tenant: Arc::clone(tenant) });
@@ -221,10 +227,7 @@ impl Line {
     /// Whose turn it is, as many as there is room for.
     fn next(&self, state: &mut State) -> Vec<(Arc<str>, oneshot::Sender<Turn>)> {
         let mut called = Vec::new();
-        let has_room = |state: &State, tenant: &Arc<str>| {
-            self.has_room(state, state.lanes.get(tenant).map_or(0, |lane| lane.running))
-        };
-        while let Some(index) = state.next.iter().position(|tenant| has_room(state, tenant)) {
+        while let Some(index) = state.next.iter().position(|tenant| self.has_room(state, tenant)) {
             let Some(tenant) = state.next.remove(index) else { break };
             let Some(lane) = state.lanes.get_mut(&tenant) else { continue };
             let Some(waiter) = lane.waiting.pop_front() else { continue };
@@ -240,6 +243,11 @@ impl Line {
 }
 
 impl State {
+    /// How many queries of a tenant run.
+    fn running(&self, tenant: &Arc<str>) -> usize {
+        self.lanes.get(tenant).map_or(0, |lane| lane.running)
+    }
+
     /// Forgets of a tenant what is over.
     fn tidy(&mut self, tenant: &Arc<str>) {
         let Some(lane) = self.lanes.get(tenant) else { return };
@@ -278,7 +286,7 @@ mod tests {
     /// ends, who waits has it.
     #[tokio::test]
     async fn turns_are_given_by_tenant() {
-        let limits = Limits { queries: 3, queries_per_tenant: 2, waiting_per_tenant: 1, ..Limits::default() };
+        let limits = Limits { queries: 4, queries_per_tenant: 2, waiting_per_tenant: 1, ..Limits::default() };
         let admission = admission(limits);
         let (acme, other): (Arc<str>, Arc<str>) = ("acme".into(), "other".into());
         let first = admission.turn(&acme).await.unwrap();
@@ -306,6 +314,47 @@ mod tests {
         }
         let (run, wait): (Vec<_>, Vec<_>) = asking.into_iter().partition(JoinHandle::is_finished);
         assert_eq!((run.len(), wait.len()), (6, 10), "two of eight turns are left");
+    }
+
+    /// One tenant asks for more than there is, and nobody else for anything. Guarantees that it has all turns but one, at once;
+    /// that this one is there for whoever comes next; and that of two it has both, so that whoever has a cursor open may ask
+    /// something else.
+    #[tokio::test]
+    async fn who_is_alone_leaves_one_turn() {
+        for (queries, alone) in [(1, 1), (2, 2), (3, 2), (8, 7)] {
+            let admission = admission(Limits { queries, queries_per_tenant: 8, ..Limits::default() });
+            let mut asking = Vec::new();
+            for _ in 0..9 {
+                asking.push(asks(&admission, &"many".into()).await);
+            }
+            assert_eq!(asking.iter().filter(|asking| asking.is_finished()).count(), alone, "of {queries}");
+            let other = asks(&admission, &"other".into()).await;
+            assert_eq!(other.is_finished(), alone < queries, "of {queries}");
+        }
+    }
+
+    /// A tenant has three of four turns and waits for more when two others come. Guarantees that the one has the turn that is
+    /// left, and the other one the next that is free, before those that have waited for longer; and that the first tenant
+    /// has three again once the others are gone.
+    #[tokio::test]
+    async fn who_was_alone_gives_way() {
+        let admission = admission(Limits { queries: 4, queries_per_tenant: 4, ..Limits::default() });
+        let (many, one, two): (Arc<str>, Arc<str>, Arc<str>) = ("many".into(), "one".into(), "two".into());
+        let mut running = Vec::new();
+        for _ in 0..3 {
+            running.push(admission.turn(&many).await.unwrap());
+        }
+        let waits = asks(&admission, &many).await;
+        let of_one = admission.turn(&one).await.unwrap();
+        let of_two = asks(&admission, &two).await;
+        assert!(!of_two.is_finished(), "all turns are given");
+        drop(running.pop());
+        let of_two = of_two.await.unwrap().unwrap();
+        drop(of_one);
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished(), "it has two, and one is left");
+        drop(of_two);
+        waits.await.unwrap().unwrap();
     }
 
     /// Those that wait are served tenant by tenant: the one query of a tenant comes before the second of another, though
