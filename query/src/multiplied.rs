@@ -1,11 +1,17 @@
 //! What operators write out or hold that no memory is counted for: a join writes a row as often as the other side has
 //! matches, an `unnest` as often as a list has items, and a window function holds its rows until it has seen all of them.
-//! So a guard stands before each of them.
+//! So a guard stands before each of them, but for joins that write a row out once (`once`) and windows that look no
+//! further than a batch or two (`far`).
+
+mod far;
+mod once;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::record_batch::RecordBatch;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::error::DataFusionError;
@@ -15,7 +21,7 @@ use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJo
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::unnest::UnnestExec;
-use datafusion::physical_plan::windows::WindowAggExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
@@ -24,17 +30,43 @@ use crate::functions::bounded::sizes;
 
 /// How many times a query's memory a join may write out at once, were every row of a batch the widest.
 const WRITTEN: u64 = 2;
-/// What part of a query's memory an `unnest` may write out at once.
+/// What part of a query's memory an `unnest` may write out at once, and a join that runs for wide rows.
 const PART: usize = 4;
 /// How many times its rows a window function holds: as they came, and as one batch.
 const HELD: u64 = 2;
 
-/// The same plan with its guards.
+/// Bytes of the widest row that a join was refused for, for all ways to run one query.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Widest(Arc<AtomicU64>);
+
+impl Widest {
+    fn note(&self, bytes: u64) {
+        self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Rows of a batch, of so many at most, with which joins write out a row that is as wide, and others hold what they
+    /// have written.
+    pub(crate) fn rows(&self, most: usize, memory_limit: usize) -> usize {
+        let rows = (memory_limit / PART) as u64 / self.0.load(Ordering::Relaxed).max(1);
+        usize::try_from(rows).unwrap_or(usize::MAX).clamp(1, most.max(1))
+    }
+}
+
+/// Bytes that a join may write out at once.
+fn written(memory_limit: usize) -> u64 {
+    (memory_limit as u64).saturating_mul(WRITTEN)
+}
+
+/// The same plan with its guards, which note what was too wide.
 ///
 /// # Errors
 /// When an operator does not take them, which would be an error of this program.
-pub(crate) fn guarded(plan: Arc<dyn ExecutionPlan>, memory_limit: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    guarded_until(plan, memory_limit, |_| false)
+pub(crate) fn guarded(
+    plan: Arc<dyn ExecutionPlan>,
+    memory_limit: usize,
+    widest: &Widest,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    with_guards(plan, memory_limit, widest, true, |_| false)
 }
 
 /// The same plan with guards in the part of it that is above such nodes.
@@ -46,7 +78,7 @@ pub(crate) fn guarded_until(
     memory_limit: usize,
     is_end: impl Fn(&Arc<dyn ExecutionPlan>) -> bool,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    with_guards(plan, memory_limit, true, is_end)
+    with_guards(plan, memory_limit, &Widest::default(), true, is_end)
 }
 
 /// The same plan with guards that are no nodes of it: who sent the plan counts its nodes.
@@ -54,12 +86,13 @@ pub(crate) fn guarded_until(
 /// # Errors
 /// As [`guarded`].
 pub(crate) fn guarded_unseen(plan: Arc<dyn ExecutionPlan>, memory_limit: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    with_guards(plan, memory_limit, false, |_| false)
+    with_guards(plan, memory_limit, &Widest::default(), false, |_| false)
 }
 
 fn with_guards(
     plan: Arc<dyn ExecutionPlan>,
     memory_limit: usize,
+    widest: &Widest,
     is_seen: bool,
     is_end: impl Fn(&Arc<dyn ExecutionPlan>) -> bool,
 ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -68,10 +101,15 @@ fn with_guards(
             return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
         }
         let Some(multiplies) = Multiplies::of(&node) else { return Ok(Transformed::no(node)) };
-        let guard = |child: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-            Arc::new(GuardExec { input: Arc::clone(child), multiplies: multiplies.clone(), memory_limit, is_seen })
+        let once = once::sides(&node);
+        let guard = |(side, child): (usize, &Arc<dyn ExecutionPlan>)| -> Arc<dyn ExecutionPlan> {
+            let input = Arc::clone(child);
+            if once.get(side).is_some_and(|is_once| *is_once) {
+                return input;
+            }
+            Arc::new(GuardExec { input, multiplies: multiplies.clone(), memory_limit, widest: widest.clone(), is_seen })
         };
-        let children = node.children().into_iter().map(guard).collect();
+        let children = node.children().into_iter().enumerate().map(guard).collect();
         Ok(Transformed::yes(node.with_new_children(children)?))
     })
     .data()
@@ -88,7 +126,7 @@ pub(crate) fn is_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// Whether as much comes out of an operator as goes in, or more, whatever goes in. A join by keys is none of these.
 pub(crate) fn multiplies(plan: &Arc<dyn ExecutionPlan>) -> bool {
     match Multiplies::of(plan) {
-        Some(Multiplies::Joined) => plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>(),
+        Some(Multiplies::Joined(_)) => plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>(),
         Some(Multiplies::Unnested(_) | Multiplies::Held) => true,
         None => false,
     }
@@ -97,8 +135,8 @@ pub(crate) fn multiplies(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// What becomes of a row.
 #[derive(Debug, Clone)]
 enum Multiplies {
-    /// It may be written out for each row of a batch.
-    Joined,
+    /// It may be written out for each row of a batch, of so many rows at most.
+    Joined(usize),
     /// It is written out for each item of the lists in these columns, of the lists in these lists where it is said.
     Unnested(Arc<[(usize, bool)]>),
     /// It is held until the last has come.
@@ -111,19 +149,32 @@ impl Multiplies {
             let lists = unnest.list_column_indices().iter().map(|list| (list.index_in_input_schema, list.depth > 1));
             return Some(Self::Unnested(lists.collect()));
         }
-        if plan.is::<WindowAggExec>() {
+        let looks_far =
+            |window: &BoundedWindowAggExec| window.window_expr().iter().any(|window| far::looks_far(window.as_ref()));
+        if plan.is::<WindowAggExec>() || plan.downcast_ref::<BoundedWindowAggExec>().is_some_and(looks_far) {
             return Some(Self::Held);
         }
-        is_join(plan).then_some(Self::Joined)
+        is_join(plan).then(|| Self::Joined(pairs(plan)))
     }
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Joined => "rows of a join",
+            Self::Joined(_) => "rows of a join",
             Self::Unnested(_) => "rows of an unnest",
             Self::Held => "rows of a window",
         }
     }
+}
+
+/// Rows that a join may give, where it is known how many its sides have.
+fn pairs(join: &Arc<dyn ExecutionPlan>) -> usize {
+    let rows = join.children().into_iter().map(|side| match side.partition_statistics(None).ok()?.num_rows {
+        Precision::Exact(rows) => Some(rows),
+        _ => None,
+    });
+    // Of outer joins, also those without a match.
+    let pairs = |rows: Vec<usize>| rows.into_iter().map(|rows| rows.saturating_add(1)).fold(1, usize::saturating_mul);
+    rows.collect::<Option<Vec<_>>>().map_or(usize::MAX, pairs)
 }
 
 /// Looks at what goes into an operator, and gives it on as it is.
@@ -132,6 +183,7 @@ struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
     multiplies: Multiplies,
     memory_limit: usize,
+    widest: Widest,
     /// Whether it is a node of its plan. Otherwise it shows itself as its input, and has the children of that.
     is_seen: bool,
 }
@@ -175,8 +227,13 @@ impl ExecutionPlan for GuardExec {
             (true, _) => return internal_err!("a guard has one input"),
             (false, _) => Arc::clone(&self.input).with_new_children(children)?,
         };
-        let Self { multiplies, memory_limit, is_seen, .. } = &*self;
-        Ok(Arc::new(Self { input, multiplies: multiplies.clone(), memory_limit: *memory_limit, is_seen: *is_seen }))
+        Ok(Arc::new(Self {
+            input,
+            multiplies: self.multiplies.clone(),
+            memory_limit: self.memory_limit,
+            widest: self.widest.clone(),
+            is_seen: self.is_seen,
+        }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -185,6 +242,7 @@ impl ExecutionPlan for GuardExec {
         let guard = Guard {
             multiplies: self.multiplies.clone(),
             memory_limit: self.memory_limit,
+            widest: self.widest.clone(),
             batch_size: context.session_config().batch_size().max(1),
             reservation: MemoryConsumer::new(self.multiplies.name()).register(context.memory_pool()),
         };
@@ -211,6 +269,7 @@ impl ExecutionPlan for GuardExec {
 struct Guard {
     multiplies: Multiplies,
     memory_limit: usize,
+    widest: Widest,
     batch_size: usize,
     reservation: MemoryReservation,
 }
@@ -219,9 +278,11 @@ impl Guard {
     /// The same rows, in batches that may be given on.
     fn pass(&self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
         match &self.multiplies {
-            Multiplies::Joined => {
+            Multiplies::Joined(pairs) => {
                 let widest = widths(&batch, &[]).into_iter().max().unwrap_or_default();
-                if widest.saturating_mul(self.batch_size as u64) > (self.memory_limit as u64).saturating_mul(WRITTEN) {
+                let rows = self.batch_size.min(*pairs) as u64;
+                if widest.saturating_mul(rows) > written(self.memory_limit) {
+                    self.widest.note(widest);
                     return Err(DataFusionError::ResourcesExhausted(format!(
                         "a join would write out rows of {widest} bytes; shorten them before it, as with left(body, 1000)"
                     )));
@@ -303,7 +364,7 @@ mod tests {
         let inner: Arc<dyn ExecutionPlan> = Arc::new(CrossJoinExec::new(leaf("a"), leaf("b")));
         let plan: Arc<dyn ExecutionPlan> = Arc::new(CrossJoinExec::new(inner, leaf("c")));
         assert_eq!(nodes(&plan), 5);
-        assert_eq!(nodes(&guarded(Arc::clone(&plan), 1 << 20).unwrap()), 9);
+        assert_eq!(nodes(&guarded(Arc::clone(&plan), 1 << 20, &Widest::default()).unwrap()), 9);
         let ended = guarded_until(Arc::clone(&plan), 1 << 20, |node| nodes(node) == 3).unwrap();
         assert_eq!(nodes(&ended), 7);
         let unseen = guarded_unseen(plan, 1 << 20).unwrap();

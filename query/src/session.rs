@@ -34,11 +34,11 @@ use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
 use crate::links::LinkCache;
 use crate::measure;
-use crate::multiplied;
+use crate::multiplied::{self, Widest};
 use crate::peers::Peers;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
-use crate::spilling::{self, SPILLED};
+use crate::spilling::{self, Other, SPILLED, Way};
 use crate::statement;
 
 /// Batches computed before the reader asks for them.
@@ -251,7 +251,9 @@ impl Session {
     }
 
     /// The same session, which holds something as long as it is there or a query of it computes: also beyond the query's
-    /// time limit, and after nobody waits for its answer any more, for no thread is stopped within a step.
+    /// time limit, and after nobody waits for its answer any more, for no thread is stopped within a step. Operators that
+    /// compute in tasks of their own (a repartition has one for each input) do not hold it: these may go on for the one
+    /// bounded step that they are in.
     pub fn holding<T: Any + Send + Sync>(self, held: Arc<T>) -> Self {
         Self { held: Some(held), ..self }
     }
@@ -411,7 +413,7 @@ impl Session {
         let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
         let held = self.held.clone();
         answer.spawn(async move {
-            // It is let go when this task is gone, and that is when its thread has left what it computed.
+            // It is let go when this task is gone, and that is when its own thread has left what it computed.
             let _held = held;
             let all = async {
                 while let Some(batch) = computed.next().await {
@@ -450,8 +452,10 @@ async fn alone(
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
     let planner = state.query_planner();
     let physical = planning(memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
-    let other = spilling::Way::of(&physical).map(|way| spilling::run(way, state.clone(), plan, memory_limit));
-    let physical = multiplied::guarded(physical, memory_limit)?;
+    let widest = Widest::default();
+    let other =
+        Way::of(&physical).map(|way| Other { way, state: state.clone(), plan, memory_limit, widest: widest.clone() });
+    let physical = multiplied::guarded(physical, memory_limit, &widest)?;
     let stream = execute_stream(physical, state.task_ctx()).map_err(|error| memory_error(error, memory_limit))?;
     Ok(match other {
         Some(other) => spilling::or_else(stream, other),

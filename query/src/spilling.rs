@@ -12,26 +12,27 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream};
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 
 use crate::error::Result;
 use crate::functions::bounded::planning;
-use crate::multiplied;
+use crate::multiplied::{self, Widest};
 
 /// How many times its memory a query may have in temporary files.
 pub(crate) const SPILLED: u64 = 16;
 /// Consumers of memory that an error names.
 const NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
-/// Rows of a batch.
-const ROWS: usize = 256;
+/// Rows of a batch, at most.
+pub(crate) const ROWS: usize = 256;
+/// How often a query is begun again because a join met a row that is wider than those before.
+const TRIES: usize = 4;
 /// What part of a query's memory all its sorts together keep for merging what they spilled, at most.
 const FOR_MERGING: usize = 8;
 
@@ -74,24 +75,56 @@ fn shared(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
         .build_arc()?)
 }
 
-/// Runs a plan the other way.
-pub(crate) fn run(way: Way, state: SessionState, plan: LogicalPlan, memory_limit: usize) -> Other {
-    async move {
-        let mut config = state.config().clone();
+/// A plan that may be run another way.
+pub(crate) struct Other {
+    pub(crate) way: Way,
+    pub(crate) state: SessionState,
+    pub(crate) plan: LogicalPlan,
+    pub(crate) memory_limit: usize,
+    /// What joins were refused for, whichever way.
+    pub(crate) widest: Widest,
+}
+
+impl Other {
+    /// Rows of a batch. Wide rows are written out for fewer others at once.
+    fn rows(&self) -> usize {
+        self.widest.rows(ROWS.min(self.state.config().batch_size()), self.memory_limit)
+    }
+
+    /// The plan for batches of so many rows, with memory and temporary files of its own.
+    pub(crate) async fn planned(
+        &self,
+        rows: usize,
+    ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), DataFusionError> {
+        let mut config = self.state.config().clone();
         let options = config.options_mut();
-        options.optimizer.prefer_hash_join = way == Way::Hashed;
+        options.optimizer.prefer_hash_join = self.way == Way::Hashed;
         // On one processor there would be no other join.
         options.execution.target_partitions = options.execution.target_partitions.max(2);
-        // Wide rows are written out for fewer others at once.
-        options.execution.batch_size = options.execution.batch_size.min(ROWS);
-        let state = SessionStateBuilder::new_from_existing(state)
+        options.execution.batch_size = rows;
+        let state = SessionStateBuilder::new_from_existing(self.state.clone())
             .with_config(config)
-            .with_runtime_env(shared(memory_limit)?)
+            .with_runtime_env(shared(self.memory_limit)?)
             .build();
-        let physical = planning(memory_limit, state.create_physical_plan(&plan)).await?;
-        execute_stream(multiplied::guarded(physical, memory_limit)?, state.task_ctx())
+        let physical = planning(self.memory_limit, state.create_physical_plan(&self.plan)).await?;
+        Ok((multiplied::guarded(physical, self.memory_limit, &self.widest)?, state.task_ctx()))
     }
-    .boxed()
+
+    /// The answer up to its first batch. It is begun again as long as joins meet rows that are wider than those that it
+    /// was begun for.
+    async fn begun(&self) -> Result<(SendableRecordBatchStream, Option<RecordBatch>), DataFusionError> {
+        let mut tries = TRIES;
+        loop {
+            let rows = self.rows();
+            tries -= 1;
+            let (plan, context) = self.planned(rows).await?;
+            let mut stream = execute_stream(plan, context)?;
+            match stream.next().await.transpose() {
+                Err(error) if is_for_memory(&error) && tries > 0 && self.rows() < rows => {}
+                first => return Ok((stream, first?)),
+            }
+        }
+    }
 }
 
 /// The same answer; where memory fails before there is a row of it, another in its place.
@@ -101,24 +134,22 @@ pub(crate) fn or_else(first: SendableRecordBatchStream, other: Other) -> Sendabl
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }
 
-/// An answer that may be begun.
-type Other = BoxFuture<'static, Result<SendableRecordBatchStream, DataFusionError>>;
+fn is_for_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 /// What comes next, and what is left then.
 type Step = (Result<RecordBatch, DataFusionError>, (SendableRecordBatchStream, Option<Other>));
 
 async fn next(mut stream: SendableRecordBatchStream, other: Option<Other>) -> Option<Step> {
     let batch = stream.next().await?;
-    let is_for_memory =
-        batch.as_ref().is_err_and(|error| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)));
-    let Some(other) = other.filter(|_| is_for_memory) else { return Some((batch, (stream, None))) };
+    let other = other.filter(|_| batch.as_ref().is_err_and(is_for_memory));
+    let Some(other) = other else { return Some((batch, (stream, None))) };
     let schema = stream.schema();
     // What it holds is needed now.
     drop((stream, batch));
-    match other.await {
-        Ok(mut stream) => {
-            let batch = stream.next().await?;
-            Some((batch, (stream, None)))
-        }
+    match other.begun().await {
+        Ok((stream, first)) => first.map(|batch| (Ok(batch), (stream, None))),
         Err(error) => Some((Err(error), (Box::pin(EmptyRecordBatchStream::new(schema)), None))),
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
+use arrow::array::AsArray;
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch};
-use crate::{QueryError, Session, fixes, grouping};
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example};
+use crate::{QueryError, Session, SessionOptions, fixes, grouping};
 
 /// Lance's reads in a query's plan whose address has a part.
 async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
@@ -174,6 +177,38 @@ async fn joined_by_looks_up_no_more_than_needed() {
     assert!(reads(&session, without, "/spans/").await.is_empty());
     let Value::Array(few) = ask(&session, "select * from logs limit 2").await else { panic!("no rows") };
     assert_eq!(few.len(), 2);
+}
+
+/// A record may have a body of many MiB. Its join with what is known of traces writes it out once, so it is there whenever
+/// the memory holds it.
+#[tokio::test]
+async fn long_bodies_come_with_joined_by() {
+    for (mebibytes, memory_limit) in [(3_usize, 64 << 20), (60, 512 << 20)] {
+        let lake = TestLake::empty().await;
+        let mut tables = example();
+        let log = json!({"tenant_id": "acme", "time": at(2), "trace_id": FAILING, "service_name": "payments",
+            "body": "x".repeat(mebibytes << 20), "severity_number": 11, "kafka_topic": "otlp_logs", "kafka_partition": 0,
+            "kafka_offset": 7, "ingested_at": at(3), "attributes": {}, "attributes_types": {}, "resource_attributes": {}});
+        tables.push((Table::Logs, vec![log]));
+        lake.write(&tables, NOON + 100 * SECOND).await;
+        let options = SessionOptions { memory_limit, ..SessionOptions::new("acme") };
+        let session = Session::open(&lake.lake, options).await.unwrap();
+        for (query, rows) in [
+            ("select * from logs limit 10", 6),
+            ("select * from logs", 6),
+            ("select * from logs where severity_number = 11", 1),
+        ] {
+            let batches = session.collect(query, None).await.unwrap();
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "{query}");
+            let is_whole = batches.iter().any(|batch| {
+                let bodies = cast(batch.column_by_name("body").unwrap(), &DataType::LargeUtf8).unwrap();
+                bodies.as_string::<i64>().iter().flatten().any(|body| body.len() == mebibytes << 20)
+            });
+            assert!(is_whole, "{query}");
+        }
+        let query = "select length(body) as n, joined_by from logs where severity_number = 11";
+        assert_eq!(ask(&session, query).await, json!([{"n": mebibytes << 20, "joined_by": "trace"}]));
+    }
 }
 
 /// Whatever would change something or reach out of the lake is refused, and the answer says so.

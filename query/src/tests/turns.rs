@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::lake::TestLake;
 
-/// A thread is within a step of a query of which nobody wants the answer any more. Guarantees that what the session holds
+/// The thread of an answer is within a step, and nobody wants the answer any more. Guarantees that what the session holds
 /// for it, a turn of a server, is let go when the thread has left the step, and not before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_computes_holds_its_turn() {

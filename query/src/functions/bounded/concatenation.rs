@@ -30,10 +30,6 @@ impl ScalarUDFImpl for Concatenation {
         NAME
     }
 
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        self.schema_name(args)
-    }
-
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let sides: Vec<String> = args.iter().map(|side| side.schema_name().to_string()).collect();
         Ok(sides.join(" || "))

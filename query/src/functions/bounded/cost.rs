@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit};
-use datafusion::common::Result;
+use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit};
+use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::ColumnarValue;
 
 use super::{pattern, sizes};
@@ -18,8 +18,10 @@ const CHARACTER: u64 = 4;
 const PRINTED: u64 = 32;
 /// Steps that it takes to compile one state of a pattern.
 const COMPILED: u64 = 1_000;
-/// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+/// Nanoseconds of a day.
+const DAY: i128 = 86_400_000_000_000;
+/// Days of a month, at least: a step of a month is no shorter.
+const MONTH: i128 = 28;
 
 /// What a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +49,7 @@ pub(super) enum Length {
     Between,
     /// All arguments with the first between them.
     Joined,
-    /// The items of the first argument with the second between them, and the third in the place of nulls.
+    /// The innermost items of the first argument with the second between them, and the third in the place of nulls.
     Printed,
     /// The first argument with the third in the place of the second.
     Replaced,
@@ -70,6 +72,8 @@ pub(super) enum Work {
     Linear,
     /// One for each pair of bytes of the first two arguments.
     Product,
+    /// The same, but for one text that is looked for in many, which takes one step for each of their bytes.
+    Search,
     /// One for each pair of their items.
     Items,
     /// One for each byte of the first argument and each state of the pattern that is the second, which has to be compiled.
@@ -86,6 +90,8 @@ pub(super) struct Inputs {
 
 struct Argument {
     values: ArrayRef,
+    /// Whether it is one value for all rows.
+    is_scalar: bool,
     /// Bytes of each value.
     bytes: Vec<u64>,
 }
@@ -94,11 +100,11 @@ impl Inputs {
     pub(super) fn new(values: &[ColumnarValue], rows: usize) -> Result<Self> {
         let is_one = values.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let arguments = values.iter().map(|value| {
-            let values = match value {
-                ColumnarValue::Array(values) => Arc::clone(values),
-                ColumnarValue::Scalar(value) => value.to_array()?,
+            let (values, is_scalar) = match value {
+                ColumnarValue::Array(values) => (Arc::clone(values), false),
+                ColumnarValue::Scalar(value) => (value.to_array()?, true),
             };
-            Ok(Argument { bytes: sizes::bytes(&values), values })
+            Ok(Argument { bytes: sizes::bytes(&values), values, is_scalar })
         });
         Ok(Self { arguments: arguments.collect::<Result<_>>()?, rows: if is_one { 1 } else { rows }, is_one })
     }
@@ -106,6 +112,10 @@ impl Inputs {
     /// Bytes of an argument in a row; none where there is no such argument.
     fn bytes(&self, argument: usize, row: usize) -> u64 {
         self.arguments.get(argument).map_or(0, |argument| at(&argument.bytes, row))
+    }
+
+    fn is_scalar(&self, argument: usize) -> bool {
+        self.arguments.get(argument).is_some_and(|argument| argument.is_scalar)
     }
 
     /// Bytes of the argument that has most.
@@ -122,8 +132,8 @@ impl Inputs {
         self.arguments.get(argument).map(|argument| &argument.values)
     }
 
-    /// What an argument is in each row, as whole numbers; times in microseconds.
-    fn numbers(&self, argument: usize) -> Result<Vec<Option<i64>>> {
+    /// What an argument is in each row, as whole numbers; times in nanoseconds.
+    fn numbers(&self, argument: usize) -> Result<Vec<Option<i128>>> {
         self.values(argument).map_or_else(|| Ok(vec![]), numbers)
     }
 
@@ -171,7 +181,7 @@ impl Length {
                 inputs.each(|row| inputs.sum(row).saturating_add(inputs.bytes(0, row).saturating_mul(others)))
             }
             Self::Printed => {
-                let items = inputs.items(0);
+                let items = inputs.values(0).map(sizes::innermost).unwrap_or_default();
                 inputs.each(|row| {
                     let between = PRINTED.saturating_add(inputs.bytes(1, row)).saturating_add(inputs.bytes(2, row));
                     inputs.bytes(0, row).saturating_add(at(&items, row).saturating_mul(between))
@@ -206,7 +216,11 @@ impl Work {
         let total = |steps: Vec<u64>| steps.into_iter().fold(0, u64::saturating_add);
         Ok(match self {
             Self::Linear => 0,
-            Self::Product => total(inputs.each(|row| inputs.bytes(0, row).saturating_mul(inputs.bytes(1, row)))),
+            // DataFusion prepares such a text once; two constants it compares as if each were another.
+            Self::Search if inputs.is_scalar(1) && !inputs.is_scalar(0) => 0,
+            Self::Product | Self::Search => {
+                total(inputs.each(|row| inputs.bytes(0, row).saturating_mul(inputs.bytes(1, row))))
+            }
             Self::Items => {
                 let (these, those) = (inputs.items(0), inputs.items(1));
                 total(inputs.each(|row| at(&these, row).saturating_mul(at(&those, row))))
@@ -224,16 +238,14 @@ impl Work {
 }
 
 /// What there is of a row, or of all rows if there is one only.
-fn at(values: &[u64], row: usize) -> u64 {
+fn at<T: Copy + Default>(values: &[T], row: usize) -> T {
     let index = if values.len() == 1 { 0 } else { row };
     values.get(index).copied().unwrap_or_default()
 }
 
 /// A number of a row that says how many; what is null or below nothing says none.
-fn count(numbers: &[Option<i64>], row: usize) -> u64 {
-    let index = if numbers.len() == 1 { 0 } else { row };
-    let number = numbers.get(index).copied().flatten();
-    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+fn count(numbers: &[Option<i128>], row: usize) -> u64 {
+    u64::try_from(at(numbers, row).unwrap_or_default().max(0)).unwrap_or(u64::MAX)
 }
 
 fn replaced(inputs: &Inputs) -> Result<Vec<u64>> {
@@ -260,40 +272,61 @@ fn between(inputs: &Inputs) -> Result<Vec<u64>> {
     if second.is_empty() {
         return Ok(inputs.each(|row| count(&first, row).saturating_mul(ITEM)));
     }
-    let steps = inputs.values(2).map(steps).transpose()?.unwrap_or_else(|| vec![1]);
-    let number = |numbers: &[Option<i64>], row: usize| {
-        let index = if numbers.len() == 1 { 0 } else { row };
-        numbers.get(index).copied().flatten()
-    };
+    // From one date to the next there are whole days.
+    let is_by_day =
+        inputs.values(0).is_some_and(|first| matches!(first.data_type(), DataType::Date32 | DataType::Date64));
+    let steps = inputs.values(2).map(|steps| lengths(steps, is_by_day)).transpose()?.unwrap_or_else(|| vec![1]);
     Ok(inputs.each(|row| {
-        let ends = number(&first, row).zip(number(&second, row));
+        let ends = at(&first, row).zip(at(&second, row));
         let span = ends.map_or(0, |(start, stop)| start.abs_diff(stop));
-        (span / at(&steps, row).max(1)).saturating_add(1).saturating_mul(ITEM)
+        let items = (span / at(&steps, row).max(1)).saturating_add(1);
+        u64::try_from(items).unwrap_or(u64::MAX).saturating_mul(ITEM)
     }))
 }
 
-/// Whole numbers as they are, times in microseconds.
-fn numbers(array: &ArrayRef) -> Result<Vec<Option<i64>>> {
-    let array = match array.data_type() {
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => {
-            cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?
-        }
-        _ => Arc::clone(array),
+/// Whole numbers as they are, times in nanoseconds.
+fn numbers(array: &ArrayRef) -> Result<Vec<Option<i128>>> {
+    let (array, unit) = match array.data_type() {
+        DataType::Date32 | DataType::Date64 => (cast(array, &DataType::Date32)?, DAY),
+        DataType::Timestamp(unit, _) => (Arc::clone(array), nanoseconds(*unit)),
+        _ => (Arc::clone(array), 1),
     };
     let numbers: Int64Array = cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
-    Ok(numbers.iter().collect())
+    Ok(numbers.iter().map(|number| number.map(|number| i128::from(number) * unit)).collect())
 }
 
-/// The sizes of steps, forwards or backwards, in the unit of [`numbers`].
-fn steps(array: &ArrayRef) -> Result<Vec<u64>> {
-    if let Some(intervals) = array.as_primitive_opt::<IntervalMonthDayNanoType>() {
-        let microseconds = intervals.iter().map(|interval| {
-            interval.map_or(0, |interval| {
-                let days = i64::from(interval.months) * 30 + i64::from(interval.days);
-                days.saturating_mul(DAY).saturating_add(interval.nanoseconds / 1_000).unsigned_abs()
-            })
-        });
-        return Ok(microseconds.collect());
+fn nanoseconds(unit: TimeUnit) -> i128 {
+    match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
     }
-    Ok(numbers(array)?.into_iter().map(|step| step.unwrap_or_default().unsigned_abs()).collect())
+}
+
+/// The lengths of steps, forwards or backwards, in the unit of [`numbers`], at least.
+///
+/// # Errors
+/// For an interval that goes forwards and backwards: a step of it may end where it began, and then there is no last one.
+fn lengths(array: &ArrayRef, is_by_day: bool) -> Result<Vec<u128>> {
+    let Some(intervals) = array.as_primitive_opt::<IntervalMonthDayNanoType>() else {
+        return Ok(numbers(array)?.into_iter().map(|step| step.unwrap_or_default().unsigned_abs()).collect());
+    };
+    let steps = intervals.iter().flatten();
+    let signs = |step: IntervalMonthDayNano| {
+        let parts = [i64::from(step.months), i64::from(step.days), step.nanoseconds];
+        (parts.iter().any(|part| *part > 0), parts.iter().any(|part| *part < 0))
+    };
+    if steps.map(signs).any(|(forwards, backwards)| forwards && backwards) {
+        return plan_err!("the parts of a step have to have one sign: write interval '1 day' for '1 month -29 days'");
+    }
+    let lengths = intervals.iter().map(|step| {
+        step.map_or(0, |step| {
+            let days = i128::from(step.months) * MONTH + i128::from(step.days);
+            let time = i128::from(step.nanoseconds);
+            let time = if is_by_day { time / DAY * DAY } else { time };
+            (days * DAY + time).unsigned_abs()
+        })
+    });
+    Ok(lengths.collect())
 }

@@ -5,6 +5,7 @@
 //! - `table` says of each function how long its values become and how much work it takes; `cost` computes that for a
 //!   call before it is made, of `sizes` and `pattern`.
 //! - `rewrite` puts the bound around the functions of a plan, and makes functions of operators that need one.
+//! - `width` refuses casts to types of which each value is long.
 //! - `planning` leaves long constants uncomputed until it is known for how many rows, and `constant` does the same with
 //!   those that a statement was written with.
 
@@ -18,6 +19,7 @@ pub(crate) mod sizes;
 mod table;
 #[cfg(test)]
 mod tests;
+mod width;
 
 use std::sync::Arc;
 
@@ -71,6 +73,13 @@ impl Bounded {
     /// Bytes of a constant that may be written out for a whole batch.
     fn short(&self) -> u64 {
         self.most / BATCH
+    }
+
+    /// Bytes that values may have which are made of so many: what is there already may be there once more, as in
+    /// lower(body), and become longer, up to half of the memory, or each call could double what another has made.
+    fn most_of(&self, largest: u64) -> u64 {
+        let longer = largest.saturating_mul(2).min(self.most.saturating_mul(2));
+        self.most.max(largest).max(longer)
     }
 
     fn check_steps(&self, steps: u64) -> Result<()> {
@@ -153,10 +162,6 @@ impl ScalarUDFImpl for Bounded {
         self.inner.aliases()
     }
 
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        self.inner.display_name(args)
-    }
-
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         self.inner.schema_name(args)
     }
@@ -208,8 +213,7 @@ impl ScalarUDFImpl for Bounded {
             self.check_one(total(&bytes), args.number_rows)?;
             return self.inner.invoke_with_args(args);
         }
-        // What is there already may be there once more, as in lower(body).
-        let most = self.most.max(inputs.largest());
+        let most = self.most_of(inputs.largest());
         if total(&bytes) <= most {
             return self.inner.invoke_with_args(args);
         }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUD
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::cast;
 
-use super::{Bounded, concatenation, pattern, table};
+use super::{Bounded, concatenation, pattern, table, width};
 
 /// States of a pattern of an operator that needs no bound.
 const SMALL: u64 = 500;
@@ -33,6 +33,7 @@ impl BoundFunctions {
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         if matches!(node, LogicalPlan::Extension(_)) {
+            node.apply_expressions(|expr| expr.apply(|expr| width::check(expr).map(|()| TreeNodeRecursion::Continue)))?;
             return Ok(Transformed::no(node));
         }
         let names = NamePreserver::new(&node);
@@ -45,6 +46,7 @@ impl BoundFunctions {
     }
 
     fn expr(&self, expr: Expr) -> Result<Transformed<Expr>> {
+        width::check(&expr)?;
         match expr {
             // A list that is written out is no longer than the statement, and what looks into it has ways of its own.
             Expr::ScalarFunction(call) if is_literal_list(&call) => {

@@ -65,6 +65,27 @@ pub(crate) fn items(array: &ArrayRef) -> Vec<u64> {
     }
 }
 
+/// How many items the lists of each row have, within lists as deep as they go; a list that is empty or null counts as one,
+/// and so does what is no list.
+pub(super) fn innermost(array: &ArrayRef) -> Vec<u64> {
+    match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            sums(list.offsets(), innermost(list.values()))
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            sums(list.offsets(), innermost(list.values()))
+        }
+        DataType::FixedSizeList(_, length) => {
+            let list = array.as_fixed_size_list();
+            let length = usize::try_from(*length).unwrap_or_default().max(1);
+            innermost(list.values()).chunks(length).map(|items| items.iter().sum()).collect()
+        }
+        _ => vec![1; array.len()],
+    }
+}
+
 fn spans<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> Vec<u64> {
     offsets.lengths().map(|length| length as u64).collect()
 }
@@ -76,10 +97,15 @@ fn length_of(view: u128) -> u64 {
 
 /// The sizes of lists, which take some bytes for each item whatever it is.
 fn within<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, values: &ArrayRef) -> Vec<u64> {
+    sums(offsets, bytes(values))
+}
+
+/// What the items of each list have together, each one at least.
+fn sums<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, sizes: Vec<u64>) -> Vec<u64> {
     let mut sum = 0;
-    let mut sums = Vec::with_capacity(values.len() + 1);
+    let mut sums = Vec::with_capacity(sizes.len() + 1);
     sums.push(0_u64);
-    for size in bytes(values) {
+    for size in sizes {
         sum += size.max(1);
         sums.push(sum);
     }
@@ -100,7 +126,7 @@ fn of_dictionary(array: &ArrayRef) -> Vec<u64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use arrow::array::{DictionaryArray, ListArray, StringArray, StringViewArray};
-    use arrow::datatypes::Int32Type;
+    use arrow::datatypes::{Field, Int32Type};
 
     use super::*;
 
@@ -118,5 +144,17 @@ mod tests {
         let lists = vec![Some(vec![Some(1), Some(2)]), None, Some(vec![])];
         let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
         assert_eq!((bytes(&lists), items(&lists)), (vec![8, 0, 0], vec![2, 0, 0]));
+    }
+
+    /// Items of lists within lists count one by one, and lists without any as one, also in a slice.
+    #[test]
+    fn innermost_items_are_counted() {
+        let lists = vec![Some(vec![Some(1), Some(2), Some(3)]), None, Some(vec![]), Some(vec![Some(4)])];
+        let inner: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
+        let field = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
+        let outer: ArrayRef =
+            Arc::new(ListArray::new(field, OffsetBuffer::from_lengths([2, 1, 1]), Arc::clone(&inner), None));
+        assert_eq!(innermost(&outer), [4, 1, 1]);
+        assert_eq!(innermost(&outer.slice(1, 2)), [1, 1]);
     }
 }

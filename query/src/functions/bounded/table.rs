@@ -5,7 +5,7 @@ use super::cost::Length::{
     Between, Formatted, Joined, Matched, Padded, Plain, Positions, Printed, Repeated, Replaced, Resized, Rewritten,
     Sum, Swapped, Times,
 };
-use super::cost::Work::{self, Items, Linear, Product, Regex};
+use super::cost::Work::{self, Items, Linear, Product, Regex, Search};
 use super::cost::{Length, Rule};
 use super::{concatenation, constant};
 
@@ -36,7 +36,7 @@ const BOUNDED: &[(&str, Length, Work)] = &[
     ("hex", Sum(2), Linear),
     ("initcap", Sum(3), Linear),
     ("levenshtein", Plain, Product),
-    ("lower", Sum(3), Linear),
+    ("lower", Sum(2), Linear),
     ("lpad", Padded, Linear),
     ("ltrim", Plain, Product),
     ("make_array", Sum(1), Linear),
@@ -54,7 +54,7 @@ const BOUNDED: &[(&str, Length, Work)] = &[
     ("rpad", Padded, Linear),
     ("rtrim", Plain, Product),
     ("string_to_array", Sum(9), Linear),
-    ("strpos", Plain, Product),
+    ("strpos", Plain, Search),
     ("struct", Sum(1), Linear),
     ("to_char", Formatted, Linear),
     ("translate", Sum(4), Linear),

@@ -53,6 +53,22 @@ async fn what_could_be_long_is_computed_in_parts() {
     assert_eq!(ask(&session, query).await, json!([{"n": 200_050}]));
 }
 
+/// A text that takes most of what one call may make is lengthened all the same, but not without end.
+#[tokio::test]
+async fn long_texts_are_lengthened() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let query = |longer: &str| {
+        format!(
+            "select length({longer}) as n from (select repeat('x', 14999999 + value) as s from generate_series(1, 1))"
+        )
+    };
+    assert_eq!(ask(&session, &query("s || s")).await, json!([{"n": 30_000_000}]));
+    assert_eq!(ask(&session, &query("lower(s)")).await, json!([{"n": 15_000_000}]));
+    let error = session.collect(&query("s || s || s"), None).await.unwrap_err();
+    assert!(matches!(error, QueryError::MemoryLimit { .. }), "{error}");
+}
+
 /// What would take more than a quarter of the query's memory ends with its limit: however the length is said, where it is
 /// computed while the statement is planned, and where a short value is written out for many rows.
 #[tokio::test]
@@ -70,10 +86,12 @@ async fn long_values_are_bounded() {
         "range(1000000000)",
         "range(0, -10000000000, -1)",
         "generate_series(timestamp '2000-01-01', timestamp '2026-01-01', interval '1 millisecond')",
+        "range(timestamp '2026-01-01 00:00:00', timestamp '2026-01-01 00:00:00.1', interval '1 nanosecond')",
         "length(replace(repeat('x', 1000000), 'x', repeat('y', 1000)))",
         "length(replace(repeat(name, 1000), 'a', repeat('y', 100000)))",
         "length(regexp_replace(repeat('x', 100000), 'x', repeat('y', 1000), 'g'))",
         "array_to_string(range(100000), repeat('y', 1000))",
+        "array_to_string([range(100000)], repeat('y', 1000))",
         "length(concat(repeat('x', 6000000), repeat('x', 6000000), repeat('x', 6000000)))",
         "length(repeat('x', 6000000) || repeat('y', 6000000) || repeat('z', 6000000))",
         "concat_ws(repeat('x', 10000000), 'a', 'b', 'c')",
@@ -103,29 +121,65 @@ async fn long_values_are_bounded() {
     }
 }
 
-/// A long value that is made for one row and written out for many by a join or an `unnest` ends with the limit of memory,
-/// where it is not written out in smaller batches; so does a window that holds more rows than fit. What fits is answered.
+/// A long value that is made for one row is written out for many by a join, in batches that fit, however wide it is; by an
+/// `unnest` of more than fits it ends with the limit of memory, and so does a window that holds more rows than fit. What
+/// fits is answered.
 #[tokio::test]
 async fn rows_are_multiplied_within_bounds() {
     let lake = TestLake::example(false, 100).await;
     let session = session(&lake).await;
     let one = |bytes: usize| format!("(select repeat('x', {bytes}) as s)");
     for hostile in [
-        format!("select s from {}, generate_series(1, 100000)", one(4_000_000)),
-        format!("select s from {} join generate_series(1, 100000) on length(s) > value", one(4_000_000)),
         format!("select unnest(range(0, 100000)) as n, s from {}", one(100_000)),
         "select max(n) from (select sum(value) over () as n from generate_series(1, 20000000))".to_owned(),
     ] {
         let error = session.collect(&hostile, None).await.unwrap_err();
         assert!(matches!(error, QueryError::MemoryLimit { .. }), "{hostile}: {error}");
     }
-    let query = format!("select count(*) as n, max(s) = min(s) as one from {}, generate_series(1, 1000)", one(100_000));
-    assert_eq!(ask(&session, &query).await, json!([{"n": 1_000, "one": true}]));
+    for joined in [
+        format!("{}, generate_series(1, 200)", one(4_000_000)),
+        format!("{} join generate_series(1, 200) on length(s) > value", one(4_000_000)),
+        format!("{}, generate_series(1, 1000)", one(100_000)),
+    ] {
+        let query = format!("select count(*) % 100 as n, max(s) = min(s) as one from {joined}");
+        assert_eq!(ask(&session, &query).await, json!([{"n": 0, "one": true}]), "{joined}");
+    }
     let query =
         "select count(*) as n, max(length(name)) as name from (select unnest(range(0, 100000)) as n, name from spans)";
     assert_eq!(ask(&session, query).await[0]["n"], json!(400_000));
     let query = "select sum(value) over () as n from generate_series(1, 3)";
     assert_eq!(ask(&session, query).await, json!([{"n": 6}, {"n": 6}, {"n": 6}]));
+}
+
+/// A window that looks far ahead or back holds all rows, and ends with the limit of memory; one that looks near, or adds up
+/// what has come, holds few of them, however many there are.
+#[tokio::test]
+async fn windows_that_look_far_are_bounded() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let query = |window: &str| {
+        format!(
+            "select max(n) as n from (select {window} as n from
+             (select repeat('x', 1000 + value % 2) as s from generate_series(1, 100000)))"
+        )
+    };
+    for far in [
+        "length(lead(s, 1000000000) over ())",
+        "length(lag(s, 1000000000) over ())",
+        "length(max(s) over (rows between current row and 1000000000 following))",
+        "length(max(s) over (rows between 1000000000 preceding and current row))",
+    ] {
+        let error = session.collect(&query(far), None).await.unwrap_err();
+        assert!(matches!(error, QueryError::MemoryLimit { .. }), "{far}: {error}");
+    }
+    for (near, n) in [
+        ("length(lead(s) over ())", 1_001),
+        ("length(lag(s, 2) over ())", 1_001),
+        ("sum(length(s)) over (rows between unbounded preceding and current row)", 100_050_000),
+        ("length(max(s) over (rows between 1 preceding and 1 following))", 1_001),
+    ] {
+        assert_eq!(ask(&session, &query(near)).await, json!([{"n": n}]), "{near}");
+    }
 }
 
 /// What would compute for longer than a query may take, within one call that nothing stops, is refused before it begins,
@@ -150,6 +204,75 @@ async fn endless_calls_are_refused() {
             let QueryError::TooLarge { why } = error else { panic!("{endless}: {error}") };
             assert!(why.contains(name) && why.contains("left(text, 1000)"), "{endless}: {why}");
         }
+    }
+}
+
+/// One text is looked for in many as long as it likes, for that takes a step for each byte; not one of each row's own.
+#[tokio::test]
+async fn a_text_is_looked_for_in_many() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    let query = |text: &str| {
+        format!(
+            "select sum(strpos(s, {text})) as n from (select value, repeat('a', 1000000 + value % 2) as s
+             from generate_series(2, 8, 2))"
+        )
+    };
+    assert_eq!(ask(&session, &query("repeat('a', 100000) || 'b'")).await, json!([{"n": 0}]));
+    let error = session.collect(&query("repeat('a', 100000 + value % 2) || 'b'"), None).await.unwrap_err();
+    assert!(matches!(error, QueryError::TooLarge { .. }), "{error}");
+}
+
+/// Types say of what length each value is, null or not, and no cast is to one of long values, wherever it is written; to
+/// a vector it is.
+#[tokio::test]
+async fn types_of_long_values_are_refused() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    for cast in ["arrow_cast", "arrow_try_cast"] {
+        for kind in [
+            "FixedSizeList(2000000000, Int64)",
+            "List(FixedSizeList(2000000000, Int64))",
+            "FixedSizeList(100, FixedSizeList(100, Int64))",
+            "FixedSizeBinary(2000000000)",
+        ] {
+            let long = format!("{cast}(null, '{kind}')");
+            for query in [
+                format!("select {long}"),
+                format!("select {long} from spans"),
+                format!("select try_cast_to_type([1], {long})"),
+                format!("select * from trace_tree({long})"),
+                format!("values ({long})"),
+            ] {
+                let error = session.collect(&query, None).await.unwrap_err();
+                assert!(
+                    matches!(&error, QueryError::Sql(why) if why.contains("4096 are the most")),
+                    "{query}: {error}"
+                );
+            }
+        }
+        let query = format!("select {cast}([1, 2], 'FixedSizeList(2, Int64)') is not null as n");
+        assert_eq!(ask(&session, &query).await, json!([{"n": true}]));
+    }
+}
+
+/// A step forwards and backwards at once may end where it began, and have no last one: it is refused. Steps backwards, and
+/// of several parts with one sign, are taken.
+#[tokio::test]
+async fn steps_have_one_direction() {
+    let lake = TestLake::example(false, 100).await;
+    let session = session(&lake).await;
+    for kind in ["timestamp", "date"] {
+        for step in ["1 month -29 days", "-1 month 29 days", "1 day -24 hours"] {
+            let query =
+                format!("select cardinality(range({kind} '2026-01-30', {kind} '2027-01-01', interval '{step}')) as n");
+            let error = session.collect(&query, None).await.unwrap_err();
+            assert!(matches!(&error, QueryError::Sql(why) if why.contains("one sign")), "{query}: {error}");
+        }
+        let query = format!(
+            "select cardinality(generate_series({kind} '2026-03-02', {kind} '2026-01-01', interval '-1 month -1 day')) as n"
+        );
+        assert_eq!(ask(&session, &query).await, json!([{"n": 2}]));
     }
 }
 
