@@ -59,10 +59,11 @@ impl Draft {
             let ((of_traces, alone), spans) = found.map_err(stopped)?;
             let alone = self.held.due(alone, &self.sources, self.hold, self.ends)?;
             let suspects = Suspects { spans, logs: concat_batches(&of_traces.schema(), [&of_traces, &alone])? };
+            let counted = stored.as_ref().map(|stored| CountedFailures::of(stored.failures())).unwrap_or_default();
             // Of most late parts nothing failed.
             let failed = suspects.spans.num_rows() + suspects.logs.num_rows() > 0;
             let before = stored.filter(|_| failed).map_or_else(Before::nothing, Stored::before);
-            Ok(Looked { logs: logs?, suspects, alone, before, draft: self })
+            Ok(Looked { logs: logs?, suspects, alone, before, counted, draft: self })
         })
         .await
     }
@@ -77,6 +78,8 @@ pub(super) struct Looked {
     /// The failed records without a trace among them.
     alone: RecordBatch,
     before: Before,
+    /// The stored failures of the traces that go on.
+    counted: CountedFailures,
 }
 
 impl Looked {
@@ -104,7 +107,7 @@ impl Looked {
 
     /// Puts it together: telemetry in the lake's form, failures found, origins listed.
     fn assemble(self) -> Result<Epoch, Error> {
-        let Looked { draft, logs, suspects, before, .. } = self;
+        let Looked { draft, logs, suspects, before, counted, .. } = self;
         let Draft { flushed, waiting, sources, stamp, failures: rules, .. } = draft;
         let (spans, found) = std::thread::scope(|scope| {
             let spans = scope.spawn(|| staged::stage(&flushed.spans, &Table::Spans.lake_schema()));
@@ -113,7 +116,7 @@ impl Looked {
         });
         let (spans, found) = (spans?, found.map_err(stopped)?);
         let logs = staged::stage(&logs, &Table::Logs.lake_schema())?;
-        let traces = complete_traces(&flushed.traces, &found.failures, &stamp)?;
+        let traces = complete_traces(&flushed.traces, &found.failures, &counted, &stamp)?;
         let closed = closed_traces(&flushed, &sources);
         let mut rows = distinct_payloads(waiting)?;
         rows.extend(spans.into_iter().map(|batch| (Table::Spans, batch)));
@@ -194,40 +197,65 @@ fn closed_traces(flushed: &Flushed, sources: &[SourceProgress]) -> Vec<ClosedTra
 }
 
 /// Adds what the window cannot know: the number of failures, and the redaction's policy.
-fn complete_traces(traces: &RecordBatch, failures: &RecordBatch, stamp: &RedactionStamp) -> Result<RecordBatch, Error> {
+fn complete_traces(
+    traces: &RecordBatch,
+    failures: &RecordBatch,
+    counted: &CountedFailures,
+    stamp: &RedactionStamp,
+) -> Result<RecordBatch, Error> {
     let schema = Table::Traces.lake_schema();
     let rows = traces.num_rows();
     let mut columns = traces.columns().to_vec();
-    columns[schema.index_of("failure_count")?] = Arc::new(failure_counts(traces, failures)?);
+    columns[schema.index_of("failure_count")?] = Arc::new(failure_counts(traces, failures, counted)?);
     let policy: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(stamp.policy.as_ref(), rows)));
     columns[schema.index_of("redaction_policy")?] = policy;
     columns[schema.index_of("redaction_version")?] = Arc::new(Int32Array::from_value(stamp.version, rows));
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 
-/// For each trace the failures of its earlier revisions, which its row carries, and those found now.
-fn failure_counts(traces: &RecordBatch, failures: &RecordBatch) -> Result<Int64Array, Error> {
-    let counts = failures_by_trace(failures);
+/// For each trace the failures that are stored of it, and those found now. A row carries what its earlier revision counts,
+/// which is all that is known where not all stored failures were read; what records told before the first span, or without
+/// one, stands in no revision.
+fn failure_counts(
+    traces: &RecordBatch,
+    failures: &RecordBatch,
+    counted: &CountedFailures,
+) -> Result<Int64Array, Error> {
+    let found = CountedFailures::of(failures);
     let (tenants, ids) = (text_column(traces, "tenant_id")?, text_column(traces, "trace_id")?);
-    let before = traces.column(traces.schema().index_of("failure_count")?).as_primitive::<Int64Type>();
+    let carried = traces.column(traces.schema().index_of("failure_count")?).as_primitive::<Int64Type>();
     let of_row = |row: usize| {
-        let earlier = if before.is_valid(row) { before.value(row) } else { 0 };
-        let key = (tenants.value(row), ids.value(row));
-        Some(earlier + counts.get(&key).copied().unwrap_or(0))
+        let (tenant, id) = (tenants.value(row), ids.value(row));
+        let carried = if carried.is_valid(row) { carried.value(row) } else { 0 };
+        Some(carried.max(counted.of_trace(tenant, id)) + found.of_trace(tenant, id))
     };
     Ok((0..traces.num_rows()).map(of_row).collect())
 }
 
-fn failures_by_trace(failures: &RecordBatch) -> HashMap<(&str, &str), i64> {
-    let mut counts = HashMap::new();
-    if let (Ok(tenants), Ok(ids)) = (text_column(failures, "tenant_id"), text_column(failures, "trace_id")) {
-        for (tenant, id) in tenants.iter().zip(ids) {
-            if let (Some(tenant), Some(id)) = (tenant, id) {
-                *counts.entry((tenant, id)).or_default() += 1;
+/// How many failures each trace has, by tenant and trace id.
+#[derive(Default)]
+struct CountedFailures(HashMap<String, HashMap<String, i64>>);
+
+impl CountedFailures {
+    /// Counts rows of `failures`. A stored one may be there twice.
+    fn of(failures: &RecordBatch) -> Self {
+        let mut counts: HashMap<String, HashMap<String, i64>> = HashMap::new();
+        let column = |name| text_column(failures, name);
+        if let (Ok(tenants), Ok(traces), Ok(ids)) = (column("tenant_id"), column("trace_id"), column("failure_id")) {
+            let mut seen = HashSet::new();
+            for ((tenant, trace), id) in tenants.iter().zip(traces).zip(ids) {
+                let (Some(tenant), Some(trace)) = (tenant, trace) else { continue };
+                if id.is_none_or(|id| seen.insert((tenant, trace, id))) {
+                    *counts.entry(tenant.to_owned()).or_default().entry(trace.to_owned()).or_default() += 1;
+                }
             }
         }
+        Self(counts)
     }
-    counts
+
+    fn of_trace(&self, tenant: &str, trace: &str) -> i64 {
+        self.0.get(tenant).and_then(|traces| traces.get(trace)).copied().unwrap_or(0)
+    }
 }
 
 fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Error> {
@@ -262,18 +290,26 @@ mod tests {
         Arc::new(StringArray::from(values.to_vec()))
     }
 
-    /// A trace's row counts the failures of its earlier revisions and those of this epoch, of its own tenant.
+    /// A trace's row counts the failures that are stored of it and those of this epoch, of its own tenant: those that its
+    /// earlier revision counts, and those that log records told before it had a span, each once however often it was read.
     #[test]
     fn failures_are_cumulative() {
         let (tenants, ids) = (texts(&["a", "a", "b"]), texts(&["1", "2", "1"]));
-        let before: ArrayRef = Arc::new(Int64Array::from(vec![Some(3), None, None]));
-        let named = vec![("tenant_id", tenants), ("trace_id", ids), ("failure_count", before)];
+        let carried: ArrayRef = Arc::new(Int64Array::from(vec![Some(3), None, None]));
+        let named = vec![("tenant_id", tenants), ("trace_id", ids), ("failure_count", carried)];
         let traces = batch(Table::Traces, 3, named);
         let found = vec![("tenant_id", texts(&["a", "a", "b"])), ("trace_id", texts(&["1", "1", "1"]))];
         let failures = batch(Table::Failures, 3, found);
-        let counts = failure_counts(&traces, &failures).unwrap();
-        assert_eq!(counts.values().to_vec(), [5, 0, 1]);
+        let stored = vec![
+            ("tenant_id", texts(&["a", "a", "a", "a", "c"])),
+            ("trace_id", texts(&["1", "2", "2", "2", "1"])),
+            ("failure_id", texts(&["f", "g", "g", "h", "i"])),
+        ];
+        let stored = CountedFailures::of(&batch(Table::Failures, 5, stored));
+        let counts = failure_counts(&traces, &failures, &stored).unwrap();
+        assert_eq!(counts.values().to_vec(), [5, 2, 1]);
     }
+
     /// A payload of a span that was sent twice is kept once, also over batches; one of another span, direction or
     /// content is another one, and so are those that belong to no span.
     #[test]

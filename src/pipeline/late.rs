@@ -109,6 +109,11 @@ impl Stored {
         Ok(tracerag_enrich::revise(flushed, &self.spans, &self.traces, &self.logs)?)
     }
 
+    /// The failures of the traces.
+    pub(super) fn failures(&self) -> &RecordBatch {
+        &self.failures
+    }
+
     /// What failures are compared with that are found in what remains.
     pub(super) fn before(self) -> Before {
         Before { spans: self.spans, failures: self.failures }

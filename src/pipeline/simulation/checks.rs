@@ -105,7 +105,7 @@ async fn check_traces(lake: &Lake, head: &Head, sent: &Sent<'_>) -> Result<(), S
     let newest: BTreeMap<&str, i64> =
         found.iter().filter_map(|(trace, rows)| rows.last().map(|(_, spans, _)| (trace.as_str(), *spans))).collect();
     same("spans of each trace by its newest revision", &newest, &expected)?;
-    // A record may come before the first span of its trace, which then counts what its spans tell only.
+    // A record may come after the last span of its trace: then there is no row that counts it.
     let by_trace = &sent.traffic.evidence.by_trace;
     let newest: BTreeMap<String, i64> = found
         .into_iter()
