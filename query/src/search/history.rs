@@ -121,13 +121,13 @@ pub(super) async fn read(
 /// When the lake cannot be read.
 pub(crate) async fn regressions(
     snapshot: &Snapshot,
+    merges: &Merges,
     fingerprints: &[&str],
 ) -> Result<HashMap<String, (i64, Option<String>)>> {
     if fingerprints.is_empty() {
         return Ok(HashMap::new());
     }
-    let merges = Merges::read(snapshot).await?;
-    let histories = read(snapshot, &merges, fingerprints, None).await?;
+    let histories = read(snapshot, merges, fingerprints, None).await?;
     Ok(histories.into_iter().filter_map(|(fingerprint, history)| Some((fingerprint, history.regressed?))).collect())
 }
 

@@ -33,6 +33,7 @@ use super::named;
 use super::regressed::{self, REGRESSED};
 use crate::bundle::now;
 use crate::error::QueryError;
+use crate::search::SharedMerges;
 use crate::snapshot::{Snapshot, time_literal};
 
 /// The column of the model that embedded an incident's text.
@@ -163,7 +164,7 @@ impl TableProvider for IncidentsTable {
             }
         }
         let input = self.stored(state, &read, filters, limit).await?;
-        Ok(Arc::new(IncidentsExec::new(input, self.snapshot.clone(), schema)))
+        Ok(Arc::new(IncidentsExec::new(input, self.snapshot.clone(), SharedMerges::default(), schema)))
     }
 }
 
@@ -171,19 +172,21 @@ impl TableProvider for IncidentsTable {
 struct IncidentsExec {
     input: Arc<dyn ExecutionPlan>,
     snapshot: Snapshot,
+    /// Those of the snapshot, for all batches of all partitions.
+    merges: SharedMerges,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl IncidentsExec {
-    fn new(input: Arc<dyn ExecutionPlan>, snapshot: Snapshot, schema: SchemaRef) -> Self {
+    fn new(input: Arc<dyn ExecutionPlan>, snapshot: Snapshot, merges: SharedMerges, schema: SchemaRef) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { input, snapshot, schema, properties: Arc::new(properties) }
+        Self { input, snapshot, merges, schema, properties: Arc::new(properties) }
     }
 }
 
@@ -216,15 +219,16 @@ impl ExecutionPlan for IncidentsExec {
         let [input] = children.as_slice() else {
             return internal_err!("columns of incidents are added to one input");
         };
-        Ok(Arc::new(Self::new(Arc::clone(input), self.snapshot.clone(), Arc::clone(&self.schema))))
+        let (snapshot, merges) = (self.snapshot.clone(), self.merges.clone());
+        Ok(Arc::new(Self::new(Arc::clone(input), snapshot, merges, Arc::clone(&self.schema))))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (snapshot, schema) = (self.snapshot.clone(), Arc::clone(&self.schema));
+        let (snapshot, merges, schema) = (self.snapshot.clone(), self.merges.clone(), Arc::clone(&self.schema));
         let incidents = self.input.execute(partition, context)?;
         let rows = incidents.and_then(move |batch| {
-            let (snapshot, schema) = (snapshot.clone(), Arc::clone(&schema));
-            async move { completed(&snapshot, &batch, &schema).await.map_err(DataFusionError::from) }
+            let (snapshot, merges, schema) = (snapshot.clone(), merges.clone(), Arc::clone(&schema));
+            async move { completed(&snapshot, &merges, &batch, &schema).await.map_err(DataFusionError::from) }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows)))
     }
@@ -233,6 +237,7 @@ impl ExecutionPlan for IncidentsExec {
 /// The rows of a batch in the wanted form.
 async fn completed(
     snapshot: &Snapshot,
+    merges: &SharedMerges,
     incidents: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, QueryError> {
@@ -242,7 +247,7 @@ async fn completed(
         added.insert(APPEARED_WITH, appeared::column(snapshot, incidents).await?);
     }
     if REGRESSED.into_iter().any(asks) {
-        added.extend(REGRESSED.into_iter().zip(regressed::columns(snapshot, incidents).await?));
+        added.extend(REGRESSED.into_iter().zip(regressed::columns(snapshot, merges, incidents).await?));
     }
     let column = |field: &Arc<Field>| {
         let name = field.name().as_str();

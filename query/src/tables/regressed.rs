@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
 use crate::rows::{Columns, text};
-use crate::search::regressions;
+use crate::search::{SharedMerges, regressions};
 use crate::snapshot::Snapshot;
 
 /// The columns.
@@ -20,11 +20,16 @@ pub(super) const NEEDED: [&str; 2] = ["fingerprint", "fixed_at"];
 /// Incidents whose counts are read at a time.
 const AT_ONCE: usize = 1_000;
 
-/// The columns for a batch that has the columns [`NEEDED`]. Only of incidents with a fix anything is read.
+/// The columns for a batch that has the columns [`NEEDED`]. Only of incidents with a fix anything is read, and the merges once
+/// for all batches that come with the same `merges`.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub(super) async fn columns(snapshot: &Snapshot, incidents: &RecordBatch) -> Result<[ArrayRef; 2]> {
+pub(super) async fn columns(
+    snapshot: &Snapshot,
+    merges: &SharedMerges,
+    incidents: &RecordBatch,
+) -> Result<[ArrayRef; 2]> {
     let columns = Columns::of("incidents", incidents);
     let (fingerprints, fixed) = (columns.text("fingerprint")?, columns.time("fixed_at")?);
     let asked: Vec<&str> = (0..incidents.num_rows())
@@ -33,7 +38,7 @@ pub(super) async fn columns(snapshot: &Snapshot, incidents: &RecordBatch) -> Res
         .collect();
     let mut known: HashMap<String, (i64, Option<String>)> = HashMap::new();
     for chunk in asked.chunks(AT_ONCE) {
-        known.extend(regressions(snapshot, chunk).await?);
+        known.extend(regressions(snapshot, merges.of(snapshot).await?, chunk).await?);
     }
     let of_row = |row: usize| known.get(text(fingerprints, row)?);
     let rows = || (0..incidents.num_rows()).map(of_row);
