@@ -3,7 +3,7 @@
 //! A log record may arrive before its span, so the answer is looked up when it is asked for: only a
 //! query that names the column pays for the join. It is joined with few traces where it can be: what the
 //! query says of trace ids holds for them as well, and of a query that wants few rows these come first. Of a query for a
-//! time only the days are looked into that have something of around that time.
+//! time only the days are looked into that have something of that time, or of the day before it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, col, lit, when,
 };
 use datafusion::physical_plan::{ExecutionPlan, collect};
-use tracerag_schemas::time::SECOND;
+use tracerag_schemas::time::{DAY, SECOND};
 
 use super::{LakeTable, is_about_trace, prune};
 use crate::snapshot::Range;
@@ -30,9 +30,11 @@ const TRACE_ID: &str = "trace_id";
 const SPAN_ID: &str = "span_id";
 /// Rows that are read before their traces are looked up, at most; the ids of more make a slow filter.
 const READ_FIRST: usize = 1_000;
-/// How far the time of a record may lie outside of its trace, in ns: by clocks that differ, and by what is done when the
-/// spans have ended already. A day that has anything within it is looked into as a whole.
-const AROUND: i64 = 3_600 * SECOND;
+/// How long before a record its span may have ended, in ns: what a request began may go on, and telemetry is kept by days. A
+/// day that has anything within it is looked into as a whole.
+const BEFORE: i64 = DAY;
+/// How long after a record its span may begin, in ns: by clocks that differ.
+const AFTER: i64 = 3_600 * SECOND;
 
 /// `logs`, with `joined_by` as its last column.
 #[derive(Debug)]
@@ -182,10 +184,10 @@ fn around(filters: &[Expr]) -> Vec<Range> {
     let mut around = Vec::new();
     for range in prune::ranges(filters).iter().filter(|range| range.column == "time") {
         if range.from > i64::MIN {
-            around.push(Range::new("end_time", range.from.saturating_sub(AROUND), i64::MAX));
+            around.push(Range::new("end_time", range.from.saturating_sub(BEFORE), i64::MAX));
         }
         if range.to < i64::MAX {
-            around.push(Range::new("start_time", i64::MIN, range.to.saturating_add(AROUND)));
+            around.push(Range::new("start_time", i64::MIN, range.to.saturating_add(AFTER)));
         }
     }
     around

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example};
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example, row, span};
 use crate::{QueryError, Session, SessionOptions, fixes, grouping};
 
 /// Lance's reads in a query's plan whose address has a part.
@@ -153,6 +153,26 @@ async fn joined_by_is_looked_up_when_asked() {
     assert!(opened(&session, "select body, joined_by from logs").await > 1);
     let Value::Array(all) = ask(&session, "select * from logs").await else { panic!("no rows") };
     assert_eq!(all.len(), 5);
+}
+
+/// A record of a job that goes on after its span has ended, twenty hours before and on another day. Guarantees that it is
+/// joined with that span whether or not the query is for a time, whichever bounds it has.
+#[tokio::test]
+async fn joined_by_is_the_same_within_a_time() {
+    let lake = TestLake::empty().await;
+    let id = "b7ad6b7169203331";
+    let ended = span("acme", FAILING, -20 * 3_600, json!({"span_id": id, "name": "job", "service_name": "jobs"}));
+    let record = json!({"time": at(0), "trace_id": FAILING, "span_id": id, "service_name": "jobs", "body": "job is done",
+        "severity_number": 9, "record_hash": "00000000000000000000000000000001", "attributes": {},
+        "attributes_types": {}, "resource_attributes": {}});
+    lake.write(&[(Table::Spans, vec![ended]), (Table::Logs, vec![row("acme", 2, 1, record)])], NOON + 100 * SECOND)
+        .await;
+    let session = lake.session("acme").await;
+    let (before, after) = (at(-60), at(60));
+    for within in ["true".to_owned(), format!("time >= '{before}'"), format!("time between '{before}' and '{after}'")] {
+        let joined = ask(&session, &format!("select body, joined_by from logs where {within}")).await;
+        assert_eq!(joined, json!([{"body": "job is done", "joined_by": "ids"}]), "{within}");
+    }
 }
 
 /// Spans are looked up only of the traces that the answer may name: those of a filter on trace ids, those of
