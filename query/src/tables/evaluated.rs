@@ -3,8 +3,11 @@
 //! Services evaluate flags with every request, so most evaluations say what the one before did. A variant that a service
 //! had not evaluated for a day is one that it did not have. Of each hour the first and the last evaluation are kept, which
 //! is enough to see the gaps, however many there are in between.
+//!
+//! An evaluation that names no variant has a value, which of some flags is another one with each request: a number, a user.
+//! Of a flag with more values than anybody sets nothing is a change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::StringArray;
 use arrow::record_batch::RecordBatch;
@@ -20,6 +23,8 @@ use crate::snapshot::{Read, Snapshot};
 pub(super) const EVALUATION: &str = "evaluation";
 /// The parts of time of which the first and the last evaluation are kept, in ns.
 const HOUR: i64 = 3600 * SECOND;
+/// Variants, or else values, of a flag within the time that is read, beyond which none of them is a change.
+const MOST_VALUES: usize = 1_000;
 
 const COLUMNS: [&str; 6] = ["key", "variant", "value", "service_name", "deployment_environment_name", "valid_from"];
 
@@ -35,7 +40,8 @@ pub(super) struct Begin {
     pub at: i64,
 }
 
-/// The begins of rows that meet a filter: evaluations without one of the same in the time `back` (ns) before.
+/// The begins of rows that meet a filter: evaluations without one of the same in the time `back` (ns) before. Flags with more
+/// than [`MOST_VALUES`] values are left out.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -47,9 +53,14 @@ pub(super) async fn begins(snapshot: &Snapshot, filter: Expr, back: i64) -> Resu
     Ok(evaluations.begins(back))
 }
 
-/// Evaluations by what was evaluated and by whom.
+/// What was evaluated.
 #[derive(Debug, Default)]
-struct Evaluations(HashMap<String, Evaluated>);
+struct Evaluations {
+    /// By what was evaluated and by whom, of each key as long as it has few values.
+    known: HashMap<String, Evaluated>,
+    /// The values of each key; of one that has too many, one more than it may have.
+    values: HashMap<Option<String>, HashSet<Option<String>>>,
+}
 
 /// One variant in one service.
 #[derive(Debug)]
@@ -71,31 +82,41 @@ impl Evaluations {
             let Some(at) = number(times, row) else { continue };
             let value = if text(variants, row).is_some() { variants } else { values };
             tell_apart(&[keys, value, services, environments], row, &mut identity);
-            match self.0.get_mut(&identity) {
+            match self.known.get_mut(&identity) {
                 Some(known) => {
                     let (first, last) = known.hours.entry(at.div_euclid(HOUR)).or_insert((at, at));
                     (*first, *last) = ((*first).min(at), (*last).max(at));
                 }
                 None => {
-                    let what = Begin {
-                        key: owned(keys, row),
-                        value: owned(value, row),
-                        service: owned(services, row),
-                        environment: owned(environments, row),
-                        at,
-                    };
+                    let (key, value) = (owned(keys, row), owned(value, row));
+                    if !self.has_room(key.as_ref(), value.as_ref()) {
+                        continue;
+                    }
+                    let what =
+                        Begin { key, value, service: owned(services, row), environment: owned(environments, row), at };
                     let hours = BTreeMap::from([(at.div_euclid(HOUR), (at, at))]);
-                    self.0.insert(identity.clone(), Evaluated { what, hours });
+                    self.known.insert(identity.clone(), Evaluated { what, hours });
                 }
             }
         }
         Ok(())
     }
 
+    /// Notes a value of a key, and says whether the key has few.
+    fn has_room(&mut self, key: Option<&String>, value: Option<&String>) -> bool {
+        let values = self.values.entry(key.cloned()).or_default();
+        if values.len() <= MOST_VALUES {
+            values.insert(value.cloned());
+        }
+        values.len() <= MOST_VALUES
+    }
+
     /// In no stated order.
     fn begins(self, back: i64) -> Vec<Begin> {
         let mut begins = Vec::new();
-        for Evaluated { what, hours } in self.0.into_values() {
+        let Self { known, values } = self;
+        let has_few = |key: &Option<String>| values.get(key).is_none_or(|values| values.len() <= MOST_VALUES);
+        for Evaluated { what, hours } in known.into_values().filter(|evaluated| has_few(&evaluated.what.key)) {
             let mut before: Option<i64> = None;
             for (first, last) in hours.into_values() {
                 if before.is_none_or(|before| first.saturating_sub(before) > back) {
@@ -170,5 +191,29 @@ mod tests {
         let mut backwards = found(&rows);
         backwards.sort();
         assert_eq!(backwards, expected);
+    }
+
+    /// A flag gives a number that is another one with each evaluation and names no variant; another one gives few numbers.
+    /// Guarantees that of the first nothing begins and no more of it is kept than of a flag with as many values as there may
+    /// be, and that the second is told of, in whatever order the rows come.
+    #[test]
+    fn a_flag_with_a_value_for_each_request_begins_nothing() {
+        let most = i64::try_from(MOST_VALUES).unwrap();
+        let number = |key: &str, at: i64, value: i64| {
+            let mut row = evaluated(at, "cart", "");
+            (row["key"], row["variant"], row["value"]) = (key.into(), Value::Null, value.to_string().into());
+            row
+        };
+        let mut rows: Vec<Value> = (0..3 * most).map(|at| number("sample", at, at)).collect();
+        rows.extend((0..3 * most).map(|at| number("limit", at, at % most)));
+        for _ in 0..2 {
+            let mut evaluations = Evaluations::default();
+            rows.chunks(500).for_each(|rows| evaluations.take(&batch(Table::Flags, rows)).unwrap());
+            assert!(evaluations.known.len() <= 2 * MOST_VALUES, "{}", evaluations.known.len());
+            let begins = evaluations.begins(DAY);
+            assert!(begins.iter().all(|begin| begin.key.as_deref() == Some("limit")), "{begins:?}");
+            assert_eq!(begins.len(), MOST_VALUES);
+            rows.reverse();
+        }
     }
 }
