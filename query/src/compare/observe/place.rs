@@ -1,7 +1,9 @@
 //! Where something ran: the instance of a service, a container, or a pod.
 //!
 //! Telemetry of a process names its service and instance. What a kubelet or a container runtime tells names the container
-//! or the pod, and no service. Resources of spans often have both, so they say which is which.
+//! or the pod, and no service. Resources of spans often have both, so they say which is which. A point that names a service
+//! is of that process, also where it says in which pod this ran: other processes of the pod, such as a proxy, tell of
+//! themselves.
 
 /// A place that metrics are of and that spans ran on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,36 +65,43 @@ impl Place {
         attributes: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Vec<Self> {
         let named = Named::of(attributes);
-        let mut places = Self::own(service, instance, &named);
+        let mut places: Vec<Self> = Self::instance(service, instance).into_iter().collect();
+        places.extend(Self::containers(&named));
         places.extend(named.pods().map(Self::Pod));
         places
     }
 
-    /// The places that a point of a metric speaks of. What is told of one container is not told of its pod.
+    /// The places that a point of a metric speaks of. What is told of one container is not told of its pod, and what a
+    /// process tells of itself of neither.
     pub(super) fn told<'a>(
         service: Option<&str>,
         instance: Option<&str>,
         attributes: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Vec<Self> {
-        let named = Named::of(attributes);
-        let mut places = Self::own(service, instance, &named);
-        if named.container_id.is_none() && named.container_name.is_none() {
-            places.extend(named.pods().map(Self::Pod));
+        if service.is_some() || instance.is_some() {
+            return Self::instance(service, instance).into_iter().collect();
         }
-        places
+        let named = Named::of(attributes);
+        let places = Self::containers(&named);
+        match places.is_empty() && named.container_name.is_none() {
+            true => named.pods().map(Self::Pod).collect(),
+            false => places,
+        }
     }
 
-    /// Instance and container.
-    fn own(service: Option<&str>, instance: Option<&str>, named: &Named<'_>) -> Vec<Self> {
-        let own = service.zip(instance);
-        let own = own
-            .map(|(service, instance)| Self::Instance { service: service.to_owned(), instance: instance.to_owned() });
+    fn instance(service: Option<&str>, instance: Option<&str>) -> Option<Self> {
+        let (service, instance) = service.zip(instance)?;
+        Some(Self::Instance { service: service.to_owned(), instance: instance.to_owned() })
+    }
+
+    /// The container, by its id and by its name in the pod.
+    fn containers(named: &Named<'_>) -> Vec<Self> {
         let by_id = named.container_id.map(|id| Self::Container(id.to_owned()));
         let in_pod = named
             .container_name
             .into_iter()
             .flat_map(|container| named.pods().map(move |pod| Self::InPod { pod, container: container.to_owned() }));
-        own.into_iter().chain(by_id).chain(in_pod).collect()
+        by_id.into_iter().chain(in_pod).collect()
     }
 }
 
@@ -119,5 +128,25 @@ mod tests {
         assert!(!meet(&span, &[("k8s.pod.uid", "u1"), ("container.id", "c2")]));
         assert!(!meet(&span, &[("k8s.pod.name", "p"), ("k8s.namespace.name", "other")]));
         assert!(!meet(&span, &[("k8s.pod.name", "p")]) && !meet(&[], &[]));
+    }
+
+    /// A sidecar tells of its own memory, and its resource has the pod that the span ran in. Guarantees that only the
+    /// service and the instance of a point that has one of them say where it belongs.
+    #[test]
+    fn a_process_tells_of_itself_alone() {
+        let pod = || [("k8s.pod.uid", Some("u1")), ("container.id", Some("c1"))].into_iter();
+        let span = Place::all(Some("payments"), Some("payments-1"), pod());
+        let meets = |service: Option<&str>, instance: Option<&str>| {
+            Place::told(service, instance, pod()).iter().any(|place| span.contains(place))
+        };
+        assert!(meets(Some("payments"), Some("payments-1")) && meets(None, None));
+        for (service, instance) in [
+            (Some("proxy"), Some("proxy-1")),
+            (Some("proxy"), None),
+            (None, Some("payments-1")),
+            (Some("payments"), None),
+        ] {
+            assert!(!meets(service, instance), "{service:?} {instance:?}");
+        }
     }
 }

@@ -286,3 +286,30 @@ async fn what_names_no_trace_is_joined_by_where_it_ran() {
         assert_eq!(counts, Some((20, 20)), "{kind:?}: {report:?}");
     }
 }
+
+/// In each pod runs a proxy, whose memory is high where payments fail; its points name the pod. Guarantees that it is not
+/// taken for the memory of the service whose spans ran in that pod.
+#[tokio::test]
+async fn memory_of_a_sidecar_is_not_of_its_neighbour() {
+    let mut tables = tables(&[Kind::Memory]);
+    for (table, rows) in &mut tables {
+        for (number, row) in rows.iter_mut().enumerate() {
+            match table {
+                Table::Metrics => {
+                    row["service_name"] = "proxy".into();
+                    row["service_instance_id"] = format!("proxy-{number}").into();
+                    row["resource_attributes"] = json!({"k8s.pod.uid": format!("pod of {}", trace_id(number))});
+                }
+                Table::Spans => {
+                    let pod = format!("pod of {}", row["trace_id"].as_str().unwrap());
+                    row["resource_attributes"] = json!({"k8s.pod.uid": pod});
+                }
+                _ => {}
+            }
+        }
+    }
+    let lake = TestLake::empty().await;
+    lake.write(&tables, NOON + 10_000 * SECOND).await;
+    let report = compared(&lake.session("acme").await, FINGERPRINT).await;
+    assert!(report.differences.iter().all(|one| one.kind != Kind::Memory), "{report:?}");
+}
