@@ -38,6 +38,8 @@ pub(super) struct Spans {
     pub ran_on: BTreeMap<u32, BTreeSet<(String, Place)>>,
     /// Where and when each trace ran.
     pub footprints: BTreeMap<u32, Footprint>,
+    /// The services of all traces.
+    pub services: BTreeSet<String>,
 }
 
 impl Spans {
@@ -142,6 +144,9 @@ pub(super) fn observe(variables: &mut Variables, traces: &Traces<'_>, batches: &
             let named = Named { service: span.service().to_owned(), name: span.name().to_owned() };
             spans.named.insert((trace, span.id().to_owned()), named);
             let (service, instance) = (text(span.batch.services, span.row), text(span.batch.instances, span.row));
+            if let Some(service) = service.filter(|service| !spans.services.contains(*service)) {
+                spans.services.insert(service.to_owned());
+            }
             if let Some(instance) = instance {
                 variables.say(Kind::Instance, span.service(), trace, instance, || Some(span.anchor()));
             }

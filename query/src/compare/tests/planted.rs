@@ -24,15 +24,20 @@ pub(super) fn fails(number: usize) -> bool {
     number.is_multiple_of(4)
 }
 
-/// A time in ms after a trace began.
-fn after(number: usize, ms: i64) -> String {
-    rfc3339(NOON + i64::try_from(number).unwrap() * 10 * SECOND + ms * 1_000_000)
+/// A time in ms after a trace began, which was so many seconds after noon.
+fn after(base: i64, ms: i64) -> String {
+    rfc3339(NOON + base * SECOND + ms * 1_000_000)
 }
 
 /// The tables of the lake. What is planted is what all failing traces have, and a few good ones; all else falls to both
 /// alike. Failing traces also have what follows from a failure: statuses, an attribute of the failed span, a span that
 /// begins afterwards, an answer, and payloads more often than good ones.
 pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
+    tables_every(10, planted)
+}
+
+/// The same with a trace every so many seconds.
+pub(super) fn tables_every(seconds: i64, planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
     let mut spans = Vec::new();
     let mut traces = Vec::new();
     let mut failures = Vec::new();
@@ -50,7 +55,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             false if planted.contains(&Kind::Memory) => format!("payments-{number}"),
             false => format!("payments-{}", turn % 3),
         };
-        let base = i64::try_from(number).unwrap() * 10;
+        let base = i64::try_from(number).unwrap() * seconds;
         let of_trace = |span_id: &str, own: Value| {
             let mut one = span("acme", &id, base, own);
             one["span_id"] = span_id.into();
@@ -68,34 +73,34 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
         spans.push(of_trace(
             ROOT,
             json!({"name": "POST /checkout", "service_name": "checkout", "service_version": "2.3.0", "status_code": status,
-                "start_time": after(number, 0), "end_time": after(number, 4_000), "attributes": of_root}),
+                "start_time": after(base, 0), "end_time": after(base, 4_000), "attributes": of_root}),
         ));
         let took = if has(Kind::SelfTime) { 2_000 } else { 20 + i64::try_from(turn % 10).unwrap() };
         spans.push(of_trace(
             CHARGE,
             json!({"parent_span_id": ROOT, "name": "charge", "service_name": "payments", "service_instance_id": instance,
                 "service_version": pick(Kind::Versions, "1.9.0", "1.8.2"), "status_code": status,
-                "start_time": after(number, 100), "end_time": after(number, 100 + took)}),
+                "start_time": after(base, 100), "end_time": after(base, 100 + took)}),
         ));
         if has(Kind::SpanPath) {
             spans.push(of_trace(
                 "c7ad6b7169203331",
                 json!({"parent_span_id": CHARGE, "name": "second look", "service_name": "fraud",
-                    "start_time": after(number, 101), "end_time": after(number, 102)}),
+                    "start_time": after(base, 101), "end_time": after(base, 102)}),
             ));
         }
         if fails {
             spans.push(of_trace(
                 "d7ad6b7169203331",
                 json!({"parent_span_id": ROOT, "name": "refund", "service_name": "payments", "status_code": "UNSET",
-                    "start_time": after(number, 3_500), "end_time": after(number, 3_600)}),
+                    "start_time": after(base, 3_500), "end_time": after(base, 3_600)}),
             ));
             failures.push(row(
                 "acme",
                 1,
                 base,
                 json!({"failure_id": format!("{id}f"), "trace_id": id, "span_id": CHARGE, "revision": 1,
-                    "time": after(number, 3_000), "service_name": "payments", "kind": "exception",
+                    "time": after(base, 3_000), "service_name": "payments", "kind": "exception",
                     "exception_type": "OverflowError", "message": "decimal overflow", "fingerprint": FINGERPRINT,
                     "fingerprint_version": 1, "frames": [], "flags": {}}),
             ));
@@ -115,9 +120,9 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             1,
             base,
             json!({"trace_id": id, "revision": 1, "root_span_id": ROOT, "root_name": "POST /checkout",
-                "root_service_name": "checkout", "services": ["checkout", "payments"], "start_time": after(number, 0),
-                "end_time": after(number, 4_000), "duration_ns": 4 * SECOND, "status": status, "span_count": 2,
-                "failure_count": i64::from(fails), "closed_at": after(number, 6_000), "complete": true,
+                "root_service_name": "checkout", "services": ["checkout", "payments"], "start_time": after(base, 0),
+                "end_time": after(base, 4_000), "duration_ns": 4 * SECOND, "status": status, "span_count": 2,
+                "failure_count": i64::from(fails), "closed_at": after(base, 6_000), "complete": true,
                 "close_reason": "root_ended", "incomplete_reasons": [], "flags_in_effect": flags,
                 "builds_in_effect": builds, "redaction_policy": "standard", "redaction_version": 1}),
         ));
@@ -140,7 +145,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             "acme",
             4,
             base,
-            json!({"trace_id": id, "span_id": CHARGE, "captured_at": after(number, 3_000), "service_name": "payments",
+            json!({"trace_id": id, "span_id": CHARGE, "captured_at": after(base, 3_000), "service_name": "payments",
                 "format": "pprof",
                 "top_types": [{"type": pick(Kind::HeapType, "decimal.Big", "string"), "bytes": 9, "count": 1}],
                 "top_sites": [{"function": "Round", "file": pick(Kind::HeapSite, "rounding.go", "main.go"), "line": 117,
@@ -162,7 +167,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
         1,
         5,
         json!({"fingerprint": FINGERPRINT, "fingerprint_version": 1, "title": "decimal overflow", "first_seen": at(0),
-            "last_seen": at(i64::try_from(TRACES).unwrap() * 10), "failure_count": 20, "trace_count": 20, "versions": [],
+            "last_seen": at(i64::try_from(TRACES).unwrap() * seconds), "failure_count": 20, "trace_count": 20, "versions": [],
             "example_trace_ids": [trace_id(0)]}),
     );
     vec![
@@ -249,67 +254,4 @@ async fn what_goes_along_is_one_group() {
         let anchor = difference.anchors.first().unwrap();
         assert!(evidence.contains(&format!("\"anchor\":\"{anchor}\"")), "{anchor}: {report:?}");
     }
-}
-
-/// Profilers of processes know no traces, and a kubelet knows no services. Guarantees that the heaps of the instances that
-/// failing traces ran on are compared though they name no trace, and the memory of their pods though it names no
-/// instance.
-#[tokio::test]
-async fn what_names_no_trace_is_joined_by_where_it_ran() {
-    let mut tables = tables(&[Kind::HeapType, Kind::Memory]);
-    for (table, rows) in &mut tables {
-        for (number, row) in rows.iter_mut().enumerate() {
-            match table {
-                Table::Heaps => {
-                    (row["trace_id"], row["span_id"]) = (Value::Null, Value::Null);
-                    row["service_instance_id"] = format!("payments-{number}").into();
-                }
-                Table::Metrics => {
-                    row["name"] = "k8s.pod.memory.working_set".into();
-                    (row["service_name"], row["service_instance_id"]) = (Value::Null, Value::Null);
-                    row["resource_attributes"] = json!({"k8s.pod.uid": format!("pod of payments-{number}")});
-                }
-                Table::Spans if row["service_name"] == "payments" && !row["service_instance_id"].is_null() => {
-                    let pod = format!("pod of {}", row["service_instance_id"].as_str().unwrap());
-                    row["resource_attributes"] = json!({"k8s.pod.uid": pod});
-                }
-                _ => {}
-            }
-        }
-    }
-    let lake = TestLake::empty().await;
-    lake.write(&tables, NOON + 10_000 * SECOND).await;
-    let report = compared(&lake.session("acme").await, FINGERPRINT).await;
-    for (kind, name) in [(Kind::HeapType, "payments"), (Kind::Memory, "payments k8s.pod.memory.working_set")] {
-        let found = report.differences.iter().find(|one| (one.kind, one.name.as_str()) == (kind, name));
-        let counts = found.map(|one| (one.failing_with, one.failing));
-        assert_eq!(counts, Some((20, 20)), "{kind:?}: {report:?}");
-    }
-}
-
-/// In each pod runs a proxy, whose memory is high where payments fail; its points name the pod. Guarantees that it is not
-/// taken for the memory of the service whose spans ran in that pod.
-#[tokio::test]
-async fn memory_of_a_sidecar_is_not_of_its_neighbour() {
-    let mut tables = tables(&[Kind::Memory]);
-    for (table, rows) in &mut tables {
-        for (number, row) in rows.iter_mut().enumerate() {
-            match table {
-                Table::Metrics => {
-                    row["service_name"] = "proxy".into();
-                    row["service_instance_id"] = format!("proxy-{number}").into();
-                    row["resource_attributes"] = json!({"k8s.pod.uid": format!("pod of {}", trace_id(number))});
-                }
-                Table::Spans => {
-                    let pod = format!("pod of {}", row["trace_id"].as_str().unwrap());
-                    row["resource_attributes"] = json!({"k8s.pod.uid": pod});
-                }
-                _ => {}
-            }
-        }
-    }
-    let lake = TestLake::empty().await;
-    lake.write(&tables, NOON + 10_000 * SECOND).await;
-    let report = compared(&lake.session("acme").await, FINGERPRINT).await;
-    assert!(report.differences.iter().all(|one| one.kind != Kind::Memory), "{report:?}");
 }
