@@ -13,6 +13,8 @@ use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
+use lance::Dataset;
+use lance::dataset::DeleteBuilder;
 use tracerag_schemas::Table;
 
 use super::MaintainOptions;
@@ -45,50 +47,76 @@ const ROW_ID: &str = "_rowid";
 
 /// Deletes the rows that are past their retention, all but the newest of each setting. Gives their number.
 pub(super) async fn expire(lake: &Lake, options: &MaintainOptions) -> Result<u64> {
-    let before = |first: String| format!("ingested_at < timestamp '{first} 00:00:00'");
-    let changes = first_kept(Table::Flags, options)
-        .map(|first| format!("({} and (source is null or source <> '{EVALUATION}'))", before(first)));
-    let evaluations = options
-        .retention
-        .of_evaluations()
-        .map(|keep| format!("({} and source = '{EVALUATION}')", before(first_day(keep, options.now))));
-    let over: Vec<String> = changes.into_iter().chain(evaluations).collect();
-    if over.is_empty() {
-        return Ok(0);
+    match Expired::find(lake, options).await? {
+        Some(expired) => expired.delete(lake).await,
+        None => Ok(0),
     }
-    let over = format!("({})", over.join(" or "));
-    let dataset = lake.newest(NAME).await?;
-    let mut scan = dataset.scan();
-    scan.project(&present(&dataset, &COLUMNS)).at(NAME, "looking for flags past retention")?;
-    scan.filter(&over).at(NAME, "looking for flags past retention")?;
-    scan.with_row_id();
-    let mut stream = scan.try_into_stream().await.at(NAME, "looking for flags past retention")?;
-    let schema = lake.schemas().newest(Table::Flags);
-    let mut newest = Newest::default();
-    let mut rows = 0;
-    while let Some(batch) = stream.try_next().await.at(NAME, "looking for flags past retention")? {
-        rows += batch.num_rows();
-        let batch = with_absent(batch, &schema, &COLUMNS).at(NAME, "looking for flags past retention")?;
-        newest.take(&batch).at(NAME, "looking for flags past retention")?;
-    }
-    if rows == newest.0.len() {
-        return Ok(0);
-    }
-    let mut kept: Vec<u64> = newest.0.into_values().map(|(_, row)| row).collect();
-    kept.sort_unstable();
-    let gone = rows - kept.len();
-    let condition = match kept.is_empty() {
-        true => over,
-        false => {
-            let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
-            format!("{over} and {ROW_ID} not in ({})", kept.join(", "))
+}
+
+/// Rows of one version that are past their retention and say nothing of the time after them.
+pub(crate) struct Expired {
+    dataset: Arc<Dataset>,
+    condition: String,
+    rows: usize,
+}
+
+impl Expired {
+    /// Looks for them; `None` if there are none.
+    pub(crate) async fn find(lake: &Lake, options: &MaintainOptions) -> Result<Option<Self>> {
+        let before = |first: String| format!("ingested_at < timestamp '{first} 00:00:00'");
+        let changes = first_kept(Table::Flags, options)
+            .map(|first| format!("({} and (source is null or source <> '{EVALUATION}'))", before(first)));
+        let evaluations = options
+            .retention
+            .of_evaluations()
+            .map(|keep| format!("({} and source = '{EVALUATION}')", before(first_day(keep, options.now))));
+        let over: Vec<String> = changes.into_iter().chain(evaluations).collect();
+        if over.is_empty() {
+            return Ok(None);
         }
-    };
-    // Without another attempt: rows that upkeep has moved meanwhile have other numbers. The next round tries again.
-    let mut without = (*dataset).clone();
-    let deleted = without.delete(&condition).await.at(NAME, "deleting flags past retention")?;
-    lake.remember(NAME, Arc::unwrap_or_clone(deleted.new_dataset));
-    Ok(gone as u64)
+        let over = format!("({})", over.join(" or "));
+        let dataset = lake.newest(NAME).await?;
+        let mut scan = dataset.scan();
+        scan.project(&present(&dataset, &COLUMNS)).at(NAME, "looking for flags past retention")?;
+        scan.filter(&over).at(NAME, "looking for flags past retention")?;
+        scan.with_row_id();
+        let mut stream = scan.try_into_stream().await.at(NAME, "looking for flags past retention")?;
+        let schema = lake.schemas().newest(Table::Flags);
+        let mut newest = Newest::default();
+        let mut rows = 0;
+        while let Some(batch) = stream.try_next().await.at(NAME, "looking for flags past retention")? {
+            rows += batch.num_rows();
+            let batch = with_absent(batch, &schema, &COLUMNS).at(NAME, "looking for flags past retention")?;
+            newest.take(&batch).at(NAME, "looking for flags past retention")?;
+        }
+        drop(stream);
+        if rows == newest.0.len() {
+            return Ok(None);
+        }
+        let mut kept: Vec<u64> = newest.0.into_values().map(|(_, row)| row).collect();
+        kept.sort_unstable();
+        let rows = rows - kept.len();
+        let condition = match kept.is_empty() {
+            true => over,
+            false => {
+                let kept: Vec<String> = kept.iter().map(u64::to_string).collect();
+                format!("{over} and {ROW_ID} not in ({})", kept.join(", "))
+            }
+        };
+        Ok(Some(Self { dataset, condition, rows }))
+    }
+
+    /// Deletes them. Gives their number.
+    ///
+    /// # Errors
+    /// When fragments of them were merged meanwhile: their rows have other numbers then, and those that stay would go
+    /// with another attempt. The next round looks again.
+    pub(crate) async fn delete(self, lake: &Lake) -> Result<u64> {
+        let delete = DeleteBuilder::new(self.dataset, self.condition).conflict_retries(0);
+        let deleted = delete.execute().await.at(NAME, "deleting flags past retention")?;
+        lake.remember(NAME, Arc::unwrap_or_clone(deleted.new_dataset));
+        Ok(self.rows as u64)
+    }
 }
 
 /// The newest row of each setting, by what tells settings apart: its time in ns, and its number.

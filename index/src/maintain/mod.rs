@@ -24,6 +24,8 @@ use tracerag_schemas::Table;
 
 pub(crate) use bundles::quoted;
 pub(crate) use compact::merge as merge_fragments;
+#[cfg(test)]
+pub(crate) use flags::Expired as ExpiredFlags;
 pub use lease::Lease;
 pub use sizes::{Share, shares};
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
+use lance::dataset::optimize::CompactionOptions;
 use tracerag_schemas::Table;
 use tracerag_schemas::time::DAY;
 
 use super::upkeep::eager;
 use super::{Fixture, NOON, rows, source};
+use crate::maintain::{ExpiredFlags, merge_fragments};
 use crate::{Epoch, MaintainOptions, Retention, SourceProgress, maintain};
 
 /// Tables by day with all kinds of index, and those that lose single rows.
@@ -158,6 +160,35 @@ async fn evaluations_go_and_what_was_set_stays() {
             assert_eq!(fixture.offsets(Table::Flags).await, left);
         }
     }
+}
+
+/// Another process merges the fragments of `flags` after it was found what is past its retention: the numbers of rows are
+/// others then. Guarantees that nothing is deleted by the old ones, and that the next round deletes what is to go.
+#[tokio::test]
+async fn a_merge_meanwhile_deletes_no_setting() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    for offset in 0..4 {
+        // The settings that stay and those that go stand in turns, in a fragment each.
+        let key = if offset % 2 == 0 { "mode" } else { "limit" };
+        let rows = vec![(Table::Flags, flags(offset, 9 - offset, &[(key, "on", "change")]))];
+        let to = offset + 1;
+        let sources = vec![SourceProgress { source: source(0), to, low_watermark: to, stream_time: NOON }];
+        writer.write(Epoch { rows, sources, closed: vec![] }).await.unwrap();
+    }
+    let retention = Retention { tables: [(Table::Flags, TWO_DAYS)].into(), ..Retention::default() };
+    let options = MaintainOptions { now: NOON, retention, ..eager() };
+    let lake = fixture.reopen().await;
+    let expired = ExpiredFlags::find(&lake, &options).await.unwrap().unwrap();
+    let mut merged = (*fixture.reopen().await.newest("flags").await.unwrap()).clone();
+    merge_fragments(&mut merged, &CompactionOptions::default()).await.unwrap();
+    assert_eq!(merged.count_fragments(), 1);
+    assert!(expired.delete(&lake).await.is_err());
+    assert_eq!(lake.newest("flags").await.unwrap().count_rows(None).await.unwrap(), 4);
+
+    let report = maintain(&fixture.reopen().await, &options).await.unwrap();
+    assert_eq!((report.failed, report.expired_rows), (vec![], 2));
+    assert_eq!(fixture.offsets(Table::Flags).await, [2, 3]);
 }
 
 /// Without a key of their own what was in effect long ago, and how often an incident was seen, stay for ever; dead
