@@ -104,11 +104,22 @@ pub async fn rows_since(lake: &Lake, head: &Head, table: Table, since: i64, colu
     concat_batches(&schema, &batches).at(table.name(), "joining recent rows")
 }
 
+/// Partitions of one topic, and since when rows of them are wanted.
+#[derive(Debug, Clone)]
+pub struct TakenOf<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Numbers of the partitions.
+    pub partitions: Vec<i32>,
+    /// The earliest `ingested_at` in ns.
+    pub since: i64,
+}
+
 /// Which of the rows that were taken since some time are wanted.
 #[derive(Debug, Clone, Copy)]
 pub enum Only<'a> {
-    /// Those without a trace id.
-    WithoutTrace,
+    /// Those without a trace id that came from one of these.
+    WithoutTrace(&'a [TakenOf<'a>]),
     /// Those of some services whose `time` lies between two, both included, in ns.
     Near {
         /// The earliest time.
@@ -123,7 +134,16 @@ pub enum Only<'a> {
 impl Only<'_> {
     fn condition(self) -> Expr {
         match self {
-            Only::WithoutTrace => col("trace_id").is_null(),
+            Only::WithoutTrace(topics) => {
+                let from_topic = |of: &TakenOf<'_>| {
+                    let partitions = of.partitions.iter().map(|number| lit(*number)).collect();
+                    let is_of = col("kafka_topic").eq(lit(of.topic));
+                    let is_of = is_of.and(col("kafka_partition").in_list(partitions, false));
+                    is_of.and(col("ingested_at").gt_eq(lit(instant(of.since))))
+                };
+                let is_of_any = topics.iter().map(from_topic).reduce(Expr::or).unwrap_or_else(|| lit(false));
+                col("trace_id").is_null().and(is_of_any)
+            }
             Only::Near { from, to, services } => {
                 let services = services.iter().map(|name| lit(name.as_str())).collect();
                 let (from, to) = (lit(instant(from)), lit(instant(to)));

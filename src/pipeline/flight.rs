@@ -112,7 +112,7 @@ impl Pipeline {
 /// written holds, and no partition has to be claimed anew.
 async fn write(
     writer: &mut Writer,
-    draft: Draft,
+    mut draft: Draft,
     late_horizon: i64,
     patience: Option<&Patience>,
 ) -> Result<(Written, Counts, Held), Error> {
@@ -123,6 +123,9 @@ async fn write(
             Err(error) => retries.wait(error).await?,
         }
     };
+    while let Err(error) = draft.held.read_on(writer.lake()).await {
+        retries.wait(error).await?;
+    }
     let looked = draft.look(stored).await?;
     let told = loop {
         match told_again(writer.lake(), looked.alone()).await {

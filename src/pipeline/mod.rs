@@ -49,7 +49,7 @@ use crate::error::Error;
 use crate::patience::Patience;
 use epoch::{Draft, RedactionStamp};
 use flight::Flight;
-use held::Held;
+use held::{Claimed, Held};
 use intake::Intake;
 use onlooker::Onlooker;
 use pace::Pace;
@@ -178,7 +178,10 @@ impl Pipeline {
         let head = self.lake.newest_head().await?;
         let mut buried = letters::read_again(&self.lake, &head, &resumes).await?;
         let changes = changes::Changes::of(&self.lake, &head).await?;
-        let held = Held::of(&self.lake, &head, &resumes, self.hold()).await?;
+        // Only what feeds traces may have brought log records.
+        let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
+        let claimed = feeding.filter_map(|resume| Claimed::of(resume, self.hold())).collect();
+        let held = Held::of(&self.lake, &head, claimed).await?;
         let floor = progress::floor(&head);
         let known = |resume: &Resume| Progress::resume(resume, if is_replayed(&resume.source) { floor } else { 0 });
         let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
@@ -444,6 +447,10 @@ impl Pipeline {
             }
         }
         self.settle().await?;
+        while self.held.is_cut() {
+            self.write(tracerag_enrich::Flushed::empty(), true).await?;
+            self.settle().await?;
+        }
         self.seal().await
     }
 

@@ -1,13 +1,15 @@
 //! Records without a trace, and the traces that they belong to.
 #![allow(clippy::unwrap_used)]
 
-use arrow::array::{Array, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, TimestampNanosecondArray};
 use tracerag_ingest::source::Signal;
 use tracerag_schemas::time::SECOND;
-use tracerag_schemas::{SourcePartition, Table};
 
 use super::super::Pipeline;
 use super::super::tests::{Bench, HOUR, record, take};
+use super::*;
 
 /// When the application threw.
 const THROWN: i64 = HOUR - SECOND / 2;
@@ -115,4 +117,99 @@ async fn nothing_waits_beyond_the_end() {
     take(&mut pipeline, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
     pipeline.drain().await.unwrap();
     assert_eq!(stored(&pipeline).await, [(false, false)]);
+}
+
+/// One partition of logs stands hours before another one, with a record that waits in each, and the next worker gets both.
+/// Guarantees that a record is found, and told, by the time of its own partition, and only what is not told is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_partition_goes_by_its_own_time() {
+    let bench = Bench::new();
+    let [behind, ahead] = [0, 1].map(|number| SourcePartition::new("c", "otlp_logs", number));
+    let both = [behind.clone(), ahead.clone()];
+    let mut first = bench.pipeline().await;
+    first.assign(&both, |_| true).await.unwrap();
+    take(&mut first, &record(&behind, Signal::Logs, 0, HOUR, &logged()));
+    let other = logged().replace("in application", "in a job");
+    take(&mut first, &record(&ahead, Signal::Logs, 0, 3 * HOUR, &other));
+    first.flush().await.unwrap();
+    first.settle().await.unwrap();
+    assert_eq!(first.tally.rows(Table::Failures), 0);
+
+    let mut next = bench.pipeline().await;
+    next.assign(&both, |_| true).await.unwrap();
+    assert_eq!(next.held.rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    next.at_end(&behind, HOUR + 100 * SECOND).unwrap();
+    next.flush().await.unwrap();
+    next.settle().await.unwrap();
+    assert_eq!(next.tally.rows(Table::Failures), 1);
+
+    let mut last = bench.pipeline().await;
+    last.assign(&both, |_| true).await.unwrap();
+    let left = concat_batches(&last.held.rows[0].schema(), &last.held.rows).unwrap();
+    assert_eq!(partitions(&left).unwrap().1.values().to_vec(), [1]);
+}
+
+/// More waits in the lake than may be held. Guarantees that it is told at once, and each record once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_beyond_is_read_later() {
+    let (bench, [_, logs]) = (Bench::new(), sources());
+    let mut first = worker(&bench).await;
+    take(&mut first, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
+    assert_eq!(failures_at(&mut first, HOUR + SECOND).await, 0);
+    let mut next = worker(&bench).await;
+    // As if the one record were the first of very many.
+    next.held.beyond = vec![Claimed { source: logs, since: 0 }];
+    assert_eq!(failures_at(&mut next, HOUR + 2 * SECOND).await, 1);
+    assert!(next.held.is_cut());
+    assert_eq!(failures_at(&mut next, HOUR + 3 * SECOND).await, 1);
+    assert!(!next.held.is_cut());
+}
+
+/// Records of one partition, taken at [`HOUR`], that have so many bytes each.
+fn waiting(rows: usize, bytes: usize) -> RecordBatch {
+    let taken = TimestampNanosecondArray::from(vec![HOUR; rows]);
+    let columns: [(&str, ArrayRef); 4] = [
+        ("kafka_topic", Arc::new(StringArray::from(vec!["otlp_logs"; rows]))),
+        ("kafka_partition", Arc::new(Int32Array::from(vec![0; rows]))),
+        ("ingested_at", Arc::new(taken)),
+        ("body", Arc::new(StringArray::from(vec!["x".repeat(bytes); rows]))),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+/// Records come of which none is due, few of them and then very many. Guarantees that few wait, and that all go on as soon
+/// as they have more bytes than may wait.
+#[test]
+fn very_many_do_not_wait() {
+    let [_, logs] = sources();
+    let reached = [SourceProgress { source: logs, to: 1, low_watermark: 1, stream_time: HOUR }];
+    let mut held = Held::default();
+    let due = held.due(waiting(2, MOST_BYTES / 4), &reached, SECOND, false).unwrap();
+    assert_eq!(due.num_rows(), 0);
+    let due = held.due(waiting(3, MOST_BYTES / 4), &reached, SECOND, false).unwrap();
+    assert_eq!(due.num_rows(), 5);
+    assert!(held.rows.is_empty());
+}
+
+/// A partition is given up while a record of it waits, and given to another worker. Guarantees that the one that had it
+/// tells nothing of the record, and the next one does, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_owner_tells_what_was_given_up() {
+    let (bench, [spans, logs]) = (Bench::new(), sources());
+    let mut first = worker(&bench).await;
+    take(&mut first, &record(&logs, Signal::Logs, 0, HOUR, &logged()));
+    assert_eq!(failures_at(&mut first, HOUR + SECOND).await, 0);
+    first.revoke(std::slice::from_ref(&logs)).await.unwrap();
+    let mut next = bench.pipeline().await;
+    next.assign(std::slice::from_ref(&logs), |_| true).await.unwrap();
+    first.at_end(&spans, HOUR + 100 * SECOND).unwrap();
+    first.drain().await.unwrap();
+    assert_eq!(first.tally.rows(Table::Failures), 0);
+
+    next.at_end(&logs, HOUR + 100 * SECOND).unwrap();
+    next.flush().await.unwrap();
+    next.settle().await.unwrap();
+    assert_eq!(stored(&next).await, [(false, false)]);
+    next.drain().await.unwrap();
+    assert_eq!(next.tally.rows(Table::Failures), 1);
 }
