@@ -74,7 +74,8 @@ pub(crate) struct Pipeline {
     pace: Pace,
     /// Failed records without a trace whose traces may still come; with the epoch while one is in flight.
     held: Held,
-    root_grace: i64,
+    /// How long after its last part a trace closes at the latest, in ns.
+    closes_within: i64,
     flush_bytes: usize,
     flushed_at: Instant,
     /// Bytes given to the window since the last epoch was begun.
@@ -146,7 +147,7 @@ impl Pipeline {
             failure_rules: Arc::new(config.failures.rules()),
             pace: Pace::new(config.lake.flush_interval.0),
             held: Held::default(),
-            root_grace: config.window.root_grace.nanos(),
+            closes_within: config.window.root_grace.nanos().max(config.window.idle_gap.nanos()),
             flush_bytes: config.lake.flush_bytes.0,
             flushed_at: Instant::now(),
             pushed_bytes: 0,
@@ -414,10 +415,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// How long a failed record without a trace waits for its trace, in ns: until that has ended, is closed and written.
+    /// How long a failed record without a trace waits for its trace, in ns: until that has ended, is closed, with its root
+    /// or without, and written.
     fn hold(&self) -> i64 {
         let interval = i64::try_from(self.interval().as_nanos()).unwrap_or(i64::MAX);
-        self.root_grace.saturating_add(interval).saturating_mul(2)
+        self.closes_within.saturating_add(interval.saturating_mul(2))
     }
 
     fn source_progress(&self, flushed: &tracerag_enrich::Flushed) -> Vec<SourceProgress> {
