@@ -14,8 +14,10 @@ use super::fingerprint::short_type;
 
 /// How far the times of a failure and of its record may lie apart, in ns. They are of one clock.
 const NEAR: i64 = 1_000_000_000;
-/// Failures that a record is compared with.
+/// Failures of one kind ([`Key`]) that a record is compared with.
 const MAX_COMPARED: usize = 1_024;
+/// Messages that are looked for in others in one epoch; what is left is compared by fingerprint and masked message alone.
+const MAX_PAIRS: usize = 1 << 16;
 /// A message of fewer bytes is found in too many texts to recognise it there.
 const MIN_SAID: usize = 8;
 /// The same where no type is equal.
@@ -88,19 +90,24 @@ impl<'f, 'a> Said<'f, 'a> {
         self.exception_type.map(short_type).unwrap_or_default()
     }
 
-    /// Whether a record of the same service says what this failure says.
-    fn is_said_by(&self, record: &Said<'_, '_>) -> bool {
+    /// Whether a record of the same service says what this failure says. Counts messages that are looked for in others in
+    /// `pairs`.
+    fn is_said_by(&self, record: &Said<'_, '_>, pairs: &mut usize) -> bool {
         if self.instance.zip(record.instance).is_some_and(|(one, other)| one != other) {
             return false;
         }
-        let is_within = |least: usize, part: &str, whole: &str| part.len() >= least && whole.contains(part);
         let one_type = !self.type_name().is_empty() && self.type_name() == record.type_name();
-        let one_message = (!self.masked.is_empty() && self.masked == record.masked)
-            || is_within(MIN_SAID, self.message, record.message)
-            || is_within(MIN_SAID, record.message, self.message);
-        self.fingerprint == record.fingerprint
-            || (one_type && one_message)
-            || is_within(MIN_SAID_ALONE, self.message, record.message)
+        let one_message = !self.masked.is_empty() && self.masked == record.masked;
+        if self.fingerprint == record.fingerprint || (one_type && one_message) {
+            return true;
+        }
+        let least = if one_type { MIN_SAID } else { MIN_SAID_ALONE };
+        let mut is_within = |part: &str, whole: &str| {
+            let may_be = (least..=whole.len()).contains(&part.len());
+            *pairs += usize::from(may_be);
+            may_be && *pairs <= MAX_PAIRS && whole.contains(part)
+        };
+        is_within(self.message, record.message) || (one_type && is_within(record.message, self.message))
     }
 }
 
@@ -125,25 +132,59 @@ pub(super) fn owners<'a>(
     echoes.retain(|echo| echo.origin_id.is_some());
     echoes.sort_by_key(|echo| (echo.time, echo.id));
     for echo in &echoes {
-        told.take(echo, |failure| Some(failure.origin()) == echo.origin_id);
+        told.take(echo, [Key::Origin(echo.origin())]);
     }
     let mut records: Vec<(usize, Said<'_, 'a>)> =
         alone.iter().enumerate().filter_map(|(index, failure)| Some((index, Said::of(failure)?))).collect();
     records.sort_by_key(|(_, record)| (record.time, record.id));
     for (index, record) in &records {
         owners[*index] = told
-            .take(record, |_| true)
+            .take(record, Key::looked_for(record))
             .map(|failure| Owner { origin_id: failure.origin().to_owned(), span_id: failure.origin_span_id });
     }
     owners
 }
 
+/// What failures of one tenant and service have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key<'f> {
+    Fingerprint(&'f str),
+    /// The type and the masked message.
+    Words(&'f str, &'f str),
+    Type(&'f str),
+    /// The failure that echoes of them name.
+    Origin(&'f str),
+    /// Nothing else.
+    Service,
+}
+
+impl<'f> Key<'f> {
+    /// By what a failure is found.
+    fn of(failure: &Said<'f, '_>) -> impl Iterator<Item = Self> {
+        Self::looked_for(failure).chain([Key::Origin(failure.origin())])
+    }
+
+    /// Among which failures a record's is looked for, the surest first.
+    fn looked_for(record: &Said<'f, '_>) -> impl Iterator<Item = Self> + use<'f> {
+        let (name, masked) = (record.type_name(), record.masked);
+        let keys = [
+            (!record.fingerprint.is_empty()).then_some(Key::Fingerprint(record.fingerprint)),
+            (!name.is_empty() && !masked.is_empty()).then_some(Key::Words(name, masked)),
+            (!name.is_empty()).then_some(Key::Type(name)),
+            Some(Key::Service),
+        ];
+        keys.into_iter().flatten()
+    }
+}
+
 /// Failures that records may tell of.
 struct Told<'f, 'a> {
     failures: Vec<Said<'f, 'a>>,
-    /// Positions by tenant, service and type, in the order of time; all of a service without a type.
-    by_type: FxHashMap<(&'f str, &'f str, &'f str), Row>,
+    /// Positions by tenant, service and what they have in common, in the order of time.
+    by_key: FxHashMap<(&'f str, &'f str, Key<'f>), Row>,
     is_taken: Vec<bool>,
+    /// Messages that were looked for in others.
+    pairs: usize,
 }
 
 /// Positions in the order of time, of which those that are taken are stepped over.
@@ -174,37 +215,29 @@ impl<'f, 'a> Told<'f, 'a> {
         failures.sort_by_key(|failure| (failure.time, failure.id));
         // One that was found now may be among the stored ones after a fault.
         failures.dedup_by_key(|failure| failure.id);
-        let mut by_type: FxHashMap<(&'f str, &'f str, &'f str), Row> = FxHashMap::default();
+        let mut by_key: FxHashMap<(&'f str, &'f str, Key<'f>), Row> = FxHashMap::default();
         for (position, failure) in failures.iter().enumerate() {
-            let mut enter = |name: &'f str| {
-                let row = by_type.entry((failure.tenant, failure.service, name)).or_default();
+            for key in Key::of(failure) {
+                let row = by_key.entry((failure.tenant, failure.service, key)).or_default();
                 row.next.push(row.positions.len());
                 row.positions.push(position);
-            };
-            enter("");
-            if !failure.type_name().is_empty() {
-                enter(failure.type_name());
             }
         }
         let is_taken = vec![false; failures.len()];
-        Told { failures, by_type, is_taken }
+        Told { failures, by_key, is_taken, pairs: 0 }
     }
 
     /// Takes the failure that a record tells of: the nearest in time that says the same, and is none that another record
-    /// has taken. One of the record's type goes before all others.
-    fn take(&mut self, record: &Said<'f, 'a>, may_be: impl Fn(&Said<'f, 'a>) -> bool) -> Option<Said<'f, 'a>> {
-        let found = match record.type_name() {
-            "" => None,
-            name => self.find(record, name, &may_be),
-        };
-        let position = found.or_else(|| self.find(record, "", &may_be))?;
+    /// has taken. It is looked for among those that have a key in common, one key after the other.
+    fn take(&mut self, record: &Said<'f, 'a>, keys: impl IntoIterator<Item = Key<'f>>) -> Option<Said<'f, 'a>> {
+        let position = keys.into_iter().find_map(|key| self.find(record, key))?;
         self.is_taken[position] = true;
         self.failures.get(position).copied()
     }
 
-    fn find(&mut self, record: &Said<'f, 'a>, name: &'f str, may_be: impl Fn(&Said<'f, 'a>) -> bool) -> Option<usize> {
-        let Told { failures, by_type, is_taken } = self;
-        let row = by_type.get_mut(&(record.tenant, record.service, name))?;
+    fn find(&mut self, record: &Said<'f, 'a>, key: Key<'f>) -> Option<usize> {
+        let Told { failures, by_key, is_taken, pairs } = self;
+        let row = by_key.get_mut(&(record.tenant, record.service, key))?;
         let (first, last) = (record.time.saturating_sub(NEAR), record.time.saturating_add(NEAR));
         let mut at = row.positions.partition_point(|position| failures[*position].time < first);
         let mut nearest: Option<(u64, usize)> = None;
@@ -217,7 +250,10 @@ impl<'f, 'a> Told<'f, 'a> {
             }
             let apart = failure.time.abs_diff(record.time);
             let is_nearer = nearest.is_none_or(|(least, _)| apart < least);
-            if is_nearer && may_be(failure) && failure.is_said_by(record) {
+            // Those of its own type were looked at before all others.
+            let is_new =
+                key != Key::Service || record.type_name().is_empty() || failure.type_name() != record.type_name();
+            if is_nearer && is_new && failure.is_said_by(record, pairs) {
                 nearest = Some((apart, position));
             }
             at += 1;

@@ -75,6 +75,31 @@ fn a_failure_has_one_record() {
     assert_eq!(echoes, [true, false, true]);
 }
 
+/// More records than are compared with all failures word by word, and none of them tells of one. Guarantees that a record
+/// after them whose type and masked message are those of a failure is an echo all the same, and that one whose words alone
+/// tell of it counts.
+#[test]
+fn many_records_end_the_comparison_of_words() {
+    let said = |number: usize| format!("shelf {} holds none of what was ordered", "x".repeat(number + 1));
+    let of_trace = |number: usize, mut span: Value| {
+        span["trace_id"] = json!(format!("{number:032x}"));
+        span
+    };
+    let failure =
+        |number: usize| of_trace(number + 2, timed("01", None, "web", (0, 3000), threw(500, "Empty", &said(number))));
+    let record = |ms: u32, message: String| {
+        log(None, 17, &message, json!({"trace_id": null, "time": at(ms), "service_name": "web"}))
+    };
+    let mut spans: Vec<Value> = (0..300).map(failure).collect();
+    spans.push(of_trace(1, failing("01", 500)));
+    let other = |number: usize| format!("printer {} is out of paper, {}", "y".repeat(number + 1), "z".repeat(400));
+    let mut logs: Vec<Value> = (0..300).map(|number| record(500, other(number))).collect();
+    logs.extend([logged(510, json!({})), record(520, format!("while it was packed: {}", said(299)))]);
+    assert_eq!(rows(&run(&spans, &logs, &[])), (602, 1));
+    let told = &logs[300..];
+    assert_eq!(rows(&run(&spans, told, &[])), (301, 2));
+}
+
 /// A record of which the failure is stored already, and another one. Guarantees that the first is its echo, and that the
 /// second finds it taken once that echo is stored, too.
 #[test]
