@@ -21,8 +21,9 @@ use crate::error::Error;
 
 /// Bytes of records that wait; with more of them all go on at once. So much is read of them at once, too.
 const MOST_BYTES: usize = 32 << 20;
-/// How much longer than they wait records are looked for in the lake, in ns: the wait may have been another one before.
-const LOOK_BACK: i64 = 120 * time::SECOND;
+/// How much longer than they wait records are looked for in the lake, in ns: before a restart the wait may have been longer,
+/// by another configuration or because epochs were written rarely, and what is not looked for is never told.
+const LOOK_BACK: i64 = 900 * time::SECOND;
 
 /// The records, in the lake's form.
 #[derive(Debug, Default)]
