@@ -120,12 +120,10 @@ pub struct TakenOf<'a> {
 pub enum Only<'a> {
     /// Those without a trace id that came from one of these.
     WithoutTrace(&'a [TakenOf<'a>]),
-    /// Those of some services whose `time` lies between two, both included, in ns.
+    /// Those of some services whose `time` lies within one of some stretches.
     Near {
-        /// The earliest time.
-        from: i64,
-        /// The latest time.
-        to: i64,
+        /// The first and last time of each, both included, in ns.
+        stretches: &'a [(i64, i64)],
         /// Names of services.
         services: &'a [String],
     },
@@ -144,10 +142,13 @@ impl Only<'_> {
                 let is_of_any = topics.iter().map(from_topic).reduce(Expr::or).unwrap_or_else(|| lit(false));
                 col("trace_id").is_null().and(is_of_any)
             }
-            Only::Near { from, to, services } => {
+            Only::Near { stretches, services } => {
                 let services = services.iter().map(|name| lit(name.as_str())).collect();
-                let (from, to) = (lit(instant(from)), lit(instant(to)));
-                col("time").gt_eq(from).and(col("time").lt_eq(to)).and(col("service_name").in_list(services, false))
+                let within = |(first, last): &(i64, i64)| {
+                    col("time").gt_eq(lit(instant(*first))).and(col("time").lt_eq(lit(instant(*last))))
+                };
+                let is_near = stretches.iter().map(within).reduce(Expr::or).unwrap_or_else(|| lit(false));
+                is_near.and(col("service_name").in_list(services, false))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the lake holds of what is written next: late parts of traces are compared with it before they are written as a new
 //! revision, and records without a trace with the latest failures.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
@@ -52,6 +53,8 @@ const TAKEN_BEFORE: i64 = 60 * time::SECOND;
 const TAKEN_LATE: i64 = 3_600 * time::SECOND;
 /// How far their own times may lie apart: a little more than the extraction compares.
 const APART: i64 = 2 * time::SECOND;
+/// Stretches of time that are looked through; where there are more, the nearest are joined.
+const MOST_STRETCHES: usize = 16;
 /// Services whose failures are looked up for records without a trace.
 const MOST_SERVICES: usize = 1_000;
 
@@ -141,7 +144,7 @@ async fn failures_of(lake: &Lake, head: &Head, ids: &[String]) -> Result<Vec<Rec
 pub(super) async fn told_again(lake: &Lake, records: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
     let Some(near) = Near::of(records) else { return Ok(None) };
     let head = lake.newest_head().await?;
-    let only = Only::Near { from: near.from, to: near.to, services: &near.services };
+    let only = Only::Near { stretches: &near.stretches, services: &near.services };
     let (mut found, mut bytes) = (Vec::new(), 0);
     let take = |batch: RecordBatch| -> Result<bool, Error> {
         bytes += batch.get_array_memory_size();
@@ -149,6 +152,9 @@ pub(super) async fn told_again(lake: &Lake, records: &RecordBatch) -> Result<Opt
         Ok(bytes < MOST_BYTES)
     };
     each_since(lake, &head, Table::Failures, (near.since, only), &BEFORE_FAILURES, take).await?;
+    if bytes >= MOST_BYTES {
+        tracing::warn!(bytes, "some log records without a trace are not compared with all stored failures");
+    }
     match found.first() {
         Some(first) => Ok(Some(concat_batches(&first.schema(), &found)?)),
         None => Ok(None),
@@ -158,8 +164,8 @@ pub(super) async fn told_again(lake: &Lake, records: &RecordBatch) -> Result<Opt
 /// Where the failures are that records may tell of.
 struct Near {
     since: i64,
-    from: i64,
-    to: i64,
+    /// First and last times, in ns.
+    stretches: Vec<(i64, i64)>,
     services: Vec<String>,
 }
 
@@ -171,19 +177,52 @@ impl Near {
         let own = times("time")?.zip(times("observed_time")?);
         let own: Vec<i64> = own.filter_map(|(own, seen)| own.filter(|time| *time != 0).or(seen)).collect();
         let taken = times("ingested_at")?.flatten().min()?;
-        let (first, last) = (own.iter().min()?, own.iter().max()?);
+        let first = own.iter().copied().min()?;
         let services: &StringArray = records.column_by_name("service_name")?.as_string_opt()?;
         let services: BTreeSet<&str> = services.iter().flatten().collect();
         Some(Self {
-            since: (*first).clamp(taken.saturating_sub(TAKEN_LATE), taken).saturating_sub(TAKEN_BEFORE),
-            from: first.saturating_sub(APART),
-            to: last.saturating_add(APART),
+            since: first.clamp(taken.saturating_sub(TAKEN_LATE), taken).saturating_sub(TAKEN_BEFORE),
+            stretches: stretches(own),
             services: services.into_iter().take(MOST_SERVICES).map(str::to_owned).collect(),
         })
     }
 }
 
+/// Stretches that hold what lies near these times, in ns: a clock that is wrong by an hour adds a stretch of its own, and
+/// not the hour.
+fn stretches(mut times: Vec<i64>) -> Vec<(i64, i64)> {
+    times.sort_unstable();
+    let gaps = times.windows(2).map(|two| two[1].saturating_sub(two[0]));
+    let mut gaps: Vec<i64> = gaps.filter(|gap| *gap > 2 * APART).collect();
+    gaps.sort_unstable_by_key(|gap| Reverse(*gap));
+    let joined = gaps.get(MOST_STRETCHES - 1).copied().unwrap_or(2 * APART);
+    let near = times.chunk_by(|a, b| b.saturating_sub(*a) <= joined);
+    near.filter_map(|near| Some((near.first()?.saturating_sub(APART), near.last()?.saturating_add(APART)))).collect()
+}
+
 fn ids_of(traces: &RecordBatch) -> BTreeSet<String> {
     let ids = traces.column_by_name("trace_id").and_then(|column| column.as_string_opt::<i32>());
     ids.into_iter().flatten().flatten().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracerag_schemas::time::SECOND;
+
+    use super::*;
+
+    /// Times of one moment, and of clocks that are wrong. Guarantees that what lies between them is not looked through,
+    /// however many clocks are wrong, that no time is left out, and that the number of stretches is bounded.
+    #[test]
+    fn a_wrong_clock_adds_a_stretch_of_its_own() {
+        let now = 1_000_000 * SECOND;
+        let hour = 3_600 * SECOND;
+        let found = stretches(vec![now + SECOND, now - hour, now]);
+        assert_eq!(found, [(now - hour - APART, now - hour + APART), (now - APART, now + SECOND + APART)]);
+        let times: Vec<i64> = (0..100).map(|number: i64| now + number * number * 10 * SECOND).collect();
+        let found = stretches(times.clone());
+        assert_eq!(found.len(), MOST_STRETCHES);
+        assert!(times.iter().all(|time| found.iter().any(|(first, last)| (first..=last).contains(&time))));
+        assert!(stretches(vec![]).is_empty());
+    }
 }
