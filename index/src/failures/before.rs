@@ -38,13 +38,14 @@ pub const BEFORE_SPANS: [&str; 14] = [
 ];
 
 /// The columns of stored failures that are looked at.
-pub const BEFORE_FAILURES: [&str; 16] = [
+pub const BEFORE_FAILURES: [&str; 17] = [
     "tenant_id",
     "failure_id",
     "trace_id",
     "span_id",
     "time",
     "service_name",
+    "deployment_environment_name",
     "kind",
     "exception_type",
     "message",
@@ -109,6 +110,7 @@ pub(super) struct StoredFailures<'a> {
     pub span_id: &'a StringArray,
     pub time: &'a Times,
     pub service_name: &'a StringArray,
+    pub environment: &'a StringArray,
     pub kind: &'a StringArray,
     pub exception_type: &'a StringArray,
     pub message: &'a StringArray,
@@ -157,6 +159,7 @@ impl<'a> StoredFailures<'a> {
             span_id: source.text("span_id")?,
             time: source.primitive("time")?,
             service_name: source.text("service_name")?,
+            environment: source.text("deployment_environment_name")?,
             kind: source.text("kind")?,
             exception_type: source.text("exception_type")?,
             message: source.text("message")?,

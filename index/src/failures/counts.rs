@@ -16,6 +16,9 @@ use super::{FailureError, projections};
 /// Traces named as examples.
 const MAX_EXAMPLES: usize = 3;
 
+/// Tenant, fingerprint and environment: environments are filtered by, so one must not count for another.
+type Key<'k> = (&'k str, &'k str, Option<&'k str>);
+
 /// The sum over the failures of one fingerprint in one environment.
 struct Delta<'f, 'a> {
     /// The first one: title, text and message are its.
@@ -75,11 +78,11 @@ pub(super) fn batch(
     let stored = &batches.stored;
     let of_stored = |row: &usize| {
         let (tenant, trace_id) = (text(stored.tenant_id, *row).unwrap_or_default(), text(stored.trace_id, *row));
-        (tenant, text(stored.fingerprint, *row).unwrap_or_default(), trace_id)
+        let fingerprint = text(stored.fingerprint, *row).unwrap_or_default();
+        ((tenant, fingerprint, text(stored.environment, *row)), trace_id)
     };
-    let known: FxHashSet<(&str, &str, Option<&str>)> = stored.rows.iter().map(of_stored).collect();
-    // Environments are filtered by, so one must not count for another.
-    let mut positions: FxHashMap<(&str, &str, Option<&str>), usize> = FxHashMap::default();
+    let known: FxHashSet<(Key<'_>, Option<&str>)> = stored.rows.iter().map(of_stored).collect();
+    let mut positions: FxHashMap<Key<'_>, usize> = FxHashMap::default();
     let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
     for failure in failures {
         let key = (failure.tenant, failure.identity.fingerprint.id.as_str(), failure.environment);
@@ -87,8 +90,8 @@ pub(super) fn batch(
             deltas.push(Delta::new(failure));
             deltas.len() - 1
         });
-        let of_trace = (failure.tenant, failure.identity.fingerprint.id.as_str(), failure.trace_id);
-        deltas[position].add(failure, ingested_at(failure, batches), known.contains(&of_trace));
+        let is_known = known.contains(&(key, failure.trace_id));
+        deltas[position].add(failure, ingested_at(failure, batches), is_known);
     }
     let first = |get: &dyn Fn(&Failure<'_>) -> String| {
         texts(deltas.iter().map(|delta| Some(get(delta.first)).filter(|text| !text.is_empty())))

@@ -86,7 +86,7 @@ fn what_is_told_again_is_none() {
 }
 
 /// A later part fails with another message of the same group. Guarantees that it is another failure, and that the trace is
-/// not counted again.
+/// not counted again, but in another environment, whose incidents count their own traces.
 #[test]
 fn a_trace_in_parts_counts_once() {
     let first = [timed("01", None, "web", (0, 1000), threw(500, "shop.NoStock", "no stock of item 7"))];
@@ -98,6 +98,9 @@ fn a_trace_in_parts_counts_once() {
         found.counts.column_by_name("trace_count").unwrap().as_primitive::<Int64Type>().values().to_vec()
     };
     assert_eq!((counted(&found), traces(&stored), traces(&found)), ((1, 0), vec![1], vec![0]));
+    let [mut elsewhere] = second;
+    elsewhere["deployment_environment_name"] = json!("staging");
+    assert_eq!(traces(&after(&first, &stored, &[elsewhere], &[])), [1]);
 }
 
 /// A failing span comes when the spans above it are stored. Guarantees that it has the path, the fingerprint and the
