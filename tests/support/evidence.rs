@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use tracerag_schemas::time::{SECOND, rfc3339};
 
-const SERVICE: &str = "orders";
+pub const SERVICE: &str = "orders";
 /// The span that takes an order, whose parent is the span 1 of its trace; the one below it that checks the stock.
 const ORDER: &str = "00000000000000e1";
 const STOCK: &str = "00000000000000e2";

@@ -44,8 +44,9 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 /// get no answer to what was done, and see their clocks jump, while the group shares the partitions out again and again,
 /// senders send twice, Kafka deletes what nobody needs, and upkeep merges and cleans, stands still and is killed in the
 /// middle. Guarantees that every span, log record, point, change, heap, failure and dead letter is in the lake exactly
-/// once, that the counts of incidents add up to the failures, that traces are whole and their revisions dense, that heads
-/// never go back, and that no partition has a gap or two owners at a time in the journal.
+/// once, that the counts of incidents add up to the failures, that a record without a trace is an echo of the failure that
+/// it repeats, that traces are whole and their revisions dense, that heads never go back, and that no partition has a gap or
+/// two owners at a time in the journal.
 #[test]
 fn nothing_is_lost_or_doubled() {
     let (first, seeds) = (setting("TRACERAG_SIM_FIRST", 0), setting("TRACERAG_SIM_SEEDS", SEEDS));

@@ -72,8 +72,9 @@ pub(super) struct Run {
     keeper: Keeper,
     /// Looks at heads, and meets no fault.
     observer: Option<Lake>,
-    /// Bursts that were sent.
+    /// Bursts that were sent, and those of them before there was peace.
     sent: usize,
+    before_peace: usize,
     /// Partition and offset of what nobody can read.
     bad: Vec<(String, i32, i64)>,
     /// What happened, turn by turn.
@@ -89,7 +90,7 @@ impl Run {
         let config = Arc::new(configuration(plan.is_calm));
         let keeper = Keeper::default();
         let (observer, bad, story) = (None, Vec::new(), Vec::new());
-        Self { plan, config, store, broker, processes, keeper, observer, sent: 0, bad, story }
+        Self { plan, config, store, broker, processes, keeper, observer, sent: 0, before_peace: 0, bad, story }
     }
 
     /// Runs to the end; gives what is wrong by then.
@@ -109,7 +110,8 @@ impl Run {
         let lake = Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?;
         let ends = self.broker.borrow().ends().map(|(source, end)| (source.clone(), end)).collect();
         let Plan { traffic, is_calm, .. } = &self.plan;
-        checks::check(&lake, &Sent { traffic, bad: &self.bad, ends, is_calm: *is_calm }).await
+        let (bad, is_calm, before_peace) = (self.bad.as_slice(), *is_calm, self.before_peace);
+        checks::check(&lake, &Sent { traffic, bad, ends, is_calm, before_peace }).await
     }
 
     async fn take(&mut self, turn: &Turn) -> Result<(), String> {
@@ -261,6 +263,7 @@ impl Run {
         let wanted: Vec<usize> = (0..self.plan.numbers).map(|number| number % self.plan.workers).collect();
         self.broker.borrow_mut().heal();
         self.broker.borrow_mut().rebalance(&wanted);
+        self.before_peace = self.sent;
         while self.sent < self.plan.traffic.bursts.len() {
             self.send();
         }

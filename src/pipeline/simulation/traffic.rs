@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use tracerag_schemas::time::SECOND;
 
 use super::broker::{DEPLOYMENTS, FLAGS, HEAPS, LOGS, METRICS, SPANS};
-use super::evidence::{self, Evidence};
+use super::evidence::{self, Evidence, Failure, SERVICE};
 
 /// When the first record is sent: 2026-11-23, noon.
 pub(super) const BEGIN: i64 = 1_795_435_200 * SECOND;
@@ -18,6 +18,8 @@ pub(super) const BEGIN: i64 = 1_795_435_200 * SECOND;
 const TELLING: f64 = 0.3;
 /// The part of their traces that have any.
 const TELLING_TRACES: f64 = 0.6;
+/// How far the evidence of two traces lies apart, in ns: a record without a trace then tells of one of them only.
+const APART: i64 = 10 * SECOND;
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -30,11 +32,13 @@ pub(super) struct Message {
     pub is_bad: bool,
     /// The trace whose payload it has.
     pub payload_of: Option<String>,
+    /// What it says of the failure of a trace, without naming the trace.
+    pub repeats: Option<String>,
 }
 
 impl Message {
     fn new(topic: &'static str, number: usize, value: String) -> Self {
-        Self { topic, number, value, is_bad: false, payload_of: None }
+        Self { topic, number, value, is_bad: false, payload_of: None, repeats: None }
     }
 }
 
@@ -64,10 +68,14 @@ impl Traffic {
         let is_telling = rng.random_bool(TELLING);
         let mut traffic = Self { is_telling, ..Self::default() };
         let mut traces: Vec<Vec<Message>> = Vec::new();
+        let mut last = Vec::new();
         for trace in 1..=rng.random_range(3..9) {
             let mut parts = traffic.trace(rng, trace, trace % numbers);
             if is_telling && rng.random_bool(TELLING_TRACES) {
                 parts.extend(traffic.tell(rng, trace, trace % numbers));
+                let repeated = traffic.repeat(trace, trace % numbers);
+                let beside = if rng.random_bool(0.5) { &mut parts } else { &mut last };
+                beside.extend(repeated);
             }
             parts.shuffle(rng);
             traces.push(parts);
@@ -94,6 +102,7 @@ impl Traffic {
             let at = rng.random_range(0..=traffic.bursts.len());
             traffic.bursts.insert(at, vec![copy]);
         }
+        traffic.bursts.extend(last.into_iter().map(|message| vec![message]));
         for message in traffic.bursts.iter().flatten() {
             *traffic.sent.entry(message.topic).or_default() += 1;
             if let Some(trace) = &message.payload_of {
@@ -136,7 +145,7 @@ impl Traffic {
     /// What else happens in a trace.
     fn tell(&mut self, rng: &mut StdRng, trace: usize, number: usize) -> Vec<Message> {
         let id = trace_id(trace);
-        let told = self.evidence.draw(rng, trace, &id, BEGIN - SECOND);
+        let told = self.evidence.draw(rng, trace, &id, told_at(trace));
         self.spans.extend(told.spans.iter().map(|span| (id.clone(), (*span).to_owned())));
         let spans = Message::new(SPANS, number, told.message.to_string());
         let mut parts = vec![Message { payload_of: Some(id), ..spans }];
@@ -145,6 +154,22 @@ impl Traffic {
             self.logs.insert(body, 1);
         }
         parts
+    }
+
+    /// A record of the server, which names no trace, of what a span of a trace has thrown.
+    fn repeat(&mut self, trace: usize, number: usize) -> Option<Message> {
+        let id = trace_id(trace);
+        let is_thrown =
+            |failure: &&Failure| failure.trace == id && !failure.exception_type.is_empty() && !failure.is_echo;
+        let Failure { exception_type, message, .. } = self.evidence.failures.keys().find(is_thrown)?.clone();
+        let body = format!("Exception in application {trace}");
+        let value = repeating_message(&body, &exception_type, &message, told_at(trace) + SECOND / 1_000);
+        self.logs.insert(body, 1);
+        self.evidence.counts.entry(exception_type.clone()).or_default().echoes += 1;
+        let (trace, span, repeats) = (String::new(), String::new(), Some(message.clone()));
+        let echo = Failure { trace, span, exception_type, message, is_echo: true };
+        *self.evidence.failures.entry(echo).or_default() += 1;
+        Some(Message { repeats, ..Message::new(LOGS, number, value) })
     }
 
     /// Log records without a trace, points of metrics, and a message that cannot be read.
@@ -184,6 +209,11 @@ impl Traffic {
     }
 }
 
+/// When the evidence of a trace happened.
+fn told_at(trace: usize) -> i64 {
+    BEGIN - SECOND - APART * trace as i64
+}
+
 fn trace_id(trace: usize) -> String {
     format!("{trace:032x}")
 }
@@ -206,6 +236,17 @@ fn log_message(trace: &str, body: &str, times: usize) -> String {
     );
     let records = vec![record; times].join(", ");
     format!(r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{records}]}}]}}]}}"#)
+}
+
+/// A record of the service of the evidence.
+fn repeating_message(body: &str, exception_type: &str, message: &str, time: i64) -> String {
+    format!(
+        r#"{{"resourceLogs": [{{"resource": {{"attributes": [
+        {{"key": "service.name", "value": {{"stringValue": "{SERVICE}"}}}}]}}, "scopeLogs": [{{"logRecords": [
+        {{"timeUnixNano": "{time}", "severityText": "ERROR", "body": {{"stringValue": "{body}"}}, "attributes": [
+        {{"key": "exception.type", "value": {{"stringValue": "{exception_type}"}}}},
+        {{"key": "exception.message", "value": {{"stringValue": "{message}"}}}}]}}]}}]}}]}}"#
+    )
 }
 
 fn metric_message(point: usize) -> String {
