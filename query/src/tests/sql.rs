@@ -447,7 +447,7 @@ async fn a_named_incident_is_read_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_queries_are_stopped() {
     let lake = TestLake::empty().await;
-    let mut options = crate::SessionOptions::new("acme");
+    let mut options = SessionOptions::new("acme");
     options.time_limit = std::time::Duration::from_millis(200);
     let session = Session::open(&lake.lake, options).await.unwrap();
     let query =
