@@ -20,6 +20,9 @@ const TELLING: f64 = 0.3;
 const TELLING_TRACES: f64 = 0.6;
 /// How far the evidence of two traces lies apart, in ns: a record without a trace then tells of one of them only.
 const APART: i64 = 10 * SECOND;
+/// How long before the first record is sent the evidence happened, in ns: longer than a worker's clock may be behind. The
+/// failure of which a record tells is looked for from a minute before its own time on, by the clocks that took it.
+const BEFORE: i64 = 1_200 * SECOND;
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -211,7 +214,7 @@ impl Traffic {
 
 /// When the evidence of a trace happened.
 fn told_at(trace: usize) -> i64 {
-    BEGIN - SECOND - APART * trace as i64
+    BEGIN - BEFORE - APART * trace as i64
 }
 
 fn trace_id(trace: usize) -> String {
