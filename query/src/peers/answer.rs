@@ -103,6 +103,7 @@ mod tests {
         assert!(answer(vec![Ok(vec![1]), failed()], vec![Ok(vec![1, 2])]).await.is_err());
         assert!(answer(vec![failed()], vec![failed()]).await.is_err());
     }
+
     /// An error of the query itself is given out and not looked for again; one of memory, of a peer, or of a plan that a
     /// peer never got is answered alone.
     #[tokio::test]
