@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use super::part;
 use super::program::Ran;
 
-/// Seconds that one client's program may take. It is killed then (status 124 or 137), so that a server that never
-/// answers fails its test.
-const LIMIT: &str = "300";
+/// Seconds that one client's program may take, some of which ask hundreds of questions of a slow machine. It is killed then
+/// (status 124 or 137), so that a server that never answers fails its test.
+const LIMIT: &str = "1200";
 
 /// The clients that `scripts/clients/build.sh` installed.
 pub struct Clients {
