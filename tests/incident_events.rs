@@ -246,9 +246,10 @@ impl<'k> Told<'k> {
         self.kafka.produce_keyed(&self.spans, messages);
     }
 
-    /// Waits until the topic has what is looked for, and gives all that it has then.
+    /// Waits until the topic has what is looked for, and gives all that it has then. An incident may get quiet only when
+    /// nothing has come for a minute and a half, so it is waited for twice as long as for anything else.
     fn wait(&self, what: &str, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        wait_for(what, LIMIT, || {
+        wait_for(what, 2 * LIMIT, || {
             assert!(self.worker.alive(), "{}", self.worker.log_tail());
             Some(events(self.kafka, &self.topic)).filter(|events| is_there(events))
         })
