@@ -36,6 +36,7 @@ fn exact_forms() {
             "<wsse:Password Type=\"#PasswordText\"><password></wsse:Password>",
         ),
         ("<pass a=\"b\">hunter2</pa", "<pass a=\"b\"><password></pa"),
+        ("set <password = hunter2> now", "set <password = <password>> now"),
         ("postgres://u:p@h/db</%40 </%40", "postgres://u:<password>@h/db</%40 </%40"),
         ("mysqldump --password hunter2 --host db", "mysqldump --password <password> --host db"),
         ("jdbc:mysql://db/shop?user=a&password=geheim1", "jdbc:mysql://db/shop?user=a&password=<password>"),

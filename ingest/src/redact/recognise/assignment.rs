@@ -212,8 +212,9 @@ fn without_full_stops(token: &[u8]) -> &[u8] {
 
 /// The value that belongs to a name, if there is one that says something.
 fn value(text: &[u8], name: &Name, class: Class) -> Option<Span> {
-    if let Some(start) = opening_tag(text, name) {
-        return element(text, name, start, class);
+    // `<password = hunter2>` looks like a tag, and is an assignment.
+    if let Some(span) = opening_tag(text, name).and_then(|start| element(text, name, start, class)) {
+        return Some(span);
     }
     let key_quote = quote_at(text, name.end);
     let mut position = key_quote.map_or(name.end, |(_, end)| end);
