@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::support::made::copy_of;
 use crate::support::program::Tracerag;
 use crate::support::telemetry;
 use crate::support::truth::Truth;
@@ -31,7 +32,7 @@ pub fn recorded(signal: &str, resources: &str, scopes: &str, records: &str) -> i
 
 /// A lake of the recording, with further variables in the program's environment.
 pub fn replayed(variables: &[(&str, &str)]) -> Tracerag {
-    replayed_files(&telemetry::recording(), variables)
+    copy_of(&format!("recording {variables:?}"), || replayed_files(&telemetry::recording(), variables))
 }
 
 /// A lake of files that are made of the recording.

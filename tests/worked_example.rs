@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::support::made::copy_of;
 use crate::support::personal::Personal;
 use crate::support::program::Tracerag;
 
@@ -102,6 +103,11 @@ fn lines(values: &[Value]) -> String {
 
 /// The example as it happened.
 pub fn replayed() -> Tracerag {
+    copy_of("worked example", replayed_anew)
+}
+
+/// The same in a lake that no other test has a copy of.
+pub fn replayed_anew() -> Tracerag {
     replayed_with(SHA, &Value::Null)
 }
 

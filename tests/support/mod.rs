@@ -29,6 +29,7 @@ pub mod damage;
 pub mod evidence;
 pub mod kafka;
 pub mod load;
+pub mod made;
 mod parts;
 pub mod personal;
 pub mod process;
