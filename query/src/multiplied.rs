@@ -35,13 +35,18 @@ const PART: usize = 4;
 /// How many times its rows a window function holds: as they came, and as one batch.
 const HELD: u64 = 2;
 
-/// Bytes of the widest row that a join was refused for, for all ways to run one query.
+/// Bytes of the widest row that a join was refused for, or of as wide a row as a sort was, for all ways to run one query.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Widest(Arc<AtomicU64>);
 
 impl Widest {
     fn note(&self, bytes: u64) {
         self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that batches of more rows do not fit where something has to hold several.
+    pub(crate) fn note_rows(&self, rows: usize, memory_limit: usize) {
+        self.note(((memory_limit / PART) as u64).div_ceil(rows.max(1) as u64));
     }
 
     /// Rows of a batch, of so many at most, with which joins write out a row that is as wide, and others hold what they
@@ -334,7 +339,7 @@ impl Guard {
 }
 
 /// Bytes of each row, but for some columns.
-fn widths(batch: &RecordBatch, without: &[usize]) -> Vec<u64> {
+pub(crate) fn widths(batch: &RecordBatch, without: &[usize]) -> Vec<u64> {
     let mut widths = vec![0_u64; batch.num_rows()];
     for (_, column) in batch.columns().iter().enumerate().filter(|(index, _)| !without.contains(index)) {
         widths.iter_mut().zip(sizes::bytes(column)).for_each(|(width, bytes)| *width = width.saturating_add(bytes));

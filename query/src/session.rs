@@ -198,6 +198,7 @@ impl Session {
             execution.target_partitions,
             execution.sort_spill_reservation_bytes,
         );
+        execution.max_spill_file_size_bytes = spilling::FILE;
         let runtime = runtime(options.memory_limit)?;
         let state = SessionStateBuilder::new()
             .with_config(config)

@@ -3,13 +3,19 @@
 //! A hash join holds one side as a whole and cannot spill it, and sorts that take memory as it comes starve those that
 //! begin later; a join of wide rows needs memory for a batch of them. All are the faster way, so they are tried first.
 //! Nothing was given out yet when memory fails, as a rule: a side is read, and what is sorted is, before the first row.
+//!
+//! Each sort has a part of the memory that no other operator takes (`shares`), and its batches are what they count as
+//! (`compact`). How many sorts there are depends on the memory and not on how many processors a machine has.
+
+mod compact;
+mod shares;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
@@ -21,6 +27,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, execute_stream};
 use futures::StreamExt;
 
+use self::compact::Compact;
+use self::shares::Shares;
 use crate::error::Result;
 use crate::functions::bounded::planning;
 use crate::multiplied::{self, Widest};
@@ -31,8 +39,17 @@ pub(crate) const SPILLED: u64 = 16;
 const NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 /// Rows of a batch, at most.
 pub(crate) const ROWS: usize = 256;
-/// How often a query is begun again because a join met a row that is wider than those before.
+/// Bytes of a file after which an operator that distributes rows begins another one: each batch has its own. Of two files that
+/// are written at once, DataFusion 54 waits for more of the first while what it needs is in the second, for ever
+/// (apache/datafusion issue 24883).
+pub(crate) const FILE: usize = 0;
+/// How often a query is begun again because a join or a sort met rows that are wider than those before.
 const TRIES: usize = 4;
+/// Partitions of the other way, at least: on one processor there would be no join but that by a hash table.
+const PARTITIONS: usize = 2;
+/// Bytes of a query's memory for each partition beyond those. Each has sorts of its own, and rows of several kilobytes fit
+/// into what each of these has.
+const PARTITION: usize = 64 << 20;
 /// What part of a query's memory all its sorts together keep for merging what they spilled, at most.
 const FOR_MERGING: usize = 8;
 
@@ -66,9 +83,9 @@ impl Way {
     }
 }
 
-/// Memory and temporary files for the other way: what can spill shares the memory evenly.
-fn shared(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_limit), NAMED);
+/// Memory and temporary files for the other way, for a plan of so many sorts.
+fn shared(memory_limit: usize, sorts: usize) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(Shares::new(memory_limit, sorts), NAMED);
     Ok(RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_max_temp_directory_size((memory_limit as u64).saturating_mul(SPILLED))
@@ -81,7 +98,7 @@ pub(crate) struct Other {
     pub(crate) state: SessionState,
     pub(crate) plan: LogicalPlan,
     pub(crate) memory_limit: usize,
-    /// What joins were refused for, whichever way.
+    /// What joins and sorts were refused for, whichever way.
     pub(crate) widest: Widest,
 }
 
@@ -99,19 +116,30 @@ impl Other {
         let mut config = self.state.config().clone();
         let options = config.options_mut();
         options.optimizer.prefer_hash_join = self.way == Way::Hashed;
-        // On one processor there would be no other join.
-        options.execution.target_partitions = options.execution.target_partitions.max(2);
-        options.execution.batch_size = rows;
-        let state = SessionStateBuilder::new_from_existing(self.state.clone())
-            .with_config(config)
-            .with_runtime_env(shared(self.memory_limit)?)
-            .build();
+        let execution = &mut options.execution;
+        let most = (self.memory_limit / PARTITION).max(PARTITIONS);
+        execution.target_partitions = execution.target_partitions.clamp(PARTITIONS, most);
+        execution.batch_size = rows;
+        // Each has its part anyway.
+        execution.sort_spill_reservation_bytes = 0;
+        // What is sorted as one batch comes in parts that each count as the whole.
+        execution.sort_in_place_threshold_bytes = 0;
+        let state = SessionStateBuilder::new_from_existing(self.state.clone()).with_config(config).build();
         let physical = planning(self.memory_limit, state.create_physical_plan(&self.plan)).await?;
-        Ok((multiplied::guarded(physical, self.memory_limit, &self.widest)?, state.task_ctx()))
+        let sorts = shares::sorts(&physical);
+        let physical = multiplied::guarded(physical, self.memory_limit, &self.widest)?;
+        let compact = Compact {
+            rows,
+            memory_limit: self.memory_limit,
+            share: Shares::share(self.memory_limit, sorts),
+            widest: self.widest.clone(),
+        };
+        let context = TaskContext::from(&state).with_runtime(shared(self.memory_limit, sorts)?);
+        Ok((compact.around_sorts(physical)?, Arc::new(context)))
     }
 
-    /// The answer up to its first batch. It is begun again as long as joins meet rows that are wider than those that it
-    /// was begun for.
+    /// The answer up to its first batch. It is begun again as long as joins and sorts meet rows that are wider than those
+    /// that it was begun for.
     async fn begun(&self) -> Result<(SendableRecordBatchStream, Option<RecordBatch>), DataFusionError> {
         let mut tries = TRIES;
         loop {

@@ -35,6 +35,7 @@ use super::token::Key;
 use crate::functions::{bounded, scalars};
 use crate::multiplied;
 use crate::session::runtime;
+use crate::spilling;
 
 /// What work for others may take.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +100,7 @@ impl WorkerSessionBuilder for Sessions {
         let mut builder = context.builder;
         let config = builder.config().get_or_insert_default();
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        config.options_mut().execution.max_spill_file_size_bytes = spilling::FILE;
         config.set_extension(Arc::new(Deadline { at: Instant::now() + time, seconds: time.as_secs() }));
         config.set_distributed_user_codec(ScanCodec::new(self.peers.lake.clone()));
         config.set_distributed_channel_resolver(self.peers.channels.clone());

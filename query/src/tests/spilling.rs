@@ -14,10 +14,13 @@ use crate::multiplied::Widest;
 use crate::spilling::{Other, ROWS, Way};
 use crate::{QueryError, Session, SessionOptions};
 
-/// Bytes that a query may hold here. Below, each has to do with more than twice as many.
+/// Bytes that a query may hold here. Below, each has to do with more than twice as many. A join of the texts has four sorts
+/// in two partitions, each of which has 1 MiB to merge in; two runs of the texts, in batches of 256, take a fifth of that.
 const MEMORY: usize = 16 << 20;
+/// Partitions of queries here: as many as a machine has processors, of few and of many.
+const PARTITIONS: [usize; 3] = [1, 2, 8];
 
-/// Texts of 180 bytes, all different.
+/// Texts of 163 bytes on average, all different: 33 MB.
 const TEXTS: &str = "(select repeat(cast(value as varchar), 30) as text from generate_series(1, 200000))";
 
 async fn session(memory_limit: usize) -> (TestLake, Session) {
@@ -25,6 +28,13 @@ async fn session(memory_limit: usize) -> (TestLake, Session) {
     let options = SessionOptions { memory_limit, ..SessionOptions::new("acme") };
     let session = Session::open(&lake.lake, options).await.unwrap();
     (lake, session)
+}
+
+/// The same session on a machine with so many processors.
+fn parted(session: Session, partitions: usize) -> Session {
+    let mut state = session.context().state();
+    state.config_mut().options_mut().execution.target_partitions = partitions;
+    session.with_state(state)
 }
 
 /// That there are no temporary files.
@@ -68,28 +78,33 @@ async fn spills_the_other_way(session: &Session, query: &str) -> usize {
     spills(plan.as_ref())
 }
 
-/// A sort of more than its memory gives all rows in their order, by way of temporary files, which are gone afterwards.
-#[tokio::test]
+/// A sort of more than its memory gives all rows in their order, in any number of partitions, by way of temporary files,
+/// which are gone afterwards.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sort_spills() {
-    let (_lake, session) = session(MEMORY).await;
+    let (_lake, mut session) = session(MEMORY).await;
     let query = format!("select text from {TEXTS} order by text desc");
-    let batches = session.collect(&query, None).await.unwrap();
-    let (mut rows, mut last) = (0, String::from("x"));
-    for batch in &batches {
-        let texts = cast(batch.column(0), &DataType::LargeUtf8).unwrap();
-        for text in texts.as_string::<i64>().iter().flatten() {
-            assert!(text < last.as_str());
-            last = text.to_owned();
-            rows += 1;
+    for partitions in PARTITIONS {
+        session = parted(session, partitions);
+        let batches = session.collect(&query, None).await.unwrap();
+        let (mut rows, mut last) = (0, String::from("x"));
+        for batch in &batches {
+            let texts = cast(batch.column(0), &DataType::LargeUtf8).unwrap();
+            for text in texts.as_string::<i64>().iter().flatten() {
+                assert!(text < last.as_str());
+                last = text.to_owned();
+                rows += 1;
+            }
         }
+        assert_eq!((rows, last), (200_000, "100000".repeat(30)), "in {partitions} partitions");
+        assert!(spills_the_other_way(&session, &query).await > 0);
     }
-    assert_eq!((rows, last), (200_000, "100000".repeat(30)));
     assert!(spills_of(&session, &query).await > 0);
     assert_nothing_is_left(&session.context().runtime_env());
 }
 
-/// Groups of more than its memory are counted right.
-#[tokio::test]
+/// Groups of more than its memory are counted right, and come in their order where that is asked for.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_aggregate_spills() {
     let (_lake, session) = session(MEMORY).await;
     let groups = format!(
@@ -97,19 +112,24 @@ async fn an_aggregate_spills() {
     );
     let query = format!("select count(*) as texts, sum(n) as n, max(n) as most from ({groups})");
     assert_eq!(ask(&session, &query).await, json!([{"texts": 200_000, "n": 400_000, "most": 2}]));
-    assert!(spills_of(&session, &groups).await > 0);
+    assert!(spills_the_other_way(&session, &format!("{groups} order by text")).await > 0);
     assert_nothing_is_left(&session.context().runtime_env());
 }
 
-/// A join of which no side fits into its memory has the right rows, and `not in` the right ones or none at all.
-#[tokio::test]
+/// A join of which no side fits into its memory has the right rows, in any number of partitions, and `not in` the right ones
+/// or none at all.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_spills() {
-    let (_lake, session) = session(MEMORY).await;
+    let (_lake, mut session) = session(MEMORY).await;
     let query = format!(
         "select count(*) as n, sum(length(a.text) + length(b.text)) as length from {TEXTS} a join {TEXTS} b on a.text = b.text"
     );
-    assert_eq!(ask(&session, &query).await, json!([{"n": 200_000, "length": 65_333_700}]));
-    assert!(spills_the_other_way(&session, &query).await > 0);
+    for partitions in PARTITIONS {
+        session = parted(session, partitions);
+        let expected = json!([{"n": 200_000, "length": 65_333_700}]);
+        assert_eq!(ask(&session, &query).await, expected, "in {partitions} partitions");
+        assert!(spills_the_other_way(&session, &query).await > 0);
+    }
     assert_nothing_is_left(&session.context().runtime_env());
     let query = format!(
         "select count(*) as n from {TEXTS} where text not in (select case when text < '5' then text end from {TEXTS})"
