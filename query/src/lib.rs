@@ -44,6 +44,7 @@ pub mod impact;
 mod indexed;
 pub mod json;
 pub mod letters;
+mod levels;
 mod links;
 mod lookup;
 mod measure;

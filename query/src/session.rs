@@ -32,6 +32,7 @@ use crate::compare::{self, Comparisons};
 use crate::error::{QueryError, Result};
 use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
+use crate::levels;
 use crate::links::LinkCache;
 use crate::measure;
 use crate::multiplied::{self, Widest};
@@ -207,6 +208,7 @@ impl Session {
             // Functions of lambdas write the columns that a lambda names out for each item of a list, which nothing bounds.
             .with_higher_order_functions(vec![])
             .with_analyzer_rule(Arc::new(BoundFunctions::new(options.memory_limit)))
+            .with_optimizer_rules(levels::optimizer_rules())
             .with_optimizer_rule(Arc::new(LongConstants::new(options.memory_limit)))
             .with_relation_planners(vec![Arc::new(FunctionRelations)])
             .with_query_planner(Arc::new(Planner { bundler: bundler.clone() }))
