@@ -122,7 +122,7 @@ fn refusals_have_their_codes() {
     assert_eq!(
         tracerag.sql(refused),
         [
-            json!({"operation": "sql", "arguments": "select 1", "outcome": "scope-missing"}),
+            json!({"operation": "sql", "arguments": "SELECT 1", "outcome": "scope-missing"}),
             json!({"operation": "login", "arguments": "from 127.0.0.1", "outcome": "token-unknown"}),
         ]
     );
