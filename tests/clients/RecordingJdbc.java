@@ -26,7 +26,7 @@ public class RecordingJdbc {
         try (Connection connection = DriverManager.getConnection(flight)) {
             check(connection, "select * from spans", spans, duration);
             // More rows than a batch has.
-            check(connection, "select s.* from spans as s, generate_series(1, 5) as n", 5 * spans, 5 * duration);
+            check(connection, "select s.* from spans as s, generate_series(1, 2) as n", 2 * spans, 2 * duration);
         }
         String postgres = "jdbc:postgresql://127.0.0.1:" + arguments[1] + "/tracerag";
         try (Connection connection = DriverManager.getConnection(postgres, "java", token)) {

@@ -23,7 +23,7 @@ TABLES = {
     "payloads": "trace_id, span_id, direction",
     "traces": "trace_id",
 }
-COPIES = 5
+COPIES = 2
 
 
 class Both:

@@ -101,7 +101,7 @@ async def everything_is_found(client, http, truth):
     assert count > 1 and ids(entries["traces"], "trace_id") == ids(failed, "trace_id"), (count, len(failed))
     query = "select trace_id, span_id from spans order by trace_id, span_id"
     count, entries = await pages(client, "run_sql", {"query": query}, LARGE)
-    rows = Counter((row["trace_id"], row["span_id"]) for row in entries["rows"])
+    rows = Counter(tuple(row) for row in entries["rows"])
     assert count > 1 and len(rows) == rows.total() == truth["spans"], (count, len(rows), rows.total())
 
 
