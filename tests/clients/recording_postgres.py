@@ -23,7 +23,8 @@ def parts_are_the_whole(connection, truth):
         rows = {}
         # A cursor of the server always gives text.
         with connection.transaction(), connection.cursor(name="" if binary else "parts", binary=binary) as cursor:
-            cursor.itersize = PART
+            if not binary:
+                cursor.itersize = PART
             cursor.execute(SPANS)
             for trace_id, span_id, start, duration, *documents in cursor:
                 attributes, resource, events = (json.loads(one) if one else None for one in documents)
