@@ -51,7 +51,7 @@ def chunks_are_the_whole(url, truth):
     engine = create_engine(url)
     with engine.connect() as connection:
         streamed = connection.execution_options(stream_results=True, max_row_buffer=PART)
-        chunks = list(pandas.read_sql(text(SPANS), streamed, chunksize=PART))
+        chunks = list(pandas.read_sql_query(text(SPANS), streamed, chunksize=PART))
     engine.dispose()
     assert len(chunks) > 1 and sum(len(chunk) for chunk in chunks) == truth["spans"]
     assert sum(int(chunk["duration_ns"].sum()) for chunk in chunks) == truth["duration_ns"]
