@@ -158,7 +158,8 @@ mod tests {
             prop::collection::vec(("[a-z]{1,8}", any::<u64>(), any::<u64>()), 0..6),
             1_usize..64,
         );
-        let check = |(table, filters, limit, named, partitions): (Table, Vec<Expr>, _, Vec<(String, u64, u64)>, _)| {
+        type Named = Vec<(String, u64, u64)>;
+        let check = |(table, filters, limit, named, partitions): (Table, Vec<Expr>, _, Named, _)| {
             let wanted = Wanted { table, schema: lake.schemas().newest(table), filters, limit };
             let pieces: Vec<Piece> =
                 named.into_iter().map(|(dataset, version, fragment)| Piece { dataset, version, fragment }).collect();

@@ -104,6 +104,7 @@ fn by_part(one: &str, other: &str) -> Ordering {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
