@@ -50,7 +50,7 @@ fn telemetry(tenant: &str, file: u64) -> (String, String) {
         let span = json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [
             {"traceId": trace_id, "spanId": span_id, "name": format!("{tenant} {}", number % 3), "kind": 2,
              "startTimeUnixNano": begun.to_string(), "endTimeUnixNano": (begun + took).to_string(),
-             "status": {"code": if number % 5 == 0 { 2 } else { 1 }}}]}]}]});
+             "status": {"code": if number.is_multiple_of(5) { 2 } else { 1 }}}]}]}]});
         let log = json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [
             {"timeUnixNano": begun.to_string(), "severityNumber": 9, "traceId": trace_id, "spanId": span_id,
              "body": {"stringValue": format!("a line of {tenant}, {}", number % 6)}}]}]}]});
