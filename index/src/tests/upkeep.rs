@@ -313,7 +313,7 @@ async fn a_lake_stays_below_its_bound_in_bytes() {
     let report = maintain(&fixture.reopen().await, &bounded(flags + days / 9)).await.unwrap();
     assert_eq!(
         report.dropped,
-        ["spans/2026-11-23", "spans/2026-11-24", "traces/2026-11-23", "traces/2026-11-24"].map(str::to_owned)
+        ["spans/2026-11-23", "traces/2026-11-23", "spans/2026-11-24", "traces/2026-11-24"].map(str::to_owned)
     );
     assert_eq!(fixture.offsets(Table::Spans).await, (10..15).collect::<Vec<i64>>());
     assert_eq!(fixture.offsets(Table::Flags).await, (0..15).collect::<Vec<i64>>());
