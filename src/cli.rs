@@ -10,6 +10,9 @@ use crate::config::{Config, Overrides};
 use crate::error::Error;
 use crate::server::Server;
 
+/// Bytes of stack of each thread that commands run on, for plans of deep statements; only what is used takes memory.
+const STACK: usize = 16 << 20;
+
 /// Turns the telemetry that you already have into evidence that can be queried, compared and cited.
 #[derive(Debug, Parser)]
 #[command(name = "tracerag", version, propagate_version = true)]
@@ -211,6 +214,7 @@ fn run(cli: Cli) -> Result<(), Error> {
     }
     let context = Context { tenant: config.tenant.default.clone(), config, server, snapshot };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK)
         .enable_all()
         .build()
         .map_err(|source| Error::Io { what: String::from("start the async runtime"), source })?;

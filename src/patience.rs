@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Changes,
     /// Asking Kafka what there is, at the start, and where partitions begin that were assigned.
     Begin,
+    /// Reading what was begun.
+    Read,
 }
 
 impl Step {
@@ -39,6 +41,7 @@ impl Step {
             Step::Claim => "claim",
             Step::Changes => "changes",
             Step::Begin => "begin",
+            Step::Read => "read",
         }
     }
 
@@ -46,7 +49,7 @@ impl Step {
     fn by(self) -> &'static str {
         match self {
             Step::Write | Step::Claim | Step::Changes => "the lake",
-            Step::Begin => "kafka",
+            Step::Begin | Step::Read => "kafka",
         }
     }
 
@@ -55,7 +58,7 @@ impl Step {
         match self {
             // An epoch that was given up is not written by another attempt of something else.
             Step::Write | Step::Claim | Step::Changes => error.is_passing() && !matches!(error, Error::GivenUp),
-            Step::Begin => error.is_broker_away(),
+            Step::Begin | Step::Read => error.is_broker_away(),
         }
     }
 
@@ -64,7 +67,9 @@ impl Step {
             Step::Write | Step::Claim | Step::Changes => {
                 metrics::counter!("tracerag_lake_errors_total", "step" => self.text()).increment(1);
             }
-            Step::Begin => metrics::counter!("tracerag_kafka_errors_total", "step" => self.text()).increment(1),
+            Step::Begin | Step::Read => {
+                metrics::counter!("tracerag_kafka_errors_total", "step" => self.text()).increment(1);
+            }
         }
     }
 }

@@ -38,6 +38,10 @@ pub(crate) trait Source {
     fn commit(&self, offsets: &[(SourcePartition, i64)]) -> Result<(), SourceError>;
     /// See [`KafkaSource::lag`].
     fn lag(&self) -> Vec<Lag>;
+    /// See [`KafkaSource::failed_handshake`].
+    fn failed_handshake(&self) -> Option<SourceError> {
+        None
+    }
 }
 
 impl Source for KafkaSource {
@@ -99,5 +103,9 @@ impl Source for KafkaSource {
 
     fn lag(&self) -> Vec<Lag> {
         KafkaSource::lag(self)
+    }
+
+    fn failed_handshake(&self) -> Option<SourceError> {
+        KafkaSource::failed_handshake(self)
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Worker<S = KafkaSource> {
     unclaimed: Unclaimed,
     /// Present where faults are waited for.
     patience: Option<Patience>,
+    /// No TLS connection to the brokers comes about.
+    is_shut_out: bool,
 }
 
 impl Worker {
@@ -117,6 +119,7 @@ impl<S: Source> Worker<S> {
             fences: (0, 0),
             unclaimed: Unclaimed::default(),
             patience: None,
+            is_shut_out: false,
         }
     }
 
@@ -178,6 +181,7 @@ impl<S: Source> Worker<S> {
             // The clock of a partition is looked at below, poll after poll.
             Event::AtEnd(_) | Event::Idle => {}
         }
+        self.tell_shut_out();
         self.claim_or_wait().await?;
         self.look_on()?;
         if self.keying.learns() {
@@ -201,6 +205,17 @@ impl<S: Source> Worker<S> {
             self.pipeline.flush().await?;
         }
         self.balance()
+    }
+
+    /// Whoever does not come back to the brokers is not ready. The source ends when that lasts.
+    fn tell_shut_out(&mut self) {
+        let Some(patience) = &self.patience else { return };
+        match self.source.failed_handshake() {
+            Some(error) if !self.is_shut_out => patience.failed(Step::Read, &error.into()),
+            None if self.is_shut_out => patience.works(Step::Read),
+            Some(_) | None => return,
+        }
+        self.is_shut_out = !self.is_shut_out;
     }
 
     /// A step may fail and be done later; `None`: it was not done.
@@ -235,6 +250,7 @@ impl<S: Source> Worker<S> {
     async fn start_over(&mut self) -> Result<(), Error> {
         self.pipeline.start_over().await;
         self.patience.iter().for_each(Patience::give_up);
+        self.is_shut_out = false;
         self.unclaimed.sources.clear();
         self.telemetry.clear();
         self.changes.clear();

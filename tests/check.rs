@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
 
 use crate::kafka_worker::{LIMIT, Topics, config};
 use crate::support::damage::{self, damage};
+use crate::support::evidence;
 use crate::support::kafka::{Kafka, Record};
 use crate::support::program::Tracerag;
 use crate::support::{telemetry, wait_for};
@@ -170,12 +172,12 @@ fn each_damage_is_found() {
     assert_eq!(found("logs"), json!({"sent": 3, "in_the_lake": 4, "doubled": 1}));
 
     damage(&lake, Table::Spans, "span_id = '0000000000000003'", |row| {
-        vec![damage::with(&row, "name", Arc::new(arrow::array::StringArray::from(vec!["GET /other"])))]
+        vec![damage::with(&row, "name", Arc::new(StringArray::from(vec!["GET /other"])))]
     });
     assert_eq!(found("spans"), json!({"sent": 3, "in_the_lake": 2, "missing": 1, "different": 1}));
 
     damage(&lake, Table::Spans, "span_id = '0000000000000001'", |row| {
-        vec![damage::with(&row, "span_id", Arc::new(arrow::array::StringArray::from(vec!["00000000000000ff"])))]
+        vec![damage::with(&row, "span_id", Arc::new(StringArray::from(vec!["00000000000000ff"])))]
     });
     assert_eq!(found("spans"), json!({"sent": 3, "in_the_lake": 2, "missing": 2, "different": 1, "extra": 1}));
 
@@ -195,6 +197,49 @@ fn each_damage_is_found() {
     let ran =
         tracerag.run(&[&["check"][..], &files.iter().map(|file| file.to_str().unwrap()).collect::<Vec<_>>()].concat());
     assert!(ran.stdout.contains("Examples") && ran.stderr.contains("differs"), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// Payloads, heap records and deployments of two messages each: of one row what it says is changed, another one is
+/// written again, and the changed one is deleted in the end. Guarantees that the check is no rubber stamp for what stands beside
+/// telemetry, and that it leaves no snapshot behind.
+#[test]
+fn each_damage_beside_telemetry_is_found() {
+    const TIME: i64 = 1_764_500_000_000_000_000;
+    let tracerag = Tracerag::new();
+    let payload = |trace: u8| {
+        let body = format!(
+            "{{\"key\": \"http.request.body.content\", \"value\": {{\"stringValue\": \"{{\\\"amount\\\": {trace}}}\"}}}}, "
+        );
+        span(trace, 1, None).replacen("\"attributes\": [", &format!("\"attributes\": [{body}"), 1)
+    };
+    let pairs = |message: fn(usize, i64) -> Value| [0, 1].map(|number| message(number, TIME).to_string());
+    let files = [
+        ("payloads.jsonl", [1, 2].map(payload)),
+        ("deployments.jsonl", pairs(evidence::deployment)),
+        ("heaps.jsonl", pairs(evidence::heap)),
+    ];
+    let files = files.map(|(name, lines)| tracerag.write(name, format!("{}\n", lines.join("\n")))).to_vec();
+    tracerag.replay(&files.iter().map(PathBuf::as_path).collect::<Vec<&Path>>());
+    assert_eq!(check_files(&tracerag, &files)["differences"], 0);
+
+    let lake = tracerag.path("lake");
+    let text = |text: &'static str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+    let changes: [(Table, &str, ArrayRef); 3] = [
+        (Table::Payloads, "sample", text("{\"amount\":3}")),
+        (Table::Heaps, "total_bytes", Arc::new(Int64Array::from(vec![7]))),
+        (Table::Builds, "version", text("9.9.9")),
+    ];
+    for (table, column, other) in changes {
+        let found = || of_table(&check_files(&tracerag, &files), table.name());
+        assert_eq!(found(), json!({"sent": 2, "in_the_lake": 2}), "{}", table.name());
+        damage(&lake, table, "kafka_offset = 1", |row| vec![damage::with(&row, column, other)]);
+        assert_eq!(found(), json!({"sent": 2, "in_the_lake": 2, "different": 1}), "{}", table.name());
+        damage(&lake, table, "kafka_offset = 0", |row| vec![row.clone(), row]);
+        assert_eq!(found(), json!({"sent": 2, "in_the_lake": 3, "doubled": 1, "different": 1}), "{}", table.name());
+        damage(&lake, table, "kafka_offset = 1", |_| vec![]);
+        assert_eq!(found(), json!({"sent": 2, "in_the_lake": 2, "missing": 1, "doubled": 1}), "{}", table.name());
+    }
+    assert_eq!(tracerag.done(&["snapshot", "list", "--format", "json"]).trim(), "[]");
 }
 
 /// Files that were never replayed are missing as a whole. Of whole flag configurations only what has changed has rows,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::support::made::copy_of;
 use crate::support::program::Tracerag;
 use crate::support::telemetry;
 use crate::support::truth::Truth;
@@ -31,7 +32,7 @@ pub fn recorded(signal: &str, resources: &str, scopes: &str, records: &str) -> i
 
 /// A lake of the recording, with further variables in the program's environment.
 pub fn replayed(variables: &[(&str, &str)]) -> Tracerag {
-    replayed_files(&telemetry::recording(), variables)
+    copy_of(&format!("recording {variables:?}"), || replayed_files(&telemetry::recording(), variables))
 }
 
 /// A lake of files that are made of the recording.
@@ -52,11 +53,14 @@ pub fn replayed_files(files: &[PathBuf], variables: &[(&str, &str)]) -> Tracerag
 /// digits, so equal values were equal bytes.
 fn bundles(tracerag: &Tracerag) -> BTreeMap<String, (String, Value)> {
     let failing = tracerag.sql("select distinct trace_id from failures where trace_id is not null");
-    let ids = failing.iter().map(|row| row["trace_id"].as_str().unwrap());
-    let of_each = ids.map(|id| format!("select bundle_id, bundle from evidence_bundle('{id}')"));
-    let rows = tracerag.sql(&of_each.collect::<Vec<_>>().join("\nunion all\n"));
-    let found: BTreeMap<String, (String, Value)> = rows
+    let of_each: Vec<String> = failing
         .iter()
+        .map(|row| row["trace_id"].as_str().unwrap())
+        .map(|id| format!("select bundle_id, bundle from evidence_bundle('{id}')"))
+        .collect();
+    // As many at once as a slow machine makes within a query's time.
+    let rows = of_each.chunks(20).flat_map(|some| tracerag.sql(&some.join("\nunion all\n")));
+    let found: BTreeMap<String, (String, Value)> = rows
         .map(|row| {
             let mut bundle: Value = serde_json::from_str(row["bundle"].as_str().unwrap()).unwrap();
             let trace_id = bundle["evidence"]["trace"]["trace_id"].as_str().unwrap().to_owned();

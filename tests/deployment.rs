@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rdkafka::message::Message as _;
 use tracerag::{Config, Overrides};
 use tracerag_ingest::source::Signal as Topic;
 
 use crate::kafka_worker::{get, until};
 use crate::support::client::Client;
-use crate::support::collector::{Collector, Signal};
+use crate::support::collector::{Collector, Layers, Signal};
 use crate::support::kafka::Kafka;
 use crate::support::program::Tracerag;
 use crate::support::served::LIMIT;
@@ -115,30 +116,51 @@ fn make_topics(kafka: &Kafka) -> usize {
     made
 }
 
-/// Both configurations of a Collector are read by the Collector itself. Guarantees that they are valid for it.
+/// Each configuration of a Collector, alone and laid over others as the documents say, is read by the Collector itself.
+/// Guarantees that they are valid for it.
 #[test]
 fn the_collectors_configurations_are_valid() {
     let Some(collector) = part("TRACERAG_TEST_COLLECTOR", "the OpenTelemetry Collector") else { return };
-    for name in ["kafka-keyed.yaml", "kafka-unkeyed.yaml"] {
-        let output = Command::new(&collector)
-            .args(["validate", "--config", at("deploy/collector").join(name).to_str().unwrap()])
-            .env("KAFKA_BROKERS", "127.0.0.1:9092")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    let output = Command::new(at("scripts/collector/validate.sh")).arg(collector).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// The configurations that the Compose file starts its Collector with, and its key: what lies in the container lies where
+/// it is mounted from.
+fn layers_of_compose(tracerag: &Tracerag) -> Layers {
+    let collector = service("collector");
+    let names: Vec<&str> = arguments(collector)
+        .iter()
+        .map(|word| word.strip_prefix("--config=/etc/otelcol/").unwrap_or_else(|| panic!("{word} is no configuration")))
+        .collect();
+    for name in &names {
+        let mount = format!("./deploy/collector/{name}:/etc/otelcol/{name}:ro");
+        assert!(collector.contains(&mount), "no {mount} in\n{collector}");
+    }
+    let key = tracerag.write("collector.key", "0123456789abcdef0123456789abcdef\n");
+    let (_, value) = collector.split_once("REDACTION_KEY: ").expect("a key of the redaction");
+    let value = value.lines().next().unwrap().replace("$$", "$");
+    Layers::of(&names).knowing("REDACTION_KEY", value.replace("/etc/otelcol/hmac.key", &key.display().to_string()))
+}
+
+/// The only span of a trace, with what is personal.
+const PERSONAL_SPAN: &str = r#"{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "5b8efff798038103d269b633813fc60c",
+    "spanId": "eee19b7ec3c1b174", "name": "GET /", "startTimeUnixNano": "1764500000000000000",
+    "endTimeUnixNano": "1764500001000000000", "attributes": [
+        {"key": "user.id", "value": {"stringValue": "ann-7"}},
+        {"key": "note", "value": {"stringValue": "mailed ann@shop.example"}}]}]}]}]}"#;
 
 /// The deployment of the Compose file in its parts: a broker with its topics, a Collector, a worker and a server with their
 /// commands and configurations. The plan finds every topic and nothing that would keep a worker from starting; then traces
-/// that the Collector is sent are in the lake, and keyed, and who has a token is told of them by the server. Guarantees
-/// that the four fit each other.
+/// that the Collector is sent are in the lake, and keyed, and who has a token is told of them by the server. What is
+/// personal in one of them is not in Kafka. Guarantees that the four fit each other, and that nobody has to ask for
+/// redaction.
 #[test]
 fn the_parts_of_compose_work_together() {
     let Some(kafka) = Kafka::start() else { return };
     assert_eq!(make_topics(&kafka), 6);
-    let Some(mut collector) = Collector::configured(&kafka, &at("deploy/collector/kafka-keyed.yaml")) else { return };
     let tracerag = Tracerag::new();
+    let Some(mut collector) = Collector::layered(&kafka.bootstrap(), &layers_of_compose(&tracerag)) else { return };
     let of_worker = service("tracerag");
     let mut variables = variables(&tracerag, of_worker);
     for (name, value) in &mut variables {
@@ -159,11 +181,16 @@ fn the_parts_of_compose_work_together() {
 
     let text = telemetry::read(&telemetry::sample().join("traces.jsonl.zst"));
     collector.post_all(Signal::Traces, text.lines());
+    collector.post(Signal::Traces, PERSONAL_SPAN);
     collector.stop();
     planned("keyed");
+    for message in kafka.read_all("otlp_spans") {
+        let payload = String::from_utf8_lossy(message.payload().unwrap()).into_owned();
+        assert!(!payload.contains("ann-7") && !payload.contains("ann@shop.example"), "{payload}");
+    }
     let worker = tracerag.background_with(&variables, &arguments(of_worker), "worker.log");
-    until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
-    the_server_answers(&tracerag, 21_061);
+    until(&tracerag, "select count(*) from spans", 21_062, || worker.log_tail());
+    the_server_answers(&tracerag, 21_062);
     assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
 }
 

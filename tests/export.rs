@@ -72,7 +72,7 @@ fn an_export_goes_on_where_it_stood() {
 /// it goes on as ever.
 #[test]
 fn an_export_of_a_lake_that_was_made_anew_begins_anew() {
-    let [tracerag, other] = [worked_example::replayed(), worked_example::replayed()];
+    let [tracerag, other] = [worked_example::replayed(), worked_example::replayed_anew()];
     let to = tracerag.path("exported").display().to_string();
     let files = |report: &Value| -> Vec<String> {
         let changed = report["changed"].as_array().unwrap().iter();

@@ -104,6 +104,33 @@ fn a_message_of_64_mib() {
     assert_eq!(small.number("select count(*) from spans"), 1);
 }
 
+/// A message as large as the broker takes one, 64 MiB with what Kafka adds to it, comes through a broker, and a small one
+/// behind it. Guarantees that no limit between producer and lake is smaller than what is promised, and that the partition
+/// goes on.
+#[test]
+fn a_message_of_64_mib_comes_through_a_broker() {
+    /// What Kafka adds to a message is less.
+    const OVERHEAD: usize = 1 << 10;
+    const SPANS: usize = 20_000;
+    let Some(kafka) = Kafka::shared() else { return };
+    let spans = |padding: usize| (0..SPANS as u64).map(move |n| span(n / 10, n % 10, TIME, padding));
+    let wanted = (64 << 20) - OVERHEAD;
+    let padding = 3_200 + (wanted - message(spans(3_200).collect()).len()) / SPANS;
+    let large = message(spans(padding).collect());
+    assert!(large.len() <= wanted && wanted - large.len() < SPANS, "{} bytes", large.len());
+
+    let tracerag = Tracerag::new();
+    let topics = Topics::new(kafka);
+    let config = config(&tracerag, kafka, &topics, "otlp_proto");
+    let small = message(vec![span(1 << 20, 0, TIME, 0)]);
+    let record = |payload| Record { payload: Some(payload), partition: Some(0), ..Record::default() };
+    kafka.produce(&topics.spans, [record(large.as_slice()), record(small.as_slice())]);
+    let worker = tracerag.worker(&config);
+    until(&tracerag, "select count(*) from spans", SPANS as i64 + 1, || worker.log_tail());
+    assert_eq!(tracerag.number("select count(*) from dead_letters"), 0);
+    assert_eq!(tracerag.number("select count(*) from traces where span_count = 10"), SPANS as i64 / 10);
+}
+
 /// 100,000 traces of one span are open at once, more than the window may hold: the oldest close as `memory`, the others
 /// at the end as `drained`; every trace is there once and whole.
 #[test]

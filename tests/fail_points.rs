@@ -5,9 +5,9 @@ use std::time::Duration;
 use tracerag_index::fail_point::FailPoint;
 
 use crate::check::is_all_there_once;
-use crate::kafka_worker::{LIMIT, Topics, named_config};
+use crate::kafka_worker::LIMIT;
 use crate::support::kafka::Kafka;
-use crate::support::load::Load;
+use crate::support::load::{Load, LoadTopics};
 use crate::support::program::Tracerag;
 use crate::support::wait_for;
 
@@ -31,12 +31,8 @@ fn pass(point: FailPoint) -> u32 {
 fn a_worker_that_aborts_at_any_step_loses_nothing() {
     let Some(kafka) = Kafka::shared() else { return };
     let tracerag = Tracerag::new();
-    let topics = Topics {
-        spans: kafka.topic("steps-spans", 2),
-        logs: kafka.topic("steps-logs", 2),
-        metrics: kafka.topic("steps-metrics", 1),
-    };
-    let config = named_config(&tracerag, kafka, &topics, "steps", NAMED);
+    let topics = LoadTopics::new(kafka, "steps", 2);
+    let config = topics.config(&tracerag, kafka, "steps", NAMED);
     let load = Load::start(kafka, &topics, SEED);
     for point in FailPoint::ALL {
         let log = format!("{}.log", point.name());
@@ -49,7 +45,7 @@ fn a_worker_that_aborts_at_any_step_loses_nothing() {
     let sent = load.end();
     wait_for("all is taken, and no trace is open", LIMIT, || {
         assert!(worker.alive(), "{}", worker.log_tail());
-        is_all_there_once(&tracerag, &config).then_some(())
+        (is_all_there_once(&tracerag, &config) && sent.has_failures(&tracerag)).then_some(())
     });
     assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
     sent.assert_once(&tracerag, kafka, &topics);

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::served::{LIMIT, Served};
@@ -43,13 +44,53 @@ fn a_hostile_tenant_hurts_no_neighbour() {
     assert!(stopped >= 2 && busy >= 1 && stopped + busy == ends.len(), "{ends:?}");
 }
 
+/// Two tenants ask for as many turns as there are, each more than it may have at once. Guarantees that a third tenant is
+/// answered all the while, though each of theirs takes its whole time.
+#[test]
+fn two_hostile_tenants_leave_a_turn() {
+    // Four turns, of which a tenant that asks before all others would have three without a bound of its own.
+    let limits = "query_time = \"10s\"\nquery_memory = \"512MiB\"\nwaiting_time = \"1s\"\nqueries_per_tenant = 2";
+    let served = Served::start(worked_example::replayed(), limits);
+    let client = served.client(&served.token("default", "sql"));
+    let hostile = [served.token("one", "sql"), served.token("two", "sql")];
+    let asking: Vec<_> = (0..8)
+        .map(|number| {
+            let client = served.client(&hostile[number % hostile.len()]);
+            std::thread::spawn(move || client.sql(ENDLESS).status)
+        })
+        .collect();
+    while asking.iter().any(|thread| !thread.is_finished()) {
+        assert_eq!(client.sql("select count(*) as n from spans").good(), json!([{"n": 3}]));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ends: Vec<u16> = asking.into_iter().map(|thread| thread.join().unwrap()).collect();
+    // Of four turns one tenant has two and the other one; the queries that have none are told so after a second.
+    assert_eq!(ends.iter().filter(|status| **status == 422).count(), 3, "{ends:?}");
+    assert_eq!(ends.iter().filter(|status| **status == 429).count(), 5, "{ends:?}");
+}
+
+/// A tool of MCP refuses what would take a thread for hours as HTTP does, in words that say what to do.
+#[test]
+fn tools_refuse_endless_work() {
+    let served = Served::start(worked_example::replayed(), "query_time = \"60s\"");
+    let client = served.client(&served.token("default", "sql"));
+    let query = "select levenshtein(repeat('a', 1000000), repeat('b', 1000000)) as n";
+    let message = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "run_sql", "arguments": {"query": query, "max_tokens": 2_000}},
+    });
+    let headers = [("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2025-11-25")];
+    let answer = client.send(Method::POST, "/mcp", &headers, Some(&message)).expect("the server answers");
+    assert!(answer.text.contains("levenshtein") && answer.text.contains("left(text, 1000)"), "{}", answer.text);
+}
+
 /// A client breaks its connection off while its query computes, before there is a first row. Guarantees that the query
 /// ends then: the only turn of the tenant is free, long before the limit of time, and `audit` says `cancelled`.
 #[test]
 fn who_goes_away_ends_the_query() {
     let served = Served::start(
         worked_example::replayed(),
-        "query_time = \"600s\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1",
+        "query_time = \"600s\"\nqueries_per_tenant = 1\nwaiting_per_tenant = 1\nwaiting_time = \"1s\"",
     );
     let token = served.token("default", "sql");
     let client = served.client(&token);
@@ -94,9 +135,14 @@ fn monstrous_requests_are_refused() {
         (query(format!("select 'x' like '{}'", "%a".repeat(600_000))), "too-large"),
         (
             query("select regexp_like('aaaaaaaaab', '((a{0,1000}){0,1000}){0,1000}$')".to_owned()),
-            "query-failed|wrong-query",
+            "too-large|query-failed|wrong-query",
         ),
         (query("select repeat('x', 2000000000) as x".to_owned()), "memory-limit"),
+        (query("select length(replace(repeat('x', 10000000), 'x', repeat('y', 1000)))".to_owned()), "memory-limit"),
+        (query(format!("select length({})", vec!["repeat('x', 10000000)"; 50].join(" || "))), "memory-limit"),
+        (query("select repeat('x', 100000) from generate_series(1, 8000)".to_owned()), "memory-limit"),
+        (query("select levenshtein(repeat('a', 1000000), repeat('b', 1000000))".to_owned()), "too-large"),
+        (query("select array_has_all(range(1000000), range(1000000))".to_owned()), "too-large"),
     ];
     for (request, codes) in hostile {
         let answer = client.post("/v1/sql", &request);

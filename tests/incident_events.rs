@@ -16,6 +16,7 @@ use sha2::Sha256;
 use crate::kafka_worker::{LIMIT, Topics, config, until};
 use crate::support::clients::Clients;
 use crate::support::kafka::Kafka;
+use crate::support::process::Process;
 use crate::support::program::Tracerag;
 use crate::support::wait_for;
 
@@ -85,20 +86,50 @@ impl Receiver {
     }
 }
 
-/// A trace of one span that fails now with an exception of this type, with its key.
-fn failing(trace: usize, exception: &str) -> (String, String) {
-    let id = format!("{trace:032x}");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+/// A span that ends with an exception, as a resource has it. Spans of a trace are numbered.
+fn failed(trace: usize, span: u8, parent: Option<u8>, place: (&str, &str), exception: &str, ended: u128) -> Value {
+    let id = |number: u8| format!("{:016x}", (trace << 8) + usize::from(number));
     let attribute = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
-    let span = json!({
-        "traceId": id, "spanId": format!("{trace:016x}"), "name": "POST /pay", "kind": 2,
-        "startTimeUnixNano": now.to_string(), "endTimeUnixNano": (now + 1_000_000).to_string(), "status": {"code": 2},
-        "events": [{"name": "exception", "timeUnixNano": now.to_string(), "attributes": [
+    let (service, version) = place;
+    let begun = ended - 1_000_000 * u128::from(10 - 4 * span);
+    let mut failed = json!({
+        "traceId": format!("{trace:032x}"), "spanId": id(span), "name": "POST /pay", "kind": 2,
+        "startTimeUnixNano": begun.to_string(), "endTimeUnixNano": ended.to_string(), "status": {"code": 2},
+        "events": [{"name": "exception", "timeUnixNano": ended.to_string(), "attributes": [
             attribute("exception.type", exception), attribute("exception.message", "it went wrong")]}],
     });
-    let resource =
-        json!({"attributes": [attribute("service.name", "payments"), attribute("service.version", "1.9.0")]});
-    (id, json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}).to_string())
+    if let Some(parent) = parent {
+        failed["parentSpanId"] = json!(id(parent));
+    }
+    let resource = json!({"attributes": [attribute("service.name", service), attribute("service.version", version)]});
+    json!({"resource": resource, "scopeSpans": [{"spans": [failed]}]})
+}
+
+/// A message with resources of a trace, with its key.
+fn message(trace: usize, resources: &[Value]) -> (String, String) {
+    (format!("{trace:032x}"), json!({"resourceSpans": resources}).to_string())
+}
+
+fn ago(time: Duration) -> u128 {
+    (SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - time).as_nanos()
+}
+
+/// A trace of one span that failed some time ago in a version of the service.
+fn failing_in(version: &str, trace: usize, exception: &str, time: Duration) -> (String, String) {
+    message(trace, &[failed(trace, 1, None, ("payments", version), exception, ago(time))])
+}
+
+/// A trace of one span that fails now with an exception of this type, with its key.
+fn failing(trace: usize, exception: &str) -> (String, String) {
+    failing_in("1.9.0", trace, exception, Duration::ZERO)
+}
+
+/// A trace whose failure passes another service on its way up.
+fn travelling(trace: usize, exception: &str) -> (String, String) {
+    let now = ago(Duration::ZERO);
+    let caller = failed(trace, 1, None, ("checkout", "3.0.0"), "CheckoutFailed", now);
+    let origin = failed(trace, 2, Some(1), ("payments", "1.9.0"), exception, now - 2_000_000);
+    message(trace, &[caller, origin])
 }
 
 /// The events in a topic.
@@ -142,7 +173,9 @@ fn incidents_are_told_of_once() {
     assert_eq!((&event["data"]["versions"], &event["data"]["service_name"]), (&json!(["1.9.0"]), &json!("payments")));
     let example = format!("{:032x}", 1);
     assert_eq!(event["data"]["example_trace_id"], json!(example));
-    assert_eq!(event["data"]["link"], json!(format!("https://tracerag.example.com/v1/bundles/{example}")));
+    let page = format!("https://tracerag.example.com/incidents/{}", event["subject"].as_str().unwrap());
+    assert_eq!(event["data"]["link"], json!(page));
+    assert_eq!(event["data"]["bundle_link"], json!(format!("https://tracerag.example.com/v1/bundles/{example}")));
     let messages = kafka.read_all(&told);
     assert_eq!(messages[0].key().map(<[u8]>::to_vec), event["subject"].as_str().map(|key| key.as_bytes().to_vec()));
     let header = messages[0].headers().unwrap().get(0);
@@ -175,6 +208,151 @@ fn incidents_are_told_of_once() {
     });
     let logs = log + &std::fs::read_to_string(tracerag.path("two.log")).unwrap();
     assert!(logs.contains("was not taken") && !logs.contains(SECRET) && !logs.contains("/hook"), "{logs}");
+}
+
+/// The events of a kind.
+fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let name = format!("dev.tracerag.incident.{kind}");
+    events.iter().filter(|event| event["type"] == name.as_str()).collect()
+}
+
+/// A worker with `[incident_events]`, and what receives them.
+struct Told<'k> {
+    // Ends before its folder goes.
+    worker: Process,
+    kafka: &'k Kafka,
+    tracerag: Tracerag,
+    spans: String,
+    topic: String,
+    receiver: Receiver,
+}
+
+impl<'k> Told<'k> {
+    fn start(kafka: &'k Kafka, settings: &str, kinds: &str) -> Told<'k> {
+        let (tracerag, topics, receiver) = (Tracerag::new(), Topics::new(kafka), Receiver::refusing(0));
+        let topic = kafka.topic("incident-events", 1);
+        let text = std::fs::read_to_string(config(&tracerag, kafka, &topics, "otlp_json")).unwrap();
+        let section = format!(
+            "[incident_events]\ntopic = \"{topic}\"\n{settings}\n\
+             webhooks = [{{ url = \"http://127.0.0.1:{}/hook\", secret_env = \"HOOK_SECRET\", kinds = [{kinds}] }}]\n",
+            receiver.port
+        );
+        let config = tracerag.write("tracerag.toml", format!("{text}{section}"));
+        let worker = tracerag.worker_knowing(&[&format!("HOOK_SECRET={SECRET}")], &config, "worker.log");
+        Told { worker, kafka, tracerag, spans: topics.spans, topic, receiver }
+    }
+
+    fn produce(&self, messages: impl IntoIterator<Item = (String, String)>) {
+        self.kafka.produce_keyed(&self.spans, messages);
+    }
+
+    /// Waits until the topic has what is looked for, and gives all that it has then. An incident may get quiet only when
+    /// nothing has come for a minute and a half, so it is waited for twice as long as for anything else.
+    fn wait(&self, what: &str, is_there: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        wait_for(what, 2 * LIMIT, || {
+            assert!(self.worker.alive(), "{}", self.worker.log_tail());
+            Some(events(self.kafka, &self.topic)).filter(|events| is_there(events))
+        })
+    }
+
+    /// Waits until the webhook has all of some events, each signed and as the topic has it.
+    fn delivers(&self, told: &[Value]) {
+        let request_of = |event: &Value| {
+            let requests = self.receiver.requests();
+            requests.into_iter().find(|request| event["id"] == request.headers["webhook-id"].as_str())
+        };
+        for event in told {
+            let request = wait_for("the webhook has it, too", LIMIT, || request_of(event));
+            assert!(request.is_signed());
+            assert_eq!(serde_json::from_str::<Value>(&request.body).unwrap(), *event);
+        }
+    }
+}
+
+/// An incident has a fix in 1.9.1; it fails in the version before, and then in 1.9.1. Before that it fails many times at once,
+/// and another one, which was seen some minutes ago, is not seen again while telemetry ends altogether. A third passes another
+/// service on its way up. Guarantees that each kind is told in the topic and at the webhook with what happened; that an old
+/// instance is no regression; that an incident gets quiet although nothing comes any more; and that an echo is told of with
+/// its origin and makes no event of its own.
+#[test]
+fn the_life_of_an_incident_is_told() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let settings = "quiet_after = \"8m\"\nspike = { window = \"60s\", history = \"8m\" }";
+    let told = Told::start(kafka, settings, "");
+    let minutes = |number: u64| Duration::from_secs(60 * number);
+    // Two minutes from now the one is quiet; the other one has a history to be compared with.
+    told.produce([failing_in("1.9.0", 1, "CardDeclined", minutes(6))]);
+    told.produce([
+        failing_in("1.9.0", 2, "LedgerLocked", minutes(7) + Duration::from_secs(20)),
+        travelling(3, "NoStock"),
+    ]);
+    let counted = "select max(failure_count) from incidents where exception_type = 'LedgerLocked'";
+    until(&told.tracerag, counted, 1, || told.worker.log_tail());
+    let found = told.wait("the incidents are told of", |events| {
+        let new = of_kind(events, "new");
+        ["CardDeclined", "NoStock"].iter().all(|kind| new.iter().any(|event| event["data"]["exception_type"] == *kind))
+    });
+    let new = of_kind(&found, "new");
+    let origin = new.iter().find(|event| event["data"]["exception_type"] == "NoStock").unwrap();
+    assert_eq!(origin["data"]["echoes"][0]["service_name"], "checkout", "{origin:#}");
+    assert!(new.iter().all(|event| event["data"]["service_name"] == "payments"), "{new:#?}");
+
+    told.produce((0..25).map(|number| failing(100 + number, "LedgerLocked")));
+    let found = told.wait("the incident is spiking", |events| !of_kind(events, "spiking").is_empty());
+    let spiking = of_kind(&found, "spiking")[0].clone();
+    assert_eq!(spiking["data"]["exception_type"], "LedgerLocked");
+    assert!(spiking["data"]["window_failures"].as_i64().unwrap() >= 20, "{spiking:#}");
+    until(&told.tracerag, counted, 26, || told.worker.log_tail());
+
+    let fingerprint = spiking["subject"].as_str().unwrap();
+    let record = ["fix", "record", "--fingerprint", fingerprint, "--summary", "release the lock"];
+    let fix_id = told.tracerag.done(&[&record[..], &["--fixed-version", "1.9.1"]].concat());
+    told.produce([failing(201, "LedgerLocked")]);
+    until(&told.tracerag, counted, 27, || told.worker.log_tail());
+    let regressed = "select regressed_version from incidents where exception_type = 'LedgerLocked'";
+    assert_eq!(told.tracerag.sql(regressed), [json!({"regressed_version": null})]);
+    told.produce([failing_in("1.9.1", 202, "LedgerLocked", Duration::ZERO)]);
+    let found = told.wait("the incident came back", |events| !of_kind(events, "regressed").is_empty());
+    let [back] = of_kind(&found, "regressed")[..] else { panic!("one regression, not {found:#?}") };
+    assert_eq!((&back["subject"], &back["data"]["fix_id"]), (&json!(fingerprint), &json!(fix_id.trim())));
+    assert_eq!(
+        (&back["data"]["fixed_version"], &back["data"]["regressed_version"]),
+        (&json!("1.9.1"), &json!("1.9.1"))
+    );
+    assert_eq!(told.tracerag.sql(regressed), [json!({"regressed_version": "1.9.1"})]);
+
+    let found = told.wait("the other one is quiet", |events| !of_kind(events, "quiet").is_empty());
+    let [quiet] = of_kind(&found, "quiet")[..] else { panic!("one that is quiet, not {found:#?}") };
+    assert_eq!(quiet["data"]["exception_type"], "CardDeclined");
+    assert_eq!(of_kind(&found, "regressed").len(), 1, "{found:#?}");
+    told.delivers(&found);
+}
+
+/// Five incidents of a tenant that is told of one event a minute. Guarantees that each of them is told of, alone or by name in
+/// an event that stands for several, with how many of which kind these are, and that a webhook which wants new incidents gets
+/// that one, too.
+#[test]
+fn incidents_beyond_the_budget_are_told_together() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let told = Told::start(kafka, "per_minute = 1", "\"new\"");
+    let kinds = ["CardDeclined", "LedgerLocked", "NoStock", "RateMissing", "TokenExpired"];
+    told.produce(kinds.iter().enumerate().map(|(number, kind)| failing(number + 1, kind)));
+    let named = |events: &[Value]| -> BTreeSet<String> {
+        let grouped =
+            of_kind(events, "grouped").into_iter().flat_map(|event| event["data"]["events"].as_array().unwrap());
+        let alone = of_kind(events, "new").into_iter().map(|event| &event["subject"]);
+        let all = grouped.map(|event| &event["fingerprint"]).chain(alone);
+        all.map(|fingerprint| fingerprint.as_str().unwrap().to_owned()).collect()
+    };
+    let found = told.wait("all are told of", |events| named(events).len() == kinds.len());
+    let grouped = of_kind(&found, "grouped");
+    assert!(!grouped.is_empty(), "{found:#?}");
+    for event in grouped {
+        let count = event["data"]["events"].as_array().unwrap().len();
+        assert_eq!((&event["data"]["count"], &event["data"]["kinds"]), (&json!(count), &json!({"new": count})));
+        assert_eq!((&event["subject"], &event["tenant"]), (&json!("default"), &json!("default")));
+    }
+    told.delivers(&found);
 }
 
 /// A webhook whose secret is not in the environment. Guarantees that the worker does not start without it, and says what

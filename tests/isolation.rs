@@ -1,14 +1,18 @@
 //! Tenants of one server, and what they may not learn of each other, over every interface.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
-use arrow_flight::FlightInfo;
 use arrow_flight::error::FlightError;
-use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
+use arrow_flight::sql::{
+    CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTables, CommandStatementQuery, ProstMessageExt,
+};
+use arrow_flight::{Action, FlightClient, FlightDescriptor, FlightInfo};
 use futures::TryStreamExt as _;
+use prost::Message as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -17,11 +21,11 @@ use tonic::transport::{Channel, Endpoint};
 use crate::kafka_worker::get;
 use crate::postgres;
 use crate::support::client::{Answer, Client};
-use crate::support::clients::Clients;
-use crate::support::served::Served;
+use crate::support::clients::{Asked, Clients};
+use crate::support::served::{ALL, Served};
 use crate::support::tenants::{self, Interface, is_without};
 
-/// All that a tenant can be given: an administrator sees the installation.
+/// All that a tenant can be given: an administrator sees the installation, though no plan, and what was asked, by `audit`.
 const SCOPES: &str = "sql,read,similar,heap,write";
 
 /// A client of the HTTP interface. A request is a method, a path and a body, if it has one.
@@ -63,6 +67,8 @@ impl Interface for Http {
             "GET /tempo/api/search?start=1&end=4000000000&q=%7Btrace:id=%22{trace}%22%7D",
             "GET /tempo/api/v2/search/tags?start=1&end=4000000000",
             "GET /tempo/api/v2/search/tag/resource.service.name/values?start=1&end=4000000000",
+            "GET /api/v2/traces/{trace}",
+            "GET /api/search?start=1&end=4000000000&q=%7B.service.name=%22{word}pay%22%7D",
             "GET /v1/incidents",
             "GET /v1/incidents?service={word}pay",
             "GET /v1/incidents?appeared_with=true",
@@ -75,6 +81,19 @@ impl Interface for Http {
             r#"POST /v1/compare {"fingerprint": "{fingerprint}"}"#,
             r#"POST /v1/similar {"text": "overflow", "service": "{word}pay"}"#,
             r#"POST /v1/fixes {"fingerprint": "none", "summary": "seen", "bundle_id": "{bundle}"}"#,
+            "GET /v1/fixes",
+            "GET /v1/fixes?fingerprint={fingerprint}",
+            r#"POST /v1/verify {"bundle_id": "{bundle}", "claims": "{word}pay failed [log:0]"}"#,
+            r#"POST /v1/verify {"bundle": {"bundle_id": "{bundle}"}, "claims": "{word}pay failed [log:0]"}"#,
+            r#"POST /v1/groupings {"action": "split", "fingerprint": "{fingerprint}"}"#,
+            r#"POST /v1/groupings {"action": "merge", "fingerprint": "{fingerprint}", "into": "none"}"#,
+            "GET /v1/canary?service={word}pay&baseline=1.8.2&candidate=1.9.0&since=2026-11-16T11:00:00Z&until=2026-11-16T13:00:00Z",
+            "GET /v1/canary?service={word}pay&baseline=1.8.2&candidate=1.9.0&since=2026-11-16T11:00:00Z&until=2026-11-16T13:00:00Z&bundle={bundle}",
+            r#"POST /v1/canary {"metadata": {"service": "{word}pay", "baseline": "1.8.2", "candidate": "1.9.0", "since": "2026-11-16T11:00:00Z", "until": "2026-11-16T13:00:00Z"}}"#,
+            r#"POST /v1/changes?from={word} {"service": "{word}pay"}"#,
+            "GET /traces/{trace}",
+            "GET /bundles/{bundle}",
+            "GET /incidents/{fingerprint}",
             r#"POST /v1/sql {"query": "select * from spans order by name", "page_size": 1}"#,
             r#"POST /v1/sql {"query": "select * from logs", "format": "csv"}"#,
         ]
@@ -86,7 +105,7 @@ impl Interface for Http {
     }
 }
 
-/// A client of the Flight SQL interface. A request is a pattern of table names.
+/// A client of the Flight SQL interface. A request is a kind of question, and what it is about.
 struct Flight {
     client: FlightSqlServiceClient<Channel>,
     runtime: Runtime,
@@ -117,9 +136,54 @@ impl Flight {
                 let rows = batches.iter().flat_map(|batch| tracerag_query::json::rows(batch).unwrap());
                 Value::from_iter(rows).to_string()
             }
-            Err(FlightError::Tonic(status)) => format!("{:?} {}", status.code(), status.message()),
-            Err(error) => error.to_string(),
+            Err(error) => told(&error),
         }
+    }
+
+    /// What comes back for something else, as text.
+    fn other<F>(&self, asked: impl FnOnce(FlightClient) -> F) -> String
+    where
+        F: Future<Output = Result<String, FlightError>>,
+    {
+        let mut client = FlightClient::new_from_inner(self.client.inner().clone());
+        let token = self.client.token().expect("a token was set");
+        client.add_header("authorization", &format!("Bearer {token}")).unwrap();
+        self.runtime.block_on(asked(client)).unwrap_or_else(|error| told(&error))
+    }
+
+    /// The schema of the rows of a command.
+    fn schema(&self, command: &impl ProstMessageExt) -> String {
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        self.other(|mut client| async move { Ok(format!("{:?}", client.get_schema(descriptor).await?)) })
+    }
+
+    /// What an action answers.
+    fn action(&self, name: &str, body: Vec<u8>) -> String {
+        let action = Action::new(name, body);
+        self.other(|mut client| async move {
+            let results: Vec<_> = client.do_action(action).await?.try_collect().await?;
+            Ok(results.iter().map(|result| String::from_utf8_lossy(result).into_owned()).collect::<String>())
+        })
+    }
+
+    /// The schemas of rows and values of a statement that is prepared.
+    fn prepared(&self, statement: &str) -> String {
+        let mut client = self.client.clone();
+        let prepared = self.runtime.block_on(async {
+            let prepared = client.prepare(statement.to_owned(), None).await?;
+            let told = format!("{:?} {:?}", prepared.dataset_schema()?, prepared.parameter_schema()?);
+            prepared.close().await?;
+            Ok::<_, FlightError>(told)
+        });
+        prepared.unwrap_or_else(|error| told(&error))
+    }
+}
+
+/// An error, as text.
+fn told(error: &FlightError) -> String {
+    match error {
+        FlightError::Tonic(status) => format!("{:?} {}", status.code(), status.message()),
+        error => error.to_string(),
     }
 }
 
@@ -140,39 +204,128 @@ impl Interface for Flight {
     }
 
     fn requests(&self) -> Vec<&'static str> {
-        vec!["%", "{word}%"]
+        vec![
+            "tables %",
+            "tables {word}%",
+            "schemas %",
+            "schemas {word}",
+            "catalogs",
+            "keys {word}",
+            "schema select * from spans where trace_id = '{trace}'",
+            "schema select * from {word}",
+            "schema select * from evidence_bundle('{trace}')",
+            "schema select * from similar_incidents('{trace}', 3)",
+            "prepare select * from spans where service_name = '{word}pay' and trace_id = $1",
+            "prepare select * from {word}.public.spans",
+            "prepare select * from trace_tree('{trace}')",
+            "prepare select cast('{word}' as int) from spans",
+            "actions",
+            "do GetSessionOptions",
+            "do {word}",
+            "flights",
+            "poll select * from spans where trace_id = '{trace}'",
+        ]
     }
 
     fn request(&self, request: &str) -> String {
-        let wanted = CommandGetTables {
-            table_name_filter_pattern: Some(request.to_owned()),
-            include_schema: true,
-            ..CommandGetTables::default()
-        };
-        self.text(|mut client| async move { client.get_tables(wanted).await })
+        let (kind, about) = request.split_once(' ').unwrap_or((request, ""));
+        let query = CommandStatementQuery { query: about.to_owned(), transaction_id: None };
+        let some = Some(about.to_owned());
+        match kind {
+            "tables" => {
+                let wanted = CommandGetTables {
+                    table_name_filter_pattern: some,
+                    include_schema: true,
+                    ..CommandGetTables::default()
+                };
+                self.text(|mut client| async move { client.get_tables(wanted).await })
+            }
+            "schemas" => {
+                let wanted = CommandGetDbSchemas { catalog: None, db_schema_filter_pattern: some };
+                self.text(|mut client| async move { client.get_db_schemas(wanted).await })
+            }
+            "catalogs" => self.text(|mut client| async move { client.get_catalogs().await }),
+            "keys" => {
+                let wanted = CommandGetPrimaryKeys { catalog: None, db_schema: None, table: about.to_owned() };
+                self.text(|mut client| async move { client.get_primary_keys(wanted).await })
+            }
+            "schema" => self.schema(&query),
+            "prepare" => self.prepared(about),
+            "actions" => self.other(|mut client| async move {
+                let actions: Vec<_> = client.list_actions().await?.try_collect().await?;
+                Ok(format!("{actions:?}"))
+            }),
+            "do" => self.action(about, vec![]),
+            "flights" => self.other(|mut client| async move {
+                let flights: Vec<_> = client.list_flights("").await?.try_collect().await?;
+                Ok(format!("{flights:?}"))
+            }),
+            "poll" => {
+                let descriptor = FlightDescriptor::new_cmd(query.as_any().encode_to_vec());
+                self.other(|mut client| async move { Ok(format!("{:?}", client.poll_flight_info(descriptor).await?)) })
+            }
+            other => panic!("no kind {other:?}"),
+        }
     }
 }
 
-/// A client of PostgreSQL's protocol.
-struct Psql {
+/// Clients of PostgreSQL's protocol: psycopg prepares each statement and binds its values. A request is what psql sends, by
+/// the simple protocol.
+struct Postgres {
     clients: Clients,
+    psycopg: RefCell<Asked>,
     port: u16,
     token: String,
 }
 
-impl Interface for Psql {
-    /// psql of this version binds no values, so they are written into the statement; `tests/postgres.rs` binds.
+impl Postgres {
+    fn of(served: &Served, token: String) -> Postgres {
+        let clients = Clients::find().expect("they were there a moment ago");
+        let port = served.postgres;
+        let psycopg = clients.python_to_ask("isolation_postgres.py", &[&port.to_string(), &token]);
+        Postgres { clients, psycopg: RefCell::new(psycopg), port, token }
+    }
+
+    /// The rows of a statement in the order of their texts, or the error.
+    fn rows(&self, statement: &str) -> Vec<String> {
+        let answer: Value = serde_json::from_str(&self.sql(statement, &[])).unwrap();
+        let mut rows: Vec<String> = match answer["rows"].as_array() {
+            Some(rows) => rows.iter().map(Value::to_string).collect(),
+            None => vec![answer.to_string()],
+        };
+        rows.sort();
+        rows
+    }
+}
+
+impl Interface for Postgres {
     fn sql(&self, statement: &str, values: &[&str]) -> String {
-        let written = values.iter().enumerate().fold(statement.to_owned(), |statement, (index, value)| {
-            statement.replace(&format!("${}", index + 1), &format!("'{value}'"))
-        });
+        self.psycopg.borrow_mut().ask(&json!([statement, values]).to_string())
+    }
+
+    fn requests(&self) -> Vec<&'static str> {
+        vec![
+            "\\l",
+            "\\dt",
+            "\\dv",
+            "\\df",
+            "\\d {word}",
+            "\\d spans",
+            "select * from traces where trace_id = '{trace}'",
+            "select * from {word}.spans",
+            "begin; declare c cursor for select * from spans where trace_id = '{trace}'; fetch 10 from c; commit",
+            "begin; declare c cursor for select name from spans; fetch 10 from c; savepoint {word}; fetch 10 from c; commit",
+        ]
+    }
+
+    fn request(&self, request: &str) -> String {
         let target = postgres::target(self.port, "isolation");
-        let ran = self.clients.psql(&[("PGPASSWORD", &self.token)], &[&target, "-At", "-c", &written]);
+        let ran = self.clients.psql(&[("PGPASSWORD", &self.token)], &[&target, "-At", "-c", request]);
         format!("{} {}{}", ran.status, ran.stdout, ran.stderr)
     }
 }
 
-/// See [`tenants::keeps_apart`].
+/// See [`tenants::keeps_apart`]. Beyond it, no plan shows files and rows, as on every interface.
 #[test]
 fn flight_sql_keeps_tenants_apart() {
     let (tracerag, names) = tenants::two();
@@ -181,9 +334,10 @@ fn flight_sql_keeps_tenants_apart() {
         Box::new(Flight::of(served.flight_sql, &served.token(names.word, SCOPES)))
     });
     tenants::keeps_apart(&served.tracerag, &names, &clients);
+    tenants::shows_no_plan(&Flight::of(served.flight_sql, &served.token(names[0].word, ALL)));
 }
 
-/// See [`tenants::keeps_apart`].
+/// See [`tenants::keeps_apart`]. Beyond it: every table of the catalog is the same for both, row by row.
 #[test]
 fn postgres_keeps_tenants_apart() {
     if Clients::find().is_none() {
@@ -191,11 +345,26 @@ fn postgres_keeps_tenants_apart() {
     }
     let (tracerag, names) = tenants::two();
     let served = Served::start(tracerag, "");
-    let clients = names.each_ref().map(|names| -> Box<dyn Interface> {
-        let clients = Clients::find().expect("they were there a moment ago");
-        Box::new(Psql { clients, port: served.postgres, token: served.token(names.word, SCOPES) })
-    });
+    let of = |names: &tenants::Names| Postgres::of(&served, served.token(names.word, SCOPES));
+    let clients = names.each_ref().map(|names| -> Box<dyn Interface> { Box::new(of(names)) });
     tenants::keeps_apart(&served.tracerag, &names, &clients);
+    tenants::shows_no_plan(&Postgres::of(&served, served.token(names[0].word, ALL)));
+
+    let (ours, theirs) = (of(&names[0]), of(&names[1]));
+    let tables = ours.rows(
+        "select n.nspname || '.' || c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n
+         on n.oid = c.relnamespace where n.nspname in ('pg_catalog', 'information_schema')",
+    );
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in tables {
+        let row: Vec<String> = serde_json::from_str(&table).unwrap();
+        let statement = format!("select * from {}", row[0]);
+        let rows = ours.rows(&statement);
+        assert_eq!(rows, theirs.rows(&statement), "{statement}");
+        for names in &names {
+            is_without(&rows.join("\n"), names, &statement);
+        }
+    }
 }
 
 /// See [`tenants::keeps_apart`]. Beyond it: a fix for the other's incident is refused like one for an incident that there
@@ -209,6 +378,7 @@ fn http_keeps_tenants_apart() {
     let http = tokens.each_ref().map(|token| Http(served.client(token)));
     let clients = tokens.each_ref().map(|token| -> Box<dyn Interface> { Box::new(Http(served.client(token))) });
     tenants::keeps_apart(&served.tracerag, &names, &clients);
+    tenants::shows_no_plan(&Http(served.client(&served.token(names[0].word, ALL))));
 
     let fix = |names: &tenants::Names| {
         let body = json!({"fingerprint": names.fingerprint, "summary": format!("{}pay rounds first", names.word)});

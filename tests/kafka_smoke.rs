@@ -93,7 +93,8 @@ fn generated_load_arrives_as_json() {
     assert_eq!(ids.collect::<HashSet<_>>().len(), 20);
 }
 
-fn span_ids(request: &str) -> Vec<String> {
+/// The ids of the spans in a request of OTLP/JSON.
+pub fn span_ids(request: &str) -> Vec<String> {
     let request: serde_json::Value = serde_json::from_str(request).unwrap();
     let list = |value: &serde_json::Value, field: &str| value[field].as_array().unwrap().clone();
     list(&request, "resourceSpans")

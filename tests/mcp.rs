@@ -92,7 +92,8 @@ fn the_program_ends_with_its_input() {
     assert_eq!((lines.len(), &lines[0]["id"]), (1, &Value::from(1)), "{lines:?}");
 }
 
-/// A client of the protocol. A request is a tool with its arguments, or `read` with the address of a resource.
+/// A client of the protocol. A request is a tool with its arguments, `read` with the address of a resource, `prompt` with a
+/// trace, or `list` with what is listed.
 struct Mcp(Client);
 
 impl Mcp {
@@ -136,24 +137,55 @@ impl Interface for Mcp {
             r#"describe_schema {"table": "{word}"}"#,
             "read bundle://{trace}",
             "read bundle://{bundle}",
+            "read schema://{word}",
+            "prompt {trace}",
+            "list tools",
+            "list prompts",
+            "list resources",
+            "list resources/templates",
         ]
     }
 
     fn request(&self, request: &str) -> String {
         match request.split_once(' ').unwrap() {
             ("read", uri) => self.ask("resources/read", &json!({"uri": uri})),
+            ("prompt", trace) => {
+                let arguments = json!({"trace_id": trace});
+                self.ask("prompts/get", &json!({"name": "root_cause_with_citations", "arguments": arguments}))
+            }
+            ("list", what) => self.ask(&format!("{what}/list"), &json!({})),
             (tool, arguments) => self.call(tool, &serde_json::from_str(arguments).unwrap()),
         }
     }
 }
 
-/// See [`tenants::keeps_apart`].
+/// See [`tenants::keeps_apart`]. Beyond it, a cursor of the other leads to rows of one's own, or nowhere.
 #[test]
 fn mcp_keeps_tenants_apart() {
     let (tracerag, names) = tenants::two();
     let served = Served::start(tracerag, "");
-    let clients = names.each_ref().map(|names| -> Box<dyn Interface> {
-        Box::new(Mcp(served.client(&served.token(names.word, "sql,read,similar,heap,write"))))
-    });
+    let of = |names: &tenants::Names, scopes: &str| Mcp(served.client(&served.token(names.word, scopes)));
+    let scopes = "sql,read,similar,heap,write";
+    let clients = names.each_ref().map(|names| -> Box<dyn Interface> { Box::new(of(names, scopes)) });
     tenants::keeps_apart(&served.tracerag, &names, &clients);
+    tenants::shows_no_plan(&of(&names[0], ALL));
+
+    let (ours, theirs) = (of(&names[0], scopes), of(&names[1], scopes));
+    for (tool, mut arguments) in [
+        ("run_sql", json!({"query": "select * from spans order by name", "max_tokens": 500})),
+        ("get_trace", json!({"trace_id": names[1].trace, "max_tokens": 500})),
+        ("get_evidence_bundle", json!({"trace_id": names[1].trace, "max_tokens": 500})),
+    ] {
+        let first = theirs.call(tool, &arguments);
+        let (_, body) = first.split_once(' ').unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        let cursor = &body["result"]["structuredContent"]["next_cursor"];
+        assert!(cursor.is_string(), "there is a second page: {first}");
+        arguments["cursor"] = cursor.clone();
+        let asked = arguments.to_string();
+        // An error repeats the id that was asked for.
+        let answer = ours.call(tool, &arguments).replace(&names[1].trace, "");
+        tenants::is_without(&answer, &names[1], &asked);
+        assert!(theirs.call(tool, &arguments).contains(names[1].word), "{asked}");
+    }
 }

@@ -71,8 +71,22 @@ fn psql_finds_its_way() {
     });
 }
 
+/// DBeaver, Metabase, Grafana and the JDBC driver begin on a connection of their own, by the extended protocol: see
+/// `tests/clients/postgres_startup.py`. Guarantees that each recorded statement is answered, `SET` and `SHOW` among them, and
+/// that the answers hold tables, kinds, columns with their types, and the rows of Grafana's expanded macros.
+#[test]
+fn tools_begin_over_a_connection() {
+    let Some(clients) = Clients::find() else { return };
+    let served = Served::start(worked_example::replayed(), "");
+    let token = served.token("default", ALL);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/query/src/server/postgres/tests");
+    let ran = clients.python("postgres_startup.py", &[&served.postgres.to_string(), &token, folder]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
 /// A write, a wrong name, a table that is not there, and what is no SQL: each is refused with the SQLSTATE by which
-/// clients know it, and nothing is changed. A token of no scope is told so, and a wrong password or none does not come in.
+/// clients know it, and nothing is changed. A token of no scope is told so, and a wrong password or none does not come in;
+/// both are in `audit`, the password with the address that it came from.
 #[test]
 fn refusals_have_their_codes() {
     let Some(clients) = Clients::find() else { return };
@@ -100,6 +114,41 @@ fn refusals_have_their_codes() {
     for wrong in ["tracerag_00", ""] {
         let ran = psql(&clients, &served, wrong, &["-c", "select 1"]);
         assert!(ran.status == 2 && !ran.stdout.contains('1'), "{wrong:?}: {} {}", ran.status, ran.stderr);
+    }
+    let Served { tracerag, replica } = served;
+    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    let refused = "select operation, arguments, outcome from audit where interface = 'postgres' and outcome in
+                   ('scope-missing', 'token-unknown') order by outcome";
+    assert_eq!(
+        tracerag.sql(refused),
+        [
+            json!({"operation": "sql", "arguments": "SELECT 1", "outcome": "scope-missing"}),
+            json!({"operation": "login", "arguments": "from 127.0.0.1", "outcome": "token-unknown"}),
+        ]
+    );
+}
+
+/// Answers that become too long end in the middle, with the code of a limit that was passed and with what to do, and are
+/// no answer for psql; statements that would take all memory or a thread for hours are refused. The connection goes on
+/// after each, and its next statement has a turn.
+#[test]
+fn answers_end_at_their_limits() {
+    let Some(clients) = Clients::find() else { return };
+    let limits = "query_rows = 1000\nquery_bytes = \"64KiB\"\nqueries_per_tenant = 1";
+    let served = Served::start(worked_example::replayed(), limits);
+    let token = served.token("default", "sql");
+    let statements = [
+        ("select value from generate_series(1, 5000)", "54000", "more than 1000 rows"),
+        ("select repeat('x', 1000) from generate_series(1, 500)", "54000", "more than 65536 bytes"),
+        ("begin; declare c cursor for select value from generate_series(1, 5000); fetch all from c", "54000", "rows"),
+        ("select levenshtein(repeat('a', 1000000), repeat('b', 1000000))", "54001", "levenshtein"),
+        ("select length(replace(repeat('x', 60000000), 'x', repeat('y', 1000)))", "53200", "replace"),
+    ];
+    for (statement, code, words) in statements {
+        let arguments = ["-At", "-c", statement, "-c", "rollback", "-c", "select 'goes on'"];
+        let ran = psql(&clients, &served, &token, &arguments);
+        assert!(ran.stderr.contains(code) && ran.stderr.contains(words), "{statement}: {}", ran.stderr);
+        assert!(ran.stdout.ends_with("goes on\n"), "{statement}: {}", ran.stdout);
     }
 }
 

@@ -12,10 +12,10 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::check::is_all_there_once;
-use crate::kafka_worker::{LIMIT, Topics, named_config};
+use crate::kafka_worker::LIMIT;
 use crate::kafka_workers::SHORT_SESSION;
 use crate::support::kafka::Kafka;
-use crate::support::load::{Load, Sent};
+use crate::support::load::{Load, LoadTopics, Sent};
 use crate::support::process::Process;
 use crate::support::program::Tracerag;
 use crate::support::s3::S3;
@@ -92,7 +92,7 @@ struct Storm {
     random: StdRng,
     kafka: Kafka,
     store: Option<S3>,
-    topics: Topics,
+    topics: LoadTopics,
     tracerag: Tracerag,
     workers: Vec<Worker>,
     /// When the store came back last.
@@ -105,11 +105,7 @@ struct Storm {
 
 impl Storm {
     fn new(kafka: Kafka, store: Option<S3>, seed: u64) -> Storm {
-        let topics = Topics {
-            spans: kafka.topic("storm-spans", PARTITIONS),
-            logs: kafka.topic("storm-logs", PARTITIONS),
-            metrics: kafka.topic("storm-metrics", PARTITIONS),
-        };
+        let topics = LoadTopics::new(&kafka, "storm", PARTITIONS);
         let random = StdRng::seed_from_u64(seed);
         let (workers, ahead, done) = (Vec::new(), Vec::new(), Vec::new());
         let tracerag = store.as_ref().map_or_else(Tracerag::new, |store| Tracerag::in_s3(store, "storm"));
@@ -117,7 +113,7 @@ impl Storm {
     }
 
     fn start(&mut self, name: &str) {
-        let config = named_config(&self.tracerag, &self.kafka, &self.topics, name, SHORT_SESSION);
+        let config = self.topics.config(&self.tracerag, &self.kafka, name, SHORT_SESSION);
         let process = self.tracerag.worker_logging(&config, &format!("{name}.log"));
         self.workers.push(Worker { name: name.to_owned(), process });
     }
@@ -232,7 +228,7 @@ impl Storm {
         let config = self.tracerag.path("worker-1.toml");
         wait_for("all is taken, and no trace is open", CATCH_UP, || {
             self.supervise();
-            is_all_there_once(&self.tracerag, &config).then_some(())
+            (is_all_there_once(&self.tracerag, &config) && sent.has_failures(&self.tracerag)).then_some(())
         });
         while let Some(worker) = self.workers.pop() {
             self.stop(worker);

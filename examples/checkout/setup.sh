@@ -24,6 +24,9 @@ for release in 1.8.2 1.9.0 1.9.1; do
   go -C "$here/payments" build -trimpath -tags "release_${release//./_}" -o "$binaries/payments-$release" ./cmd/payments
 done
 go -C "$here/payments" build -trimpath -o "$binaries/publish" ./cmd/publish
+# And what its tests are built from: a trial (`tracerag try`) throws away what it compiles, and would do so every time.
+printf 'checkout: building what tests of payments need\n' >&2
+go -C "$here/payments" test -run '^$' ./... >/dev/null
 
 CHECKOUT_COLLECTOR=$("$here/../../scripts/collector/build.sh")/otelcol
 CHECKOUT_PYTHON=$venv/bin/python

@@ -14,7 +14,7 @@ def message(event):
     link = event["data"].get("link")
     # These three signs begin links and mentions; what services say must not.
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return {"text": f"{text}\n<{link}|evidence>" if link else text}
+    return {"text": f"{text}\n<{link}|incident>" if link else text}
 
 
 if __name__ == "__main__":

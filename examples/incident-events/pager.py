@@ -32,7 +32,7 @@ def alert(event, routing_key):
             "timestamp": event["time"],
             "custom_details": data,
         },
-        "links": [{"href": link, "text": "evidence"}] if link else [],
+        "links": [{"href": link, "text": "incident"}] if link else [],
     }
 
 

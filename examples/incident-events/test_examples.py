@@ -23,7 +23,7 @@ DATA = {
     "title": "Overflow <script>",
     "service_name": "payments",
     "example_trace_id": "0123456789abcdef0123456789abcdef",
-    "link": "https://tracerag.example.com/v1/bundles/0123456789abcdef0123456789abcdef",
+    "link": "https://tracerag.example.com/incidents/abcd",
 }
 EVENT = {"id": "e1", "subject": "abcd", "time": "2026-11-23T12:00:00.000000000Z", "data": DATA}
 GROUP = {
@@ -99,7 +99,7 @@ class Shapes(unittest.TestCase):
     def test_a_chat_gets_text_without_markup_of_others(self):
         text = chat.message(EVENT)["text"]
         self.assertIn("new: Overflow &lt;script&gt; in payments", text)
-        self.assertIn("|evidence>", text)
+        self.assertIn("|incident>", text)
         self.assertIn("and 1 more", chat.message(GROUP)["text"])
 
     def test_an_alert_is_triggered_and_resolved(self):

@@ -46,7 +46,8 @@ pub struct Touched {
 
 /// The incidents that have rows at a head which were not there when it was looked last. Rows that a compaction has moved
 /// are known; where it is not known any more what it moved, or it is long ago that somebody looked, its incidents are named
-/// again. Only rows count of failures that were seen since a time, in ns.
+/// again. Only rows count of failures that were seen since a time, in ns; a row of nothing but echoes tells of the incidents
+/// of others.
 ///
 /// # Errors
 /// When the table cannot be read.
@@ -62,7 +63,8 @@ pub async fn touched(lake: &Lake, head: &Head, before: Looked, since: i64) -> Re
     scan.project(&["tenant_id", "fingerprint"]).at(name, "reading new failures")?;
     scan.with_fragments(tail.fragments);
     let since = ScalarValue::TimestampNanosecond(Some(since), Some(Arc::from("UTC")));
-    scan.filter_expr(col("last_seen").gt_eq(lit(since)));
+    let has_failures = col("failure_count").is_null().or(col("failure_count").not_eq(lit(0_i64)));
+    scan.filter_expr(col("last_seen").gt_eq(lit(since)).and(has_failures));
     let mut rows = scan.try_into_stream().await.at(name, "reading new failures")?;
     while let Some(batch) = rows.try_next().await.at(name, "reading new failures")? {
         let (tenants, fingerprints) = (text(&batch, "tenant_id")?, text(&batch, "fingerprint")?);

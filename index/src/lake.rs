@@ -31,6 +31,7 @@ use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
 use crate::journal::{DatasetHead, Head, fence};
 use crate::place;
+use crate::unindexed::UnindexedIds;
 
 /// Bytes of index pages that Lance may keep for this lake. Its own default is 6 GiB a session.
 const INDEX_CACHE_BYTES: usize = 256 << 20;
@@ -96,6 +97,7 @@ struct Inner {
     head: Mutex<Option<(u64, Arc<Head>)>>,
     tags: Mutex<SnapshotTags>,
     waiting: WaitingTexts,
+    unindexed: UnindexedIds,
 }
 
 /// Tags of snapshots with their versions, by dataset.
@@ -237,6 +239,7 @@ impl Lake {
                 head: Mutex::default(),
                 tags: Mutex::default(),
                 waiting: WaitingTexts::default(),
+                unindexed: UnindexedIds::default(),
             }),
         }
     }
@@ -517,6 +520,11 @@ impl Lake {
 
     pub(crate) fn waiting(&self) -> &WaitingTexts {
         &self.inner.waiting
+    }
+
+    /// Ids of rows that no index knows, as far as they were read.
+    pub fn unindexed(&self) -> &UnindexedIds {
+        &self.inner.unindexed
     }
 
     /// Lets go of a dataset that is about to be deleted.

@@ -56,6 +56,8 @@ pub mod lake;
 pub mod letters;
 pub mod maintain;
 pub mod migrate;
+#[cfg(target_os = "linux")]
+mod open_files;
 mod pinned;
 mod place;
 #[cfg(feature = "s3")]
@@ -65,6 +67,7 @@ pub mod stored;
 pub mod successors;
 pub mod templates;
 pub mod tree;
+mod unindexed;
 
 pub use document::Document;
 pub use error::{Error, Result};
@@ -80,6 +83,7 @@ pub use migrate::{Migration, migrate};
 pub use pinned::Pinned;
 pub use stored::stored_rows;
 pub use successors::Successors;
+pub use unindexed::UnindexedIds;
 
 #[cfg(test)]
 mod tests;

@@ -52,14 +52,14 @@ pub enum QueryError {
         why: String,
     },
     /// The answer has more rows than a server gives at once.
-    #[error("the answer has more than {rows} rows; aggregate, add a limit, or read it in pages (page_size)")]
+    #[error("the answer has more than {rows} rows; aggregate, add a limit, or read it in pages (page_size of HTTP)")]
     RowLimit {
         /// The limit.
         rows: u64,
     },
     /// The answer has more bytes than a server gives at once.
     #[error(
-        "the answer has more than {bytes} bytes; ask for fewer columns, add a limit, or read it in pages (page_size)"
+        "the answer has more than {bytes} bytes; ask for fewer columns, add a limit, or read it in pages (page_size of HTTP)"
     )]
     ByteLimit {
         /// The limit.
@@ -71,6 +71,9 @@ pub enum QueryError {
     /// The server stops, or the task that computed the answer failed.
     #[error("the answer was broken off, because the server stops or failed; ask again")]
     Stopped,
+    /// Another server of the lake, which computed a part of the answer, failed when some of it was given out already.
+    #[error("another server, which computed a part of the answer, failed; ask again, and the others answer without it")]
+    PeerFailed,
     /// Text that is no trace id.
     #[error("{text:?} is not a trace id; write its 32 hex digits")]
     NotATraceId {
@@ -226,11 +229,12 @@ impl QueryError {
             Self::ByteLimit { .. } => Some("byte-limit"),
             Self::CursorExpired => Some("cursor-expired"),
             Self::Stopped => Some("stopped"),
+            Self::PeerFailed => Some("peer-failed"),
             _ => None,
         }
     }
 
-    /// The same error again, if it is one that names a trace, a bundle or an argument.
+    /// The same error again, if it is one that names a trace, a bundle, an argument or a limit, or is a peer's.
     fn copy(&self) -> Option<Self> {
         let copy = match self {
             Self::NotATraceId { text } => Self::NotATraceId { text: text.clone() },
@@ -247,6 +251,10 @@ impl QueryError {
             Self::Erased { trace_id } => Self::Erased { trace_id: trace_id.clone() },
             Self::BundleUnknown { bundle_id } => Self::BundleUnknown { bundle_id: bundle_id.clone() },
             Self::Argument { function, why } => Self::Argument { function, why: why.clone() },
+            Self::PeerFailed => Self::PeerFailed,
+            Self::TooLarge { why } => Self::TooLarge { why: why.clone() },
+            Self::TimeLimit { seconds } => Self::TimeLimit { seconds: *seconds },
+            Self::MemoryLimit { bytes, detail } => Self::MemoryLimit { bytes: *bytes, detail: detail.clone() },
             _ => return None,
         };
         Some(copy)

@@ -16,6 +16,7 @@ use tracerag_schemas::Table;
 use crate::Session;
 use crate::error::{QueryError, Result};
 use crate::grouping;
+use crate::page::page;
 use crate::search::judged;
 
 /// How well a fix did.
@@ -64,8 +65,31 @@ pub struct NewFix {
     pub fixed_git_sha: Option<String>,
 }
 
-/// Fixes in a list.
-const MOST_LISTED: usize = 1_000;
+/// Some fixes of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Each with its columns, `incident`, the fingerprint that counts for its own, and whether that one came back.
+    pub fixes: Vec<Map<String, Value>>,
+    /// Where the rest begins: behind the last of these. `None`: there is no more.
+    pub next: Option<Place>,
+}
+
+/// A place in the list of fixes, which stays where it is when others are recorded: that of a fix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// When the fix took effect, in ns since the epoch.
+    pub fixed_at: i64,
+    /// Its id.
+    pub fix_id: String,
+}
+
+impl Place {
+    fn of(fix: &Map<String, Value>) -> Option<Self> {
+        let fixed_at = string_to_timestamp_nanos(&member(fix, "fixed_at")?).ok()?;
+        Some(Self { fixed_at, fix_id: member(fix, "fix_id")? })
+    }
+}
+
 /// Bytes of each text of a fix.
 const MOST_TEXT: usize = 16 << 10;
 /// Bytes of a version.
@@ -74,28 +98,38 @@ const MOST_VERSION: usize = 128;
 const COMMIT: RangeInclusive<usize> = 7..=64;
 
 /// Fixes of the tenant with whether the incident came back after them and by what that is judged, newest first; all, or
-/// those of one incident, under whichever of its fingerprints they were recorded.
+/// those of one incident, under whichever of its fingerprints they were recorded. Of these `size` at most, behind a place
+/// that a list before gave. A fix that is recorded in between moves none that was there.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Map<String, Value>>> {
-    let counts = match fingerprint {
-        Some(fingerprint) => Some(grouping::counts_for(session, fingerprint).await?),
-        None => None,
-    };
-    let of_one = if counts.is_some() { "where coalesce(t.target, f.fingerprint) = $1" } else { "" };
+pub async fn list(session: &Session, fingerprint: Option<&str>, behind: Option<&Place>, size: usize) -> Result<Listed> {
+    let (mut conditions, mut values) = (Vec::new(), Vec::new());
+    if let Some(fingerprint) = fingerprint {
+        values.push(ScalarValue::from(grouping::counts_for(session, fingerprint).await?));
+        conditions.push(format!("coalesce(t.target, f.fingerprint) = ${}", values.len()));
+    }
+    if let Some(Place { fixed_at, fix_id }) = behind {
+        let at = values.len() + 1;
+        values.push(ScalarValue::TimestampNanosecond(Some(*fixed_at), Some("UTC".into())));
+        values.push(ScalarValue::from(fix_id.as_str()));
+        conditions.push(format!("(f.fixed_at < ${at} or f.fixed_at = ${at} and f.fix_id > ${})", values.len()));
+    }
+    let chosen = if conditions.is_empty() { String::new() } else { format!("where {}", conditions.join(" and ")) };
     let query = format!(
-        "select f.fix_id, f.fingerprint, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
+        "select f.fix_id, f.fingerprint, coalesce(t.target, f.fingerprint) as incident, i.title, f.fixed_at, f.author, f.summary, f.patch_url, f.bundle_id, f.outcome,
            f.test_name, f.fixed_version, f.fixed_git_sha
          from fixes f left join fingerprint_targets t on f.fingerprint = t.fingerprint
-           left join incidents i on coalesce(t.target, f.fingerprint) = i.fingerprint {of_one}
-         order by f.fixed_at desc, f.fix_id limit {MOST_LISTED}"
+           left join incidents i on coalesce(t.target, f.fingerprint) = i.fingerprint {chosen}
+         order by f.fixed_at desc, f.fix_id"
     );
-    let parameters = counts.map(|fingerprint| ParamValues::from(vec![ScalarValue::from(fingerprint)]));
-    let mut fixes = Vec::new();
-    for batch in session.collect(&query, parameters).boxed().await? {
-        fixes.extend(crate::json::rows(&batch)?);
+    let parameters = (!values.is_empty()).then(|| ParamValues::from(values));
+    let page = page(session, &query, parameters, 0, size).boxed().await?;
+    let mut fixes: Vec<Map<String, Value>> = Vec::new();
+    for batch in &page.batches {
+        fixes.extend(crate::json::rows(batch)?);
     }
+    let next = fixes.last().filter(|_| page.has_more).and_then(Place::of);
     let fingerprints: BTreeSet<String> = fixes.iter().filter_map(|fix| member(fix, "fingerprint")).collect();
     let fingerprints: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
     let mut judged = judged(session.snapshot(), &fingerprints).boxed().await?;
@@ -104,7 +138,7 @@ pub async fn list(session: &Session, fingerprint: Option<&str>) -> Result<Vec<Ma
         fix.insert(String::from("came_back"), came_back.into());
         fix.insert(String::from("came_back_reason"), reason.into());
     }
-    Ok(fixes)
+    Ok(Listed { fixes, next })
 }
 
 fn member(fix: &Map<String, Value>, name: &str) -> Option<String> {

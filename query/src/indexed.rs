@@ -1,7 +1,7 @@
 //! Rows by an index alone, without a plan.
 //!
-//! Planning a scan for a look-up by id takes a millisecond, and the look-up itself a tenth of one. Where an index knows
-//! all rows of a dataset version, it is asked directly.
+//! Planning a scan for a look-up by id takes a millisecond, and the look-up itself a tenth of one. So the index is asked
+//! directly, and for rows that it does not know, the ids that are kept of them.
 
 use std::collections::HashSet;
 
@@ -10,25 +10,32 @@ use lance::Dataset;
 use lance::index::{DatasetIndexExt, DatasetIndexInternalExt};
 use lance_index::metrics::NoOpMetricsCollector;
 use lance_index::scalar::{SargableQuery, SearchResult};
+use tracerag_index::UnindexedIds;
 
-/// Ids of the rows that have one of some texts in a column, rising; `None` where only a scan can tell: there is no
-/// index, it does not know all fragments, or rows were deleted.
+/// Ids of the rows that have one of some texts in a column, rising; `None` where only a scan can tell: too many rows are
+/// in no index, or rows were deleted.
 ///
 /// # Errors
 /// When the index cannot be read.
-pub(crate) async fn rows(dataset: &Dataset, column: &str, texts: &[&str]) -> lance::Result<Option<Vec<u64>>> {
+pub(crate) async fn rows(
+    unindexed: &UnindexedIds,
+    dataset: &Dataset,
+    column: &str,
+    texts: &[&str],
+) -> lance::Result<Option<Vec<u64>>> {
     let name = format!("{column}_idx");
     let has_deleted = dataset.fragments().iter().any(|fragment| fragment.deletion_file.is_some());
     if has_deleted || dataset.manifest().uses_stable_row_ids() {
         return Ok(None);
     }
     let segments = dataset.load_indices_by_name(&name).await?;
-    if segments.is_empty() || !dataset.unindexed_fragments(&name).await?.is_empty() {
-        return Ok(None);
-    }
+    let outside = match segments.is_empty() {
+        true => dataset.fragments().to_vec(),
+        false => dataset.unindexed_fragments(&name).await?,
+    };
+    let Some(mut rows) = unindexed.rows(dataset, column, &outside, texts).await? else { return Ok(None) };
     let text = |text: &&str| ScalarValue::Utf8(Some((*text).to_owned()));
     let query = SargableQuery::IsIn(texts.iter().map(text).collect());
-    let mut rows = Vec::new();
     for segment in segments {
         let index = dataset.open_scalar_index(column, &segment.uuid, &NoOpMetricsCollector).await?;
         let SearchResult::Exact(found) = index.search(&query, &NoOpMetricsCollector).await? else { return Ok(None) };

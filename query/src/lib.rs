@@ -44,17 +44,23 @@ pub mod impact;
 mod indexed;
 pub mod json;
 pub mod letters;
+mod levels;
 mod links;
 mod lookup;
 mod measure;
+mod multiplied;
 mod page;
+mod peers;
 pub mod prompt;
+mod reads;
 mod rows;
 mod script;
 pub mod search;
+mod secret;
 pub mod server;
 pub mod session;
 mod snapshot;
+mod spilling;
 mod statement;
 mod statistics;
 pub mod status;
@@ -71,9 +77,11 @@ pub use error::{QueryError, Result};
 pub use functions::table_functions;
 pub use links::LinkCache;
 pub use page::{Page, page};
+pub use peers::Peers;
 pub use script::statements;
 pub use search::{
-    Activity, Asked, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,
+    Activity, Asked, Echo, Fixed, KnownActivity, KnownFix, SearchCache, SimilarIncident, SimilarRequest, activity,
+    echoes,
 };
 pub use session::{Parameters, Session, SessionOptions};
 pub use snapshot::Snapshot;

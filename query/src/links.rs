@@ -21,6 +21,7 @@ use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
 use crate::lookup::{ROW_ID, take_rows};
+use crate::reads;
 use crate::rows::{Columns, items, number, text};
 use crate::snapshot::{Range, Snapshot};
 
@@ -179,6 +180,7 @@ fn hash(trace_id: &str) -> u64 {
 /// The links of a fragment. Most spans have none, so nothing but the links is read.
 async fn read(dataset: &Dataset, fragment: Fragment) -> Result<Links> {
     let failed = |source| QueryError::Lance { dataset: "spans".to_owned(), source: Box::new(source) };
+    reads::planned("spans");
     let mut scan = dataset.scan();
     scan.with_fragments(vec![fragment]);
     scan.project(&["links"]).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! Rows by their ids: the index gives the rows, and what is wide is read of the tenant's own only.
 //!
-//! An index that knows all rows is asked without a plan ([`crate::indexed`]), and what comes back is read at once.
-//! Otherwise a scan finds the rows. A filter that names the tenant or the time of ingestion beside the id would make
+//! Where it can be told without a plan which rows these are ([`crate::indexed`]), they are read at once.
+//! Otherwise a scan finds them. A filter that names the tenant or the time of ingestion beside the id would make
 //! Lance read every row twice, these columns first and all others in a second pass. So the id alone is filtered by, the
 //! tenant's wall is put up over what comes back, and the rest is taken by row. Each dataset has a task
 //! of its own, because planning a look-up costs more than reading for it; tasks end with the question.
@@ -19,12 +19,14 @@ use futures::FutureExt;
 use futures::future::try_join_all;
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
+use tracerag_index::Lake;
 use tracerag_index::columns::{present, with_absent};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, number, text};
-use crate::snapshot::Range;
+use crate::snapshot::{Range, Snapshot};
 
 /// Lance's column of row ids.
 pub(crate) const ROW_ID: &str = "_rowid";
@@ -84,6 +86,13 @@ impl Found {
         Self { dataset: Arc::clone(&self.dataset), rows }
     }
 
+    /// These, and others of the same dataset.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        self.rows.extend(others.rows);
+        self.rows.sort_unstable();
+        self
+    }
+
     /// The rows of a batch with row ids that are chosen.
     pub(crate) fn of_batch(
         table: Table,
@@ -106,17 +115,19 @@ impl Found {
 /// A look-up without the borrowed parts, for tasks.
 struct LookUp {
     table: Table,
-    tenant: Arc<str>,
+    lake: Lake,
+    tenant: String,
     column: String,
     ids: Vec<String>,
     until: Option<i64>,
 }
 
 impl LookUp {
-    fn new(table: Table, tenant: &Arc<str>, by: &ById<'_>) -> Arc<Self> {
+    fn new(table: Table, snapshot: &Snapshot, by: &ById<'_>) -> Arc<Self> {
         Arc::new(Self {
             table,
-            tenant: Arc::clone(tenant),
+            lake: snapshot.lake().clone(),
+            tenant: snapshot.tenant().to_owned(),
             column: by.column.to_owned(),
             ids: by.ids.iter().map(|id| (*id).to_owned()).collect(),
             until: by.until,
@@ -139,10 +150,10 @@ impl LookUp {
         }
     }
 
-    /// Rows with the ids, whoever's they are, if an index knows them all.
+    /// Rows with the ids, whoever's they are, if it can be told without a scan.
     async fn indexed(&self, dataset: &Dataset) -> Result<Option<Vec<u64>>> {
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        crate::indexed::rows(dataset, &self.column, &ids).await.map_err(self.failed())
+        crate::indexed::rows(self.lake.unindexed(), dataset, &self.column, &ids).await.map_err(self.failed())
     }
 
     /// Which rows of a batch with the narrow columns are the tenant's and were taken in time.
@@ -154,15 +165,20 @@ impl LookUp {
             (Some(until), Some(ingested)) => number(ingested, row).is_some_and(|time| time <= until),
             _ => true,
         };
-        let is_chosen = |row| Some(text(tenants, row) == Some(&*self.tenant) && in_time(row));
+        let is_chosen = |row| Some(text(tenants, row) == Some(self.tenant.as_str()) && in_time(row));
         Ok((0..batch.num_rows()).map(is_chosen).collect())
     }
 
     /// The tenant's rows in a dataset that were taken in time.
     async fn find(&self, dataset: Arc<Dataset>) -> Result<Found> {
-        if let Some(rows) = self.indexed(&dataset).await? {
-            return self.find_among(dataset, rows).await;
+        match self.indexed(&dataset).await? {
+            Some(rows) => self.find_among(dataset, rows).await,
+            None => self.find_by_scan(dataset).await,
         }
+    }
+
+    async fn find_by_scan(&self, dataset: Arc<Dataset>) -> Result<Found> {
+        reads::planned(self.table.name());
         let mut scan = dataset.scan();
         scan.project(self.narrow()).map_err(self.failed())?;
         scan.filter_expr(self.filter());
@@ -182,19 +198,26 @@ impl LookUp {
         Ok(Found { dataset, rows: rows.collect() })
     }
 
-    /// Columns of the tenant's rows in a dataset that were taken in time; `None` of none.
-    async fn read(&self, dataset: Arc<Dataset>, columns: &[String]) -> Result<Option<RecordBatch>> {
+    /// Columns of the tenant's rows in a dataset that were taken in time, in one batch if there are any; `None` where there
+    /// are more than `most`, other tenants' among them.
+    async fn read(&self, dataset: Arc<Dataset>, columns: &[String], most: usize) -> Result<Option<Vec<RecordBatch>>> {
         let Some(rows) = self.indexed(&dataset).await? else {
-            let found = self.find(dataset).await?;
-            return take_rows(self.table, &found.dataset, &found.rows, columns).await;
+            let found = self.find_by_scan(dataset).await?;
+            if found.len() > most {
+                return Ok(None);
+            }
+            return Ok(Some(take_rows(self.table, &found.dataset, &found.rows, columns).await?.into_iter().collect()));
         };
+        if rows.len() > most {
+            return Ok(None);
+        }
         // Nearly all rows are the tenant's, so all columns are read together.
         let more = self.narrow().iter().filter(|narrow| !columns.iter().any(|column| column == *narrow));
         let all: Vec<&str> = columns.iter().map(String::as_str).chain(more.copied()).collect();
-        let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(None) };
+        let Some(batch) = take_rows(self.table, &dataset, &rows, &all).await? else { return Ok(Some(vec![])) };
         let wanted = columns.iter().map(|column| batch.schema().index_of(column)).collect::<Result<Vec<_>, _>>()?;
         let batch = filter_record_batch(&batch.project(&wanted)?, &self.chosen(&batch)?)?;
-        Ok(Some(batch).filter(|batch| batch.num_rows() > 0))
+        Ok(Some(Some(batch).filter(|batch| batch.num_rows() > 0).into_iter().collect()))
     }
 }
 
@@ -213,6 +236,7 @@ pub(crate) async fn take_rows<T: AsRef<str>>(
     if rows.is_empty() {
         return Ok(None);
     }
+    reads::taken(table.name());
     let names: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
     let schema = dataset.schema().project(&present(dataset, &names)).map_err(failed(table))?;
     let batch = dataset.take_rows(rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(failed(table))?;
@@ -230,38 +254,79 @@ async fn joined<T: 'static>(task: SpawnedTask<Result<T>>) -> Result<T> {
 /// Rows by id with all wanted columns.
 pub(crate) async fn read(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     columns: &[&str],
     by: &ById<'_>,
 ) -> Result<Vec<RecordBatch>> {
-    if by.ids.is_empty() {
-        return Ok(vec![]);
+    Ok(read_within(table, snapshot, datasets, columns, by, usize::MAX).await?.unwrap_or_default())
+}
+
+/// Rows by id, of which there may be more than there is room for.
+pub(crate) enum UpTo {
+    /// All of them, with the wanted columns.
+    All(Vec<RecordBatch>),
+    /// There are more, which are not read yet.
+    More(Vec<Found>),
+}
+
+/// Rows by id with all wanted columns, if there are no more than `most`. A trace of usual size is read at once so, and
+/// not looked at first.
+pub(crate) async fn read_up_to(
+    table: Table,
+    snapshot: &Snapshot,
+    datasets: Vec<Arc<Dataset>>,
+    columns: &[&str],
+    by: &ById<'_>,
+    most: usize,
+) -> Result<UpTo> {
+    if let Some(batches) = read_within(table, snapshot, datasets.clone(), columns, by, most).await? {
+        return Ok(UpTo::All(batches));
     }
-    let look_up = LookUp::new(table, tenant, by);
+    let found = find(table, snapshot, datasets, by).await?;
+    match found.iter().map(Found::len).sum::<usize>() <= most {
+        true => Ok(UpTo::All(take(table, columns, &found).await?)),
+        false => Ok(UpTo::More(found)),
+    }
+}
+
+/// Rows by id with all wanted columns; `None` where there may be more than `most`.
+async fn read_within(
+    table: Table,
+    snapshot: &Snapshot,
+    datasets: Vec<Arc<Dataset>>,
+    columns: &[&str],
+    by: &ById<'_>,
+    most: usize,
+) -> Result<Option<Vec<RecordBatch>>> {
+    if by.ids.is_empty() {
+        return Ok(Some(vec![]));
+    }
+    let look_up = LookUp::new(table, snapshot, by);
     let columns: Arc<[String]> = columns.iter().map(|column| (*column).to_owned()).collect();
     let tasks: Vec<_> = datasets
         .into_iter()
         .map(|dataset| {
             let (look_up, columns) = (Arc::clone(&look_up), Arc::clone(&columns));
-            SpawnedTask::spawn(async move { look_up.read(dataset, &columns).await })
+            SpawnedTask::spawn(async move { look_up.read(dataset, &columns, most).await })
         })
         .collect();
-    let batches = try_join_all(tasks.into_iter().map(joined)).await?;
-    Ok(batches.into_iter().flatten().collect())
+    let read: Option<Vec<Vec<RecordBatch>>> = try_join_all(tasks.into_iter().map(joined)).await?.into_iter().collect();
+    let batches = read.map(|batches| batches.into_iter().flatten().collect::<Vec<_>>());
+    Ok(batches.filter(|batches| batches.iter().map(RecordBatch::num_rows).sum::<usize>() <= most))
 }
 
 /// Rows by id, not read yet; none that has no row.
 pub(crate) async fn find(
     table: Table,
-    tenant: &Arc<str>,
+    snapshot: &Snapshot,
     datasets: Vec<Arc<Dataset>>,
     by: &ById<'_>,
 ) -> Result<Vec<Found>> {
     if by.ids.is_empty() {
         return Ok(vec![]);
     }
-    let look_up = LookUp::new(table, tenant, by);
+    let look_up = LookUp::new(table, snapshot, by);
     let tasks: Vec<_> = datasets
         .into_iter()
         .map(|dataset| {

@@ -1,5 +1,6 @@
 //! One session: one tenant, one head of the lake, read only.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
+use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::{Head, Lake, Pinned};
 
@@ -28,17 +30,20 @@ use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
 use crate::compare::{self, Comparisons};
 use crate::error::{QueryError, Result};
-use crate::functions::{FunctionPlanner, FunctionRelations, lengths, scalars};
+use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
+use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
+use crate::levels;
 use crate::links::LinkCache;
 use crate::measure;
+use crate::multiplied::{self, Widest};
+use crate::peers::Peers;
 use crate::search::{SearchCache, SimilarIncident, SimilarRequest};
 use crate::snapshot::Snapshot;
+use crate::spilling::{self, Other, SPILLED, Way};
 use crate::statement;
 
 /// Batches computed before the reader asks for them.
 const BATCHES_AHEAD: usize = 2;
-/// How many times its memory a query may have in temporary files.
-const SPILLED: u64 = 16;
 
 /// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
 pub type Parameters = ParamValues;
@@ -57,6 +62,9 @@ pub struct SessionOptions {
     /// Time without a span after which a trace is closed, if it is known; as in `[window].idle_gap`. Who asks for
     /// an open trace is told to wait that long, else 10 s.
     pub idle_gap: Option<Duration>,
+    /// Which frames of a stack that is asked with belong to the application; as in `[failures].in_app` and `not_in_app`,
+    /// by which the stacks of stored failures were read.
+    pub in_app: Arc<InAppRules>,
     /// Whether `dead_letters` shows keys, headers and values, which are not redacted.
     pub unredacted: bool,
     /// Whether heap summaries are seen. Without them there are no tables `heaps`, `bundles` and `bundle_events`, and
@@ -78,6 +86,8 @@ pub struct SessionOptions {
     pub comparisons: Comparisons,
     /// The sentence model that similar incidents are looked for with; without one, words alone.
     pub embedding: Option<Arc<Embedding>>,
+    /// Other servers of the lake, which compute parts of large queries; without them all is computed here.
+    pub peers: Option<Arc<Peers>>,
 }
 
 impl SessionOptions {
@@ -89,6 +99,7 @@ impl SessionOptions {
             time_limit: Duration::from_secs(60),
             seal_after: Duration::from_secs(600),
             idle_gap: None,
+            in_app: Arc::default(),
             unredacted: false,
             heaps: true,
             audit: true,
@@ -98,6 +109,7 @@ impl SessionOptions {
             compares_within: None,
             comparisons: Comparisons::default(),
             embedding: None,
+            peers: None,
         }
     }
 }
@@ -119,7 +131,12 @@ pub struct Session {
     memory_limit: usize,
     time_limit: Duration,
     shows_plans: bool,
+    peers: Option<Arc<Peers>>,
+    held: Option<Held>,
 }
+
+/// What is held as long as something computes.
+type Held = Arc<dyn Any + Send + Sync>;
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -156,7 +173,8 @@ impl Session {
         Self::of(snapshot, options)
     }
 
-    fn of(mut snapshot: Snapshot, options: SessionOptions) -> Result<Self> {
+    fn of(snapshot: Snapshot, options: SessionOptions) -> Result<Self> {
+        let mut snapshot = snapshot.with_in_app(options.in_app);
         if let Some(idle_gap) = options.idle_gap {
             snapshot = snapshot.with_idle_gap(idle_gap);
         }
@@ -175,18 +193,32 @@ impl Session {
             .with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         config.options_mut().explain.logical_plan_only = !options.plans;
+        let execution = &mut config.options_mut().execution;
+        execution.sort_spill_reservation_bytes = spilling::kept_for_merging(
+            options.memory_limit,
+            execution.target_partitions,
+            execution.sort_spill_reservation_bytes,
+        );
+        execution.max_spill_file_size_bytes = spilling::FILE;
         let runtime = runtime(options.memory_limit)?;
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            // Functions of lambdas write the columns that a lambda names out for each item of a list, which nothing bounds.
+            .with_higher_order_functions(vec![])
+            .with_analyzer_rule(Arc::new(BoundFunctions::new(options.memory_limit)))
+            .with_optimizer_rules(levels::optimizer_rules())
+            .with_optimizer_rule(Arc::new(LongConstants::new(options.memory_limit)))
             .with_relation_planners(vec![Arc::new(FunctionRelations)])
             .with_query_planner(Arc::new(Planner { bundler: bundler.clone() }))
             .build();
         let context = SessionContext::new_with_state(state);
-        let bounded = lengths::bounded(&context.state(), options.memory_limit);
-        for scalar in scalars::all().into_iter().chain(bounded) {
+        for scalar in scalars::all() {
             context.register_udf(scalar);
+        }
+        for function in bounded::functions(&context.state(), options.memory_limit) {
+            context.register_udf(function);
         }
         let sees = Sees { unredacted: options.unredacted, heaps: options.heaps, audit: options.audit };
         let schema = LakeSchema::new(&snapshot, sees, options.embedding, &context.state())?;
@@ -197,6 +229,8 @@ impl Session {
             memory_limit: options.memory_limit,
             time_limit: options.time_limit,
             shows_plans: options.plans,
+            peers: options.peers,
+            held: None,
         })
     }
 
@@ -214,7 +248,22 @@ impl Session {
             memory_limit: self.memory_limit,
             time_limit: self.time_limit,
             shows_plans: self.shows_plans,
+            peers: self.peers.clone(),
+            held: self.held.clone(),
         })
+    }
+
+    /// The same session, which holds something as long as it is there or a query of it computes: also beyond the query's
+    /// time limit, and after nobody waits for its answer any more, for no thread is stopped within a step. Operators that
+    /// compute in tasks of their own (a repartition has one for each input) do not hold it: these may go on for the one
+    /// bounded step that they are in.
+    pub fn holding<T: Any + Send + Sync>(self, held: Arc<T>) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
+    /// The same session to be kept, without what it holds.
+    pub(crate) fn released(self) -> Self {
+        Self { held: None, ..self }
     }
 
     /// The same session with another state, for a protocol that brings functions and schemas of its own.
@@ -267,7 +316,8 @@ impl Session {
     pub(crate) async fn plan_parsed(&self, parsed: Statement) -> Result<LogicalPlan> {
         statement::refuse_changes(&parsed)?;
         bounds::check_relations(&parsed)?;
-        let plan = self.context.state().statement_to_plan(parsed).await?;
+        let state = self.context.state();
+        let plan = planning(self.memory_limit, state.statement_to_plan(parsed)).await?;
         statement::verify(&plan)?;
         if !self.shows_plans {
             statement::refuse_plans(&plan)?;
@@ -345,9 +395,16 @@ impl Session {
     }
 
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let state = self.context.state();
-        let physical = state.create_physical_plan(plan).await?;
-        execute_stream(physical, state.task_ctx()).map_err(|error| self.limit_error(error).into())
+        let (state, memory_limit) = (self.context.state(), self.memory_limit);
+        let optimized = planning(memory_limit, async { state.optimize(plan) }).await?;
+        if let Some(peers) = &self.peers {
+            let alone = alone(state.clone(), plan.clone(), optimized.clone(), memory_limit);
+            let answer = planning(memory_limit, peers.answer(&state, &optimized, memory_limit, alone)).await;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+        Ok(alone(state, plan.clone(), optimized, memory_limit).await?)
     }
 
     /// The answer is computed by a task of its own, which ends with the stream: an operator that computes for
@@ -357,7 +414,10 @@ impl Session {
         let mut answer = RecordBatchReceiverStream::builder(Arc::clone(&schema), BATCHES_AHEAD);
         let batches = answer.tx();
         let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
+        let held = self.held.clone();
         answer.spawn(async move {
+            // It is let go when this task is gone, and that is when its own thread has left what it computed.
+            let _held = held;
             let all = async {
                 while let Some(batch) = computed.next().await {
                     if batches.send(batch).await.is_err() {
@@ -381,17 +441,33 @@ impl Session {
         Box::pin(RecordBatchStreamAdapter::new(schema, limited))
     }
 
-    fn limit_error(&self, error: DataFusionError) -> DataFusionError {
-        memory_error(error, self.memory_limit)
-    }
-
     fn too_slow(&self) -> QueryError {
         QueryError::TimeLimit { seconds: self.time_limit.as_secs() }
     }
 }
 
-/// Memory for one query, and temporary files for what it can spill.
-fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
+/// Runs a plan, of which the optimized form is there already, as one server does.
+async fn alone(
+    state: SessionState,
+    plan: LogicalPlan,
+    optimized: LogicalPlan,
+    memory_limit: usize,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let planner = state.query_planner();
+    let physical = planning(memory_limit, planner.create_physical_plan(&optimized, &state)).await?;
+    let widest = Widest::default();
+    let other =
+        Way::of(&physical).map(|way| Other { way, state: state.clone(), plan, memory_limit, widest: widest.clone() });
+    let physical = multiplied::guarded(physical, memory_limit, &widest)?;
+    let stream = execute_stream(physical, state.task_ctx()).map_err(|error| memory_error(error, memory_limit))?;
+    Ok(match other {
+        Some(other) => spilling::or_else(stream, other),
+        None => stream,
+    })
+}
+
+/// Memory for one query, or for all work that is done for other servers, and temporary files for what it can spill.
+pub(crate) fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
     Ok(RuntimeEnvBuilder::new()
         .with_memory_limit(memory_limit, 1.0)
         .with_max_temp_directory_size((memory_limit as u64).saturating_mul(SPILLED))
@@ -400,6 +476,10 @@ fn runtime(memory_limit: usize) -> Result<Arc<RuntimeEnv>> {
 
 fn memory_error(error: DataFusionError, bytes: usize) -> DataFusionError {
     let detail = match error.find_root() {
+        // Its own words name settings that nobody has.
+        DataFusionError::ResourcesExhausted(detail) if detail.contains("disk space") => {
+            format!("and its temporary files more than {} bytes", (bytes as u64).saturating_mul(SPILLED))
+        }
         DataFusionError::ResourcesExhausted(detail) => detail.lines().next().unwrap_or_default().to_owned(),
         _ => return error,
     };

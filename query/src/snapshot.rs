@@ -12,13 +12,15 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::dataset::scanner::DatasetRecordBatchStream;
 use tracerag_index::columns::{present, with_absent};
+use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
 use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_index::{DatasetHead, Head, Lake, Pinned};
 use tracerag_schemas::Table;
 
 use crate::error::{QueryError, Result};
-use crate::lookup::{self, ById, Found};
+use crate::lookup::{self, ById, Found, UpTo};
+use crate::reads;
 
 /// One head of the lake, for one tenant.
 #[derive(Debug, Clone)]
@@ -29,6 +31,7 @@ pub struct Snapshot {
     pinned: Option<Arc<Pinned>>,
     tenant: Arc<str>,
     wait_seconds: u64,
+    in_app: Arc<InAppRules>,
 }
 
 /// Seconds after which an open trace is usually closed, where it is not said: the window's default idle gap.
@@ -69,13 +72,21 @@ impl Range {
 impl Snapshot {
     /// A head of a lake, for a tenant.
     pub fn new(lake: Lake, head: Arc<Head>, tenant: &str) -> Self {
-        Self { lake, head, pinned: None, tenant: Arc::from(tenant), wait_seconds: WAIT_SECONDS }
+        let (tenant, in_app) = (Arc::from(tenant), Arc::default());
+        Self { lake, head, pinned: None, tenant, wait_seconds: WAIT_SECONDS, in_app }
     }
 
     /// The same, where traces close after an idle gap that is known; as in `[window].idle_gap`.
     #[must_use]
     pub fn with_idle_gap(mut self, idle_gap: Duration) -> Self {
         self.wait_seconds = idle_gap.as_secs().max(1);
+        self
+    }
+
+    /// The same, where rules say which frames belong to the application; as in `[failures]`.
+    #[must_use]
+    pub fn with_in_app(mut self, in_app: Arc<InAppRules>) -> Self {
+        self.in_app = in_app;
         self
     }
 
@@ -108,9 +119,25 @@ impl Snapshot {
         }
     }
 
+    /// A model with the form of messages whose vectors are searched: where a snapshot is read, the one that it holds.
+    ///
+    /// # Errors
+    /// When the model is not available.
+    pub(crate) async fn with_its_form(&self, embedding: &Embedding) -> tracerag_index::Result<Embedding> {
+        match &self.pinned {
+            Some(pinned) => vectors::as_pinned(embedding, pinned).await,
+            None => Ok(embedding.clone()),
+        }
+    }
+
     /// Seconds after which a trace that is open now is worth asking for again.
     pub(crate) fn wait_seconds(&self) -> u64 {
         self.wait_seconds
+    }
+
+    /// Which frames of a stack that is asked with belong to the application.
+    pub(crate) fn in_app(&self) -> &InAppRules {
+        &self.in_app
     }
 
     /// The lake.
@@ -145,18 +172,28 @@ impl Snapshot {
     /// A table's datasets that have rows, opened: at the head's versions, side tables at their newest or at those of a
     /// snapshot that was made by name.
     pub(crate) async fn open(&self, table: Table, ranges: &[Range]) -> Result<Vec<Arc<Dataset>>> {
+        Ok(self.open_named(table, ranges).await?.into_iter().map(|(_, dataset)| dataset).collect())
+    }
+
+    /// The same with their names.
+    pub(crate) async fn open_named(&self, table: Table, ranges: &[Range]) -> Result<Vec<(String, Arc<Dataset>)>> {
         let mut opened = if table.is_side() {
             let held = self.pinned.as_ref().and_then(|pinned| pinned.beside.get(table.name()));
-            vec![match held {
+            let dataset = match held {
                 Some(version) => self.lake.dataset(table.name(), *version).await?,
                 None => self.lake.newest(table.name()).await?,
-            }]
+            };
+            vec![(table.name().to_owned(), dataset)]
         } else {
-            let datasets = self.datasets(table, ranges);
-            try_join_all(datasets.iter().map(|(name, dataset)| self.lake.dataset(name, dataset.version))).await?
+            let datasets = self.datasets(table, ranges).into_iter();
+            try_join_all(datasets.map(|(name, dataset)| async move {
+                let opened = self.lake.dataset(&name, dataset.version).await?;
+                Ok::<_, QueryError>((name, opened))
+            }))
+            .await?
         };
         // A plan of a scan costs a millisecond, though nothing is there to be scanned.
-        opened.retain(|dataset| dataset.count_fragments() > 0);
+        opened.retain(|(_, dataset)| dataset.count_fragments() > 0);
         Ok(opened)
     }
 
@@ -165,28 +202,43 @@ impl Snapshot {
     /// and the wide columns are read once, of the rows that are the tenant's.
     pub(crate) async fn read_id(&self, table: Table, columns: &[&str], by: ById<'_>) -> Result<Vec<RecordBatch>> {
         let datasets = self.open(table, &by.ranges).await?;
-        lookup::read(table, &self.tenant, datasets, columns, &by).await
+        lookup::read(table, self, datasets, columns, &by).await
+    }
+
+    /// The rows that [`Snapshot::read_id`] would read, where these are no more than `most`; of more it is only known
+    /// which they are.
+    pub(crate) async fn read_up_to(&self, table: Table, columns: &[&str], by: ById<'_>, most: usize) -> Result<UpTo> {
+        let datasets = self.open(table, &by.ranges).await?;
+        lookup::read_up_to(table, self, datasets, columns, &by, most).await
     }
 
     /// The rows that [`Snapshot::read_id`] would read, not read yet: for whoever has no room for all of them.
     pub(crate) async fn find(&self, table: Table, by: ById<'_>) -> Result<Vec<Found>> {
         let datasets = self.open(table, &by.ranges).await?;
-        lookup::find(table, &self.tenant, datasets, &by).await
+        lookup::find(table, self, datasets, &by).await
     }
 
     /// Rows of the tenant that are chosen by what is read of them: for whoever reads the wide columns of few
-    /// among many. The columns come with the choice, a row at a time, and are not kept.
+    /// among many. The columns come with the choice and are not kept.
     pub(crate) async fn choose(
         &self,
         table: Table,
         read: Read<'_>,
-        is_chosen: impl Fn(&RecordBatch, usize) -> bool,
+        chosen: impl Fn(&RecordBatch) -> Result<Vec<bool>>,
     ) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for (dataset, batches) in self.scan(table, read, true).await? {
+            let mut of_dataset: Option<Found> = None;
             for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
-                found.push(Found::of_batch(table, Arc::clone(&dataset), &batch, |row| is_chosen(&batch, row))?);
+                let chosen = chosen(&batch)?;
+                let is_chosen = |row: usize| chosen.get(row).copied().unwrap_or_default();
+                let more = Found::of_batch(table, Arc::clone(&dataset), &batch, is_chosen)?;
+                of_dataset = Some(match of_dataset {
+                    Some(known) => known.and(more),
+                    None => more,
+                });
             }
+            found.extend(of_dataset);
         }
         Ok(found)
     }
@@ -259,6 +311,7 @@ async fn stream(
     columns: &[&str],
     with_row_id: bool,
 ) -> Result<DatasetRecordBatchStream> {
+    reads::planned(table.name());
     let mut scan = dataset.scan();
     scan.project(&present(dataset, columns)).map_err(|source| failed(table, source))?;
     scan.filter_expr(filter);

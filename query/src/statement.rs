@@ -75,7 +75,8 @@ pub(crate) fn refuse_plans(plan: &LogicalPlan) -> Result<()> {
     };
     match is_physical {
         true => Err(QueryError::Sql(String::from(
-            "this form of explain tells of files and rows of all tenants; write explain without analyze and format",
+            "this form of explain tells of files and rows of all tenants, which no server does; write explain without \
+             analyze and format, or ask where the lake is, with tracerag sql",
         ))),
         false => Ok(()),
     }

@@ -5,7 +5,7 @@
 pub(crate) struct View {
     pub name: &'static str,
     pub query: &'static str,
-    /// Of a view whose rows are incidents, to which `appeared_with` is added: the same with a `model` that is null, for
+    /// Of a view whose rows are incidents, to which columns are added: the same with a `model` that is null, for
     /// questions that do not ask for it. See [`crate::tables::IncidentsTable`].
     pub without_model: Option<&'static str>,
 }
@@ -20,10 +20,10 @@ impl View {
     }
 }
 
-/// Incidents, but for what they appeared with. A fingerprint that counts for another one is a part of that: what people
+/// Incidents, but for what they appeared with and whether they came back: these stand as null here, and
+/// [`crate::tables::IncidentsTable`] fills them in. A fingerprint that counts for another one is a part of that: what people
 /// have merged, and what releases have mapped ([`crate::tables::TargetsTable`]). Rows from before schema 2 know no
-/// echoes. The fix is the newest that was not found wrong or half a fix; what is seen after it came back. A row of counts
-/// that begins before the fix and ends after it came back at its end at the latest.
+/// echoes. The fix is the newest that was not found wrong or half a fix.
 /// The model is given with what it is joined from.
 macro_rules! incidents {
     () => {
@@ -48,7 +48,9 @@ macro_rules! incidents {
            i.last_seen, i.failure_count, i.echo_count, i.trace_count, i.versions, i.example_trace_ids, ",
             $model,
             " as model,
-           i.fix_id, i.fixed_at, i.regressed_at, i.regressed_version,
+           i.fix_id, i.fixed_at,
+           nullif(i.fixed_at, i.fixed_at) as regressed_at,
+           arrow_cast(null, 'Utf8') as regressed_version,
            arrow_cast(null, 'Utf8') as kafka_topic, arrow_cast(null, 'Int32') as kafka_partition,
            arrow_cast(null, 'Int64') as kafka_offset, i.ingested_at
          from (
@@ -64,10 +66,6 @@ macro_rules! incidents {
            array_slice(array_distinct(flatten(array_agg(example_trace_ids order by first_seen)
              filter (where example_trace_ids is not null))), 1, 10) as example_trace_ids,
            max(fix_id) as fix_id, max(fixed_at) as fixed_at,
-           min(case when first_seen > fixed_at then first_seen when last_seen > fixed_at then last_seen end)
-             as regressed_at,
-           first_value(versions[1] order by last_seen)
-             filter (where last_seen > fixed_at and versions[1] is not null) as regressed_version,
            max(ingested_at) as ingested_at
          from (
            select c.tenant_id, coalesce(r.target, c.fingerprint) as fingerprint, r.target is null as own,

@@ -7,6 +7,7 @@ collector=$1
 cd "$(dirname "$0")/../.."
 # What the configurations take from the environment; nobody connects to it.
 export KAFKA_BROKERS=127.0.0.1:9092 OTLP_ENDPOINT=127.0.0.1:4317 RECORDING=/tmp REDACTION_KEY=0123456789abcdef0123456789abcdef
+export KAFKA_USERNAME=collector KAFKA_PASSWORD=secret KAFKA_CA=/tmp/ca.pem
 
 valid() {
   local file options=()
@@ -19,6 +20,8 @@ for base in "$deploy/kafka-keyed.yaml" "$deploy/kafka-unkeyed.yaml"; do
   valid "$base"
   valid "$base" "$deploy/redaction.yaml"
   valid "$base" "$deploy/redaction.yaml" "$deploy/tail-sampling.yaml"
+  valid "$base" "$deploy/kafka-secured.yaml"
+  valid "$base" "$deploy/redaction.yaml" "$deploy/tail-sampling.yaml" "$deploy/kafka-secured.yaml"
 done
 example=examples/checkout/collector
 valid "$deploy/kafka-keyed.yaml" "$deploy/redaction.yaml" "$example/local.yaml"

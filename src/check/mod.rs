@@ -3,6 +3,7 @@
 //! It shares no step with the pipeline between the decoder and the stored table: no window, no journal, no dedupe. What
 //! the lake promises of copies is stated anew ([`rows::Rule`], [`judge`]) and not computed as the pipeline computes it.
 //!
+//! 0. [`hold`]: the lake's newest head is held, so that its files stay for as long as the rest takes;
 //! 1. [`places`]: which offsets are read, and how far the lake says that it has taken them;
 //! 2. [`sent`]: messages are decoded, and each record becomes an entry of the [`ledger`]: digests of its identity and
 //!    of its content, and where it came from;
@@ -10,6 +11,7 @@
 //! 4. [`judge`]: entries of equal identity are compared, bucket by bucket.
 
 mod digest;
+mod hold;
 mod judge;
 mod ledger;
 mod places;
@@ -30,6 +32,7 @@ pub(crate) use report::Report;
 use crate::config::Config;
 use crate::error::Error;
 use crate::output;
+use hold::Hold;
 use judge::{Horizons, Verdict};
 use ledger::Ledger;
 use places::Places;
@@ -64,17 +67,23 @@ enum Opened {
 /// # Errors
 /// When inputs, lake or temporary files cannot be read. That the two differ is a finding.
 pub(crate) async fn check(config: &Config, lake: &Lake, inputs: Inputs) -> Result<Report, Error> {
-    let head = lake.newest_head().await?;
+    let hold = Hold::newest(lake, crate::worker::now()).await?;
+    let report = compare(config, lake, &hold.head, inputs).await;
+    hold.release(lake).await;
+    report
+}
+
+async fn compare(config: &Config, lake: &Lake, head: &Head, inputs: Inputs) -> Result<Report, Error> {
     let (opened, places) = {
         let (config, head) = (config.clone(), head.clone());
         blocking("opening what is read again", move || open(&config, &head, inputs)).await?
     };
-    let letters = stored::dead_letters(lake, &head, &places).await?;
+    let letters = stored::dead_letters(lake, head, &places).await?;
     let (mut ledger, places, configurations, messages) = {
         let config = config.clone();
         blocking("reading what was sent", move || read(&config, opened, places, letters)).await?
     };
-    read_lake(lake, &head, &places, &configurations, &mut ledger).await?;
+    read_lake(lake, head, &places, &configurations, &mut ledger).await?;
     let horizons = horizons(config);
     let verdict = blocking("comparing", move || {
         let mut verdict = Verdict::new(horizons);

@@ -34,7 +34,8 @@ enum Action {
         /// sha256:...
         bundle_id: String,
     },
-    /// Erase the content of a stored bundle, on request; its id answers from then on that it was erased
+    /// Erase the content of a stored bundle, on request; its id answers from then on that it was erased. It needs the lake:
+    /// a server (--server) erases nothing
     Erase {
         /// sha256:...
         bundle_id: String,

@@ -18,6 +18,9 @@ pub(crate) struct FixArgs {
     action: Action,
 }
 
+/// Fixes that are read at a time.
+const AT_ONCE: usize = 10_000;
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Record what was done about an incident, and print the fix's id
@@ -155,18 +158,39 @@ fn of_trial(
 }
 
 async fn list(context: &Context, args: ListArgs) -> Result<(), Error> {
-    let found: Vec<Map<String, Value>> = match &context.server {
+    let mut found: Vec<Map<String, Value>> = Vec::new();
+    match &context.server {
         Some(server) => {
-            let wanted: Vec<(&str, String)> = args.fingerprint.map(|own| ("fingerprint", own)).into_iter().collect();
-            let answer = server.get(&["v1", "fixes"], &wanted).await?;
-            let mut answer = server.json(answer).await?;
-            serde_json::from_value(answer["fixes"].take()).map_err(QueryError::from)?
+            let mut cursor = None;
+            loop {
+                let of = args.fingerprint.clone().map(|own| ("fingerprint", own));
+                let behind = cursor.map(|cursor| ("cursor", cursor));
+                let wanted: Vec<(&str, String)> = of.into_iter().chain(behind).collect();
+                let answer = server.get(&["v1", "fixes"], &wanted).await?;
+                let mut answer = server.json(answer).await?;
+                let page: Vec<Map<String, Value>> =
+                    serde_json::from_value(answer["fixes"].take()).map_err(QueryError::from)?;
+                found.extend(page);
+                // A server of the release before ends here, too: it names no cursor.
+                cursor = answer["next_cursor"].as_str().map(str::to_owned);
+                if cursor.is_none() {
+                    break;
+                }
+            }
         }
         None => {
             let session = super::session(context).await?;
-            fixes::list(&session, args.fingerprint.as_deref()).await?
+            let mut behind = None;
+            loop {
+                let listed = fixes::list(&session, args.fingerprint.as_deref(), behind.as_ref(), AT_ONCE).await?;
+                found.extend(listed.fixes);
+                behind = listed.next;
+                if behind.is_none() {
+                    break;
+                }
+            }
         }
-    };
+    }
     match args.format {
         StatusFormat::Json => output::data(&format!("{:#}\n", json!(found))),
         StatusFormat::Table if found.is_empty() => {

@@ -32,6 +32,7 @@ pub(crate) mod try_patch;
 pub(crate) mod verify;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracerag_index::Lake;
@@ -68,6 +69,7 @@ fn session_options(config: &Config, tenant: &str) -> SessionOptions {
         seal_after: config.window.seal_after.0,
         embedding: Some(config.embedding.model()),
         idle_gap: Some(config.window.idle_gap.0),
+        in_app: Arc::new(config.failures.rules().in_app),
         compares_within: Some(COMPARES_WITHIN),
         ..SessionOptions::new(tenant)
     }

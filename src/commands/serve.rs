@@ -11,7 +11,7 @@ use tracerag_ingest::IngestError;
 use tracerag_ingest::redact::{RedactionCounts, Redactor};
 use tracerag_query::SessionOptions;
 use tracerag_query::access::{GateOptions, IssuerOptions, Limits, Mask};
-use tracerag_query::server::{ProtectedResource, Server, ServerOptions, TlsFiles};
+use tracerag_query::server::{PeersOptions, ProtectedResource, Server, ServerOptions, TlsFiles};
 
 use crate::changes::intake::Intake;
 use crate::cli::Context;
@@ -29,18 +29,29 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a bundle waits, once it is there, for what tells its trace from good ones: it is to come at once.
 const COMPARES_WITHIN: Duration = Duration::from_millis(5);
 
-/// Options of `serve`: all are in the section `[serve]` of the configuration.
+/// Options of `serve`: all others are in the section `[serve]` of the configuration.
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {}
+pub(crate) struct ServeArgs {
+    /// Servers of the lake that compute parts of large queries, by the addresses of their `serve.exchange`; this one may
+    /// be among them. In place of `serve.peers`
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    peers: Vec<String>,
+}
 
 /// Serves the lake until SIGINT or SIGTERM.
-pub(crate) async fn run(context: Context, _: ServeArgs) -> Result<(), Error> {
-    serve(&context.config, |_| ()).await
+pub(crate) async fn run(context: Context, args: ServeArgs) -> Result<(), Error> {
+    let mut config = context.config;
+    if !args.peers.is_empty() {
+        config.serve.peers = args.peers;
+        config.check()?;
+    }
+    serve(&config, |_| ()).await
 }
 
 /// The same; `answering` is told the address.
 pub(super) async fn serve(config: &Config, answering: impl FnOnce(&str)) -> Result<(), Error> {
     config.require(&["lake", "embedding", "serve", "tenant", "metrics", "redaction.deny_patterns"])?;
+    config.check_exchange()?;
     let (readiness, stop) = super::run::attend(config).await?;
     let lake = Lake::open_to_ask(config.lake.options()).await?;
     let server = Server::start(lake, options(config)?).await?;
@@ -49,7 +60,8 @@ pub(super) async fn serve(config: &Config, answering: impl FnOnce(&str)) -> Resu
     let to = if server.is_open() { "this machine only, for no tokens are configured" } else { "who has a token" };
     let flight_sql = server.flight_sql_address().map(tracing::field::display);
     let postgres = server.postgres_address().map(tracing::field::display);
-    tracing::info!(address, flight_sql, postgres, to, "answering");
+    let exchange = server.exchange_address().map(tracing::field::display);
+    tracing::info!(address, flight_sql, postgres, exchange, to, "answering");
     answering(&address);
     while !stop.load(Ordering::Relaxed) {
         tell(&server, &readiness).await;
@@ -81,15 +93,17 @@ async fn tell(server: &Server, readiness: &Readiness) {
 /// How a server of this configuration is run.
 pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
     let serve = &config.serve;
+    // What is computed for other servers has half of the memory, where that is done.
+    let exchange_memory = if serve.exchange.is_empty() { 0 } else { config.memory_limit.0.0 / 2 };
     let limits = Limits {
         memory: serve.query_memory.0,
         time: serve.query_time.0,
         rows: serve.query_rows,
         bytes: serve.query_bytes.0 as u64,
-        queries: config.memory_limit.0.0 / serve.query_memory.0,
+        queries: ((config.memory_limit.0.0 - exchange_memory) / serve.query_memory.0).max(1),
         queries_per_tenant: serve.queries_per_tenant,
         waiting_per_tenant: serve.waiting_per_tenant,
-        ..Limits::default()
+        wait: serve.waiting_time.0,
     };
     let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
     let tls = file(&serve.tls_certificate).zip(file(&serve.tls_key));
@@ -109,6 +123,13 @@ pub(super) fn options(config: &Config) -> Result<ServerOptions, Error> {
         http: serve.http.clone(),
         flight_sql: serve.flight_sql.clone(),
         postgres: serve.postgres.clone(),
+        exchange: serve.exchange.clone(),
+        exchange_memory,
+        peers: (!serve.peers.is_empty()).then(|| PeersOptions {
+            urls: serve.peers.clone(),
+            certificates: file(&serve.peers_certificates),
+            from_rows: serve.peers_from_rows,
+        }),
         tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
         is_behind_tls: serve.behind_tls,
         gate: GateOptions {

@@ -39,7 +39,8 @@ enum Action {
         #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
         format: StatusFormat,
     },
-    /// End a token. Servers that read the file refuse it within a second
+    /// End a token. Servers refuse it within a second after the file has changed where they read it; where it is a Secret
+    /// of Kubernetes, that is up to a minute after the Secret was applied
     Revoke {
         /// As `list` shows it
         id: String,

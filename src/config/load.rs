@@ -145,7 +145,11 @@ impl Config {
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// That what belongs together fits together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const MIB: usize = 1 << 20;
         let refuse = |message: String| Err(ConfigError::Together(message));
         if self.lake.flush_bytes.0 < MIB {
@@ -187,6 +191,14 @@ impl Config {
                 "serve.oauth_tenant_claim is empty, so no token would be of a tenant; name a claim, such as tenant",
             ));
         }
+        // Rows of all tenants cross the network there.
+        let is_safe = |url: &Url| is_secret(url) || (url.scheme() == "http" && serve.behind_tls);
+        if let Some(peer) = serve.peers.iter().find(|peer| !Url::parse(peer).is_ok_and(|url| is_safe(&url))) {
+            return refuse(format!(
+                "serve.peers has {peer:?}, and rows would cross the network in clear; write its https address, or set \
+                 serve.behind_tls = true where proxies between the servers speak TLS"
+            ));
+        }
         for (name, webhook) in &serve.webhooks {
             webhook.check(name)?;
         }
@@ -207,6 +219,20 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// That a server which computes for others knows them.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn check_exchange(&self) -> Result<(), ConfigError> {
+        if self.serve.exchange.is_empty() || !self.serve.peers.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Together(String::from(
+            "serve.exchange computes for the servers of serve.peers, of which there are none; name them, or leave out \
+             serve.exchange",
+        )))
     }
 
     /// That a worker that re-keys in its own process stays within the memory: once more what is fetched ahead, and as
@@ -314,6 +340,32 @@ mod tests {
         let line = example.lines().position(|line| line.starts_with("idle_gap")).unwrap() + 1;
         let error = load(&example.replace("\nidle_gap", "\nidle_gab"), &[]).unwrap_err().to_string();
         assert!(error.contains(&format!("line {line},")) && error.contains("idle_gap"), "{error}");
+    }
+
+    /// Peers are reached by TLS, on this machine, or through proxies that speak it; a server that computes for others knows
+    /// them. The environment names them as the file does.
+    #[test]
+    fn peers_are_reached_in_secret() {
+        let serve = |text: &str| load(&format!("[serve]\n{text}\n"), &[]);
+        for good in [
+            "peers = [\"https://serve-1.example.com:8082\"]",
+            "peers = [\"http://127.0.0.1:8082\", \"http://localhost:8083\"]",
+            "peers = [\"http://serve-1:8082\"]\nbehind_tls = true",
+            "peers = [\"http://127.0.0.1:8082\"]\nexchange = \"127.0.0.1:8082\"",
+        ] {
+            serve(good).unwrap().check_exchange().unwrap();
+        }
+        for (wrong, key) in [
+            ("peers = [\"http://serve-1:8082\"]", "serve.peers"),
+            ("peers = [\"serve-1:8082\"]\nbehind_tls = true", "serve.peers"),
+        ] {
+            let error = serve(wrong).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let lonely = serve("exchange = \"127.0.0.1:8082\"").unwrap().check_exchange().unwrap_err().to_string();
+        assert!(lonely.contains("serve.exchange"), "{lonely}");
+        let variables = [("TRACERAG_SERVE__PEERS", "[\"https://a:1\", \"https://b:1\"]")];
+        assert_eq!(load("", &variables).unwrap().serve.peers, ["https://a:1", "https://b:1"]);
     }
 
     /// A placeholder that cannot be resolved says which variable or file is wanted, and only to who needs it: an

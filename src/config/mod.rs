@@ -310,8 +310,10 @@ pub struct RetentionSection {
     pub bundles: Option<Span>,
     /// Dead letters hold what was not redacted, so they go early.
     pub dead_letters: Span,
-    /// Without it flags are kept for ever: what was set long ago may still be in effect.
+    /// Without it changes of flags are kept for ever: what was set long ago may still be in effect.
     pub flags: Option<Span>,
+    /// Evaluations of flags, which spans bring. Without it they stay as long as `flags`, else as long as spans.
+    pub flag_evaluations: Option<Span>,
     /// Without it builds are kept for ever, like flags.
     pub builds: Option<Span>,
     /// Without it the counts of incidents are kept for ever.
@@ -333,6 +335,7 @@ impl Default for RetentionSection {
             bundles: None,
             dead_letters: Span::seconds(7 * 86_400),
             flags: None,
+            flag_evaluations: None,
             builds: None,
             incident_counts: None,
         }
@@ -359,6 +362,7 @@ impl RetentionSection {
         Retention {
             default: Some(self.default.0),
             tables: named.into_iter().filter_map(|(table, keep)| Some((table, keep?.0))).collect(),
+            flag_evaluations: self.flag_evaluations.map(|keep| keep.0),
             max_bytes: self.max_bytes.0,
         }
     }
@@ -419,6 +423,14 @@ pub struct ServeSection {
     pub flight_sql: String,
     /// PostgreSQL's wire protocol; empty: it is not spoken.
     pub postgres: String,
+    /// Where the other servers of the lake have parts of their queries computed; empty: nowhere.
+    pub exchange: String,
+    /// The servers of the lake that compute parts of large queries, by the addresses of their `exchange`.
+    pub peers: Vec<String>,
+    /// Certificates that those of the peers are signed with, in PEM.
+    pub peers_certificates: String,
+    /// Rows that a query reads from which on several servers compute it.
+    pub peers_from_rows: u64,
     /// File of tokens.
     pub tokens_file: String,
     /// How clients reach this server.
@@ -449,6 +461,8 @@ pub struct ServeSection {
     pub queries_per_tenant: usize,
     /// Queries of a tenant that wait.
     pub waiting_per_tenant: usize,
+    /// How long a query waits.
+    pub waiting_time: Span,
     /// Webhooks of platforms that report changes and cannot show a token, by name.
     pub webhooks: BTreeMap<String, WebhookSection>,
 }
@@ -459,6 +473,10 @@ impl Default for ServeSection {
             http: String::from("127.0.0.1:8080"),
             flight_sql: String::from("127.0.0.1:8081"),
             postgres: String::from("127.0.0.1:5433"),
+            exchange: String::new(),
+            peers: vec![],
+            peers_certificates: String::new(),
+            peers_from_rows: 4_000_000,
             tokens_file: String::new(),
             public_url: String::new(),
             oauth_issuer: String::new(),
@@ -473,7 +491,8 @@ impl Default for ServeSection {
             query_rows: 1_000_000,
             query_bytes: Bytes(1 << 30),
             queries_per_tenant: 4,
-            waiting_per_tenant: 16,
+            waiting_per_tenant: 64,
+            waiting_time: Span::seconds(30),
             webhooks: BTreeMap::new(),
         }
     }

@@ -7,6 +7,9 @@
 //! | `spiking` | its failures in the last window are too many, by [`is_spike`] | a spike, which ends with the first window that is none |
 //! | `quiet` | it is open, and was not seen for `quiet_after` | its last failure; it is not open then |
 //!
+//! Only failures of the incident's own count. An error that passes five services makes one incident new and not five: the
+//! others have echoes of it, which never come here.
+//!
 //! What is remembered of an incident is remembered only while it is open, so that a million old ones cost nothing.
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +55,8 @@ pub(crate) struct Occurrence {
     pub spike: Option<(i64, f64)>,
 }
 
-/// Decides about one incident at a time of the stream. `told_until` is the first time of which nothing may have been told yet: what was first
-/// seen before it and is not open has been told of, or was there before anybody was to be told.
+/// Decides about one incident at a time of the stream. `told_until` is the first time of which nothing may have been told
+/// yet: what was first seen before it and is not open has been told of, or was there before anybody was to be told.
 pub(crate) fn decide(
     rules: &Rules,
     open: Option<&Open>,

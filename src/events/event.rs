@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tracerag_query::Activity;
+use tracerag_query::{Activity, Echo};
 use tracerag_schemas::time::rfc3339;
 
 use super::decide::Occurrence;
@@ -29,16 +29,21 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// What happened to an incident. `address` is that of a server, if there is one.
-    pub(crate) fn of(tenant: &str, seen: &Activity, occurrence: &Occurrence, address: &str) -> Self {
+    /// What happened to an incident, with what echoes it. `address` is that of a server, if there is one.
+    pub(crate) fn of(tenant: &str, seen: &Activity, echoes: &[Echo], occurrence: &Occurrence, address: &str) -> Self {
         let kind = occurrence.kind.name();
         let mut data = json!({
             "kind": kind, "tenant": tenant, "fingerprint": seen.fingerprint, "title": seen.title,
             "service_name": seen.service_name, "exception_type": seen.exception_type, "versions": seen.versions,
             "first_seen": rfc3339(seen.first_seen), "last_seen": rfc3339(seen.last_seen),
             "failure_count": seen.failure_count, "example_trace_id": seen.example_trace_id,
-            "link": link(address, seen.example_trace_id.as_deref()),
+            "link": link(address, "/incidents/", Some(&seen.fingerprint)),
+            "bundle_link": link(address, "/v1/bundles/", seen.example_trace_id.as_deref()),
         });
+        if !echoes.is_empty() {
+            let named = |echo: &Echo| json!({"fingerprint": echo.fingerprint, "service_name": echo.service_name});
+            data["echoes"] = echoes.iter().map(named).collect();
+        }
         if let Some((count, usual)) = occurrence.spike {
             data["window_failures"] = json!(count);
             data["usual_failures"] = json!(usual);
@@ -46,6 +51,7 @@ impl Event {
         if let (Some(fix), Some((at, version))) = (&seen.fix, &seen.regressed) {
             data["fix_id"] = json!(fix.fix_id);
             data["fixed_at"] = json!(rfc3339(fix.fixed_at));
+            data["fixed_version"] = json!(fix.version);
             data["regressed_at"] = json!(rfc3339(*at));
             data["regressed_version"] = json!(version);
         }
@@ -116,10 +122,11 @@ impl From<&Event> for Held {
     }
 }
 
-/// The bundle of a trace on a server.
-fn link(address: &str, trace_id: Option<&str>) -> Option<String> {
+/// What has an id on a server: the page of an incident, which asks a person for a token, or the bundle of a trace, for
+/// programs. Both ids are hex digits.
+fn link(address: &str, path: &str, id: Option<&str>) -> Option<String> {
     let address = address.trim_end_matches('/');
-    trace_id.filter(|_| !address.is_empty()).map(|trace_id| format!("{address}/v1/bundles/{trace_id}"))
+    id.filter(|_| !address.is_empty()).map(|id| format!("{address}{path}{id}"))
 }
 
 /// 32 hex digits. Parts are told apart by their lengths.

@@ -5,6 +5,7 @@
 //! state is in the lake, and of two that write it one is told that it was too late.
 
 mod budget;
+mod clock;
 mod decide;
 mod event;
 mod open;
@@ -25,11 +26,12 @@ use tokio::sync::watch;
 use tracerag_index::activity::touched;
 use tracerag_index::{Document, Head, Lake};
 use tracerag_ingest::source::{EventTopic, SourceError};
-use tracerag_query::{Activity, Snapshot, activity};
+use tracerag_query::{Activity, Snapshot, activity, echoes};
 
 use crate::config::{Config, ConfigError, EventKind};
 use crate::worker::now;
-use decide::{Rules, decide};
+use clock::StreamClock;
+use decide::{Occurrence, Rules, decide};
 use event::{CONTENT_TYPE, Event, GROUPED};
 use open::{OpenIncidents, Part};
 use state::{Outbox, State};
@@ -155,6 +157,8 @@ pub(crate) struct IncidentEvents {
     per_minute: u32,
     /// That of the server, for links.
     address: String,
+    /// The time by which is decided.
+    clock: StreamClock,
     /// What this worker has read or written last and gone on with; `None`: it has to be read.
     known: Option<Kept>,
 }
@@ -199,6 +203,7 @@ impl IncidentEvents {
             rules: Rules { spike: section.spike, quiet_after: section.quiet_after.nanos() },
             per_minute: section.per_minute,
             address: config.serve.public_url.clone(),
+            clock: StreamClock::new(config.lake.flush_interval.0),
             known: None,
         }))
     }
@@ -229,6 +234,7 @@ impl IncidentEvents {
                 }
             } else {
                 self.known = None;
+                self.clock.forget();
             }
             if tokio::time::timeout(EVERY, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
                 return;
@@ -244,7 +250,9 @@ impl IncidentEvents {
         };
         let head = Arc::new(self.lake.newest_head().await?);
         let looked = kept.state.looked;
-        let events = self.decide(&head, &mut kept.state, time_of(&head, now)).await?;
+        let reached = head.stream_times.iter().map(|(_, time)| *time).max();
+        let time = self.clock.time(reached, now);
+        let events = self.decide(&head, &mut kept.state, time).await?;
         let is_told = self.queue(&mut kept.state, events, now);
         kept.is_changed |= looked != kept.state.looked;
         let is_due = kept.is_changed && now.saturating_sub(kept.written_at) >= WRITES_EVERY;
@@ -332,6 +340,7 @@ impl IncidentEvents {
                 let known = |fingerprint: &str| open.get(&tenant, fingerprint).and_then(|open| open.known.as_ref());
                 let activities = activity(&snapshot, chunk, known, since).boxed().await?;
                 let counted: BTreeSet<&str> = activities.iter().map(|seen| seen.fingerprint.as_str()).collect();
+                let mut happened: Vec<(&Activity, Vec<Occurrence>)> = Vec::new();
                 for seen in &activities {
                     if !decided.insert(seen.fingerprint.clone()) {
                         continue;
@@ -340,7 +349,19 @@ impl IncidentEvents {
                     let open = state.open.get(&tenant, &seen.fingerprint);
                     let (next, occurrences) = decide(&self.rules, open, state.told_until, now, seen);
                     state.open.set(&tenant, &seen.fingerprint, next);
-                    let told = occurrences.iter().map(|occurrence| self.event(&tenant, seen, occurrence));
+                    if !occurrences.is_empty() {
+                        happened.push((seen, occurrences));
+                    }
+                }
+                let incidents: Vec<&Activity> = happened.iter().map(|(seen, _)| *seen).collect();
+                let echoes = echoes(&snapshot, &incidents).boxed().await?;
+                for (seen, occurrences) in &happened {
+                    let echoes = echoes.get(&seen.fingerprint).map(Vec::as_slice).unwrap_or_default();
+                    let told = occurrences.iter().map(|occurrence| {
+                        metrics::counter!("tracerag_incident_events_total", "kind" => occurrence.kind.name())
+                            .increment(1);
+                        Event::of(&tenant, seen, echoes, occurrence, &self.address)
+                    });
                     events.entry(tenant.clone()).or_default().extend(told);
                 }
                 // What was merged into another, or dropped by retention, is an incident of its own no more.
@@ -357,11 +378,6 @@ impl IncidentEvents {
         // Whatever is not open any more was last seen before this.
         state.told_until = state.told_until.max(now.saturating_sub(self.rules.quiet_after));
         Ok(events)
-    }
-
-    fn event(&self, tenant: &str, seen: &Activity, occurrence: &decide::Occurrence) -> Event {
-        metrics::counter!("tracerag_incident_events_total", "kind" => occurrence.kind.name()).increment(1);
-        Event::of(tenant, seen, occurrence, &self.address)
     }
 
     /// Puts what is told now into the outboxes of those who want it. Says whether there was anything to be told, now or
@@ -411,10 +427,4 @@ impl IncidentEvents {
         *kept = Kept { number: written, written_at: now, is_changed: false, state: std::mem::take(&mut kept.state) };
         Ok(true)
     }
-}
-
-/// The time that the stream has reached: what is behind is neither quiet nor over because a clock goes on. A record from
-/// the future moves nothing.
-fn time_of(head: &Head, now: i64) -> i64 {
-    head.stream_times.iter().map(|(_, time)| *time).max().map_or(now, |reached| reached.min(now))
 }

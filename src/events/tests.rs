@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
-use tracerag_query::{Activity, Fixed};
+use tracerag_query::{Activity, Echo, Fixed};
 
 use super::budget::Budget;
+use super::clock::StreamClock;
 use super::decide::{Occurrence, Open, Rules, decide, is_spike};
 use super::event::{Event, GROUPED};
 use super::open::{OpenIncidents, Part};
@@ -72,7 +75,7 @@ fn an_incident_under_another_number_is_not_new() {
     let renamed = |last| Activity {
         fingerprint: "next".into(),
         members: vec!["next".into(), "abcd".into()],
-        fix: Some(Fixed { fix_id: "a".into(), fixed_at: NOON - MINUTE }),
+        fix: Some(Fixed { fix_id: "a".into(), fixed_at: NOON - MINUTE, ..Fixed::default() }),
         regressed: Some((NOON - SECOND, None)),
         ..seen(NOON - HOUR, last)
     };
@@ -94,7 +97,7 @@ fn an_incident_under_another_number_is_not_new() {
 /// Guarantees that neither is told of once more under that one's number, and that what was told of that one stays.
 #[test]
 fn what_was_told_of_a_merged_incident_is_not_told_again() {
-    let fix = Fixed { fix_id: "a".into(), fixed_at: NOON - HOUR };
+    let fix = Fixed { fix_id: "a".into(), fixed_at: NOON - HOUR, ..Fixed::default() };
     let regressed = Some((NOON - MINUTE, None));
     let merged = Activity { members: vec!["abcd".into(), "gone".into()], fix: Some(fix), regressed, ..steady(40) };
     let of_own = Open { last_seen: NOON - MINUTE, ..Open::default() };
@@ -117,11 +120,74 @@ fn what_was_told_of_a_merged_incident_is_not_told_again() {
     assert_eq!(open.get("t", "abcd").and_then(|open| open.regressed.clone()), None);
 }
 
+/// With epochs every two seconds, as configured, unless commits are slow.
+fn clock() -> StreamClock {
+    StreamClock::new(Duration::from_secs(2))
+}
+
+/// Epochs come as rarely as slow commits make them, or as is configured, and each is late by as much as its commit takes; the
+/// clock is asked every five seconds. Guarantees that time goes on with the stream alone as long as epochs come.
+#[test]
+fn rare_epochs_do_not_move_time() {
+    for (configured, seconds) in [(2, 45), (2, 75), (120, 250)] {
+        let mut clock = StreamClock::new(Duration::from_secs(configured));
+        for second in (0..3_600).step_by(5) {
+            let reached = NOON - HOUR + second / seconds * seconds * SECOND;
+            assert_eq!(clock.time(Some(reached), NOON + second * SECOND), reached, "{configured} {second}");
+        }
+    }
+}
+
+/// Telemetry ends: the stream's time stands still, and only the clock goes on. Guarantees that the incident is quiet, once,
+/// a day after it was last seen and not before; that the spike which it was in is over; and that time does not go ahead of
+/// the stream as long as something comes.
+#[test]
+fn an_incident_is_quiet_although_nothing_comes_any_more() {
+    let mut clock = clock();
+    assert_eq!(clock.time(None, NOON), NOON, "a lake without data");
+    assert_eq!(clock.time(Some(NOON + HOUR), NOON), NOON, "a record from the future moves nothing");
+    let reached = NOON - SECOND;
+    assert_eq!(clock.time(Some(reached), NOON), reached);
+    assert_eq!(clock.time(Some(reached), NOON + 89 * SECOND), reached, "it may be late");
+    let mut open = Some(Open { last_seen: reached, spiking: Some(reached), ..Open::default() });
+    let (last, mut quiet) = (steady(40), vec![]);
+    for minute in 2..=25 * 60 {
+        let now = NOON + minute * MINUTE;
+        let time = clock.time(Some(reached), now);
+        assert_eq!(time, now - SECOND);
+        let (next, told) = decide(&rules(), open.as_ref(), NOON - HOUR, time, &last);
+        quiet.extend(told.iter().map(|told| (told.kind, minute)));
+        let Some(next) = next else { break };
+        assert_eq!(next.spiking.is_some(), minute < 5, "{minute}");
+        open = Some(next);
+    }
+    assert_eq!(quiet, [(EventKind::Quiet, 24 * 60)]);
+    // When something comes again, the stream says the time.
+    assert_eq!(clock.time(Some(NOON + 25 * HOUR), NOON + 26 * HOUR), NOON + 25 * HOUR);
+}
+
+/// A worker reads failures of a week ago, one after the other, and then nothing more. Guarantees that none of them is quiet
+/// because it is old: a day has to pass in which this worker sees nothing of it. A successor counts anew.
+#[test]
+fn history_is_not_quiet_at_once() {
+    let week = 7 * 24 * HOUR;
+    let mut clock = clock();
+    let open = Open { last_seen: NOON - week, ..Open::default() };
+    let told = |clock: &mut StreamClock, now: i64| {
+        let time = clock.time(Some(NOON - week), now);
+        kinds(&decide(&rules(), Some(&open), NOON - week - HOUR, time, &seen(NOON - week, NOON - week)).1)
+    };
+    for (after, expected) in [(0, vec![]), (MINUTE, vec![]), (23 * HOUR, vec![]), (24 * HOUR, vec![EventKind::Quiet])] {
+        assert_eq!(told(&mut clock, NOON + after), expected, "{after}");
+    }
+    assert_eq!(told(&mut self::clock(), NOON + 48 * HOUR), []);
+}
+
 /// A fix, and then a failure; more failures; a second fix, and a failure. Guarantees one event a fix.
 #[test]
 fn a_regression_is_told_once_a_fix() {
     let fixed = |fix_id: &str, at: i64, back: i64| Activity {
-        fix: Some(Fixed { fix_id: fix_id.into(), fixed_at: at }),
+        fix: Some(Fixed { fix_id: fix_id.into(), fixed_at: at, ..Fixed::default() }),
         regressed: Some((back, Some("2.0.0".into()))),
         ..seen(NOON - 24 * HOUR, back)
     };
@@ -175,7 +241,7 @@ fn what_is_usual_is_no_spike() {
 
 fn event(number: usize) -> Event {
     let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: number.to_string(), spike: None };
-    Event::of("default", &seen(NOON, NOON), &occurrence, "https://tracerag.example.com/")
+    Event::of("default", &seen(NOON, NOON), &[], &occurrence, "https://tracerag.example.com/")
 }
 
 /// Ids of the same and of other occurrences, tenants and kinds. Guarantees that an id is a function of what happened,
@@ -183,7 +249,7 @@ fn event(number: usize) -> Event {
 #[test]
 fn ids_are_stable() {
     let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: String::new(), spike: None };
-    let id = |tenant: &str, seen: &Activity, occurrence: &Occurrence| Event::of(tenant, seen, occurrence, "").id;
+    let id = |tenant: &str, seen: &Activity, occurrence: &Occurrence| Event::of(tenant, seen, &[], occurrence, "").id;
     let known = id("default", &seen(NOON, NOON), &occurrence);
     assert_eq!(known, id("default", &seen(NOON, NOON + HOUR), &Occurrence { at: NOON + 1, ..occurrence.clone() }));
     assert_ne!(known, id("other", &seen(NOON, NOON), &occurrence));
@@ -191,16 +257,22 @@ fn ids_are_stable() {
     assert_ne!(known, id("default", &seen(NOON, NOON), &Occurrence { which: "b".into(), ..occurrence }));
 }
 
-/// An event as text. Guarantees what CloudEvents 1.0 asks for, and that the link leads to the example on the server.
+/// An event as text. Guarantees what CloudEvents 1.0 asks for, that the link leads to the incident's page, which asks a
+/// person for a token, and another one to the example's bundle, and that it names what echoes the incident.
 #[test]
 fn an_event_is_a_cloud_event() {
     let with_example = Activity { example_trace_id: Some("00ff".into()), ..seen(NOON, NOON) };
     let occurrence = Occurrence { kind: EventKind::New, at: NOON, which: String::new(), spike: None };
-    let event = Event::of("default", &with_example, &occurrence, "https://tracerag.example.com/");
+    let echo = Echo { fingerprint: "beef".into(), service_name: Some("checkout".into()) };
+    let event = Event::of("default", &with_example, &[echo], &occurrence, "https://tracerag.example.com/");
     let text: serde_json::Value = serde_json::from_str(&event.text()).unwrap();
     assert_eq!((&text["specversion"], &text["type"]), (&"1.0".into(), &"dev.tracerag.incident.new".into()));
     assert_eq!((&text["subject"], &text["time"]), (&"abcd".into(), &"2026-11-23T12:00:00.000000000Z".into()));
-    assert_eq!(text["data"]["link"], "https://tracerag.example.com/v1/bundles/00ff");
+    assert_eq!(text["data"]["link"], "https://tracerag.example.com/incidents/abcd");
+    assert_eq!(text["data"]["bundle_link"], "https://tracerag.example.com/v1/bundles/00ff");
+    assert_eq!(text["data"]["echoes"], serde_json::json!([{"fingerprint": "beef", "service_name": "checkout"}]));
+    let plain = Event::of("default", &with_example, &[], &occurrence, "").data;
+    assert!(plain["link"].is_null() && plain.get("echoes").is_none(), "{plain}");
 }
 
 /// An outbox whose receiver refuses everything for a day. Guarantees growing pauses, and that an event goes at last and

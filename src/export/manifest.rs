@@ -50,6 +50,9 @@ pub(super) struct Partition {
     /// Which commit that is; see [`tracerag_index::Lake::commit_id`].
     #[serde(default)]
     pub(super) commit: String,
+    /// What tells its rows from others, where one dataset has all days of the table; absent in exports of before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) content: String,
     pub(super) rows: u64,
     pub(super) files: Vec<File>,
 }

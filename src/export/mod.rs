@@ -4,11 +4,13 @@
 //! - **Out:** a file for each day of a table that has changed since, and a [`Manifest`] that names all files of the head.
 //!   It is written last, so a folder whose export broke off is still that of the one before; the next export goes on.
 //!
-//! A day is written anew as a whole when its dataset has another version than the manifest says: late rows, retention and
-//! erasure reach other engines alike, and no row is ever there twice. Versions are numbers that another lake may have, too,
+//! A day is written anew as a whole when its dataset has another version than the manifest says, or, where one dataset has
+//! all days of a table, other rows: late rows, retention and erasure reach other engines alike, and no row is ever there
+//! twice. Versions are numbers that another lake may have, too,
 //! so the manifest knows which commits they are, and begins anew where one differs.
 
 mod columns;
+mod days;
 mod delta;
 mod files;
 mod manifest;
@@ -19,14 +21,14 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
-use tracerag_query::{QueryError, Session, json};
+use tracerag_query::{QueryError, Session};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::day_name;
 
 use crate::error::Error;
 use columns::Columns;
 pub(crate) use manifest::Report;
-use manifest::{ExportedTable, Manifest, Partition};
+use manifest::{ExportedTable, Manifest};
 
 /// Versions of datasets that are looked at together.
 const AT_ONCE: usize = 16;
@@ -183,7 +185,7 @@ async fn table(
     last: Option<&Manifest>,
     options: &Options,
 ) -> Result<ExportedTable, Error> {
-    let days = days(session, source).await?;
+    let days = days::days(session, source).await?;
     let before = last.and_then(|last| last.tables.get(source.name));
     let schema = session.plan(&format!("select {} from {} limit 0", source.columns, source.name)).await?;
     let columns = Columns::new(schema.schema().as_arrow(), options.maps, options.times);
@@ -192,18 +194,20 @@ async fn table(
     let before = before.filter(|before| before.columns == described);
     let mut exported = ExportedTable { columns: described, partitions: BTreeMap::new() };
     let mut written = Vec::new();
-    for (day, (dataset, version)) in days {
-        let kept = before.and_then(|before| before.partitions.get(&day));
-        let kept = kept.filter(|kept| kept.version == version && kept.is_there(&options.to));
-        let partition = match kept {
-            Some(kept) => kept.clone(),
+    for (day, of) in days {
+        let kept = before.and_then(|before| before.partitions.get(&day)).filter(|kept| kept.is_there(&options.to));
+        let is_kept = match kept {
+            Some(kept) => of.is(session, kept).await?,
+            None => false,
+        };
+        let files = match kept.filter(|_| is_kept) {
+            Some(kept) => kept.files.clone(),
             None => {
                 written.push(day.clone());
-                let files = partition(session, source, &day, &columns, options).await?;
-                let commit = session.snapshot().lake().commit_id(&dataset, version).await?;
-                Partition { version, commit, rows: files.iter().map(|file| file.rows).sum(), files }
+                partition(session, source, &day, &columns, options).await?
             }
         };
+        let partition = of.exported(session, files).await?;
         if !partition.files.is_empty() {
             exported.partitions.insert(day, partition);
         }
@@ -213,29 +217,6 @@ async fn table(
     }
     tracing::info!(table = source.name, days = exported.partitions.len(), written = written.len(), "exported");
     Ok(exported)
-}
-
-/// The days of a table that have rows, each with the dataset that holds them and its version.
-async fn days(session: &Session, source: &Source) -> Result<BTreeMap<String, (String, u64)>, Error> {
-    let mut days = BTreeMap::new();
-    for (name, dataset) in session.snapshot().head().of(source.table) {
-        if dataset.rows == 0 {
-            continue;
-        }
-        if let Some((_, day)) = name.split_once('/') {
-            days.insert(day.to_owned(), (name.to_owned(), dataset.version));
-            continue;
-        }
-        let query = format!("select distinct cast(cast(ingested_at as date) as varchar) as day from {}", source.name);
-        for batch in session.collect(&query, None).await? {
-            for row in json::rows(&batch)? {
-                if let Some(day) = row.get("day").and_then(serde_json::Value::as_str) {
-                    days.insert(day.to_owned(), (name.to_owned(), dataset.version));
-                }
-            }
-        }
-    }
-    Ok(days)
 }
 
 /// Writes one day of a table; no file where the tenant has no rows.

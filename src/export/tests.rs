@@ -5,13 +5,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, MapBuilder, RecordBatch, StringBuilder, TimestampNanosecondArray,
-    UInt64Array,
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, MapBuilder, RecordBatch, StringArray,
+    StringBuilder, TimestampNanosecondArray, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use serde_json::Value;
+use tracerag_index::{Epoch, Lake, LakeOptions, MaintainOptions, Retention, SourceProgress, Writer, maintain};
+use tracerag_query::SessionOptions;
+use tracerag_schemas::SourcePartition;
+use tracerag_schemas::time::{DAY, SECOND};
 
-use super::manifest::File;
+use super::manifest::{File, Partition};
 use super::*;
 
 fn batch() -> RecordBatch {
@@ -64,9 +68,9 @@ fn exported(files: &[(&str, &str)]) -> ExportedTable {
     let mut table = ExportedTable { columns: vec![], partitions: BTreeMap::new() };
     for (day, name) in files {
         let file = File { path: format!("spans/day={day}/{name}.parquet"), rows: 2, bytes: 10 };
-        table
-            .partitions
-            .insert((*day).to_owned(), Partition { version: 1, commit: String::new(), rows: 2, files: vec![file] });
+        let partition =
+            Partition { version: 1, commit: String::new(), content: String::new(), rows: 2, files: vec![file] };
+        table.partitions.insert((*day).to_owned(), partition);
     }
     table
 }
@@ -186,4 +190,80 @@ fn nothing_is_left_of_exports_that_broke_off() {
         std::fs::remove_file(day.join("part-a.parquet")).unwrap();
         assert!(!kept.is_there(folder.path()), "it would have to be written again");
     }
+}
+
+/// Noon of 2026-11-23.
+const NOON: i64 = 1_795_435_200 * SECOND;
+
+/// Rows of heaps from these offsets on, taken so many days after noon.
+fn heaps(offsets: std::ops::Range<i64>, day: i64) -> RecordBatch {
+    let n = offsets.clone().count();
+    let schema = Table::Heaps.lake_schema();
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match field.name().as_str() {
+            "tenant_id" => Arc::new(StringArray::from(vec!["default"; n])),
+            "kafka_topic" => Arc::new(StringArray::from(vec!["heap_summaries"; n])),
+            "kafka_partition" => Arc::new(Int32Array::from(vec![0; n])),
+            "kafka_offset" => Arc::new(Int64Array::from_iter_values(offsets.clone())),
+            "ingested_at" => Arc::new(TimestampNanosecondArray::from(vec![NOON + day * DAY; n]).with_timezone("UTC")),
+            _ => new_null_array(field.data_type(), n),
+        }
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
+/// A table that has one dataset for all of its days is exported again: with rows of a new day, with a late row of an old
+/// one, after a compaction, and after retention has dropped a day. Guarantees that each time only the days are written and
+/// reported whose rows have changed, and that the others keep their files.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_days_with_other_rows_are_exported_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake_options = LakeOptions::new(folder.path().join("lake").display().to_string());
+    let lake = Lake::open_or_create(lake_options.clone()).await.unwrap();
+    let source = SourcePartition::new("c", "heap_summaries", 0);
+    let mut writer = Writer::new(lake, String::from("test")).await.unwrap();
+    writer.claim(std::slice::from_ref(&source)).await.unwrap();
+    let options = Options {
+        format: Format::Parquet,
+        to: folder.path().join("exported"),
+        tables: vec![String::from("heaps")],
+        since_position: None,
+        maps: Maps::Map,
+        times: Times::Ns,
+    };
+    let exported = async || {
+        let lake = Lake::open(lake_options.clone()).await.unwrap();
+        let session = Session::open(&lake, SessionOptions::new("default")).await.unwrap();
+        let report = export(&session, &options).await.unwrap();
+        let days = |days: Vec<manifest::Changed>| days.into_iter().map(|one| (one.day, one.rows)).collect::<Vec<_>>();
+        (days(report.changed), days(report.dropped))
+    };
+    let day = |day: &str, rows: u64| (format!("2026-11-{day}"), rows);
+    let mut to = 0;
+    for (offsets, of, changed) in [
+        (0..2, 0, vec![day("23", 2)]),
+        (2..5, 1, vec![day("24", 3)]),
+        (5..6, 0, vec![day("23", 3)]),
+        (6..8, 2, vec![day("25", 2)]),
+    ] {
+        to = to.max(offsets.end);
+        let rows = vec![(Table::Heaps, heaps(offsets, of))];
+        let sources =
+            vec![SourceProgress { source: source.clone(), to, low_watermark: to, stream_time: NOON + 2 * DAY }];
+        writer.write(Epoch { rows, sources, closed: vec![] }).await.unwrap();
+        assert_eq!(exported().await, (changed, vec![]));
+        assert_eq!(exported().await, (vec![], vec![]));
+    }
+    let upkeep = async |retention| {
+        let lake = Lake::open(lake_options.clone()).await.unwrap();
+        let options =
+            MaintainOptions { now: NOON + 3 * DAY, small_fragments: 1, retention, ..MaintainOptions::default() };
+        maintain(&lake, &options).await.unwrap()
+    };
+    let report = upkeep(Retention::default()).await;
+    assert!(report.compacted.iter().any(|(name, ..)| name == "heaps"), "{report:?}");
+    assert_eq!(exported().await, (vec![], vec![]));
+    let two_days = std::time::Duration::from_secs(2 * 86_400);
+    upkeep(Retention { default: Some(two_days), ..Retention::default() }).await;
+    assert_eq!(exported().await, (vec![], vec![day("23", 3)]));
 }

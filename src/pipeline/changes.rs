@@ -7,10 +7,18 @@ use tracerag_schemas::Table;
 use super::Pipeline;
 use crate::error::Error;
 
-/// The state of the tables of flags and builds at a head: how many rows were ever written to each.
-pub(super) type Seen = [u64; 2];
+/// How far the tables of flags and builds are known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// Rows that were ever written to each: while these stay, there is nothing to look for.
+    rows: [u64; 2],
+    /// How far each was read, so that rows which are known are not read again whenever an evaluation of a flag, or a
+    /// sighting of a build, was written.
+    flags: stored::ReadTo,
+    builds: stored::ReadTo,
+}
 
-fn seen(head: &Head) -> Seen {
+fn rows(head: &Head) -> [u64; 2] {
     [Table::Flags, Table::Builds].map(|table| head.of(table).map(|(_, dataset)| dataset.rows).sum())
 }
 
@@ -18,13 +26,20 @@ fn seen(head: &Head) -> Seen {
 pub(super) struct Changes {
     flags: RecordBatch,
     builds: RecordBatch,
+    /// How far the tables are known with it.
+    seen: Seen,
 }
 
 impl Changes {
     pub(super) async fn of(lake: &Lake, head: &Head) -> Result<Self, Error> {
-        let flags = stored::changes(lake, head, Table::Flags).await?;
-        let builds = stored::changes(lake, head, Table::Builds).await?;
-        Ok(Self { flags, builds })
+        Self::since(lake, head, &Seen::default()).await
+    }
+
+    /// What is there beyond what was seen.
+    async fn since(lake: &Lake, head: &Head, seen: &Seen) -> Result<Self, Error> {
+        let (flags, flags_to) = stored::changes_since(lake, head, Table::Flags, seen.flags).await?;
+        let (builds, builds_to) = stored::changes_since(lake, head, Table::Builds, seen.builds).await?;
+        Ok(Self { flags, builds, seen: Seen { rows: rows(head), flags: flags_to, builds: builds_to } })
     }
 
     /// Rows of `flags`, in the order of the journal.
@@ -39,14 +54,14 @@ impl Pipeline {
     pub(super) async fn load_changes(&mut self) -> Result<(), Error> {
         let head = self.lake.newest_head().await?;
         let changes = Changes::of(&self.lake, &head).await?;
-        self.take_changes(&changes, &head)
+        self.take_changes(&changes)
     }
 
-    /// Takes in what was read at a head.
-    pub(super) fn take_changes(&mut self, changes: &Changes, head: &Head) -> Result<(), Error> {
+    /// Takes in what was read at a head, from its beginning.
+    pub(super) fn take_changes(&mut self, changes: &Changes) -> Result<(), Error> {
         let waiting = self.waiting.rows.iter().filter(|(_, table, _)| *table == Table::Flags).map(|(.., rows)| rows);
         self.intake.seed_flags(std::iter::once(&changes.flags).chain(waiting))?;
-        self.join_with(changes, head)
+        self.join_with(changes)
     }
 
     /// Takes in the flags and builds that other processes have written since they were loaded last: what no topic tells
@@ -57,17 +72,17 @@ impl Pipeline {
     /// When the lake cannot be read. What was known holds then.
     pub(crate) async fn follow_changes(&mut self) -> Result<(), Error> {
         let head = self.lake.newest_head().await?;
-        if seen(&head) == self.changes_seen {
+        if rows(&head) == self.changes_seen.rows {
             return Ok(());
         }
-        let changes = Changes::of(&self.lake, &head).await?;
-        self.join_with(&changes, &head)
+        let changes = Changes::since(&self.lake, &head, &self.changes_seen).await?;
+        self.join_with(&changes)
     }
 
-    fn join_with(&mut self, changes: &Changes, head: &Head) -> Result<(), Error> {
+    fn join_with(&mut self, changes: &Changes) -> Result<(), Error> {
         self.window.push_flag_events(&changes.flags)?;
         self.window.push_build_events(&changes.builds)?;
-        self.changes_seen = seen(head);
+        self.changes_seen = changes.seen.clone();
         Ok(())
     }
 }

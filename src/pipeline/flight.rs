@@ -9,7 +9,8 @@ use tracerag_index::{Writer, Writing, Written};
 
 use super::Pipeline;
 use super::epoch::Draft;
-use super::late::Stored;
+use super::held::Held;
+use super::late::{Stored, told_again};
 use super::tally::show_recorded;
 use crate::error::Error;
 use crate::patience::{Backoff, Patience, Step};
@@ -22,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 const SLOW: Duration = Duration::from_secs(20);
 
 /// What became of an epoch, with the writer.
-type Landed = (Writer, Result<(Written, Counts), Error>);
+type Landed = (Writer, Result<(Written, Counts, Held), Error>);
 
 /// An epoch that is being written.
 pub(super) struct Flight {
@@ -98,7 +99,8 @@ impl Pipeline {
         let (writer, written) =
             landed.map_err(|error| Error::Stopped { what: "writing an epoch", detail: error.to_string() })?;
         self.writer = Some(writer);
-        let (written, counts) = written?;
+        let (written, counts, held) = written?;
+        self.held = held;
         self.tally.flushed(&counts);
         self.tally.landed(&written);
         self.pace.landed(Duration::from_millis(written.commit_millis));
@@ -110,10 +112,10 @@ impl Pipeline {
 /// written holds, and no partition has to be claimed anew.
 async fn write(
     writer: &mut Writer,
-    draft: Draft,
+    mut draft: Draft,
     late_horizon: i64,
     patience: Option<&Patience>,
-) -> Result<(Written, Counts), Error> {
+) -> Result<(Written, Counts, Held), Error> {
     let mut retries = Retries { patience, begun: Instant::now(), backoff: Backoff::default() };
     let stored = loop {
         match Stored::of(writer.lake(), &draft.flushed, late_horizon).await {
@@ -121,7 +123,17 @@ async fn write(
             Err(error) => retries.wait(error).await?,
         }
     };
-    let (epoch, counts) = draft.finish(stored).await?;
+    while let Err(error) = draft.held.read_on(writer.lake()).await {
+        retries.wait(error).await?;
+    }
+    let looked = draft.look(stored).await?;
+    let told = loop {
+        match told_again(writer.lake(), looked.alone()).await {
+            Ok(told) => break told,
+            Err(error) => retries.wait(error).await?,
+        }
+    };
+    let (epoch, counts, held) = looked.finish(told).await?;
     let mut writing = Writing::new(epoch);
     let written = loop {
         match writer.go_on(&mut writing).await {
@@ -135,7 +147,7 @@ async fn write(
     if let Some(patience) = patience {
         patience.works(Step::Write);
     }
-    Ok((written, counts))
+    Ok((written, counts, held))
 }
 
 /// What is tried again, since when, and how long the next wait is.

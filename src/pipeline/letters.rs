@@ -13,16 +13,20 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use tracerag_enrich::{Counts, Flushed, ResumeState};
+use tracerag_index::failures::BEFORE_FAILURES;
 use tracerag_index::letters::{self, Record};
-use tracerag_index::{Epoch, Head, Lake, Resume};
+use tracerag_index::{Epoch, Head, Lake, Resume, SourceProgress};
 use tracerag_ingest::dead_letter::{DeadLetters, StoredLetter};
 use tracerag_ingest::source::{Encoding, Signal};
 use tracerag_schemas::letters::replays;
 use tracerag_schemas::{SourcePartition, Table};
 
 use super::epoch::Draft;
-use super::late::Stored;
+use super::held::Held;
+use super::late::{Stored, told_again};
 use super::{Input, Pipeline, Progress, emit, is_replayed, progress};
 use crate::error::Error;
 
@@ -190,18 +194,45 @@ impl Pipeline {
         let horizon = self.late_horizon.saturating_add(age);
         let mut waiting = self.waiting.take();
         waiting.push((Table::DeadLetters, marks.finish()?));
-        let mut whole = Epoch { sources: sources.clone(), ..Epoch::default() };
+        let mut whole = Epoch { sources, ..Epoch::default() };
         let mut counts = Vec::with_capacity(parts.len());
-        for flushed in parts {
+        // Records without a trace wait for the last part: any of them may hold the failure of which they tell.
+        let wait = |source: &SourcePartition| SourceProgress {
+            source: source.clone(),
+            to: 0,
+            low_watermark: 0,
+            stream_time: i64::MIN,
+        };
+        let waits: Vec<SourceProgress> = origins.iter().map(wait).collect();
+        let mut held = Held::default();
+        let mut found: Vec<RecordBatch> = Vec::new();
+        let last_part = parts.len().saturating_sub(1);
+        for (number, flushed) in parts.into_iter().enumerate() {
             let draft = Draft {
                 flushed,
                 waiting: std::mem::take(&mut waiting),
-                sources: sources.clone(),
+                sources: waits.clone(),
                 stamp: self.stamp.clone(),
                 failures: Arc::clone(&self.failure_rules),
+                held: std::mem::take(&mut held),
+                hold: 0,
+                ends: number == last_part,
             };
             let stored = Stored::of(&self.lake, &draft.flushed, horizon).await?;
-            let (mut part, seen) = draft.finish(stored).await?;
+            let looked = draft.look(stored).await?;
+            let mut told = told_again(&self.lake, looked.alone()).await?;
+            if looked.alone().num_rows() > 0 && !found.is_empty() {
+                let all: Vec<RecordBatch> = told.into_iter().chain(found.iter().cloned()).collect();
+                told = Some(concat_batches(&all[0].schema(), &all)?);
+            }
+            let (mut part, seen, waiting_still) = looked.finish(told).await?;
+            held = waiting_still;
+            for (_, rows) in part.rows.iter().filter(|(table, _)| *table == Table::Failures) {
+                let schema = rows.schema();
+                let indices =
+                    BEFORE_FAILURES.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+                found.push(rows.project(&indices)?);
+            }
             // The journal knows one partition here; offsets of letters mean nothing in it.
             part.closed.iter_mut().for_each(|closed| closed.last_offsets = vec![(0, last)]);
             whole.rows.append(&mut part.rows);

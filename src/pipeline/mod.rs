@@ -10,6 +10,7 @@
 mod changes;
 mod epoch;
 mod flight;
+mod held;
 mod intake;
 mod late;
 mod letters;
@@ -40,6 +41,7 @@ use tracerag_schemas::{SourcePartition, Table};
 
 pub(crate) use intake::Input;
 pub(crate) use letters::Replayable;
+pub(crate) use pace::longest as longest_interval;
 pub(crate) use tally::Tally;
 
 use crate::config::Config;
@@ -47,6 +49,7 @@ use crate::error::Error;
 use crate::patience::Patience;
 use epoch::{Draft, RedactionStamp};
 use flight::Flight;
+use held::{Claimed, Held};
 use intake::Intake;
 use onlooker::Onlooker;
 use pace::Pace;
@@ -69,6 +72,10 @@ pub(crate) struct Pipeline {
     stamp: RedactionStamp,
     failure_rules: Arc<FailureRules>,
     pace: Pace,
+    /// Failed records without a trace whose traces may still come; with the epoch while one is in flight.
+    held: Held,
+    /// How long after its last part a trace closes at the latest, in ns.
+    closes_within: i64,
     flush_bytes: usize,
     flushed_at: Instant,
     /// Bytes given to the window since the last epoch was begun.
@@ -139,6 +146,8 @@ impl Pipeline {
             stamp,
             failure_rules: Arc::new(config.failures.rules()),
             pace: Pace::new(config.lake.flush_interval.0),
+            held: Held::default(),
+            closes_within: config.window.root_grace.nanos().max(config.window.idle_gap.nanos()),
             flush_bytes: config.lake.flush_bytes.0,
             flushed_at: Instant::now(),
             pushed_bytes: 0,
@@ -170,6 +179,10 @@ impl Pipeline {
         let head = self.lake.newest_head().await?;
         let mut buried = letters::read_again(&self.lake, &head, &resumes).await?;
         let changes = changes::Changes::of(&self.lake, &head).await?;
+        // Only what feeds traces may have brought log records.
+        let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
+        let claimed = feeding.filter_map(|resume| Claimed::of(resume, self.hold())).collect();
+        let held = Held::of(&self.lake, &head, claimed).await?;
         let floor = progress::floor(&head);
         let known = |resume: &Resume| Progress::resume(resume, if is_replayed(&resume.source) { floor } else { 0 });
         let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
@@ -197,11 +210,12 @@ impl Pipeline {
                 self.window.advance(&state.source, progress.stream_time, progress.next)?;
             }
         }
-        self.take_changes(&changes, &head)?;
+        self.take_changes(&changes)?;
         self.onlooker.begin(&head, changes.flags())?;
         if let Some(logs) = logs {
             self.window.remember_logs(&logs)?;
         }
+        self.held.add(held);
         Ok(starts)
     }
 
@@ -212,6 +226,7 @@ impl Pipeline {
     pub(crate) async fn revoke(&mut self, sources: &[SourcePartition]) -> Result<(), Error> {
         self.settle_or_give_up().await?;
         self.window.revoke(sources);
+        self.held.forget(sources)?;
         for source in sources {
             self.progress.remove(source);
             self.intake.forget(source);
@@ -236,9 +251,11 @@ impl Pipeline {
         }
         self.window = Window::new(self.window_config.clone());
         self.waiting = Waiting::default();
+        self.held = Held::default();
         self.progress.clear();
         self.intake.forget_all();
         self.onlooker.reset();
+        self.changes_seen = changes::Seen::default();
         self.pushed_bytes = 0;
         self.more = false;
     }
@@ -363,16 +380,17 @@ impl Pipeline {
     pub(crate) async fn flush(&mut self) -> Result<(), Error> {
         self.settle().await?;
         let flushed = self.window.flush()?;
-        self.write(flushed).await
+        self.write(flushed, false).await
     }
 
-    async fn write(&mut self, flushed: tracerag_enrich::Flushed) -> Result<(), Error> {
+    /// Starts to write what was flushed. Where the input `ends` with it, no record waits any more.
+    async fn write(&mut self, flushed: tracerag_enrich::Flushed, ends: bool) -> Result<(), Error> {
         self.flushed_at = Instant::now();
         self.pushed_bytes = 0;
         self.more = flushed.more;
         let sources = self.source_progress(&flushed);
         let is_seal_due = self.window.take_due_seals();
-        let is_dirty = self.progress.values().any(Progress::is_dirty);
+        let is_dirty = self.progress.values().any(Progress::is_dirty) || self.held.is_due(&sources, self.hold(), ends);
         if flushed.is_empty() && self.waiting.rows.is_empty() && !is_dirty && !is_seal_due {
             self.tally.flushed(&flushed.counts);
             return Ok(());
@@ -389,9 +407,19 @@ impl Pipeline {
             sources,
             stamp: self.stamp.clone(),
             failures: Arc::clone(&self.failure_rules),
+            held: std::mem::take(&mut self.held),
+            hold: self.hold(),
+            ends,
         };
         self.in_flight = Some(Flight::start(writer, draft, self.late_horizon, self.patience.clone()));
         Ok(())
+    }
+
+    /// How long a failed record without a trace waits for its trace, in ns: until that has ended, is closed, with its root
+    /// or without, and written.
+    fn hold(&self) -> i64 {
+        let interval = i64::try_from(self.interval().as_nanos()).unwrap_or(i64::MAX);
+        self.closes_within.saturating_add(interval.saturating_mul(2))
     }
 
     fn source_progress(&self, flushed: &tracerag_enrich::Flushed) -> Vec<SourceProgress> {
@@ -415,12 +443,16 @@ impl Pipeline {
             self.settle().await?;
             let flushed = self.window.drain()?;
             let more = flushed.more;
-            self.write(flushed).await?;
+            self.write(flushed, !more).await?;
             if !more {
                 break;
             }
         }
         self.settle().await?;
+        while self.held.is_cut() {
+            self.write(tracerag_enrich::Flushed::empty(), true).await?;
+            self.settle().await?;
+        }
         self.seal().await
     }
 
@@ -431,7 +463,7 @@ impl Pipeline {
             progress.advance(last.saturating_add(1), i64::MAX);
             self.window.advance(source, progress.stream_time, progress.next)?;
         }
-        self.write(tracerag_enrich::Flushed::empty()).await?;
+        self.write(tracerag_enrich::Flushed::empty(), true).await?;
         self.settle().await
     }
 

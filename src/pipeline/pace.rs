@@ -44,6 +44,11 @@ impl Pace {
     }
 }
 
+/// The longest time between the begin of two epochs, of any worker that is configured so.
+pub(crate) fn longest(configured: Duration) -> Duration {
+    configured.max(MOST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,7 +68,7 @@ mod tests {
         assert_eq!((after(&[]), after(&[5; 10]), after(&[660; 10])), (CONFIGURED, CONFIGURED, CONFIGURED));
         assert_eq!(after(&[50, 50, 2_000, 50, 50]), CONFIGURED);
         assert_eq!(after(&[1_000; 10]).as_secs_f64().round(), 3.0);
-        assert_eq!(after(&[60_000; 10]), MOST);
+        assert_eq!(after(&[60_000; 10]), longest(CONFIGURED));
     }
 
     /// When commits are quick again, the configured interval is back within a few of them, and one that is configured
@@ -74,6 +79,6 @@ mod tests {
         assert_eq!(after(&commits), CONFIGURED);
         let mut rare = Pace::new(MOST * 4);
         rare.landed(MOST);
-        assert_eq!(rare.interval(), MOST * 4);
+        assert_eq!((rare.interval(), longest(MOST * 4)), (MOST * 4, MOST * 4));
     }
 }

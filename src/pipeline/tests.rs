@@ -1,7 +1,10 @@
 //! The stages together, on a lake in a temporary folder.
 #![allow(clippy::unwrap_used)]
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use tempfile::TempDir;
+use tracerag_index::stored_rows;
 use tracerag_ingest::source::files::FileRecord;
 use tracerag_ingest::source::{Encoding, Signal};
 use tracerag_schemas::time::SECOND;
@@ -190,7 +193,7 @@ async fn every_replay_is_sealed() {
     killed.assign(std::slice::from_ref(&a), |_| true).await.unwrap();
     take(&mut killed, &record(&a, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
     let flushed = killed.window.drain().unwrap();
-    killed.write(flushed).await.unwrap();
+    killed.write(flushed, false).await.unwrap();
     killed.settle().await.unwrap();
     assert_eq!(newest_time(&bench).await, HOUR);
 
@@ -206,7 +209,7 @@ async fn every_replay_is_sealed() {
     take(&mut later, &record(&b, Signal::Spans, 0, HOUR / 2, &root_span(2, HOUR / 2)));
     let flushed = later.window.drain().unwrap();
     assert_eq!(flushed.closed[0].closed_at, sealed);
-    later.write(flushed).await.unwrap();
+    later.write(flushed, false).await.unwrap();
     later.drain().await.unwrap();
     assert!(newest_time(&bench).await > sealed + seal_after);
 }
@@ -221,7 +224,7 @@ async fn a_gap_is_told_of_once() {
     first.assign(std::slice::from_ref(&spans), |_| true).await.unwrap();
     take(&mut first, &record(&spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
     let flushed = first.window.drain().unwrap();
-    first.write(flushed).await.unwrap();
+    first.write(flushed, false).await.unwrap();
     first.settle().await.unwrap();
 
     let mut next = bench.pipeline().await;
@@ -296,4 +299,40 @@ async fn what_was_lost_to_another_worker_is_taken_again() {
     let error = other.drain().await.unwrap_err();
     assert!(error.is_lost_claim(), "{error}");
     assert_eq!(other.tally.rows(Table::Spans), 0);
+}
+
+/// A message with a record of severity ERROR, of a trace.
+fn failed_record(trace: u8, time: i64) -> String {
+    let trace = format!("{trace:032x}");
+    format!(
+        r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{{"traceId": "{trace}", "spanId": "00000000000000a1",
+        "timeUnixNano": "{time}", "severityNumber": 17, "body": {{"stringValue": "no answer"}}}}]}}]}}]}}"#
+    )
+}
+
+/// A failed record of a trace is written before the trace has a span, and then its root comes, which did not fail.
+/// Guarantees that the first row of the trace counts the failure that is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_the_first_span_counts() {
+    let bench = Bench::new();
+    let [spans, logs] = ["otlp_spans", "otlp_logs"].map(|topic| SourcePartition::new("c", topic, 0));
+    let mut pipeline = bench.pipeline().await;
+    pipeline.assign(&[spans.clone(), logs.clone()], |_| true).await.unwrap();
+    let (first, second) =
+        (record(&logs, Signal::Logs, 0, HOUR, &failed_record(1, HOUR)), root_span(1, HOUR + 50 * SECOND));
+    let second = record(&spans, Signal::Spans, 0, HOUR + 100 * SECOND, &second);
+    for (taken, clock, written) in [(first, HOUR + 100 * SECOND, [1, 0]), (second, HOUR + 200 * SECOND, [1, 1])] {
+        take(&mut pipeline, &taken);
+        for source in [&spans, &logs] {
+            pipeline.at_end(source, clock).unwrap();
+        }
+        pipeline.flush().await.unwrap();
+        pipeline.settle().await.unwrap();
+        assert_eq!([Table::Failures, Table::Traces].map(|table| pipeline.tally.rows(table)), written);
+    }
+    let head = pipeline.lake.newest_head().await.unwrap();
+    let (ids, columns) = ([format!("{:032x}", 1)], ["trace_id", "failure_count"]);
+    let traces = stored_rows(&pipeline.lake, &head, Table::Traces, &ids, &columns, i64::MIN).await.unwrap();
+    let counts = traces.column_by_name("failure_count").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(counts.values().to_vec(), [1]);
 }

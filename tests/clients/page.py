@@ -1,9 +1,10 @@
-"""The page in a browser: python page.py URL TOKEN LARGE_TRACE [FOLDER].
+"""The page in a browser: python page.py URL TOKEN LARGE_TRACE TRACE_WITH_RECORDS_APART [FOLDER].
 
 Chromium, without a window, opens every view of a server on the demo's lake by keyboard and by mouse, and a trace of
 thousands of spans. It asks no other host, shows the token in no address, takes no text of telemetry for markup, keeps few
-rows in the document however long the trace, and axe-core finds nothing to mend in light and dark. With FOLDER each view is
-painted into a file there. It prints how long the steps of the large trace took.
+rows in the document however long the trace, and axe-core finds nothing to mend in light and dark, on a narrow screen, where
+a token is asked for and where something went wrong. With FOLDER each view is painted into a file there. It prints how long
+the steps of the large trace took, and the median of the best of three tries is 100 ms at most.
 """
 
 import json
@@ -21,6 +22,10 @@ SIZE = {"width": 1360, "height": 860}
 NARROW = {"width": 390, "height": 844}
 # Rows of the waterfall in the document: those in view and some on each side.
 MOST_ROWS = 120
+# How long the usual step may keep the page busy, and how often it is tried: the machine may have other work.
+MOST_MS, TRIES = 100, 3
+# What is loaded into a page to look for what keeps people out.
+AXE = Path(sys.prefix).parent / "node_modules/axe-core/axe.min.js"
 # What a browser itself says of an answer that is no success; the page tells it in its own words.
 EXPECTED = "Failed to load resource"
 
@@ -269,6 +274,78 @@ ARRIVED = """([base, height]) => {
 }"""
 
 
+def what_has_no_span(context: BrowserContext, server: Server, trace: str) -> None:
+    """Records that were joined by the trace or by time stand at the trace, with how; and who was too slow is marked."""
+    page, watch = opened(context, server, f"/traces/{trace}")
+    told = server.get(f"/v1/bundles/{trace}")["evidence"]
+    known = {one["span_id"] for one in told["spans"]}
+    apart = [one for one in told["logs"] if one["span_id"] not in known]
+    assert sorted(one["joined_by"] for one in apart) == ["time", "trace"], told["logs"]
+    strip = page.locator(".strip", has=page.get_by_role("heading", name="Logs"))
+    expect(strip.locator("li")).to_have_count(len(apart))
+    for one in apart:
+        shown = strip.locator("li").filter(has_text=one["body"])
+        expect(shown).to_contain_text({"trace": "by trace", "time": "by instance and time"}[one["joined_by"]])
+        expect(shown.locator(".anchor")).to_have_text(one["anchor"])
+    slow = server.get(f"/v1/traces/{trace}")["slow_span_ids"]
+    assert slow == [f"{3:016x}"], slow
+    expect(page.locator(".span.slow")).to_have_count(1)
+    expect(page.locator(".span.slow")).to_contain_text("archive")
+    expect(page.locator(".span.slow.failing")).to_have_count(1)
+    # It is what is looked at first.
+    expect(page.locator(".side")).to_contain_text("too slow for its caller")
+    watch.end()
+    page.close()
+
+
+def how_incidents_stand(context: BrowserContext, server: Server) -> None:
+    """What an incident came with, whether its fix holds, and a fix that was recorded before its incident was merged."""
+    page, watch = opened(context, server)
+    merged = page.locator(".incidents tbody tr").filter(has_text="BillingClosed")
+    expect(merged.locator("td").last).to_have_text("fixed")
+    expect(page.locator(".incidents tbody tr").filter(has_text="BillingLocked")).to_have_count(0)
+    page.get_by_label("Known fix", exact=True).select_option("known")
+    expect(merged).to_have_count(1)
+    address = f"/v1/incidents/{server.incident['fingerprint']}?appeared_with=true"
+    incident = server.get(address)["incident"]
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if request.url.endswith("/v1/similar") else None)
+    page.goto(f"{server.url}/incidents/{server.incident['fingerprint']}")
+    settled(page)
+    changes = page.locator(".appeared li")
+    expect(changes).to_have_count(len(incident["appeared_with"]))
+    assert incident["appeared_with"], "the demo has a flag and a build that changed before this incident"
+    for number, change in enumerate(incident["appeared_with"]):
+        expect(changes.nth(number)).to_contain_text(change["key"])
+        expect(changes.nth(number)).to_contain_text(change["value"] or "was deleted")
+    assert incident["fixed_at"] and incident["regressed_at"] is None, incident
+    expect(page.locator(".facts div").filter(has_text="Fix").first).to_contain_text("holds")
+    # What is like it is asked for by an example, which says more than a title.
+    assert [sorted(one) for one in asked] == [["k", "trace_id"]], asked
+    # An incident that came back says since when and in which version; a trend that is not told is no line of zeros.
+    back = {**incident, "regressed_at": incident["last_seen"], "regressed_version": "9.9.9"}
+
+    def came_back(route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "incident": back})
+
+    def no_trends(route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "trends": [], "has_more": True})
+
+    page.route("**/v1/incidents/*", came_back)
+    page.route("**/v1/trends?*", no_trends)
+    page.reload()
+    settled(page)
+    expect(page.locator(".facts div").filter(has_text="Fix").first).to_contain_text("9.9.9")
+    page.goto(server.url)
+    settled(page)
+    expect(page.locator(".incidents td.trend").first).to_have_text("unknown")
+    expect(page.locator(".incidents td.trend svg")).to_have_count(0)
+    watch.end()
+    page.close()
+
+
 def every_anchor_is_linked(context: BrowserContext, server: Server) -> None:
     """The address of a bundle with an anchor behind `#` shows that fact, for each anchor that the bundle has."""
     page, watch = opened(context, server, f"/bundles/{server.trace}")
@@ -316,13 +393,23 @@ def a_large_trace_is_quick(context: BrowserContext, server: Server, trace: str) 
       busy += performance.now() - begun;
       return [Math.max(0, busy), document.querySelectorAll('.waterfall .span').length];
     }"""
-    scrolled = [page.evaluate(timed, {"top": step / 60}) for step in range(61)]
-    filtered = [page.evaluate(timed, {"text": text}) for text in ["ledger", "ledger write", "step 43", "4321", ""]]
-    for busy, drawn in scrolled + filtered:
-        assert 0 < drawn <= MOST_ROWS, drawn
-    for name, steps in [("scrolled", scrolled), ("filtered", filtered)]:
-        times = sorted(busy for busy, _ in steps)
-        print(f"{name}: {len(times)} steps, median {statistics.median(times):.0f} ms, longest {times[-1]:.0f} ms")
+    changes = {
+        "scrolled": [{"top": step / 60} for step in range(61)],
+        "filtered": [{"text": text} for text in ["ledger", "ledger write", "step 43", "4321", ""]],
+    }
+    medians = {name: [] for name in changes}
+    for attempt in range(TRIES):
+        for name, steps in changes.items():
+            done = [page.evaluate(timed, step) for step in steps]
+            for _, drawn in done:
+                assert 0 < drawn <= MOST_ROWS, drawn
+            times = sorted(busy for busy, _ in done)
+            medians[name].append(statistics.median(times))
+            print(f"{name}: {len(times)} steps, median {medians[name][-1]:.0f} ms, longest {times[-1]:.0f} ms")
+        if all(min(of_kind) <= MOST_MS for of_kind in medians.values()):
+            break
+    for name, of_kind in medians.items():
+        assert min(of_kind) <= MOST_MS, (name, of_kind)
     page.keyboard.press("n")
     page.locator(".waterfall").press("End")
     page.locator(".waterfall").press("Home")
@@ -348,9 +435,10 @@ def views(server: Server) -> dict:
 
 def looks(browser, server: Server, folder: Path | None) -> None:
     """Each view in light and dark: for axe-core, which looks for what keeps people out, and as a picture."""
-    axe = (Path(sys.prefix).parent / "node_modules/axe-core/axe.min.js").read_text()
+    axe = AXE.read_text()
     for scheme in ["light", "dark"]:
         context = browser.new_context(viewport=SIZE, color_scheme=scheme)
+        what_goes_wrong(context, server, axe, scheme)
         page, watch = opened(context, server)
         for name, path in views(server).items():
             page.goto(server.url + path)
@@ -370,6 +458,35 @@ def looks(browser, server: Server, folder: Path | None) -> None:
         context.close()
 
 
+def what_goes_wrong(context: BrowserContext, server: Server, axe: str, scheme: str) -> None:
+    """The dialog for a token, as it comes first and after a wrong one, and views of what is not there or not allowed."""
+    page = context.new_page()
+    watch = Watch(page, server)
+    page.goto(server.url)
+    field = page.get_by_label("Token", exact=True)
+    expect(field).to_be_visible()
+    accessible(page, axe, f"the dialog for a token in {scheme}")
+    field.fill("a-token-that-nobody-made")
+    field.press("Enter")
+    expect(page.get_by_label("Token", exact=True)).to_have_value("")
+    accessible(page, axe, f"the dialog after a wrong token in {scheme}")
+    page.get_by_label("Token", exact=True).fill(server.token)
+    page.get_by_label("Token", exact=True).press("Enter")
+    settled(page)
+    for path in ["/incidents/none", f"/traces/{'0' * 31}1", "/bundles/none"]:
+        page.goto(server.url + path)
+        expect(page.get_by_role("alert")).to_be_visible()
+        accessible(page, axe, f"{path} in {scheme}")
+    page.goto(f"{server.url}/sql")
+    settled(page)
+    page.locator("textarea").fill("drop table spans")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("read-only")
+    accessible(page, axe, f"a statement that is refused in {scheme}")
+    watch.end()
+    page.close()
+
+
 def accessible(page: Page, axe: str, where: str) -> None:
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((told) => told.violations)")
@@ -386,6 +503,7 @@ def fits_a_telephone(browser, server: Server) -> None:
         settled(page)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= NARROW["width"], (path, wide)
+        accessible(page, AXE.read_text(), f"{path} on a narrow screen")
     watch.end()
     context.close()
 
@@ -397,15 +515,18 @@ def chromium() -> str:
     return found
 
 
-def main(url: str, token: str, large: str, folder: str = "") -> None:
+def main(url: str, token: str, large: str, apart: str, folder: str = "") -> None:
     server = Server(url, token)
     with sync_playwright() as playwright:
         # Tests run as root in containers, where Chromium has no sandbox to itself.
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        for test in [a_token_is_asked_for, by_keyboard, by_mouse, every_anchor_is_linked]:
+        for test in [a_token_is_asked_for, by_keyboard, by_mouse, how_incidents_stand, every_anchor_is_linked]:
             context = browser.new_context(viewport=SIZE, accept_downloads=True)
             test(context, server)
             context.close()
+        context = browser.new_context(viewport=SIZE)
+        what_has_no_span(context, server, apart)
+        context.close()
         context = browser.new_context(viewport=SIZE)
         a_large_trace_is_quick(context, server, large)
         context.close()

@@ -18,11 +18,11 @@ COMPOSE = "docker-compose.yml"
 DOCKERFILE = "deploy/Dockerfile"
 
 
-def instructions():
-    """The instructions of the image's last stage, in order."""
+def instructions(stage=-1):
+    """The instructions of a stage of the image, of the last one unless said, in order."""
     joined = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", parts.text(DOCKERFILE), flags=re.M))
-    last = re.split(r"^FROM ", joined, flags=re.M)[-1]
-    return [tuple(line.split(None, 1)) for line in ("FROM " + last).splitlines() if line.strip()]
+    found = re.split(r"^FROM ", joined, flags=re.M)[1:][stage]
+    return [tuple(line.split(None, 1)) for line in ("FROM " + found).splitlines() if line.strip()]
 
 
 def environment():
@@ -49,6 +49,18 @@ class Compose(unittest.TestCase):
         releases = set(re.findall(r"^FROM \S*?(bookworm|trixie)\S*", parts.text(DOCKERFILE), re.M))
         self.assertEqual(len(releases), 1, releases)
         self.assertEqual((found["ENTRYPOINT"], found["CMD"]), ('["tracerag"]', '["run"]'))
+
+    def test_the_program_is_built_and_stripped(self):
+        """Guarantees that the program is written once to where the image takes it from, by what leaves the tables of lines
+        out, and that no command has run into another one."""
+        builds = [rest for word, rest in instructions(0) if word == "RUN" and "cargo build" in rest]
+        self.assertEqual(len(builds), 1, builds)
+        commands = [command.split() for command in builds[0].split("&&")]
+        self.assertEqual(commands[0][-5:], ["build", "--locked", "--release", "--bin", "tracerag"])
+        copies = [rest.split() for word, rest in instructions() if word == "COPY"]
+        taken = [words[1] for words in copies if words[-1] == "/usr/local/bin/tracerag"]
+        stripped = ["strip", "--strip-debug", "-o", *taken, "/target/release/tracerag"]
+        self.assertEqual(commands[1:], [stripped])
 
     def test_nothing_is_fetched_at_the_start(self):
         """Guarantees that model and ONNX Runtime are in the image, where its configuration looks for them."""
@@ -101,6 +113,18 @@ class Compose(unittest.TestCase):
         self.assertEqual(variables["TRACERAG_KAFKA__BOOTSTRAP_SERVERS"], inside)
         self.assertEqual(self.services["collector"]["environment"]["KAFKA_BROKERS"], inside)
         self.assertIn(f"--bootstrap-server {inside}", self.services["topics"]["command"][0])
+
+    def test_nothing_personal_goes_into_kafka(self):
+        """Guarantees that the Collector redacts by default, over a configuration that it has, with the key that is mounted
+        where it reads it, and that no start without one is possible."""
+        collector = self.services["collector"]
+        mounts = dict(volume.removesuffix(":ro").rsplit(":", 1)[::-1] for volume in collector["volumes"])
+        configs = [word.removeprefix("--config=") for word in collector["command"]]
+        names = ["kafka-keyed.yaml", "redaction.yaml"]
+        self.assertEqual([mounts[config] for config in configs], [f"./deploy/collector/{name}" for name in names])
+        key = collector["environment"]["REDACTION_KEY"]
+        self.assertRegex(key, r"^\$\$\{file:/.+\}$")
+        self.assertIn("${HMAC_KEY_FILE:?", mounts[key.removeprefix("$${file:").removesuffix("}")])
 
     def test_topics_and_sizes(self):
         """Guarantees that the topics which the Collector writes and those which a worker reads by default are made, spans

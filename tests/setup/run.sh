@@ -161,6 +161,44 @@ rust_is_taken_or_fetched() {
   expect "rustup's, not on the PATH" "$(within "$question")" "taken"
 }
 
+# Go decides what can be built: older than 1.25 nothing, with 1.25 all but Helm and the checkout example. Guarantees that
+# a Go that is new enough for what ./check must have does not end it for want of the rest.
+go_decides_what_is_left_out() {
+  local question='if ! go_works; then echo none; elif go_is_too_old_for_some; then echo some; else echo all; fi'
+  system debian 13
+  expect "no Go" "$(within "$question")" "none"
+  local version left
+  while read -r version left; do
+    program go "echo $version"
+    expect "$version" "$(within "$question")" "$left"
+  done <<'END'
+go1.24.9 none
+go1.25.3 some
+go1.26.0 all
+go1.100.1 all
+END
+}
+
+# With Go 1.25 Helm and the example are left out, also where CI=true; a Python that is missing for the example, and an
+# apt-get for promtool, end it there with their names, as they do with a newer Go, and elsewhere are told. Guarantees that
+# an old Go hides nothing else that is missing.
+an_old_go_hides_nothing_else() {
+  local too_old="*Go is older than 1.26*" example="*examples/checkout cannot run*" kit="*Helm or promtool cannot be had*"
+  local ci='CI=true; setup_what_wants_newer_go; echo "OLD_GO=${TRACERAG_TEST_OLD_GO:-}"'
+  system debian 13
+  program go 'echo go1.25.3'
+  expect "CI, no Python" "$(within "$ci" | words)" "$too_old$example"
+  expect "no Python, no apt-get" "$(within "${ci#*;}" | words)" "*Python 3.11 with venv, is not installed*apt-get, is not installed*OLD_GO=1"
+  program python3 'exit 0'
+  expect "CI, no apt-get" "$(within "$ci" | words)" "$too_old$kit"
+  program apt-get ''
+  program dpkg-deb ''
+  expect "CI, old Go only" "$(within "$ci" | words)" "tracerag: Go is older than 1.26: +([^:])OLD_GO=1"
+  program go 'echo go1.26.0'
+  program python3 'exit 1'
+  expect "CI, new Go, no Python" "$(within "$ci" | words)" "tracerag: CI=true, and examples/checkout cannot run*"
+}
+
 # Rust is fetched by an index that serves something else as rustup's installer. Guarantees that it is not run.
 # shellcheck disable=SC2016 # what the shell that is started expands
 another_installer_is_not_run() {
@@ -186,6 +224,8 @@ root_and_sudo_install
 other_systems_go_on
 ubuntu_may_lack_a_component
 rust_is_taken_or_fetched
+go_decides_what_is_left_out
+an_old_go_hides_nothing_else
 another_installer_is_not_run
 printf '%s\n' "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

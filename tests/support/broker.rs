@@ -111,6 +111,12 @@ impl Broker {
         Certificates::in_folder(self.folder.path())
     }
 
+    /// The bytes of the first segment of a partition.
+    pub fn log(&self, topic: &str, partition: usize) -> Vec<u8> {
+        let folder = self.folder.path().join("data").join(format!("{topic}-{partition}"));
+        std::fs::read(folder.join("00000000000000000000.log")).expect("the broker has the partition")
+    }
+
     /// The port of its controller.
     pub fn controller(&self) -> u16 {
         self.controller

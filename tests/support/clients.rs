@@ -1,14 +1,15 @@
 //! Clients that others wrote: they drive a running server, each by a small program below `tests/clients`.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::part;
 use super::program::Ran;
 
-/// Seconds that one client's program may take. It is killed then (status 124 or 137), so that a server that never
-/// answers fails its test.
-const LIMIT: &str = "300";
+/// Seconds that one client's program may take, some of which ask hundreds of questions of a slow machine. It is killed then
+/// (status 124 or 137), so that a server that never answers fails its test.
+const LIMIT: &str = "1200";
 
 /// The clients that `scripts/clients/build.sh` installed.
 pub struct Clients {
@@ -27,6 +28,16 @@ impl Clients {
         // The sources may be read-only, and stay as they are.
         command.env("PYTHONDONTWRITEBYTECODE", "1").arg(source(program)).args(arguments);
         run(command)
+    }
+
+    /// Starts a Python program of `tests/clients` that answers each line of its input with one of its output.
+    pub fn python_to_ask(&self, program: &str, arguments: &[&str]) -> Asked {
+        let mut command = limited(self.folder.join("python/bin/python"));
+        command.env("PYTHONDONTWRITEBYTECODE", "1").arg(source(program)).args(arguments);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("timeout, of every Linux, starts");
+        let (input, output) = (child.stdin.take(), child.stdout.take().expect("output is a pipe"));
+        Asked { child, input, output: BufReader::new(output) }
     }
 
     /// Runs a Java program of one file of `tests/clients` with `arguments`; it sees the JDBC drivers.
@@ -51,6 +62,32 @@ impl Clients {
         let mut command = limited("psql");
         command.args(["--no-psqlrc", "--no-password"]).envs(variables.iter().copied()).args(arguments);
         run(command)
+    }
+}
+
+/// A program that is running and answers. It ends when this is dropped.
+pub struct Asked {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Asked {
+    /// The line that a line is answered with.
+    pub fn ask(&mut self, line: &str) -> String {
+        let input = self.input.as_mut().expect("input is a pipe");
+        writeln!(input, "{line}").expect("the program reads");
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).expect("the program answers in UTF-8");
+        assert!(answer.ends_with('\n'), "the program ended: {answer}");
+        answer
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kafka::Kafka;
 use super::process::Process;
 use super::{free_port, part, wait_for};
+
+/// How long an answer may take: one that waits for a broker has to start that first.
+const ANSWER_WITHIN: Duration = Duration::from_secs(180);
 
 /// How the Collector writes to Kafka.
 #[derive(Clone, Debug)]
@@ -50,6 +53,42 @@ impl Export {
     }
 }
 
+/// Configurations of the project, the later over the earlier ones, and single settings over all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    files: Vec<PathBuf>,
+    settings: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+impl Layers {
+    /// Files of `deploy/collector` by their names.
+    pub fn of(names: &[&str]) -> Layers {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/collector");
+        Layers { files: names.iter().map(|name| folder.join(name)).collect(), ..Layers::default() }
+    }
+
+    /// A setting, as `path::to::key: value`.
+    pub fn set(mut self, setting: impl Into<String>) -> Layers {
+        self.settings.push(setting.into());
+        self
+    }
+
+    /// Topics of a test's own.
+    pub fn to(self, spans: &str, logs: &str, metrics: &str) -> Layers {
+        let topics = [("traces", spans), ("logs", logs), ("metrics", metrics)];
+        topics
+            .iter()
+            .fold(self, |layers, (signal, topic)| layers.set(format!("exporters::kafka::{signal}::topic: {topic}")))
+    }
+
+    /// A variable of the environment that a configuration names.
+    pub fn knowing(mut self, name: &str, value: impl Into<String>) -> Layers {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
 /// One of OTLP's signals.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
@@ -89,21 +128,23 @@ impl Collector {
         Some(Collector::launch(&command, folder, port))
     }
 
-    /// Starts a Collector with a configuration of the project, on ports of its own. It answers a request before Kafka
-    /// does, for it has a queue; [`Collector::stop`] lets that run empty. `None` as above.
-    pub fn configured(kafka: &Kafka, file: &Path) -> Option<Collector> {
+    /// Starts a Collector with configurations of the project, on ports of its own. It answers a request before Kafka does,
+    /// for it has a queue; [`Collector::stop`] lets that run empty. `bootstrap` are the brokers' addresses. `None` as
+    /// above.
+    pub fn layered(bootstrap: &str, layers: &Layers) -> Option<Collector> {
         let binary = part("TRACERAG_TEST_COLLECTOR", "the OpenTelemetry Collector")?;
         let folder = tempfile::tempdir().expect("a folder for the Collector");
         let port = free_port();
-        let command = [
-            "env".to_owned(),
-            format!("KAFKA_BROKERS={}", kafka.bootstrap()),
-            binary.display().to_string(),
-            format!("--config={}", file.display()),
-            format!("--config=yaml:receivers::otlp::protocols::http::endpoint: 127.0.0.1:{port}"),
-            format!("--config=yaml:receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{}", free_port()),
-            "--config=yaml:service::telemetry::metrics::level: none".to_owned(),
+        let mut command = vec!["env".to_owned(), format!("KAFKA_BROKERS={bootstrap}")];
+        command.extend(layers.variables.iter().map(|(name, value)| format!("{name}={value}")));
+        command.push(binary.display().to_string());
+        command.extend(layers.files.iter().map(|file| format!("--config={}", file.display())));
+        let own = [
+            format!("receivers::otlp::protocols::http::endpoint: 127.0.0.1:{port}"),
+            format!("receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{}", free_port()),
+            "service::telemetry::metrics::level: none".to_owned(),
         ];
+        command.extend(own.iter().chain(&layers.settings).map(|setting| format!("--config=yaml:{setting}")));
         Some(Collector::launch(&command, folder, port))
     }
 
@@ -140,7 +181,7 @@ impl Collector {
             None => {
                 let stream = TcpStream::connect(("127.0.0.1", self.port))?;
                 stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+                stream.set_read_timeout(Some(ANSWER_WITHIN))?;
                 BufReader::new(stream)
             }
         };

@@ -71,6 +71,11 @@ impl Kafka {
         Kafka::start_brokers(1, Beside::Nothing)
     }
 
+    /// A secured broker of the test's own, see [`Kafka::shared_and_secured`].
+    pub fn start_secured() -> Option<Kafka> {
+        Kafka::start_brokers(1, Beside::Secured)
+    }
+
     /// Three brokers of the test's own. Each partition lies on all of them, and two have to have what is written, so one
     /// may be stopped or killed at a time.
     pub fn start_three() -> Option<Kafka> {
@@ -136,6 +141,16 @@ impl Kafka {
     /// Grants a user an operation on a topic or group.
     pub fn permit(&self, user: &str, operation: secured::Operation, on: secured::Resource<'_>) {
         secured::permit(&self.bootstrap(), user, operation, on);
+    }
+
+    /// Takes a grant back.
+    pub fn withdraw(&self, user: &str, operation: secured::Operation, on: secured::Resource<'_>) {
+        secured::withdraw(&self.bootstrap(), user, operation, on);
+    }
+
+    /// Takes the password of a user of SCRAM away. Who is connected stays so.
+    pub fn forget_password(&self, user: &str) {
+        secured::forget_password(&self.bootstrap(), user);
     }
 
     /// A client configuration that names this cluster.
@@ -265,8 +280,14 @@ impl Kafka {
 
     /// Produces `records` and waits until the broker has them all.
     pub fn produce<'a>(&self, topic: &str, records: impl IntoIterator<Item = Record<'a>>) {
+        self.produce_compressed("none", topic, records);
+    }
+
+    /// The same with a codec: `gzip`, `snappy`, `lz4`, `zstd`.
+    pub fn produce_compressed<'a>(&self, codec: &str, topic: &str, records: impl IntoIterator<Item = Record<'a>>) {
         let producer: BaseProducer = self
             .client()
+            .set("compression.type", codec)
             .set("message.max.bytes", "67108864")
             .set("linger.ms", "5")
             .set("enable.idempotence", "true")
@@ -289,6 +310,22 @@ impl Kafka {
             }
         }
         producer.flush(Duration::from_secs(60)).expect("the broker takes everything within a minute");
+    }
+
+    /// By which codec each batch of a partition is compressed, as a single broker has stored it: 0 by none, 1 `gzip`,
+    /// 2 `snappy`, 3 `lz4`, 4 `zstd`.
+    pub fn codecs(&self, topic: &str, partition: usize) -> Vec<u8> {
+        // The header of a batch: base offset 8 bytes, length of what follows 4, epoch 4, magic 1, checksum 4, attributes 2.
+        const LENGTH: std::ops::Range<usize> = 8..12;
+        const CODEC: usize = 22;
+        let log = self.brokers[0].log(topic, partition);
+        let (mut rest, mut codecs) = (log.as_slice(), Vec::new());
+        while let (Some(length), Some(attributes)) = (rest.get(LENGTH), rest.get(CODEC)) {
+            codecs.push(attributes & 7);
+            let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+            rest = rest.get(LENGTH.end + length as usize..).unwrap_or_default();
+        }
+        codecs
     }
 
     /// Everything that a topic holds, partition by partition, in offset order.

@@ -1,7 +1,10 @@
 //! Load on topics that are keyed by trace id, made from a seed: traces in two parts, some of them long open and some
-//! messages sent twice, with log records, beside metric points. It knows what of it must be in a lake.
+//! messages sent twice, with log records, beside metric points; and what [`super::evidence`] makes of some of them: errors,
+//! payloads, flags, builds and heaps. It knows what of it must be in a lake.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,16 +16,59 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use serde_json::{Value, json};
 
+use super::evidence::{self, Counts, Evidence, Failure};
 use super::kafka::Kafka;
 use super::program::Tracerag;
-use crate::kafka_worker::Topics;
+use crate::kafka_worker::{Topics, named_config};
 
 /// How often traces are begun, and how many at once.
 const TICK: Duration = Duration::from_millis(100);
 const TRACES: usize = 8;
 
+/// One of so many traces has more than spans and records that say little; and so many ticks lie between two changes of
+/// each kind.
+const TELLING: u32 = 4;
+const CHANGES_EVERY: u64 = 5;
+
+/// When all of it was measured, in ns since the epoch.
+const TIME: i64 = 1_764_500_000_000_000_000;
+
 /// How long the producer may take for the rest, a restart of the broker included.
 const FLUSH: Duration = Duration::from_secs(120);
+
+/// The topics that a load is sent to.
+#[derive(Clone)]
+pub struct LoadTopics {
+    pub telemetry: Topics,
+    pub flags: String,
+    pub deployments: String,
+    pub heaps: String,
+}
+
+impl LoadTopics {
+    /// Makes them, each with so many partitions.
+    pub fn new(kafka: &Kafka, stem: &str, partitions: i32) -> LoadTopics {
+        let topic = |name: &str| kafka.topic(&format!("{stem}-{name}"), partitions);
+        LoadTopics {
+            telemetry: Topics { spans: topic("spans"), logs: topic("logs"), metrics: topic("metrics") },
+            flags: topic("flags"),
+            deployments: topic("deployments"),
+            heaps: topic("heaps"),
+        }
+    }
+
+    /// A configuration of a worker that reads all of them; see [`named_config`].
+    pub fn config(&self, tracerag: &Tracerag, kafka: &Kafka, name: &str, options: &str) -> PathBuf {
+        let path = named_config(tracerag, kafka, &self.telemetry, name, options);
+        let mut text = std::fs::read_to_string(path).expect("the configuration was written");
+        for (key, topic) in [("flags", &self.flags), ("deployments", &self.deployments), ("heaps", &self.heaps)] {
+            let none = format!("{key} = {{ topics = [] }}");
+            assert!(text.contains(&none), "no {none} in {text}");
+            text = text.replacen(&none, &format!("{key} = {{ topics = [\"{topic}\"] }}"), 1);
+        }
+        tracerag.write(&format!("{name}.toml"), text)
+    }
+}
 
 /// Sends until it is told to end. Dropping it ends it as well.
 pub struct Load {
@@ -32,7 +78,7 @@ pub struct Load {
 
 impl Load {
     /// Starts to send OTLP/JSON. The broker may be restarted meanwhile.
-    pub fn start(kafka: &Kafka, topics: &Topics, seed: u64) -> Load {
+    pub fn start(kafka: &Kafka, topics: &LoadTopics, seed: u64) -> Load {
         let producer = kafka.client().set("linger.ms", "5").set("enable.idempotence", "true").create();
         let sender = Sender {
             producer: producer.expect("the configuration is valid"),
@@ -65,16 +111,23 @@ pub struct Sent {
     spans: BTreeMap<String, i64>,
     /// Log records of each trace that has any.
     logs: BTreeMap<String, i64>,
-    /// Messages of each topic, copies included. One of metrics has one point.
+    /// What else of it must be there.
+    evidence: Evidence,
+    /// Messages of each topic, copies included. One of metrics has one point, one of changes and heaps is one row.
     messages: BTreeMap<String, i64>,
 }
 
 impl Sent {
+    /// Whether the lake has as many failures as were sent. They may come after the records that tell of them.
+    pub fn has_failures(&self, tracerag: &Tracerag) -> bool {
+        tracerag.number("select count(*) from failures") >= self.evidence.failures.values().sum::<i64>()
+    }
+
     /// Holds the lake against it by counting rows: every span and log record once however often it was sent, every
-    /// trace in one row that counts all its spans, every point that the topic holds, and no dead letter. Before that the
-    /// topics have to hold every message, or nothing would follow from it; a broker that stops between a message and its
-    /// acknowledgement may hold one twice.
-    pub fn assert_once(&self, tracerag: &Tracerag, kafka: &Kafka, topics: &Topics) {
+    /// trace in one row that counts all its spans, every failure once and counted once in its incident, every point and
+    /// change that a topic holds, and no dead letter. Before that the topics have to hold every message, or nothing would
+    /// follow from it; a broker that stops between a message and its acknowledgement may hold one twice.
+    pub fn assert_once(&self, tracerag: &Tracerag, kafka: &Kafka, topics: &LoadTopics) {
         let held = |topic: &str| -> i64 { kafka.watermarks(topic).iter().map(|(low, high)| high - low).sum() };
         for (topic, wanted) in &self.messages {
             let held = held(topic);
@@ -87,33 +140,104 @@ impl Sent {
             ("select trace_id, span_count as n from traces", &self.spans),
             ("select trace_id, count(*) as n from logs group by trace_id", &self.logs),
             ("select trace_id, count(distinct body) as n from logs group by trace_id", &self.logs),
+            // A record may come before the first span of its trace, which then counts what its spans tell only.
+            ("select trace_id, failure_count as n from traces where error_span_count > 0", &self.evidence.by_trace),
         ] {
             assert_same(query, &by_trace(tracerag, query), wanted);
         }
-        let points = if self.messages.contains_key(&topics.metrics) { held(&topics.metrics) } else { 0 };
-        assert_eq!(tracerag.number("select count(*) from metrics"), points);
+        let torn = "select count(*) from (select trace_id from trace_revisions group by trace_id \
+                    having count(*) <> max(revision) or count(distinct revision) <> count(*))";
+        assert_eq!(tracerag.number(torn), 0, "revisions are not 1, 2, 3 ...");
+        self.evidence.assert_once(tracerag);
+        for (query, topic) in [
+            ("select count(*) from metrics", &topics.telemetry.metrics),
+            ("select count(*) from flag_events where source = 'change'", &topics.flags),
+            ("select count(*) from build_events where source = 'cdevent'", &topics.deployments),
+            ("select count(*) from heaps", &topics.heaps),
+        ] {
+            assert_eq!(tracerag.number(query), held(topic), "{query}");
+        }
         assert_eq!(tracerag.number("select count(*) from dead_letters"), 0);
     }
 }
 
+impl Evidence {
+    /// Holds a lake against it: each failure is one row, the counts of incidents add up to them, payloads are there, and
+    /// evaluations once.
+    fn assert_once(&self, tracerag: &Tracerag) {
+        let query = "select trace_id, span_id, exception_type, message, origin_id is not null as is_echo, count(*) as n \
+                     from failures group by 1, 2, 3, 4, 5";
+        let failures: BTreeMap<Failure, i64> = tracerag.sql(query).iter().map(failure).collect();
+        assert_same(query, &failures, &self.failures);
+
+        let query = "select exception_type, cast(sum(failure_count) as bigint) as origins, \
+                     cast(sum(echo_count) as bigint) as echoes, cast(sum(trace_count) as bigint) as traces \
+                     from incident_counts group by exception_type";
+        let number = |row: &Value, name: &str| row[name].as_i64().unwrap();
+        let counts = |row: &Value| Counts {
+            origins: number(row, "origins"),
+            echoes: number(row, "echoes"),
+            traces: number(row, "traces"),
+        };
+        let found: BTreeMap<String, Counts> =
+            tracerag.sql(query).iter().map(|row| (text(row, "exception_type"), counts(row))).collect();
+        assert_same(query, &found, &self.counts);
+
+        // Of a span that was sent twice there may be two payloads; `tracerag check` says whether there are more.
+        let query = "select distinct trace_id, span_id from payloads";
+        let payloads: BTreeSet<(String, String)> =
+            tracerag.sql(query).iter().map(|row| (text(row, "trace_id"), text(row, "span_id"))).collect();
+        assert!(payloads == self.payloads, "{} payloads of {}", payloads.len(), self.payloads.len());
+
+        let query = "select trace_id, span_id, variant, count(*) as n from flag_events where source = 'evaluation' \
+                     group by trace_id, span_id, variant";
+        let place = |row: &Value| (text(row, "trace_id"), text(row, "span_id"), text(row, "variant"));
+        let found: BTreeMap<_, i64> = tracerag.sql(query).iter().map(|row| (place(row), number(row, "n"))).collect();
+        let wanted = self.evaluations.iter().map(|place| (place.clone(), 1)).collect();
+        assert_same(query, &found, &wanted);
+
+        let query = "select distinct version from build_events where source = 'resource'";
+        let versions: BTreeSet<String> = tracerag.sql(query).iter().map(|row| text(row, "version")).collect();
+        assert_eq!(versions, self.versions);
+    }
+}
+
+/// A text of a row; what is null is empty.
+fn text(row: &Value, name: &str) -> String {
+    row[name].as_str().unwrap_or_default().to_owned()
+}
+
+fn failure(row: &Value) -> (Failure, i64) {
+    let failure = Failure {
+        trace: text(row, "trace_id"),
+        span: text(row, "span_id"),
+        exception_type: text(row, "exception_type"),
+        message: text(row, "message"),
+        is_echo: row["is_echo"].as_bool().unwrap(),
+    };
+    (failure, row["n"].as_i64().unwrap())
+}
+
 /// The numbers of a query by trace, which has one row for each.
 fn by_trace(tracerag: &Tracerag, query: &str) -> BTreeMap<String, i64> {
-    let rows = tracerag.sql(query);
+    let mut rows = tracerag.sql(query);
+    // Records without a trace are no trace.
+    rows.retain(|row| !row["trace_id"].is_null());
     let number = |row: &Value| (row["trace_id"].as_str().unwrap().to_owned(), row["n"].as_i64().unwrap());
     let numbers: BTreeMap<String, i64> = rows.iter().map(number).collect();
     assert_eq!(numbers.len(), rows.len(), "a trace has several rows: {query}");
     numbers
 }
 
-fn assert_same(query: &str, found: &BTreeMap<String, i64>, wanted: &BTreeMap<String, i64>) {
-    let ids: BTreeSet<&String> = found.keys().chain(wanted.keys()).collect();
-    let differ: Vec<_> = ids
+fn assert_same<K: Ord + Debug, V: PartialEq + Debug>(query: &str, found: &BTreeMap<K, V>, wanted: &BTreeMap<K, V>) {
+    let keys: BTreeSet<&K> = found.keys().chain(wanted.keys()).collect();
+    let differ: Vec<_> = keys
         .into_iter()
-        .map(|id| (id, found.get(id), wanted.get(id)))
+        .map(|key| (key, found.get(key), wanted.get(key)))
         .filter(|(_, found, wanted)| found != wanted)
         .collect();
     let some: Vec<_> = differ.iter().take(5).collect();
-    assert!(differ.is_empty(), "{} traces differ (trace, in the lake, sent): {some:?}\n{query}", differ.len());
+    assert!(differ.is_empty(), "{} differ (of what, in the lake, sent): {some:?}\n{query}", differ.len());
 }
 
 /// A trace that is begun.
@@ -131,7 +255,7 @@ impl Trace {
 
 struct Sender {
     producer: BaseProducer,
-    topics: Topics,
+    topics: LoadTopics,
     random: StdRng,
     sent: Sent,
 }
@@ -153,6 +277,9 @@ impl Sender {
             }
             next += TRACES;
             self.point(tick);
+            if tick.is_multiple_of(CHANGES_EVERY) {
+                self.changes(tick);
+            }
             self.producer.poll(Duration::ZERO);
             std::thread::sleep(TICK);
             tick += 1;
@@ -174,7 +301,36 @@ impl Sender {
         if trace.logs > 0 {
             self.sent.logs.insert(trace.id(), trace.logs as i64);
         }
+        if self.random.random_ratio(1, TELLING) {
+            self.tell(&trace);
+        }
         trace
+    }
+
+    /// Sends what else happens in a trace.
+    fn tell(&mut self, trace: &Trace) {
+        let id = trace.id();
+        let told = self.sent.evidence.draw(&mut self.random, trace.number, &id, TIME);
+        *self.sent.spans.entry(id.clone()).or_default() += told.spans.len() as i64;
+        let Topics { spans, logs, .. } = self.topics.telemetry.clone();
+        if let Some((message, _)) = told.record {
+            *self.sent.logs.entry(id.clone()).or_default() += 1;
+            self.send(&logs, &id, &message);
+        }
+        self.send(&spans, &id, &told.message);
+    }
+
+    /// Sends a change of each kind, a heap record, and an error that belongs to no trace.
+    fn changes(&mut self, tick: u64) {
+        let LoadTopics { telemetry, flags, deployments, heaps } = self.topics.clone();
+        let number = usize::try_from(tick / CHANGES_EVERY).expect("the load ends some time");
+        // Keyed like one flag and one service each, they would all go to one partition.
+        let key = number.to_string();
+        self.send(&flags, &key, &evidence::flag_change(number, TIME));
+        self.send(&deployments, &key, &evidence::deployment(number, TIME));
+        self.send(&heaps, &key, &evidence::heap(number, TIME));
+        let (message, _) = self.sent.evidence.alone(number, TIME);
+        self.send(&telemetry.logs, &key, &message);
     }
 
     /// Sends the rest. Logs go first: when the root has come, nothing more does.
@@ -198,7 +354,7 @@ impl Sender {
         };
         let spans: Vec<Value> = numbers.map(span).collect();
         if !spans.is_empty() {
-            let topic = self.topics.spans.clone();
+            let topic = self.topics.telemetry.spans.clone();
             self.send(&topic, &id, &json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}));
         }
     }
@@ -214,7 +370,7 @@ impl Sender {
         };
         let records: Vec<Value> = numbers.map(record).collect();
         if !records.is_empty() {
-            let topic = self.topics.logs.clone();
+            let topic = self.topics.telemetry.logs.clone();
             self.send(&topic, &id, &json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}));
         }
     }
@@ -223,7 +379,7 @@ impl Sender {
     fn point(&mut self, value: u64) {
         let point = json!({"timeUnixNano": "1764500000000000000", "asDouble": value});
         let metric = json!({"name": "pool", "gauge": {"dataPoints": [point]}});
-        let topic = self.topics.metrics.clone();
+        let topic = self.topics.telemetry.metrics.clone();
         self.send(&topic, "pool", &json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}));
     }
 

@@ -73,9 +73,7 @@ impl Certificates {
             request.extend(["-subj", &subject, "-keyout", &key, "-out", &file]);
             self.openssl(&request);
         }
-        let broker = self.sign(Authority::Trusted, "broker", true);
-        let read = |path: &Path| std::fs::read_to_string(path).expect("openssl has written it");
-        self.write("broker-store.pem", &format!("{}{}", read(&broker.key), read(&broker.certificate)));
+        self.write_store(&self.sign(Authority::Trusted, "broker", true));
         self.folder.join("broker-store.pem")
     }
 
@@ -121,6 +119,18 @@ impl Certificates {
         std::fs::write(self.folder.join(name), text).expect("the folder of certificates is writable");
     }
 
+    /// Gives the broker a certificate of an authority; it takes it when it starts again.
+    pub fn give_broker(&self, authority: Authority) {
+        let broker = self.sign(authority, "broker", true);
+        self.write_store(&broker);
+    }
+
+    /// The file with key and certificate of the broker.
+    fn write_store(&self, broker: &Certificate) {
+        let read = |path: &Path| std::fs::read_to_string(path).expect("openssl has written it");
+        self.write("broker-store.pem", &format!("{}{}", read(&broker.key), read(&broker.certificate)));
+    }
+
     fn openssl(&self, words: &[&str]) {
         let output = Command::new("openssl").args(words).current_dir(&self.folder).output();
         let output = output.expect("openssl is on the PATH");
@@ -162,6 +172,7 @@ pub(super) fn listeners(certificates: &Certificates, [scram, certificate]: [u16;
 pub enum Operation {
     Read = 3,
     Write = 4,
+    Create = 5,
     Describe = 8,
 }
 
@@ -172,9 +183,40 @@ pub enum Resource<'a> {
     Group(&'a str),
 }
 
-/// Asks the broker at an address where everything is permitted. librdkafka can do that, its Rust crate cannot; so this
-/// is CreateAcls (key 30, version 1) by hand.
+/// Grants it, at an address where everything is permitted. librdkafka can do that, its Rust crate cannot; so this is
+/// CreateAcls (key 30, version 1) by hand.
 pub(super) fn permit(address: &str, user: &str, operation: Operation, on: Resource<'_>) {
+    let answer = ask(address, 30, 1, &grant(user, operation, on));
+    // The time to wait, how many results there are, and the code of the only one.
+    assert_eq!(answer.get(4..10), Some(&[0, 0, 0, 1, 0, 0][..]), "the broker does not grant it: {answer:?}");
+}
+
+/// Takes a grant back: DeleteAcls (key 31, version 1).
+pub(super) fn withdraw(address: &str, user: &str, operation: Operation, on: Resource<'_>) {
+    let answer = ask(address, 31, 1, &grant(user, operation, on));
+    // Behind the code of the result: no text of an error, and how many grants there were that fit.
+    let expected = [0, 0, 0, 1, 0, 0, 255, 255, 0, 0, 0, 1];
+    assert_eq!(answer.get(4..16), Some(&expected[..]), "the broker does not take it back: {answer:?}");
+}
+
+/// Takes a user's password away: AlterUserScramCredentials (key 51, version 0), which is of Kafka's compact form.
+pub(super) fn forget_password(address: &str, user: &str) {
+    const SCRAM_SHA_512: u8 = 2;
+    let mut request = vec![0, 2];
+    request.push(user.len() as u8 + 1);
+    request.extend(user.as_bytes());
+    // No tags of the one that goes, none that come, no tags.
+    request.extend([SCRAM_SHA_512, 0, 1, 0]);
+    let answer = ask(address, 51, 0, &request);
+    // The tags of the head, the time to wait, and one result: the user with its code.
+    let mut expected = vec![0, 0, 0, 0, 0, 2, user.len() as u8 + 1];
+    expected.extend(user.as_bytes());
+    expected.extend([0, 0]);
+    assert!(answer.starts_with(&expected), "the broker does not forget it: {answer:?}");
+}
+
+/// One grant, as it is given and as it is looked for.
+fn grant(user: &str, operation: Operation, on: Resource<'_>) -> Vec<u8> {
     const ANY_HOST: &str = "*";
     const LITERAL: u8 = 3;
     const ALLOW: u8 = 3;
@@ -182,15 +224,21 @@ pub(super) fn permit(address: &str, user: &str, operation: Operation, on: Resour
         Resource::Topic(name) => (2, name),
         Resource::Group(name) => (3, name),
     };
-    let mut request = vec![0, 30, 0, 1, 0, 0, 0, 1];
+    let mut grant = 1i32.to_be_bytes().to_vec();
+    grant.push(kind);
+    push_text(&mut grant, name);
+    grant.push(LITERAL);
+    push_text(&mut grant, &format!("User:{user}"));
+    push_text(&mut grant, ANY_HOST);
+    grant.extend([operation as u8, ALLOW]);
+    grant
+}
+
+/// Sends a request; the answer, behind the number that it has of the request.
+fn ask(address: &str, key: u8, version: u8, body: &[u8]) -> Vec<u8> {
+    let mut request = vec![0, key, 0, version, 0, 0, 0, 1];
     push_text(&mut request, "tests");
-    request.extend(1i32.to_be_bytes());
-    request.push(kind);
-    push_text(&mut request, name);
-    request.push(LITERAL);
-    push_text(&mut request, &format!("User:{user}"));
-    push_text(&mut request, ANY_HOST);
-    request.extend([operation as u8, ALLOW]);
+    request.extend(body);
     let mut broker = TcpStream::connect(address).expect("the broker listens");
     broker.write_all(&(request.len() as i32).to_be_bytes()).expect("the broker reads");
     broker.write_all(&request).expect("the broker reads");
@@ -198,8 +246,8 @@ pub(super) fn permit(address: &str, user: &str, operation: Operation, on: Resour
     broker.read_exact(&mut length).expect("the broker answers");
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
     broker.read_exact(&mut answer).expect("the broker answers whole");
-    // The number of the request, the time to wait, how many results there are, and the code of the only one.
-    assert_eq!(answer.get(8..14), Some(&[0, 0, 0, 1, 0, 0][..]), "the broker does not grant it: {answer:?}");
+    assert_eq!(answer.get(..4), Some(&[0, 0, 0, 1][..]), "the broker answers something else: {answer:?}");
+    answer.split_off(4)
 }
 
 fn push_text(request: &mut Vec<u8>, text: &str) {

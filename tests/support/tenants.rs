@@ -202,6 +202,27 @@ pub fn keeps_apart(tracerag: &Tracerag, names: &[Names; 2], clients: &[Box<dyn I
     }
 }
 
+/// Ways to ask how a statement is run: what is read is files and rows of all tenants.
+const PLANS: &[&str] = &[
+    "explain analyze select count(*) from spans",
+    "explain analyze verbose select * from spans where name <> ''",
+    "explain format tree select * from spans",
+    "explain verbose select * from spans",
+    "explain select * from spans",
+];
+
+/// That whoever asks is shown no file and no count of what was read, with every scope, too.
+pub fn shows_no_plan(client: &dyn Interface) {
+    for statement in PLANS {
+        let answer = client.sql(statement, &[]);
+        for part in [".lance", "LanceRead", "LakeScanExec", "output_rows"] {
+            assert!(!answer.contains(part), "{statement} shows {part}: {answer}");
+        }
+    }
+    let refused = client.sql(PLANS[0], &[]);
+    assert!(refused.contains("tracerag sql"), "who may not see it is told where it is shown: {refused}");
+}
+
 /// That a text holds no name of a tenant.
 pub fn is_without(text: &str, names: &Names, what: &str) {
     for (place, name) in names.pairs() {

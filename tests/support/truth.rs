@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use aho_corasick::AhoCorasick;
 use serde_json::{Value, json};
 
+use super::personal::Personal;
 use super::program::Tracerag;
 use super::telemetry;
 
@@ -85,8 +85,7 @@ impl Truth {
             .map(|text| text.as_str().unwrap())
             .collect();
         assert!(texts.len() > 100, "the orders carried personal data");
-        let forms: Vec<String> = texts.iter().flat_map(|text| [(*text).to_owned(), percent_encoded(text)]).collect();
-        Personal { search: AhoCorasick::new(&forms).expect("so many texts can be searched for"), forms }
+        Personal::of(texts)
     }
 }
 
@@ -127,57 +126,4 @@ fn assert_same(what: &str, wanted: Vec<Value>, found: Vec<Value>) {
         found.len(),
         difference.len()
     );
-}
-
-fn percent_encoded(text: &str) -> String {
-    let encoded = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encoded).collect()
-}
-
-/// Texts that must be nowhere, as they were and percent-encoded.
-pub struct Personal {
-    search: AhoCorasick,
-    forms: Vec<String>,
-}
-
-impl Personal {
-    /// Whether none of the texts is in a content; `place` says where it comes from.
-    ///
-    /// # Panics
-    /// With the text that is.
-    pub fn assert_not_in(&self, place: &str, content: &[u8]) {
-        let found = self.search.find_iter(content).next().map(|found| &self.forms[found.pattern().as_usize()]);
-        assert_eq!(found, None, "personal data in {place}");
-    }
-
-    /// Whether none of the texts is in a file of the lake or in a column of any table.
-    ///
-    /// # Panics
-    /// With the text that is.
-    pub fn assert_not_in_lake(&self, tracerag: &Tracerag) {
-        let tables = "select table_name from information_schema.tables where table_schema = 'public'";
-        for table in tracerag.sql(tables) {
-            let table = table["table_name"].as_str().unwrap();
-            let rows = tracerag.done(&["sql", "--format", "json", &format!("select * from {table}")]);
-            self.assert_not_in(table, rows.as_bytes());
-        }
-        assert!(self.assert_not_in_files(&tracerag.path("lake")) > 0, "the lake has no file");
-    }
-
-    /// How many files there were below a folder.
-    fn assert_not_in_files(&self, folder: &Path) -> usize {
-        let entries = std::fs::read_dir(folder).expect("a folder of the lake").map(|entry| entry.unwrap().path());
-        entries
-            .map(|path| {
-                if path.is_dir() {
-                    return self.assert_not_in_files(&path);
-                }
-                self.assert_not_in(&path.display().to_string(), &std::fs::read(&path).expect("a file of the lake"));
-                1
-            })
-            .sum()
-    }
 }

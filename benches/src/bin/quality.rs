@@ -3,8 +3,8 @@
 //! `cargo run --release -p tracerag-benches --bin quality -- [DATA FOLDER] [TASK]... [OPTION VALUE]...`
 //!
 //! DATA FOLDER holds `trainticket/logs.jsonl.zst` and `traces.jsonl.zst`; without it the little that the repository has of
-//! them is taken. A TASK is one of `statements`, `pairs`, `origins`, `causes`, `questions`, `merges`, `splits`, `vectors` and
-//! `pace`; without one, all are measured. Options:
+//! them is taken. A TASK is one of `statements`, `pairs`, `origins`, `causes`, `questions`,
+//! `further-questions`, `contexts`, `merges`, `splits`, `vectors` and `pace`; without one, all are measured. Options:
 //!
 //! - `--program PATH`: tracerag, built with `--release`; without it, the one beside this program
 //! - `--size N`: vectors to search in, 100,000 if nothing is said; `--queries N`: how many are looked for

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tracerag_query::{Session, SimilarRequest};
 
 use super::lakes::{self, Lakes, rows, text};
-use super::questions::{FIRST, Hits, telemetry};
+use super::questions::{FIRST, Hits, WRITTEN, telemetry};
 use super::table::{Aim, note, row, share};
 use super::truth;
 use crate::Outcome;
@@ -25,7 +25,7 @@ struct Asked {
 
 pub(super) async fn measure(lakes: &Lakes<'_>) -> Outcome<()> {
     let (embedding, model) = lakes::model().await;
-    let lake = lakes.with_incidents(&telemetry(), model)?;
+    let lake = lakes.with_incidents(WRITTEN.lake, &telemetry(&WRITTEN), model)?;
     let session = lakes::session(&lake, Some(embedding.clone())).await?;
     let asked = questions(&session).await?;
     let with = hits(&session, &asked).await?;

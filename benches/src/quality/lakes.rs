@@ -43,15 +43,15 @@ impl<'a> Lakes<'a> {
         session(&lake, None).await
     }
 
-    /// A lake with the incidents of the recording, of the train-ticket system and of other files.
-    pub(super) fn with_incidents(&self, others: &str, model: &str) -> Outcome<PathBuf> {
-        let written = self.folder.path().join("others.jsonl");
+    /// The lake of that name with the incidents of the recording, of the train-ticket system and others.
+    pub(super) fn with_incidents(&self, name: &str, others: &str, model: &str) -> Outcome<PathBuf> {
+        let written = self.folder.path().join(format!("{name}.jsonl"));
         fs::write(&written, others)?;
         let mut files = recording()?;
         let train_ticket = self.setup.train_ticket();
         files.extend(["traces", "logs"].map(|signal| train_ticket.join(format!("{signal}.jsonl.zst"))));
         files.push(written);
-        self.replayed("incidents", &files, model)
+        self.replayed(name, &files, model)
     }
 
     /// The lake of that name; it is made once.

@@ -49,6 +49,8 @@ pub enum Task {
     Causes,
     /// Whether a plain question finds its incident.
     Questions,
+    /// The same with further questions, among more incidents.
+    Further,
     /// Whether a trace finds the other incidents of its fault, with and without what is compared beside the texts.
     Contexts,
     /// How many distinct failures share a fingerprint.
@@ -62,12 +64,13 @@ pub enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Statements,
         Self::Pairs,
         Self::Origins,
         Self::Causes,
         Self::Questions,
+        Self::Further,
         Self::Contexts,
         Self::Merges,
         Self::Splits,
@@ -82,6 +85,7 @@ impl Task {
             Self::Origins => "origins",
             Self::Causes => "causes",
             Self::Questions => "questions",
+            Self::Further => "further-questions",
             Self::Contexts => "contexts",
             Self::Merges => "merges",
             Self::Splits => "splits",
@@ -176,7 +180,8 @@ pub async fn run(setup: &Setup) -> Outcome<()> {
             Task::Pairs => pairs::measure(&lakes).await?,
             Task::Origins => origins::measure(&lakes).await?,
             Task::Causes => causes::measure(&lakes).await?,
-            Task::Questions => questions::measure(&lakes).await?,
+            Task::Questions => questions::measure(&lakes, &questions::WRITTEN).await?,
+            Task::Further => questions::measure(&lakes, &questions::FURTHER).await?,
             Task::Contexts => contexts::measure(&lakes).await?,
             Task::Merges => merges::measure(setup)?,
             Task::Splits => splits::measure(setup, &lakes).await?,

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use tracerag_index::failures::mask::mask;
+use tracerag_index::incidents::vectors::Kind;
 use tracerag_index::templates::{merged, template};
 
 use super::Setup;
@@ -48,7 +49,7 @@ pub(super) async fn measure(setup: &Setup) -> Outcome<()> {
     let templates: Vec<String> = texts().map(|text| template(text, None).unwrap_or_default()).collect();
     let whole = merged(&templates.iter().map(String::as_str).collect::<Vec<_>>());
     let (embedding, model) = lakes::model().await;
-    let vectors = embedding.embed(texts().map(mask).collect()).await?;
+    let vectors = embedding.embed(Kind::Masked, texts().map(mask).collect()).await?;
     let cosines = |number: usize| -> Vec<f32> {
         let own = &vectors[number];
         vectors.iter().map(|other| own.iter().zip(other).map(|(a, b)| a * b).sum()).collect()

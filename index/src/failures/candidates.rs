@@ -1,6 +1,6 @@
 //! Finds the rows in which something failed, by scanning columns; only these rows cost more.
 
-use tracerag_schemas::values::SEVERITY_ERROR;
+use tracerag_schemas::values::{SEVERITY_ERROR, severity_of_text};
 
 use super::codes;
 use super::columns::{LogSigns, SpanSigns, text, value};
@@ -46,7 +46,8 @@ pub(super) fn is_exception(name: Option<&str>) -> bool {
     name.is_some_and(|name| name == EXCEPTION || name.ends_with(".exception"))
 }
 
-/// Rows of log records of severity ERROR and above, and of those with an exception.
+/// Rows of log records of severity ERROR and above, by their number or, where that is unspecified, by their text, and of
+/// those with an exception.
 pub(super) fn logs(logs: &LogSigns<'_>) -> Vec<usize> {
     let mut with_exception = Vec::new();
     logs.attributes.rows_with_prefix(PREFIX, |row| with_exception.push(row));
@@ -54,7 +55,13 @@ pub(super) fn logs(logs: &LogSigns<'_>) -> Vec<usize> {
     (0..logs.rows)
         .filter(|row| {
             let exception = with_exception.next_if_eq(row).is_some() || is_exception(text(logs.event_name, *row));
-            exception || value(logs.severity_number, *row).is_some_and(|number| number >= SEVERITY_ERROR)
+            exception || severity(logs, *row).is_some_and(|number| number >= SEVERITY_ERROR)
         })
         .collect()
+}
+
+/// How severe a record is. OTLP's 0 says that the number is unspecified; some senders give a text only.
+fn severity(logs: &LogSigns<'_>, row: usize) -> Option<i32> {
+    let number = value(logs.severity_number, row).filter(|number| *number != 0);
+    number.or_else(|| text(logs.severity_text, row).and_then(severity_of_text))
 }

@@ -12,13 +12,13 @@ pub(super) type Times = PrimitiveArray<TimestampNanosecondType>;
 
 /// A batch and its table's name, for errors.
 #[derive(Clone, Copy)]
-struct Source<'a> {
-    batch: &'a RecordBatch,
-    table: &'static str,
+pub(super) struct Source<'a> {
+    pub batch: &'a RecordBatch,
+    pub table: &'static str,
 }
 
 impl<'a> Source<'a> {
-    fn find<T: ?Sized>(
+    pub(super) fn find<T: ?Sized>(
         self,
         column: &'static str,
         cast: impl FnOnce(&'a dyn Array) -> Option<&'a T>,
@@ -29,11 +29,14 @@ impl<'a> Source<'a> {
             .ok_or(FailureError::Column { table: self.table, column })
     }
 
-    fn text(self, column: &'static str) -> Result<&'a StringArray, FailureError> {
+    pub(super) fn text(self, column: &'static str) -> Result<&'a StringArray, FailureError> {
         self.find(column, |array| array.as_string_opt::<i32>())
     }
 
-    fn primitive<T: ArrowPrimitiveType>(self, column: &'static str) -> Result<&'a PrimitiveArray<T>, FailureError> {
+    pub(super) fn primitive<T: ArrowPrimitiveType>(
+        self,
+        column: &'static str,
+    ) -> Result<&'a PrimitiveArray<T>, FailureError> {
         self.find(column, |array| array.as_primitive_opt::<T>())
     }
 
@@ -88,7 +91,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn offset(offsets: &[i32], at: usize) -> usize {
+pub(super) fn offset(offsets: &[i32], at: usize) -> usize {
     usize::try_from(offsets[at]).unwrap_or_default()
 }
 
@@ -205,6 +208,7 @@ pub(super) struct Spans<'a> {
     pub name: &'a StringArray,
     pub service_name: &'a StringArray,
     pub service_version: &'a StringArray,
+    pub service_instance: &'a StringArray,
     pub environment: &'a StringArray,
     pub start_time: &'a Times,
     pub end_time: &'a Times,
@@ -217,7 +221,7 @@ pub(super) struct Spans<'a> {
 
 impl<'a> Spans<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 25] = [
+    pub(super) const COLUMNS: [&'static str; 26] = [
         "tenant_id",
         "trace_id",
         "span_id",
@@ -227,6 +231,7 @@ impl<'a> Spans<'a> {
         "kind",
         "service_name",
         "service_version",
+        "service_instance_id",
         "deployment_environment_name",
         "start_time",
         "end_time",
@@ -258,6 +263,7 @@ impl<'a> Spans<'a> {
             name: source.text("name")?,
             service_name: source.text("service_name")?,
             service_version: source.text("service_version")?,
+            service_instance: source.text("service_instance_id")?,
             environment: source.text("deployment_environment_name")?,
             start_time: source.primitive("start_time")?,
             end_time: source.primitive("end_time")?,
@@ -275,19 +281,21 @@ impl<'a> Spans<'a> {
 pub(super) struct LogSigns<'a> {
     pub rows: usize,
     pub severity_number: &'a Int32Array,
+    pub severity_text: &'a StringArray,
     pub event_name: &'a StringArray,
     pub attributes: Attributes<'a>,
 }
 
 impl<'a> LogSigns<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 3] = ["severity_number", "event_name", "attributes"];
+    pub(super) const COLUMNS: [&'static str; 4] = ["severity_number", "severity_text", "event_name", "attributes"];
 
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, FailureError> {
         let source = Source { batch, table: "logs" };
         Ok(LogSigns {
             rows: batch.num_rows(),
             severity_number: source.primitive("severity_number")?,
+            severity_text: source.text("severity_text")?,
             event_name: source.text("event_name")?,
             attributes: source.map("attributes")?,
         })
@@ -306,6 +314,7 @@ pub(super) struct Logs<'a> {
     pub body: &'a StringArray,
     pub service_name: &'a StringArray,
     pub service_version: &'a StringArray,
+    pub service_instance: &'a StringArray,
     pub environment: &'a StringArray,
     pub resource_attributes: Attributes<'a>,
     pub origin: Origin<'a>,
@@ -313,7 +322,7 @@ pub(super) struct Logs<'a> {
 
 impl<'a> Logs<'a> {
     /// Their names.
-    pub(super) const COLUMNS: [&'static str; 18] = [
+    pub(super) const COLUMNS: [&'static str; 20] = [
         "tenant_id",
         "time",
         "observed_time",
@@ -321,10 +330,12 @@ impl<'a> Logs<'a> {
         "span_id",
         "revision",
         "severity_number",
+        "severity_text",
         "body",
         "event_name",
         "service_name",
         "service_version",
+        "service_instance_id",
         "deployment_environment_name",
         "attributes",
         "resource_attributes",
@@ -347,6 +358,7 @@ impl<'a> Logs<'a> {
             body: source.text("body")?,
             service_name: source.text("service_name")?,
             service_version: source.text("service_version")?,
+            service_instance: source.text("service_instance_id")?,
             environment: source.text("deployment_environment_name")?,
             resource_attributes: source.map("resource_attributes")?,
             origin: Origin::new(source)?,

@@ -8,12 +8,16 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, ListBuilder, RecordBatch, S
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracerag_schemas::Table;
 
+use super::columns::text;
 use super::extract::{Batches, Failure};
 use super::rows::{assemble, ingested_at, texts, times};
 use super::{FailureError, projections};
 
 /// Traces named as examples.
 const MAX_EXAMPLES: usize = 3;
+
+/// Tenant, fingerprint and environment: environments are filtered by, so one must not count for another.
+type Key<'k> = (&'k str, &'k str, Option<&'k str>);
 
 /// The sum over the failures of one fingerprint in one environment.
 struct Delta<'f, 'a> {
@@ -44,12 +48,13 @@ impl<'f, 'a> Delta<'f, 'a> {
         }
     }
 
-    fn add(&mut self, failure: &Failure<'a>, ingested_at: Option<i64>) {
+    /// `is_known` says that the trace was counted when an earlier part of it was written.
+    fn add(&mut self, failure: &Failure<'a>, ingested_at: Option<i64>, is_known: bool) {
         match failure.origin_id {
             None => self.failure_count += 1,
             Some(_) => self.echo_count += 1,
         }
-        if let Some(trace_id) = failure.trace_id
+        if let Some(trace_id) = failure.trace_id.filter(|_| !is_known)
             && self.traces.insert(trace_id)
             && self.examples.len() < MAX_EXAMPLES
         {
@@ -70,8 +75,14 @@ pub(super) fn batch(
     batches: &Batches<'_>,
     version: i32,
 ) -> Result<RecordBatch, FailureError> {
-    // Environments are filtered by, so one must not count for another.
-    let mut positions: FxHashMap<(&str, &str, Option<&str>), usize> = FxHashMap::default();
+    let stored = &batches.stored;
+    let of_stored = |row: &usize| {
+        let (tenant, trace_id) = (text(stored.tenant_id, *row).unwrap_or_default(), text(stored.trace_id, *row));
+        let fingerprint = text(stored.fingerprint, *row).unwrap_or_default();
+        ((tenant, fingerprint, text(stored.environment, *row)), trace_id)
+    };
+    let known: FxHashSet<(Key<'_>, Option<&str>)> = stored.rows.iter().map(of_stored).collect();
+    let mut positions: FxHashMap<Key<'_>, usize> = FxHashMap::default();
     let mut deltas: Vec<Delta<'_, '_>> = Vec::new();
     for failure in failures {
         let key = (failure.tenant, failure.identity.fingerprint.id.as_str(), failure.environment);
@@ -79,7 +90,8 @@ pub(super) fn batch(
             deltas.push(Delta::new(failure));
             deltas.len() - 1
         });
-        deltas[position].add(failure, ingested_at(failure, batches));
+        let is_known = known.contains(&(key, failure.trace_id));
+        deltas[position].add(failure, ingested_at(failure, batches), is_known);
     }
     let first = |get: &dyn Fn(&Failure<'_>) -> String| {
         texts(deltas.iter().map(|delta| Some(get(delta.first)).filter(|text| !text.is_empty())))

@@ -2,7 +2,8 @@
 //!
 //! SDKs record one exception again on every span that it passes, as a log record beside the span
 //! event, and as the status of all spans above it. What is told several times is kept once, at the
-//! deepest span, with the best that any of the tellings has to offer.
+//! deepest span, with the best that any of the tellings has to offer. What is stored already is kept as it is, and what
+//! tells of it again goes.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -13,8 +14,11 @@ use super::drafts::{Draft, Row};
 use super::fingerprint::short_type;
 use super::topology::Tree;
 
-/// Exceptions of one service and type that a log record is compared with.
+/// Exceptions of one service and type that another telling is compared with; for a log record those of its span, and
+/// those of its service. One that it repeats word for word is found among any number.
 const MAX_COMPARED: usize = 64;
+/// Pieces of a log record's message that are looked up as the message of an exception.
+const MAX_PIECES: usize = 32;
 /// A message of fewer bytes is found in too many texts to recognise it there.
 const MIN_REPEATED: usize = 8;
 
@@ -51,25 +55,66 @@ pub(super) fn distinct<'a>(drafts: Vec<Draft<'a>>, tree: &Tree<'a>, is_ok: impl 
     let mut kept = merge_exceptions(exceptions, tree);
     let exceptions = kept.len();
     for draft in statuses {
-        if draft.span.is_some_and(|span| explained[span]) {
+        if !draft.is_stored() && draft.span.is_some_and(|span| explained[span]) {
             continue;
         }
         explain(&mut explained, draft.span);
         kept.push(draft);
     }
-    for log in logs {
-        if !kept[..exceptions].iter().take(MAX_COMPARED).any(|exception| repeats(&log, exception, tree)) {
-            kept.push(log);
-        }
+    if logs.is_empty() {
+        return kept;
     }
+    let told = Told::by(&kept[..exceptions]);
+    logs.retain(|log| log.is_stored() || !told.near(log).any(|exception| repeats(log, &kept[exception], tree)));
+    kept.append(&mut logs);
     kept
 }
 
-/// Deepest first; what is equal in that, by time and id, so that the order of arrival does not matter.
+/// Where the exceptions of a trace are that a log record may repeat: those with its words, of its span, of its service.
+struct Told<'a> {
+    by_words: FxHashMap<(&'a str, String), Vec<usize>>,
+    by_span: FxHashMap<(&'a str, &'a str), Vec<usize>>,
+    by_service: FxHashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Told<'a> {
+    fn by(exceptions: &[Draft<'a>]) -> Self {
+        let mut told =
+            Told { by_words: FxHashMap::default(), by_span: FxHashMap::default(), by_service: FxHashMap::default() };
+        for (index, exception) in exceptions.iter().enumerate() {
+            let service = exception.service;
+            told.by_words.entry((service, exception.message.to_string())).or_default().push(index);
+            if let Some(span_id) = exception.span_id {
+                told.by_span.entry((service, span_id)).or_default().push(index);
+            }
+            told.by_service.entry(service).or_default().push(index);
+        }
+        told
+    }
+
+    /// The exceptions that a log record is compared with.
+    fn near<'t>(&'t self, log: &'t Draft<'a>) -> impl Iterator<Item = usize> + 't {
+        let service = log.service;
+        let worded = pieces(&log.message).filter_map(move |piece| self.by_words.get(&(service, piece.to_owned())));
+        let of_span = log.span_id.and_then(|span_id| self.by_span.get(&(service, span_id)));
+        let found = worded.chain(of_span).chain(self.by_service.get(service));
+        found.flat_map(|indices| indices.iter().take(MAX_COMPARED).copied())
+    }
+}
+
+/// What of a message may be an exception's message: all of it, what stands behind a colon, and a line.
+fn pieces(message: &str) -> impl Iterator<Item = &str> {
+    let behind_colons = message.match_indices(": ").map(|(at, colon)| &message[at + colon.len()..]);
+    std::iter::once(message).chain(behind_colons.take(MAX_PIECES)).chain(message.lines().take(MAX_PIECES))
+}
+
+/// What is stored, then the deepest first; what is equal in that, by time and id, so that the order of arrival does not
+/// matter.
 fn sort(drafts: &mut [Draft<'_>], tree: &Tree<'_>) {
     drafts.sort_by(|left, right| {
         let key = |draft: &Draft<'_>| {
-            (Reverse(draft.span.map(|span| tree.depth(span))), matches!(draft.row, Row::Log(_)), draft.time)
+            let depth = Reverse(draft.span.map(|span| tree.depth(span)));
+            (!draft.is_stored(), depth, matches!(draft.row, Row::Log(_)), draft.time)
         };
         key(left)
             .cmp(&key(right))
@@ -87,9 +132,11 @@ fn merge_exceptions<'a>(exceptions: Vec<Draft<'a>>, tree: &Tree<'a>) -> Vec<Draf
         let name = short_type(draft.exception_type.as_deref().unwrap_or_default()).to_owned();
         let exact = (draft.service, name.clone(), draft.message.to_string());
         let of_type = by_type.entry((draft.service, name)).or_default();
-        let same = by_message.get(&exact).copied().filter(|&index| types_agree(&kept[index], &draft)).or_else(|| {
+        let word_for_word = || by_message.get(&exact).copied().filter(|&index| types_agree(&kept[index], &draft));
+        let in_other_words = || {
             of_type.iter().take(MAX_COMPARED).copied().find(|&index| same_in_other_words(&kept[index], &draft, tree))
-        });
+        };
+        let same = if draft.is_stored() { None } else { word_for_word().or_else(in_other_words) };
         match same {
             Some(index) => merge(&mut kept[index], draft),
             None => {
@@ -116,7 +163,9 @@ fn types_agree(left: &Draft<'_>, right: &Draft<'_>) -> bool {
 /// A log record and a span event of one exception differ in words: Python's log handler writes the
 /// first argument (`111`), the span event the whole (`[Errno 111] Connection refused`).
 fn same_in_other_words(left: &Draft<'_>, right: &Draft<'_>, tree: &Tree<'_>) -> bool {
-    let one_is_log = matches!(left.row, Row::Log(_)) != matches!(right.row, Row::Log(_));
+    // Of a stored one it is not known which it was.
+    let is_stored = left.is_stored() || right.is_stored();
+    let one_is_log = is_stored || matches!(left.row, Row::Log(_)) != matches!(right.row, Row::Log(_));
     let contains = left.message.contains(right.message.as_ref()) || right.message.contains(left.message.as_ref());
     one_is_log && contains && types_agree(left, right) && related(left, right, tree)
 }
@@ -130,6 +179,9 @@ fn related(left: &Draft<'_>, right: &Draft<'_>, tree: &Tree<'_>) -> bool {
 
 /// Takes from `other` what `kept` lacks.
 fn merge<'a>(kept: &mut Draft<'a>, other: Draft<'a>) {
+    if kept.is_stored() {
+        return;
+    }
     let length = |name: &Option<Cow<'_, str>>| name.as_ref().map_or(0, |name| name.len());
     if length(&other.exception_type) > length(&kept.exception_type) {
         kept.exception_type = other.exception_type;
@@ -167,7 +219,7 @@ impl<'a> Seen<'a> {
         Seen(FxHashSet::default())
     }
 
-    /// Whether this is the first with its fingerprint, type and message.
+    /// Whether this is the first with its fingerprint, type and message. Stored ones are to be shown before.
     pub(super) fn first(&mut self, fingerprint: &str, draft: &Draft<'a>) -> bool {
         self.0.insert((fingerprint.to_owned(), draft.exception_type.clone(), draft.message.clone()))
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::FailureRules;
+use super::before::StoredFailures;
 use super::candidates::FailedSpan;
 use super::columns::{Attributes, Logs, Spans, text, value};
 use super::frames::StackTrace;
@@ -37,6 +38,10 @@ impl Kind {
             Kind::Log => "log",
         }
     }
+
+    fn named(name: &str) -> Option<Self> {
+        [Kind::Exception, Kind::SpanStatus, Kind::Log].into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// The row that a draft comes from.
@@ -44,6 +49,8 @@ impl Kind {
 pub(super) enum Row {
     Span(usize),
     Log(usize),
+    /// Of a failure that is stored already: what others are compared with, and nothing that is written.
+    Stored(usize),
 }
 
 /// One failure as one row tells it.
@@ -63,6 +70,12 @@ pub(super) struct Draft<'a> {
     /// The attribute that states a fingerprint.
     pub stated: Option<(&'a str, &'a str)>,
     pub error_type: Option<Cow<'a, str>>,
+}
+
+impl Draft<'_> {
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.row, Row::Stored(_))
+    }
 }
 
 /// `exception.*` of one event, log record or span.
@@ -157,6 +170,24 @@ fn fill<'a>(draft: &mut Draft<'a>, read: ExceptionAttributes<'a>, rules: &Failur
         (None, Some(message)) => Cow::Owned(message),
         (None, None) => Cow::Borrowed(""),
     };
+}
+
+/// What a stored failure says; `None` of a kind that this release does not know.
+pub(super) fn of_stored<'a>(stored: &StoredFailures<'a>, row: usize, span: Option<usize>) -> Option<Draft<'a>> {
+    Some(Draft {
+        row: Row::Stored(row),
+        kind: Kind::named(text(stored.kind, row)?)?,
+        time: value(stored.time, row),
+        span_id: text(stored.span_id, row),
+        span,
+        service: text(stored.service_name, row).unwrap_or_default(),
+        exception_type: text(stored.exception_type, row).map(Cow::Borrowed),
+        message: Cow::Borrowed(text(stored.message, row).unwrap_or_default()),
+        stacktrace: None,
+        stack: stored.stack(row),
+        stated: None,
+        error_type: text(stored.error_type, row).map(Cow::Borrowed),
+    })
 }
 
 /// What a log record tells.

@@ -6,11 +6,12 @@ use arrow::record_batch::RecordBatch;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
+use super::before::{self, Before, StoredFailures};
 use super::columns::{Logs, Spans, Traces, text, value};
 use super::drafts::{self, Draft, Row};
 use super::identity::{Identities, Identity};
 use super::topology::{TraceKey, Tree, trees};
-use super::{Extracted, FailureError, FailureRules, candidates, counts, dedupe, origins, rows};
+use super::{Extracted, FailureError, FailureRules, alone, candidates, counts, dedupe, origins, rows};
 
 /// Resource attributes that name a commit.
 const COMMITS: &[&str] = &["vcs.ref.head.revision", "vcs.repository.ref.revision", "git_sha"];
@@ -23,6 +24,8 @@ pub(super) struct Failure<'a> {
     pub trace_id: Option<&'a str>,
     pub revision: Option<i32>,
     pub service_version: Option<&'a str>,
+    /// The instance of the service; not known of a stored failure.
+    pub instance: Option<&'a str>,
     pub environment: Option<&'a str>,
     pub git_sha: Option<&'a str>,
     pub span_name: Option<&'a str>,
@@ -36,6 +39,12 @@ pub(super) struct Failure<'a> {
     pub gave_up_span_id: Option<&'a str>,
     /// Keys and variants of the flags in effect.
     pub flags: Vec<(&'a str, &'a str)>,
+}
+
+impl Failure<'_> {
+    pub(super) fn is_stored(&self) -> bool {
+        self.draft.is_stored()
+    }
 }
 
 /// What a failing trace consists of.
@@ -62,7 +71,33 @@ pub fn extract(
     traces: &RecordBatch,
     rules: &FailureRules,
 ) -> Result<Extracted, FailureError> {
-    let batches = Batches { spans: Spans::new(spans)?, logs: Logs::new(logs)?, traces: Traces::new(traces)? };
+    extract_after(spans, logs, traces, &Before::nothing(), rules)
+}
+
+/// [`extract`] where the lake holds something of the same traces already: what tells again of a stored failure is none,
+/// what belongs to one is its echo, and paths and origins are those of the whole trace. Records without a trace are
+/// compared with the failures of both.
+///
+/// A stored failure stays the origin that it was stored as, also where what came later shows that it came of another
+/// one: then that one is its echo, and `origin_span_id` of the new rows names the span that owns both.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_after(
+    spans: &RecordBatch,
+    logs: &RecordBatch,
+    traces: &RecordBatch,
+    before: &Before,
+    rules: &FailureRules,
+) -> Result<Extracted, FailureError> {
+    let whole = before::joined(spans, &before.spans)?;
+    let batches = Batches {
+        spans: Spans::new(&whole)?,
+        new_spans: spans.num_rows(),
+        logs: Logs::new(logs)?,
+        traces: Traces::new(traces)?,
+        stored: StoredFailures::new(&before.failures)?,
+    };
     let (failures, version) = (batches.failures(rules), rules.grouping.version);
     Ok(Extracted {
         failures: rows::batch(&failures, &batches, version)?,
@@ -70,16 +105,20 @@ pub fn extract(
     })
 }
 
-/// The three batches.
+/// The batches.
 pub(super) struct Batches<'a> {
+    /// The new spans, and behind them the stored ones.
     pub spans: Spans<'a>,
+    new_spans: usize,
     pub logs: Logs<'a>,
     traces: Traces<'a>,
+    pub stored: StoredFailures<'a>,
 }
 
 impl<'a> Batches<'a> {
     fn failures(&self, rules: &'a FailureRules) -> Vec<Failure<'a>> {
-        let failed_spans = candidates::spans(&self.spans.signs);
+        let mut failed_spans = candidates::spans(&self.spans.signs);
+        failed_spans.retain(|found| found.row < self.new_spans);
         let failed_logs = candidates::logs(&self.logs.signs);
         let mut wanted: FxHashMap<TraceKey<'a>, usize> = FxHashMap::default();
         let mut keys: Vec<TraceKey<'a>> = Vec::new();
@@ -111,6 +150,12 @@ impl<'a> Batches<'a> {
                 None => alone.push(drafts::of_log(&self.logs, row, None, rules)),
             }
         }
+        for &row in &self.stored.rows {
+            if let Some(trace) = of(self.stored_key(row)) {
+                let span = text(self.stored.span_id, row).and_then(|id| trees[trace].index(id));
+                parts[trace].drafts.extend(drafts::of_stored(&self.stored, row, span));
+            }
+        }
         for row in 0..self.traces.rows {
             let key =
                 text(self.traces.trace_id, row).map(|id| (text(self.traces.tenant_id, row).unwrap_or_default(), id));
@@ -130,26 +175,64 @@ impl<'a> Batches<'a> {
             let mut seen = dedupe::Seen::new();
             let mut found = Vec::new();
             let is_ok = |span: usize| text(self.spans.signs.status_code, tree.rows[span]) == Some("OK");
-            let drafts = dedupe::distinct(parts.drafts, tree, is_ok);
+            let mut drafts = dedupe::distinct(parts.drafts, tree, is_ok);
+            drafts.sort_by_key(|draft| !draft.is_stored());
             let is_single = drafts.len() == 1;
             for draft in drafts {
-                let failure = self.complete(&mut identities, draft, Some((*key, tree)), parts.row);
-                if is_single || seen.first(&failure.identity.fingerprint.id, &failure.draft) {
+                let failure = match draft.row {
+                    Row::Stored(row) => self.as_stored(draft, row, *key),
+                    _ => self.complete(&mut identities, draft, Some((*key, tree)), parts.row),
+                };
+                let is_kept = is_single || seen.first(&failure.identity.fingerprint.id, &failure.draft);
+                if is_kept || failure.is_stored() {
                     found.push(failure);
                 }
             }
             self.own(&mut found, key.1, tree);
-            failures.append(&mut found);
+            failures.extend(found.into_iter().filter(|failure| !failure.is_stored()));
         }
-        failures.extend(alone.into_iter().map(|draft| self.complete(&mut identities, draft, None, None)));
+        let mut alone: Vec<Failure<'a>> =
+            alone.into_iter().map(|draft| self.complete(&mut identities, draft, None, None)).collect();
+        let owners = alone::owners(&alone, &failures, &self.stored);
+        for (failure, owner) in alone.iter_mut().zip(owners) {
+            if let Some(owner) = owner {
+                failure.origin_id = Some(owner.origin_id);
+                failure.origin_span_id = owner.span_id;
+            }
+        }
+        failures.append(&mut alone);
         failures
+    }
+
+    /// A stored failure of a trace, to compare others with.
+    fn as_stored(&self, draft: Draft<'a>, row: usize, (tenant, trace_id): TraceKey<'a>) -> Failure<'a> {
+        Failure {
+            id: text(self.stored.failure_id, row).unwrap_or_default().to_owned(),
+            tenant,
+            trace_id: Some(trace_id),
+            revision: None,
+            service_version: None,
+            instance: None,
+            environment: None,
+            git_sha: None,
+            span_name: None,
+            span_path: None,
+            identity: Rc::new(Identity::stored(&self.stored, row)),
+            origin_id: text(self.stored.origin_id, row).map(str::to_owned),
+            origin_span_id: text(self.stored.origin_span_id, row),
+            gave_up_span_id: None,
+            flags: Vec::new(),
+            draft,
+        }
     }
 
     /// Says of the failures of one trace whose they are.
     fn own(&self, failures: &mut [Failure<'a>], trace_id: &str, tree: &Tree<'a>) {
         let owners = origins::owners(failures, trace_id, tree, &self.spans);
-        let ids: Vec<String> = failures.iter().map(|failure| failure.id.clone()).collect();
-        for (failure, owner) in failures.iter_mut().zip(owners) {
+        // A stored echo stands for the origin that it names.
+        let id_of = |failure: &Failure<'a>| failure.origin_id.clone().unwrap_or_else(|| failure.id.clone());
+        let ids: Vec<String> = failures.iter().map(id_of).collect();
+        for (failure, owner) in failures.iter_mut().zip(owners).filter(|(failure, _)| !failure.is_stored()) {
             failure.origin_id = owner.origin.and_then(|origin| ids.get(origin).cloned());
             failure.origin_span_id = owner.span_id;
             failure.gave_up_span_id = owner.gave_up;
@@ -158,6 +241,10 @@ impl<'a> Batches<'a> {
 
     fn span_key(&self, row: usize) -> Option<TraceKey<'a>> {
         Some((text(self.spans.tenant_id, row).unwrap_or_default(), text(self.spans.trace_id, row)?))
+    }
+
+    fn stored_key(&self, row: usize) -> Option<TraceKey<'a>> {
+        Some((text(self.stored.tenant_id, row).unwrap_or_default(), text(self.stored.trace_id, row)?))
     }
 
     fn log_key(&self, row: usize) -> Option<TraceKey<'a>> {
@@ -176,12 +263,13 @@ impl<'a> Batches<'a> {
         let (build_version, build_sha) = trace_row.map_or((None, None), |row| self.traces.build(row, draft.service));
         let span_version = span_row.and_then(|row| text(spans.service_version, row));
         let span_sha = span_row.and_then(|row| text(spans.build_git_sha, row));
-        let (tenant, revision, environment, version, sha) = match draft.row {
+        let (tenant, revision, environment, version, instance, sha) = match draft.row {
             Row::Span(row) => (
                 text(spans.tenant_id, row),
                 value(spans.revision, row),
                 text(spans.environment, row),
                 text(spans.service_version, row),
+                text(spans.service_instance, row),
                 text(spans.build_git_sha, row),
             ),
             Row::Log(row) => (
@@ -189,8 +277,11 @@ impl<'a> Batches<'a> {
                 value(logs.revision, row),
                 text(logs.environment, row),
                 text(logs.service_version, row),
+                text(logs.service_instance, row),
                 COMMITS.iter().find_map(|name| logs.resource_attributes.get(row, name)),
             ),
+            // It has its row; what others need of it is in `as_stored`.
+            Row::Stored(row) => (text(self.stored.tenant_id, row), None, None, None, None, None),
         };
         let tenant = tenant.unwrap_or_default();
         let local_path = draft
@@ -206,6 +297,7 @@ impl<'a> Batches<'a> {
             trace_id,
             revision,
             service_version: version.or(span_version).or(build_version),
+            instance,
             environment: environment.or_else(|| span_row.and_then(|row| text(spans.environment, row))),
             git_sha: sha.or(span_sha).or(build_sha),
             span_name,

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use super::before::StoredFailures;
 use super::causes;
+use super::columns::text;
 use super::drafts::{Draft, Kind};
 use super::fingerprint::{Evidence, Fingerprint, Grouping, fingerprint, text_for_embedding, title};
 use super::interruption::{self, Interruption};
@@ -50,6 +52,25 @@ impl Identity {
             local_path: local_path.to_owned(),
             masked,
             fingerprint,
+        }
+    }
+}
+
+impl Identity {
+    /// What a stored row says that others are compared with. Nothing is worked out again: it stays what it was.
+    pub(super) fn stored(stored: &StoredFailures<'_>, row: usize) -> Self {
+        let owned = |found: Option<&str>| found.unwrap_or_default().to_owned();
+        Identity {
+            masked: owned(text(stored.message_masked, row)),
+            fingerprint: Fingerprint {
+                id: owned(text(stored.fingerprint, row)),
+                all_frames: String::new(),
+                grouped_by: String::new(),
+            },
+            local_path: String::new(),
+            interruption: text(stored.interruption, row).and_then(Interruption::named),
+            title: String::new(),
+            text: String::new(),
         }
     }
 }

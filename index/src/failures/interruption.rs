@@ -26,6 +26,10 @@ impl Interruption {
             Interruption::Cancellation => "cancellation",
         }
     }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Interruption::Timeout, Interruption::Cancellation].into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Parts of the names of types, in lower case.

@@ -7,9 +7,12 @@
 //! Columns are scanned for what failed (`candidates`), and only those rows cost more: they are read
 //! into drafts (`drafts`), merged where one error is told several times (`dedupe`, over the span trees of
 //! `topology`), given a fingerprint ([`fingerprint`]) from their type, stack ([`frames`]) and masked message
-//! ([`mask`]), and told apart as origins and their echoes (`origins`). From a stored row the same fingerprint can be made
-//! once more, by other rules (`stored`).
+//! ([`mask`]), and told apart as origins and their echoes (`origins`; `alone` for records without a trace). What the lake
+//! holds of the same traces takes part in that (`before`). From a stored row the same fingerprint can be made once more, by
+//! other rules (`stored`).
 
+mod alone;
+mod before;
 mod candidates;
 mod causes;
 mod codes;
@@ -34,7 +37,8 @@ mod topology;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-pub use extract::extract;
+pub use before::{BEFORE_FAILURES, BEFORE_SPANS, Before, LOG_COLUMNS, failed, split_by_trace};
+pub use extract::{extract, extract_after};
 pub use fingerprint::{FINGERPRINT_VERSION, Grouping};
 pub use frames::InAppRules;
 pub use mask::MASK_VERSION;

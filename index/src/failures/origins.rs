@@ -13,6 +13,9 @@
 //!   unless a span between them went on for longer than its caller.
 //!
 //! In doubt both stay origins: two of them cost less than a wrong one.
+//!
+//! What is stored as an origin stays one, for its row is not written again: of failures that have one origin, one that is
+//! stored is named by all that come later, and only the span that owns them is the one that is known by now.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -61,6 +64,7 @@ pub(super) fn owners<'a>(
     spans: &Spans<'a>,
 ) -> Vec<Owner<'a>> {
     let roots = if failures.len() > 1 { Search::new(failures, tree, spans).run(trace_id) } else { vec![0] };
+    let named = named(failures, &roots);
     let mut waits = None;
     let mut of_root: FxHashMap<usize, Owner<'a>> = FxHashMap::default();
     roots
@@ -79,9 +83,26 @@ pub(super) fn owners<'a>(
                 let id = |span: usize| text(spans.span_id, tree.rows[span]);
                 Owner { origin: None, span_id: id(wait.slow), gave_up: id(wait.gave_up) }
             });
-            Owner { origin: (root != index).then_some(root), ..owner }
+            let named = named.get(&root).copied().unwrap_or(root);
+            Owner { origin: (named != index).then_some(named), ..owner }
         })
         .collect()
+}
+
+/// By root the stored failure that is named in its stead: the root if it is stored, else the first stored origin, else
+/// the first stored echo. No root without stored failures is there.
+fn named(failures: &[Failure<'_>], roots: &[usize]) -> FxHashMap<usize, usize> {
+    let order = |root: usize, index: usize| (index != root, failures[index].origin_id.is_some(), index);
+    let mut named: FxHashMap<usize, usize> = FxHashMap::default();
+    for (index, &root) in roots.iter().enumerate().take(failures.len()) {
+        if failures[index].is_stored() {
+            let known = named.entry(root).or_insert(index);
+            if order(root, index) < order(root, *known) {
+                *known = index;
+            }
+        }
+    }
+    named
 }
 
 /// The uppermost of the spans of one service that lead down to `span` and failed with it.
@@ -169,7 +190,20 @@ impl<'f, 'a> Search<'f, 'a> {
             pairs: 0,
         };
         search.find_good_calls();
+        search.keep_stored();
         search
+    }
+
+    /// What is stored as an echo stays the echo of the same failure.
+    fn keep_stored(&mut self) {
+        let surest = Rank { says_it: true, ended: Some(i64::MAX), depth: usize::MAX };
+        let failures = self.failures;
+        let stored = || failures.iter().enumerate().filter(|(_, failure)| failure.is_stored());
+        let by_id: FxHashMap<&str, usize> = stored().map(|(index, failure)| (failure.id.as_str(), index)).collect();
+        for (index, failure) in stored() {
+            let origin = failure.origin_id.as_deref().and_then(|id| by_id.get(id).copied());
+            self.from[index] = origin.map(|origin| (surest, origin));
+        }
     }
 
     fn find_good_calls(&mut self) {

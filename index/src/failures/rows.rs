@@ -46,18 +46,18 @@ pub(super) fn assemble(
     Ok(RecordBatch::try_new(schema, arrays)?)
 }
 
-/// Where the row of a failure came from.
-fn origin<'b, 'a>(failure: &Failure<'_>, batches: &'b Batches<'a>) -> (&'b Origin<'a>, usize) {
+/// Where the row of a failure came from; one that is stored has its row already.
+fn origin<'b, 'a>(failure: &Failure<'_>, batches: &'b Batches<'a>) -> Option<(&'b Origin<'a>, usize)> {
     match failure.draft.row {
-        Row::Span(row) => (&batches.spans.origin, row),
-        Row::Log(row) => (&batches.logs.origin, row),
+        Row::Span(row) => Some((&batches.spans.origin, row)),
+        Row::Log(row) => Some((&batches.logs.origin, row)),
+        Row::Stored(_) => None,
     }
 }
 
 /// When the row of a failure was taken.
 pub(super) fn ingested_at(failure: &Failure<'_>, batches: &Batches<'_>) -> Option<i64> {
-    let (origin, row) = origin(failure, batches);
-    value(origin.ingested_at, row)
+    origin(failure, batches).and_then(|(origin, row)| value(origin.ingested_at, row))
 }
 
 /// The rows, whose fingerprints are of a version.
@@ -107,7 +107,7 @@ pub(super) fn batch(
         (
             "kafka_topic",
             texts(failures.iter().map(|failure| {
-                let (origin, row) = origin(failure, batches);
+                let (origin, row) = origin(failure, batches)?;
                 text(origin.topic, row)
             })),
         ),
@@ -116,10 +116,7 @@ pub(super) fn batch(
             Arc::new(
                 failures
                     .iter()
-                    .map(|failure| {
-                        let (origin, row) = origin(failure, batches);
-                        value(origin.partition, row)
-                    })
+                    .map(|failure| origin(failure, batches).and_then(|(origin, row)| value(origin.partition, row)))
                     .collect::<Int32Array>(),
             ),
         ),
@@ -128,10 +125,7 @@ pub(super) fn batch(
             Arc::new(
                 failures
                     .iter()
-                    .map(|failure| {
-                        let (origin, row) = origin(failure, batches);
-                        value(origin.offset, row)
-                    })
+                    .map(|failure| origin(failure, batches).and_then(|(origin, row)| value(origin.offset, row)))
                     .collect::<Int64Array>(),
             ),
         ),

@@ -287,7 +287,7 @@ impl Filler {
             self.take_stored(work.lake, name, stored).await?;
             missing.retain(|text| !self.fresh.contains_key(text));
         }
-        let computed = work.embedding.embed(missing.clone()).await?;
+        let computed = work.embedding.embed(self.kind, missing.clone()).await?;
         self.fresh.extend(missing.into_iter().zip(computed));
         Ok(())
     }
@@ -363,7 +363,7 @@ impl Filler {
             optional(&|text| text.title.clone()),
             optional(&|text| text.service_name.clone()),
             optional(&|text| text.exception_type.clone()),
-            required(&|_| model.name.clone()),
+            required(&|_| model.stored_name(self.kind)),
             Arc::new(lists),
             Arc::new(Int64Array::from(vec![position; texts.len()])),
             Arc::new(

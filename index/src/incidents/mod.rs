@@ -1,7 +1,7 @@
 //! Incidents: the text of every new fingerprint becomes a vector, behind the journal and in its order.
 //!
 //! - **In:** rows of `incident_counts` at the newest head; a sentence model ([`Embedding`]).
-//! - **Out:** tables of vectors, one a model, dimension and kind of text ([`vectors`]), which only grow.
+//! - **Out:** tables of vectors, one a model, form ([`Form`]), dimension and kind of text ([`vectors`]), which only grow.
 //!
 //! The pipeline never waits for a model: an [`Indexer`] looks for fingerprints that a table lacks,
 //! embeds each distinct text once, and appends. Without a model texts wait in `incident_counts`, where
@@ -11,6 +11,7 @@ mod embedder;
 mod embedding;
 mod fast;
 mod filler;
+mod gloss;
 mod hashed;
 mod indexer;
 mod model;
@@ -21,6 +22,7 @@ pub mod vectors;
 
 pub use embedder::{Embedder, EmbeddingError};
 pub use embedding::{Embedding, Model};
+pub use gloss::Form;
 pub use hashed::HashedNgrams;
 pub use indexer::{Indexer, IndexerOptions};
 pub(crate) use texts::WaitingTexts;

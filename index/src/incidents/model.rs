@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::embedder::EmbeddingError;
+use super::gloss::Form;
 use super::hashed;
 
 /// Files of a model's folder, as sentence models are published.
@@ -50,6 +51,14 @@ impl Source {
         match self {
             Self::Hashed => hashed::NAME,
             Self::Folder { name, .. } => name,
+        }
+    }
+
+    /// The form in which the model reads messages. Hashed n-grams compare spellings, which no explanation brings nearer.
+    pub(super) fn form(&self) -> Form {
+        match self {
+            Self::Hashed => Form::Plain,
+            Self::Folder { .. } => Form::NEWEST,
         }
     }
 

@@ -18,6 +18,7 @@ use super::vectors::{Kind, Stamp};
 use super::*;
 use crate::{Epoch, Lake, LakeOptions, SourceProgress, Writer};
 
+mod forms;
 mod kinds;
 
 /// An instant of 2026-11-23.
@@ -188,7 +189,7 @@ async fn tables_of_other_models_are_found() {
     Indexer::new(fixture.lake.clone(), Arc::new(hashed())).catch_up().await.unwrap();
     let own = hashed().model().await.unwrap();
     assert!(vectors::of_others(&fixture.lake, &own).await.unwrap().is_empty());
-    let next = Model { name: "next".to_owned(), dimension: 7 };
+    let next = Model { name: "next".to_owned(), dimension: 7, form: Form::Plain };
     let others = vectors::of_others(&fixture.lake, &next).await.unwrap();
     let names: Vec<_> = others.iter().map(|other| (other.name.clone(), other.model.clone())).collect();
     assert_eq!(names, [(vectors::dataset_name(&own, Kind::Masked), own.name)]);
@@ -328,7 +329,7 @@ async fn a_broken_model_is_said_to_be_unusable() {
     std::fs::create_dir_all(cache.path().join("onnxruntime")).unwrap();
     std::fs::write(cache.path().join("onnxruntime/libonnxruntime.so"), "not a library").unwrap();
     let broken = Embedding::new(folder.path().to_str().unwrap(), cache.path());
-    let error = broken.embed(vec!["text".to_owned()]).await.unwrap_err();
+    let error = broken.embed(Kind::Masked, vec!["text".to_owned()]).await.unwrap_err();
     assert!(error.is_unavailable() && matches!(error, EmbeddingError::Unusable { .. }), "{error}");
 }
 
@@ -454,14 +455,15 @@ fn installed() -> Option<PathBuf> {
 async fn the_sentence_model_compares_meanings() {
     let Some(cache) = installed() else { return };
     let embedding = Embedding::new("all-MiniLM-L6-v2", &cache);
-    assert_eq!(embedding.model().await.unwrap(), Model { name: "all-MiniLM-L6-v2".to_owned(), dimension: 384 });
+    let model = Model { name: "all-MiniLM-L6-v2".to_owned(), dimension: 384, form: Form::NEWEST };
+    assert_eq!(embedding.model().await.unwrap(), model);
     let texts = [
         "connection to the database timed out",
         "the database did not answer in time",
         "decimal overflow while rounding the amount",
     ];
-    let together = embedding.embed(texts.iter().map(|text| (*text).to_owned()).collect()).await.unwrap();
-    let alone = embedding.embed(vec![texts[2].to_owned()]).await.unwrap();
+    let together = embedding.embed(Kind::Masked, texts.iter().map(|text| (*text).to_owned()).collect()).await.unwrap();
+    let alone = embedding.embed(Kind::Masked, vec![texts[2].to_owned()]).await.unwrap();
     assert_eq!(together[2], alone[0]);
     assert!(together.iter().all(|vector| (cosine(vector, vector) - 1.0).abs() < 1e-4));
     assert!(cosine(&together[0], &together[1]) > cosine(&together[0], &together[2]) + 0.2);

@@ -1,6 +1,7 @@
-//! The tables of vectors: one a model, dimension and kind of text.
+//! The tables of vectors: one a model, form, dimension and kind of text.
 //!
-//! That of the masked texts is `incident_vectors/<model>-<dimension>`, those of the other kinds have the kind behind it.
+//! That of the masked texts is `incident_vectors/<model>-<dimension>`, with the form behind the model where it is not plain
+//! (`all-minilm-l6-v2-gloss1-384`); those of the other kinds, whose texts are embedded as they are, have the kind behind it.
 //! They are not rows of one table: half of what an index of vectors finds would be of another kind, so a search of one
 //! kind would have to look deeper, or filter by the kind first.
 //!
@@ -20,6 +21,7 @@ use tracerag_schemas::tables::timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::embedding::{Embedding, Model};
+use super::gloss::Form;
 use crate::error::{At, Error, Result, is_absent};
 use crate::journal::position::POSITION;
 use crate::lake::Lake;
@@ -92,8 +94,11 @@ impl Kind {
 
 /// Name of the dataset in the lake that has a model's vectors of a kind of text.
 pub fn dataset_name(model: &Model, kind: Kind) -> String {
-    let slug: String =
-        model.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let slug: String = model
+        .stored_name(kind)
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
     format!("{TABLE}/{slug}-{}{}", model.dimension, kind.ending())
 }
 
@@ -154,18 +159,18 @@ pub(super) async fn newest(lake: &Lake, name: &str) -> Result<Option<Arc<Dataset
     }
 }
 
-/// A table of a model that is not the configured one.
+/// A table of a model that is not the configured one, or of another form than it has now.
 #[derive(Debug, Clone)]
 pub struct Other {
     /// Name of the dataset, as of [`dataset_name`].
     pub name: String,
-    /// Name of the model.
+    /// Name of the model, and the form behind it, as of [`Model::stored_name`].
     pub model: String,
     /// The newest version.
     pub dataset: Arc<Dataset>,
 }
 
-/// The tables of masked texts of other models than this one that have rows: those that were configured before.
+/// The tables of masked texts of other models than this one, or in other forms, that have rows: those of before.
 ///
 /// # Errors
 /// When the lake cannot be listed or a table cannot be read.
@@ -193,7 +198,23 @@ pub async fn of_others(lake: &Lake, model: &Model) -> Result<Vec<Other>> {
     Ok(others)
 }
 
-/// The version of a model's table of a kind that a snapshot holds; `None` if it holds none.
+/// A model with the form of messages that a snapshot holds vectors of: the newest that it has, and as it is where it has
+/// none.
+///
+/// # Errors
+/// When the model is not available.
+pub async fn as_pinned(embedding: &Embedding, pinned: &Pinned) -> Result<Embedding> {
+    let model = embedding.model().await?;
+    let is_held = |form: &Form| {
+        let of_form = Model { form: *form, ..model.clone() };
+        pinned.beside.contains_key(&dataset_name(&of_form, Kind::Masked))
+    };
+    let held = model.form.and_before().find(is_held);
+    Ok(embedding.with_form(held.unwrap_or(model.form)))
+}
+
+/// The version of a model's table of a kind that a snapshot holds, in whatever form ([`as_pinned`]); `None` if it holds
+/// none.
 ///
 /// # Errors
 /// As [`open`].
@@ -203,7 +224,7 @@ pub async fn open_pinned(
     pinned: &Pinned,
     kind: Kind,
 ) -> Result<Option<Arc<Dataset>>> {
-    let name = dataset_name(&embedding.model().await?, kind);
+    let name = dataset_name(&as_pinned(embedding, pinned).await?.model().await?, kind);
     match pinned.beside.get(&name) {
         Some(version) => Ok(Some(lake.dataset(&name, *version).await?)),
         None => Ok(None),

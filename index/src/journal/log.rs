@@ -11,7 +11,7 @@ use tracerag_schemas::SourcePartition;
 
 use super::fence::{self, Fenced};
 pub(crate) use super::record::schema;
-use super::record::{CLOSED, Kind, Record, STAGED};
+use super::record::{CLOSED, Interval, Kind, Record, STAGED};
 use super::{ClosedTrace, Head, SourceState, closed};
 use crate::error::{At, Error, Result};
 use crate::fail_point::FailPoint;
@@ -64,21 +64,11 @@ impl State {
     }
 
     /// Takes in the next record. A record is void, as a whole, if one of its partitions was claimed
-    /// by another since or does not go on where its last record ended.
+    /// by another since or does not go on where its last record ended: [`fence::holds`].
     pub(crate) fn take(&mut self, record: &Record) {
         self.position = record.position;
-        let holds = record.sources.iter().all(|interval| {
-            let state = self.sources.get(&interval.source);
-            let generation = state.map_or(0, |state| state.generation);
-            let next = state.and_then(|state| state.next);
-            match record.kind {
-                Kind::Claim => interval.generation > generation && interval.from == next && interval.to == next,
-                Kind::Epoch => interval.generation == generation && generation > 0 && interval.from == next,
-                // A migration has no partitions, so it is never asked.
-                Kind::Migration => false,
-            }
-        });
-        if !holds {
+        let holds = |interval: &Interval| fence::holds(record.kind, self.sources.get(&interval.source), interval);
+        if !record.sources.iter().all(holds) {
             tracing::warn!(position = record.position, worker = record.worker, "a record of the journal is void");
             self.void.push(record.position);
             return;

@@ -7,6 +7,7 @@
 mod bundles;
 mod clean;
 mod compact;
+mod flags;
 mod indices;
 mod lease;
 mod merge;
@@ -23,6 +24,8 @@ use tracerag_schemas::Table;
 
 pub(crate) use bundles::quoted;
 pub(crate) use compact::merge as merge_fragments;
+#[cfg(test)]
+pub(crate) use flags::Expired as ExpiredFlags;
 pub use lease::Lease;
 pub use sizes::{Share, shares};
 
@@ -89,11 +92,14 @@ impl Default for MaintainOptions {
 pub struct Retention {
     /// For tables by day, payloads, heaps and bundles that nobody has pinned; `None` keeps them for ever.
     pub default: Option<Duration>,
-    /// For single tables. Flags, builds, incident counts and dead letters are dropped only if named here: what was
-    /// in effect long ago is the base of what is in effect now, and dead letters have a time of their own.
+    /// For single tables. Changes of flags, builds, incident counts and dead letters are dropped only if named here: what
+    /// was in effect long ago is the base of what is in effect now, and dead letters have a time of their own.
     pub tables: BTreeMap<Table, Duration>,
+    /// For evaluations of flags, of which each span may bring some. Without it they stay as long as `flags` where that is
+    /// named, else as long as spans.
+    pub flag_evaluations: Option<Duration>,
     /// Bytes of data and indices that the lake may have, those that only snapshots hold included; beyond them whole days
-    /// go, the oldest first.
+    /// go, the oldest first. Where tables that are not kept by day and snapshots are beyond it alone, no day goes.
     pub max_bytes: Option<u64>,
 }
 
@@ -106,6 +112,11 @@ impl Retention {
             _ if table.by_day() => named.or(self.default),
             _ => named,
         }
+    }
+
+    /// How long evaluations of flags stay; `None`: for ever.
+    pub fn of_evaluations(&self) -> Option<Duration> {
+        self.flag_evaluations.or_else(|| self.of(Table::Flags)).or_else(|| self.of(Table::Spans))
     }
 }
 
@@ -130,6 +141,8 @@ pub struct MaintainReport {
     pub freed_bytes: u64,
     /// Bytes that only snapshots hold, where the lake's bytes are bounded.
     pub snapshot_bytes: u64,
+    /// Bytes of each table before days went for them, where the lake's bytes are bounded.
+    pub table_bytes: BTreeMap<Table, u64>,
     /// Whether a head was published.
     pub published: bool,
     /// Datasets in which a step failed, with the reason; the next run tries again.
@@ -159,11 +172,12 @@ pub async fn maintain(lake: &Lake, options: &MaintainOptions) -> Result<Maintain
     retain::drop_days(lake, options, &mut report).await?;
     let (_, head) = lake.head().await?;
     let side = Table::ALL.iter().filter(|table| table.is_side()).map(|table| table.name().to_owned());
-    let names: BTreeSet<String> = head.datasets.keys().cloned().chain(side).collect();
+    let mut names: BTreeSet<String> = head.datasets.keys().cloned().chain(side).collect();
     for name in &names {
         let Some((table, _)) = table_of(name) else { continue };
         let expired = match table {
             Table::Bundles => bundles::expire(lake, options).await,
+            Table::Flags => flags::expire(lake, options).await,
             _ => retain::expire_rows(lake, table, name, options).await,
         };
         let expired = report.check(name, expired).unwrap_or_default();
@@ -186,6 +200,10 @@ pub async fn maintain(lake: &Lake, options: &MaintainOptions) -> Result<Maintain
     }
     let published = publish(lake, &names).await;
     report.published |= report.check(HEADS, published).unwrap_or_default();
+    // Days go for bytes only when the rows are gone that were over in any case.
+    let bounded = retain::drop_days_beyond_bytes(lake, options, &mut report).await;
+    report.check(HEADS, bounded);
+    names.retain(|name| !report.dropped.contains(name));
     clean::clean(lake, &names, options, &mut report).await?;
     Ok(report)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
+use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
@@ -14,13 +14,15 @@ use super::{Fixture, NOON, epoch, rows, source};
 use crate::activity::{Looked, touched};
 use crate::{Document, Epoch, MaintainOptions, maintain};
 
-/// One row of counts of an incident.
-fn counts(fingerprint: &str) -> RecordBatch {
+/// One row of counts of an incident: so many failures of its own, and echoes.
+fn counts(fingerprint: &str, failures: i64) -> RecordBatch {
     let row = rows(Table::IncidentCounts, [0], NOON);
     let schema = row.schema();
     let columns = schema.fields().iter().zip(row.columns()).map(|(field, column)| -> ArrayRef {
         match field.name().as_str() {
             "fingerprint" => Arc::new(StringArray::from(vec![fingerprint])),
+            "failure_count" => Arc::new(Int64Array::from(vec![failures])),
+            "echo_count" => Arc::new(Int64Array::from(vec![3])),
             "last_seen" => Arc::new(TimestampNanosecondArray::from(vec![NOON]).with_timezone("UTC")),
             _ => Arc::clone(column),
         }
@@ -30,16 +32,16 @@ fn counts(fingerprint: &str) -> RecordBatch {
 
 /// Incidents are counted in several epochs, then merged into one fragment, and counted again. Guarantees that each look
 /// names what came since the one before and nothing else, whether a fragment was merged after it was looked at or
-/// before, and that what was seen longer ago than asked for is left out.
+/// before, and that what was seen longer ago than asked for is left out, as is an incident that has echoes only.
 #[tokio::test]
 async fn a_look_names_what_came_since_the_last() {
     let fixture = Fixture::new().await;
     let mut writer = fixture.worker("w", &[source(0)]).await;
     let mut offset = 0;
-    let mut write = async |fingerprint: &str| {
+    let mut add = async |fingerprint: &str, failures: i64| {
         let plain = epoch(source(0), offset, offset + 1, NOON);
         offset += 1;
-        let rows = vec![(Table::IncidentCounts, counts(fingerprint))];
+        let rows = vec![(Table::IncidentCounts, counts(fingerprint, failures))];
         writer.write(Epoch { rows, ..plain }).await.unwrap();
     };
     let look = async |before: Looked, since: i64| {
@@ -49,8 +51,9 @@ async fn a_look_names_what_came_since_the_last() {
         (found.looked, of_tenant)
     };
     let names = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
-    write("a").await;
-    write("b").await;
+    add("a", 1).await;
+    add("b", 1).await;
+    add("echoed", 0).await;
     let (looked, found) = look(Looked::default(), NOON).await;
     assert_eq!(found, names(&["a", "b"]));
     assert_eq!(look(Looked::default(), NOON + SECOND).await.1, names(&[]));
@@ -61,7 +64,7 @@ async fn a_look_names_what_came_since_the_last() {
     let (looked, found) = look(looked, NOON).await;
     assert_eq!(found, names(&[]), "rows that were merged are not new");
 
-    write("c").await;
+    add("c", 1).await;
     maintain(&fixture.reopen().await, &keeps_versions).await.unwrap();
     let (looked, found) = look(looked, NOON).await;
     assert!(found.contains("c"), "what was merged before it was looked at is new: {found:?}");

@@ -23,7 +23,7 @@ async fn shown(fixture: &Fixture, name: &str) -> BTreeMap<&'static str, Vec<i64>
 
 async fn retain(fixture: &Fixture, max_bytes: Option<u64>) -> crate::MaintainReport {
     let named = [Table::Flags, Table::DeadLetters, Table::IncidentCounts].map(|table| (table, TWO_DAYS));
-    let retention = Retention { default: Some(TWO_DAYS), tables: named.into(), max_bytes };
+    let retention = Retention { default: Some(TWO_DAYS), tables: named.into(), max_bytes, ..Retention::default() };
     // Heads that readers may still have are not what holds anything here.
     let options = MaintainOptions { now: NOON, retention, ..eager() };
     let report = maintain(&fixture.reopen().await, &options).await.unwrap();

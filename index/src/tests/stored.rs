@@ -7,9 +7,10 @@ use arrow::datatypes::Int64Type;
 use tracerag_schemas::Table;
 use tracerag_schemas::time::DAY;
 
+use super::upkeep::eager;
 use super::{Fixture, NOON, epoch, rows, source};
-use crate::stored::{changes, each_batch};
-use crate::{Epoch, SourceProgress};
+use crate::stored::{changes, changes_since, each_batch};
+use crate::{Epoch, SourceProgress, Writer, maintain};
 
 /// Rows of `flags` at these offsets, with these sources.
 fn flags(offsets: std::ops::Range<i64>, sources: &[&str]) -> RecordBatch {
@@ -28,16 +29,48 @@ async fn changes_come_in_order_and_without_evaluations() {
     let mut writer = fixture.worker("w", &[source(0)]).await;
     let head = fixture.lake.newest_head().await.unwrap();
     assert_eq!(changes(&fixture.lake, &head, Table::Flags).await.unwrap().num_rows(), 0);
-    let written = [flags(0..3, &["change", "evaluation", "change"]), flags(3..5, &["evaluation", "change"])];
-    for (batch, to) in written.into_iter().zip([3, 5]) {
-        let sources = vec![SourceProgress { source: source(0), to, low_watermark: to, stream_time: NOON }];
-        writer.write(Epoch { rows: vec![(Table::Flags, batch)], sources, closed: vec![] }).await.unwrap();
-    }
+    write(&mut writer, flags(0..3, &["change", "evaluation", "change"]), 3).await;
+    write(&mut writer, flags(3..5, &["evaluation", "change"]), 5).await;
     let lake = fixture.reopen().await;
     let head = lake.newest_head().await.unwrap();
     let found = changes(&lake, &head, Table::Flags).await.unwrap();
-    let offsets = found.column_by_name("kafka_offset").unwrap().as_primitive::<Int64Type>();
-    assert_eq!(offsets.values().to_vec(), [0, 2, 4]);
+    assert_eq!(offsets_in(&found), [0, 2, 4]);
+}
+
+/// Writes rows of `flags` in an epoch up to an offset.
+async fn write(writer: &mut Writer, rows: RecordBatch, to: i64) {
+    let sources = vec![SourceProgress { source: source(0), to, low_watermark: to, stream_time: NOON }];
+    writer.write(Epoch { rows: vec![(Table::Flags, rows)], sources, closed: vec![] }).await.unwrap();
+}
+
+fn offsets_in(batch: &RecordBatch) -> Vec<i64> {
+    batch.column_by_name("kafka_offset").unwrap().as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// Whoever knows the changes looks for newer ones after each epoch. Guarantees that an epoch of evaluations brings none,
+/// that a change comes once, and that none is missed because upkeep merged its fragment before anybody looked.
+#[tokio::test]
+async fn only_newer_changes_are_read_again() {
+    let fixture = Fixture::new().await;
+    let mut writer = fixture.worker("w", &[source(0)]).await;
+    let since = async |read_to| {
+        let lake = fixture.reopen().await;
+        let head = lake.newest_head().await.unwrap();
+        let (found, read_to) = changes_since(&lake, &head, Table::Flags, read_to).await.unwrap();
+        (offsets_in(&found), read_to)
+    };
+    write(&mut writer, flags(0..2, &["change", "change"]), 2).await;
+    let (found, read_to) = since(None).await;
+    assert_eq!(found, [0, 1]);
+    write(&mut writer, flags(2..4, &["evaluation", "evaluation"]), 4).await;
+    let (found, read_to) = since(read_to).await;
+    assert_eq!(found, Vec::<i64>::new());
+    write(&mut writer, flags(4..6, &["change", "evaluation"]), 6).await;
+    let report = maintain(&fixture.reopen().await, &eager()).await.unwrap();
+    assert!(report.compacted.iter().any(|(name, ..)| name == "flags"), "{report:?}");
+    let (found, read_to) = since(read_to).await;
+    assert!(found.contains(&4), "{found:?}");
+    assert_eq!(since(read_to).await.0, Vec::<i64>::new());
 }
 
 /// All rows of a table are handed out, of every day, with the columns that were asked for; an empty table has none.

@@ -17,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tracerag_schemas::Table;
 
+use super::cleaning::Cleaner;
 use super::json::{self, Object};
 use super::purl::{Purl, is_commit};
 use super::rows::{OriginColumns, times};
@@ -69,13 +70,14 @@ struct Custom {
     schema_migrations: Vec<String>,
 }
 
+/// A row, redacted.
 struct BuildRow<'r> {
-    service: &'r str,
-    environment: Option<&'r str>,
-    version: Option<&'r str>,
-    commit: Option<&'r str>,
-    artifact: Option<&'r str>,
-    custom: &'r Custom,
+    service: String,
+    environment: Option<String>,
+    version: Option<String>,
+    commit: Option<String>,
+    artifact: Option<String>,
+    custom: Custom,
     valid_from: i64,
     is_removed: bool,
     event_type: &'r str,
@@ -83,7 +85,7 @@ struct BuildRow<'r> {
 
 impl DeploymentDecoder {
     /// A decoder that remembers nothing yet and masks with this policy: the name of an artifact may carry the
-    /// credentials of its registry.
+    /// credentials of its registry, a migration the name of whom it was made for.
     pub fn new(redactor: Arc<Redactor>) -> Self {
         Self { redactor, counts: RedactionCounts::default(), commits: Commits::default(), rows: BuildRows::default() }
     }
@@ -129,14 +131,14 @@ impl DeploymentDecoder {
         let purl = artifact.as_deref().and_then(Purl::parse).unwrap_or_default();
         let commit = self.find_commit(event, origin.tenant);
         let version = event.custom.version.as_deref().or(purl.human_version());
-        let shown = artifact.as_deref().map(|artifact| self.redactor.redact_text(artifact, &mut self.counts));
+        let mut clean = Cleaner::new(&self.redactor, &mut self.counts, origin.tenant);
         let row = BuildRow {
-            service: &service,
-            environment: environment.as_deref(),
-            version,
-            commit: commit.as_deref(),
-            artifact: shown.as_deref(),
-            custom: &event.custom,
+            service: clean.attribute("service.name", &service),
+            environment: environment.map(|environment| clean.attribute("deployment.environment.name", &environment)),
+            version: version.map(|version| clean.attribute("service.version", version)),
+            commit: commit.as_deref().map(|commit| clean.attribute("vcs.ref.head.revision", commit)),
+            artifact: artifact.map(|artifact| clean.text(&artifact)),
+            custom: event.custom.cleaned(&mut clean),
             valid_from: event.time.unwrap_or_else(|| origin.time()),
             is_removed: false,
             event_type: &event.kind,
@@ -149,13 +151,14 @@ impl DeploymentDecoder {
     fn removed(&mut self, event: &CdEvent<'_>, origin: &Origin<'_>) -> Result<DeploymentOutcome, ChangeError> {
         let service = event.service()?;
         let environment = event.environment()?;
+        let mut clean = Cleaner::new(&self.redactor, &mut self.counts, origin.tenant);
         let row = BuildRow {
-            service: &service,
-            environment: environment.as_deref(),
+            service: clean.attribute("service.name", &service),
+            environment: environment.map(|environment| clean.attribute("deployment.environment.name", &environment)),
             version: None,
             commit: None,
             artifact: None,
-            custom: &event.custom,
+            custom: event.custom.cleaned(&mut clean),
             valid_from: event.time.unwrap_or_else(|| origin.time()),
             is_removed: true,
             event_type: &event.kind,
@@ -388,6 +391,20 @@ impl Custom {
             schema_migrations,
         })
     }
+
+    /// What goes into a row. Version and commit do so by other ways.
+    fn cleaned(&self, clean: &mut Cleaner<'_>) -> Self {
+        let instance = self.instance.as_deref();
+        let digests = self.lockfile_digests.iter();
+        Self {
+            commit: None,
+            version: None,
+            instance: instance.map(|instance| clean.attribute("service.instance.id", instance)),
+            build_number: self.build_number.as_deref().map(|number| clean.record_id(number)),
+            lockfile_digests: digests.map(|(file, digest)| (clean.name(file), clean.text(digest))).collect(),
+            schema_migrations: self.schema_migrations.iter().map(|migration| clean.text(migration)).collect(),
+        }
+    }
 }
 
 /// A bounded memory of commits; what came first is forgotten first.
@@ -457,14 +474,14 @@ impl Default for BuildRows {
 
 impl BuildRows {
     fn push(&mut self, row: &BuildRow<'_>, origin: &Origin<'_>) {
-        let custom = row.custom;
-        self.service.append_value(row.service);
+        let custom = &row.custom;
+        self.service.append_value(&row.service);
         self.instance.append_option(custom.instance.as_deref());
-        self.environment.append_option(row.environment);
-        self.version.append_option(row.version);
-        self.commit.append_option(row.commit);
+        self.environment.append_option(row.environment.as_deref());
+        self.version.append_option(row.version.as_deref());
+        self.commit.append_option(row.commit.as_deref());
         self.build_number.append_option(custom.build_number.as_deref());
-        self.artifact.append_option(row.artifact);
+        self.artifact.append_option(row.artifact.as_deref());
         for (file, digest) in &custom.lockfile_digests {
             self.lockfile_digests.keys().append_value(file);
             self.lockfile_digests.values().append_value(digest);

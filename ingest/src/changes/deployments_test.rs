@@ -200,6 +200,38 @@ fn artifacts_lose_credentials() {
     }
 }
 
+/// Personal data and secrets in any field of a deployment are in no column; numbers of builds, digests and the names of
+/// files stay as they are.
+#[test]
+fn no_field_is_stored_as_it_came() {
+    let mail = "jane.doe@example.org";
+    let custom = serde_json::json!({
+        "git_sha": format!("of {mail}"), "service.version": format!("1.9.0 for {mail}"), "service.instance.id": mail,
+        "build_number": format!("512 {mail}"),
+        "lockfile_digests": {"Cargo.lock": "sha256:0b31", mail: "x", "mail": mail},
+        "schema_migrations": [format!("0042_merge {mail}"), {"sql": "x", "password": "hunter2"}],
+    });
+    let content = format!(r#"{{"environment": {{"id": "{mail}"}}, "artifactId": "pkg:oci/a@1?by={mail}"}}"#);
+    let deployed = |kind: &str| {
+        let event = event(kind, mail, &content, "");
+        format!(r#"{}, "customData": {custom}}}"#, event.strip_suffix('}').unwrap())
+    };
+    for kind in [DEPLOYED, "service.removed.0.3.0"] {
+        let mut decoder = decoder();
+        decode(&mut decoder, &deployed(kind)).unwrap();
+        let all = format!("{:?}", decoder.finish().unwrap());
+        assert!(!all.contains("jane.doe") && !all.contains("hunter2"), "{all}");
+        assert!(all.contains("<email>") && all.contains("Cargo.lock") && all.contains("sha256:0b31"), "{all}");
+        assert!(all.contains("0042_merge"), "{all}");
+    }
+    let number = r#""build_number": 4111111111111111"#;
+    let mut decoder = decoder();
+    let event = deployed(DEPLOYED).replace(&format!(r#""build_number":"512 {mail}""#), number);
+    assert!(event.contains(number), "{event}");
+    decode(&mut decoder, &event).unwrap();
+    assert_eq!(text(&decoder.finish().unwrap(), "build_number"), "4111111111111111");
+}
+
 /// A removed service has no version from then on.
 #[test]
 fn removals() {

@@ -19,11 +19,13 @@ pub(super) struct SetKey {
     pub(super) tenant: String,
     pub(super) set_id: Option<String>,
     pub(super) service: Option<String>,
+    pub(super) instance: Option<String>,
     pub(super) environment: Option<String>,
 }
 
-/// Key to digest of the definition.
-pub(super) type Definitions = BTreeMap<String, String>;
+/// Key to digest of the definition; to none where a change of the one flag has come since, with which the definition is
+/// no more what holds.
+pub(super) type Definitions = BTreeMap<String, Option<String>>;
 
 /// A configuration as it came.
 #[derive(Debug)]
@@ -123,14 +125,15 @@ impl FlagConfiguration {
         &'c self,
         before: &'c Definitions,
     ) -> impl Iterator<Item = (&'c str, Option<&'c FlagDefinition>)> {
-        let changed = self.flags.iter().filter(|(key, flag)| before.get(*key) != Some(&flag.digest));
+        let changed =
+            self.flags.iter().filter(|(key, flag)| before.get(*key).and_then(Option::as_ref) != Some(&flag.digest));
         let removed = before.keys().filter(|key| !self.flags.contains_key(*key));
         let changed = changed.map(|(key, flag)| (key.as_str(), Some(flag)));
         changed.chain(removed.map(|key| (key.as_str(), None)))
     }
 
     pub(super) fn definitions(&self) -> Definitions {
-        self.flags.iter().map(|(key, flag)| (key.clone(), flag.digest.clone())).collect()
+        self.flags.iter().map(|(key, flag)| (key.clone(), Some(flag.digest.clone()))).collect()
     }
 }
 

@@ -1,24 +1,34 @@
 //! Changes of flags and of configuration.
 
 use std::collections::HashMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, TimestampNanosecondBuilder};
 use arrow::error::ArrowError;
 use tracerag_schemas::Table;
 
+use super::cleaning::Cleaner;
 use super::flag_configuration::{Definitions, FlagConfiguration, SetKey};
 use super::json::{self, Object};
 use super::rows::{OriginColumns, times};
 use super::{ChangeError, Origin};
 use crate::redact::{AttributeRule, RedactionCounts, Redactor};
 
+const KEY: &str = "feature_flag.key";
+const VARIANT: &str = "feature_flag.result.variant";
+const VALUE: &str = "feature_flag.result.value";
+const REASON: &str = "feature_flag.result.reason";
+const PROVIDER: &str = "feature_flag.provider.name";
+const SET_ID: &str = "feature_flag.set.id";
+const VERSION: &str = "feature_flag.version";
+
 /// What a record of the flags topic became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FlagOutcome {
     /// Rows added: one for a change, one for each changed flag of a whole configuration.
     pub rows: usize,
-    /// Entries of a whole configuration that are no flags; they were left out.
+    /// Entries of a whole configuration that were left out: they are no flags, or the redaction makes their keys equal.
     pub skipped: usize,
     /// Whether the record is a whole configuration: its rows are what has changed since the one before.
     pub is_configuration: bool,
@@ -73,7 +83,7 @@ impl FlagDecoder {
         let (tenant, kind, key, source) = (column("tenant_id")?, column("kind")?, column("key")?, column("source")?);
         let (variant, value, digest) = (column("variant")?, column("value")?, column("digest")?);
         let (set_id, service) = (column("set_id")?, column("service_name")?);
-        let environment = column("deployment_environment_name")?;
+        let (instance, environment) = (column("service_instance_id")?, column("deployment_environment_name")?);
         let text =
             |column: &arrow::array::StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
         for row in 0..rows.num_rows() {
@@ -84,20 +94,30 @@ impl FlagDecoder {
                 tenant: tenant.value(row).to_owned(),
                 set_id: text(set_id, row),
                 service: text(service, row),
+                instance: text(instance, row),
                 environment: text(environment, row),
             };
             // Single changes have no digest: they are no part of a configuration. A row without anything is a
-            // flag that a configuration no longer had.
-            if let Some(digest) = text(digest, row) {
-                self.sets.entry(set).or_default().insert(key.value(row).to_owned(), digest);
-            } else if variant.is_null(row)
-                && value.is_null(row)
-                && let Some(definitions) = self.sets.get_mut(&set)
-            {
-                definitions.remove(key.value(row));
+            // flag that a configuration no longer had, or that was deleted alone.
+            match text(digest, row) {
+                Some(digest) => {
+                    self.sets.entry(set).or_default().insert(key.value(row).to_owned(), Some(digest));
+                }
+                None => self.outdate(&set, key.value(row), variant.is_null(row) && value.is_null(row)),
             }
         }
         Ok(())
+    }
+
+    /// Takes in that a flag was changed alone: what the last configuration of its set says of it does not hold any more,
+    /// so the next one that says it, even if it says the same, is a change again.
+    fn outdate(&mut self, set: &SetKey, key: &str, is_deleted: bool) {
+        let Some(definitions) = self.sets.get_mut(set) else { return };
+        if is_deleted {
+            definitions.remove(key);
+        } else if let Some(definition) = definitions.get_mut(key) {
+            *definition = None;
+        }
     }
 
     /// Decodes one record. After an error nothing of it is kept.
@@ -106,34 +126,38 @@ impl FlagDecoder {
     /// Says what is wrong, for the dead letters.
     pub fn decode(&mut self, bytes: &[u8], origin: &Origin<'_>) -> Result<FlagOutcome, ChangeError> {
         let object = json::object(bytes)?;
-        let is_flag = object.contains_key("feature_flag.key");
+        let is_flag = object.contains_key(KEY);
         match (is_flag, object.contains_key("config.key")) {
             (true, true) => Err(ChangeError::TwoChanges),
             (true, false) => self.flag_change(&object, origin),
             (false, true) => self.config_change(&object, origin),
             (false, false) => match FlagConfiguration::read(&object)? {
-                Some(configuration) => Ok(self.configuration(&configuration, origin)),
+                Some(configuration) => Ok(self.configuration(configuration, origin)),
                 None => Err(ChangeError::NotAChange),
             },
         }
     }
 
     fn flag_change(&mut self, object: &Object, origin: &Origin<'_>) -> Result<FlagOutcome, ChangeError> {
-        const VARIANT: &str = "feature_flag.result.variant";
-        const VALUE: &str = "feature_flag.result.value";
         let scope = Scope::read(object)?;
-        let key = json::text(object, "feature_flag.key")?.ok_or(ChangeError::Missing { field: "feature_flag.key" })?;
+        let key = json::text(object, KEY)?.ok_or(ChangeError::Missing { field: KEY })?;
         let variant = object.get(VARIANT).or_else(|| object.get("feature_flag.variant"));
         let value = object.get(VALUE);
         if variant.is_none() && value.is_none() {
             return Err(ChangeError::NoValue { first: VARIANT, second: VALUE });
         }
-        let variant = variant.and_then(json::any_value).map(|text| self.clean(&text));
-        let value = value.and_then(json::any_value).map(|text| self.clean(&text));
-        let set_id = json::text(object, "feature_flag.set.id")?;
-        let version = json::text(object, "feature_flag.version")?;
-        let provider = json::any_text(object, &["feature_flag.provider.name", "feature_flag.provider_name"])?;
-        let reason = json::any_text(object, &["feature_flag.result.reason", "feature_flag.evaluation.reason"])?;
+        let set_id = json::text(object, SET_ID)?;
+        let version = json::text(object, VERSION)?;
+        let provider = json::any_text(object, &[PROVIDER, "feature_flag.provider_name"])?;
+        let reason = json::any_text(object, &[REASON, "feature_flag.evaluation.reason"])?;
+        let mut clean = self.cleaner(origin.tenant);
+        let scope = scope.cleaned(&mut clean);
+        let key = clean.attribute(KEY, &key);
+        let mut of = |name: &str, text: Option<String>| text.map(|text| clean.attribute(name, &text));
+        let variant = of(VARIANT, variant.and_then(json::any_value));
+        let value = of(VALUE, value.and_then(json::any_value));
+        let (set_id, version) = (of(SET_ID, set_id), of(VERSION, version));
+        let (provider, reason) = (of(PROVIDER, provider), of(REASON, reason));
         let row = FlagRow {
             kind: "flag",
             key: &key,
@@ -146,6 +170,15 @@ impl FlagDecoder {
             ..scope.row(origin)
         };
         self.rows.push(&row, origin);
+        let is_deleted = variant.is_none() && value.is_none();
+        let set = SetKey {
+            tenant: origin.tenant.to_owned(),
+            set_id,
+            service: scope.service,
+            instance: scope.instance,
+            environment: scope.environment,
+        };
+        self.outdate(&set, &key, is_deleted);
         Ok(FlagOutcome { rows: 1, ..FlagOutcome::default() })
     }
 
@@ -157,12 +190,15 @@ impl FlagDecoder {
             return Err(ChangeError::NoValue { first: "config.value", second: "config.digest" });
         }
         let value = object.get("config.value").and_then(json::any_value);
-        // A digest stands for a value that must not be known; without one the row would mean a deletion.
-        let value = match value {
-            Some(value) => Some(self.clean_config(&key, &value, origin.tenant)),
-            None => digest.clone(),
-        };
         let version = json::text(object, "config.version")?;
+        let value = value.map(|value| self.clean_config(&key, &value, origin.tenant));
+        let mut clean = self.cleaner(origin.tenant);
+        let scope = scope.cleaned(&mut clean);
+        let key = clean.name(&key);
+        let digest = digest.map(|digest| clean.text(&digest));
+        let version = version.map(|version| clean.text(&version));
+        // A digest stands for a value that must not be known; without one the row would mean a deletion.
+        let value = value.or_else(|| digest.clone());
         let row = FlagRow {
             kind: "config",
             key: &key,
@@ -175,18 +211,25 @@ impl FlagDecoder {
         Ok(FlagOutcome { rows: 1, ..FlagOutcome::default() })
     }
 
-    fn configuration(&mut self, configuration: &FlagConfiguration, origin: &Origin<'_>) -> FlagOutcome {
+    fn configuration(&mut self, configuration: FlagConfiguration, origin: &Origin<'_>) -> FlagOutcome {
+        // Before it is compared: what it is compared with may have been restored from rows.
+        let configuration = self.with_clean_names(configuration, origin.tenant);
         let set = SetKey {
             tenant: origin.tenant.to_owned(),
             set_id: configuration.set_id.clone(),
             service: configuration.service.clone(),
+            instance: configuration.instance.clone(),
             environment: configuration.environment.clone(),
         };
         let before = self.sets.insert(set, configuration.definitions()).unwrap_or_default();
         let mut rows = 0;
         for (key, flag) in configuration.changes_since(&before) {
-            let variant = flag.and_then(|flag| flag.variant.as_deref()).map(|variant| self.clean(variant));
-            let value = flag.and_then(|flag| flag.value.as_deref()).map(|value| self.clean(value));
+            let mut clean = self.cleaner(origin.tenant);
+            let mut of = |name: &str, text: Option<&str>| text.map(|text| clean.attribute(name, text));
+            let variant = of(VARIANT, flag.and_then(|flag| flag.variant.as_deref()));
+            let value = of(VALUE, flag.and_then(|flag| flag.value.as_deref()));
+            let version = flag.and_then(|flag| flag.version.as_deref()).or(configuration.version.as_deref());
+            let version = of(VERSION, version);
             let row = FlagRow {
                 kind: "flag",
                 key,
@@ -199,7 +242,7 @@ impl FlagDecoder {
                 reason: flag.map(|flag| flag.reason),
                 provider: Some("flagd"),
                 set_id: configuration.set_id.as_deref(),
-                version: flag.and_then(|flag| flag.version.as_deref()).or(configuration.version.as_deref()),
+                version: version.as_deref(),
                 digest: flag.map(|flag| flag.digest.as_str()),
             };
             self.rows.push(&row, origin);
@@ -208,15 +251,35 @@ impl FlagDecoder {
         FlagOutcome { rows, skipped: configuration.skipped, is_configuration: true }
     }
 
-    fn clean(&mut self, value: &str) -> String {
-        self.redactor.redact_text(value, &mut self.counts).into_owned()
+    /// The configuration with the names redacted that its rows are told apart by. Of flags whose keys become equal the
+    /// first one stays: rows of two would pass for changes of one. The others are left out and counted.
+    fn with_clean_names(&mut self, mut configuration: FlagConfiguration, tenant: &str) -> FlagConfiguration {
+        let mut clean = self.cleaner(tenant);
+        let mut of = |name: &str, text: Option<String>| text.map(|text| clean.attribute(name, &text));
+        configuration.set_id = of(SET_ID, configuration.set_id);
+        configuration.service = of("service.name", configuration.service);
+        configuration.instance = of("service.instance.id", configuration.instance);
+        configuration.environment = of("deployment.environment.name", configuration.environment);
+        for (key, flag) in std::mem::take(&mut configuration.flags) {
+            match configuration.flags.entry(clean.attribute(KEY, &key)) {
+                Entry::Vacant(place) => {
+                    place.insert(flag);
+                }
+                Entry::Occupied(_) => configuration.skipped += 1,
+            }
+        }
+        configuration
+    }
+
+    fn cleaner<'c>(&'c mut self, tenant: &'c str) -> Cleaner<'c> {
+        Cleaner::new(&self.redactor, &mut self.counts, tenant)
     }
 
     /// A key such as `db.password` says more than its value does, so the rule of the name comes first.
     fn clean_config(&mut self, key: &str, value: &str, tenant: &str) -> String {
         match self.redactor.attribute_rule(key) {
             // A configuration key is no attribute that somebody could have allowed: it is kept, but scanned.
-            AttributeRule::Pass | AttributeRule::Drop => self.clean(value),
+            AttributeRule::Pass | AttributeRule::Drop => self.cleaner(tenant).text(value),
             rule => self.redactor.redact_value(tenant, rule, value, &mut self.counts).into_owned(),
         }
     }
@@ -262,6 +325,16 @@ impl Scope {
             environment: json::any_text(object, &["deployment.environment.name", "deployment.environment"])?,
             time: json::time(object, "time")?,
         })
+    }
+
+    fn cleaned(self, clean: &mut Cleaner<'_>) -> Self {
+        let mut of = |name: &str, text: Option<String>| text.map(|text| clean.attribute(name, &text));
+        Self {
+            service: of("service.name", self.service),
+            instance: of("service.instance.id", self.instance),
+            environment: of("deployment.environment.name", self.environment),
+            time: self.time,
+        }
     }
 
     fn row<'r>(&'r self, origin: &Origin<'_>) -> FlagRow<'r> {

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use serde_json::Value;
 use tracerag_schemas::{Table, ids};
 
+use super::cleaning::Cleaner;
 use super::json::{self, Object};
 use super::rows::{OriginColumns, times};
 use super::{ChangeError, Origin};
@@ -63,7 +64,8 @@ struct HeapRow {
 }
 
 impl HeapDecoder {
-    /// A decoder that masks with this policy: class names can be generated from data.
+    /// A decoder that masks with this policy: names of classes can be generated from data, those of instances from
+    /// whatever their host is called.
     pub fn new(redactor: Arc<Redactor>) -> Self {
         Self { redactor, counts: RedactionCounts::default(), rows: HeapRows::default() }
     }
@@ -108,20 +110,24 @@ impl HeapDecoder {
             path.truncate(KEPT_STEPS);
         }
         let says_cut = object.get("truncated").and_then(Value::as_bool).unwrap_or(false);
+        let (service, instance) = (json::text(object, "service.name")?, json::text(object, "service.instance.id")?);
+        let commit = json::any_text(object, &["vcs.ref.head.revision", "git_sha"])?;
+        let digest = json::text(object, "snapshot_sha256")?.map(|digest| digest.to_ascii_lowercase());
+        let mut clean = Cleaner::new(&self.redactor, &mut self.counts, origin.tenant);
         Ok(HeapRow {
             trace_id: hex_id::<16>(object, "trace_id")?,
             span_id: hex_id::<8>(object, "span_id")?,
             captured_at: captured_at(object)?.unwrap_or_else(|| origin.time()),
-            service: json::text(object, "service.name")?,
-            instance: json::text(object, "service.instance.id")?,
-            commit: json::any_text(object, &["vcs.ref.head.revision", "git_sha"])?,
+            service: service.map(|service| clean.attribute("service.name", &service)),
+            instance: instance.map(|instance| clean.attribute("service.instance.id", &instance)),
+            commit: commit.map(|commit| clean.attribute("vcs.ref.head.revision", &commit)),
             format,
             types,
             sites,
             paths,
             total_bytes: object.get("total_bytes").and_then(json::integer).filter(|bytes| *bytes >= 0),
             snapshot_uri,
-            snapshot_sha256: json::text(object, "snapshot_sha256")?.map(|digest| digest.to_ascii_lowercase()),
+            snapshot_sha256: digest.map(|digest| clean.text(&digest)),
             is_truncated: is_cut || says_cut,
         })
     }

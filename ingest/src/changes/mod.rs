@@ -5,6 +5,7 @@
 //!
 //! These topics bring a few records a minute, so the decoders read JSON trees; nothing here is on the hot path.
 
+mod cleaning;
 pub mod deployments;
 mod flag_configuration;
 pub mod flags;

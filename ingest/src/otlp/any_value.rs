@@ -268,7 +268,7 @@ impl ValueWriter<'_> {
         let data = self.data;
         let (key, value) = read_pair(data, pair)?;
         let key = key.of(data);
-        let id = self.keys.id(key, self.redactor);
+        let id = self.keys.id(key, self.redactor, self.redactions);
         // The innermost name that says something decides, first together with the one around it. What a policy
         // keeps by name it keeps as a whole.
         let qualified = around.key.map(|parent| self.keys.qualified(parent, id, self.redactor));

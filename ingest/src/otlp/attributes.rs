@@ -135,6 +135,8 @@ pub(super) enum Renames {
 #[derive(Clone, Copy)]
 struct Entry {
     key: u32,
+    /// As it was sent.
+    name: Slice,
     value: Option<Slice>,
     /// The string in `value`, where that was seen on the way.
     text: Option<Slice>,
@@ -166,6 +168,8 @@ pub(super) struct Walker {
     duplicates: FxHashSet<u32>,
     /// Names of spans and the like that nothing was masked in.
     clean: CleanTexts<32>,
+    /// The same of trace states, which change with each trace and would push out the names.
+    clean_states: CleanTexts<4>,
     /// What the list written last has for other columns.
     pub(super) found: Vec<Found>,
     /// The payloads of the list written last.
@@ -185,6 +189,7 @@ impl Walker {
             has_old: false,
             duplicates: FxHashSet::default(),
             clean: CleanTexts::default(),
+            clean_states: CleanTexts::default(),
             found: Vec::new(),
             payloads: Vec::new(),
         }
@@ -213,13 +218,13 @@ impl Walker {
                 (key, value, None)
             }
         };
-        let id = self.keys.id(key.of(data), &self.redactor);
+        let id = self.keys.id(key.of(data), &self.redactor, &mut self.redactions);
         self.has_old |= self.keys.get(id).rename.is_some();
         if self.keys.mark(id) {
             self.counts.duplicate_keys += 1;
             self.duplicates.insert(id);
         }
-        self.entries.push(Entry { key: id, value, text });
+        self.entries.push(Entry { key: id, name: key, value, text });
         Ok(())
     }
 
@@ -229,12 +234,11 @@ impl Walker {
         xxh3_128_with_secret(identity, &self.record_secret)
     }
 
-    /// Appends keys and undecoded values, each with its length, to what a hash is taken of.
+    /// Appends keys as they were sent and undecoded values, each with its length, to what a hash is taken of.
     pub(super) fn push_identity(&self, data: &[u8], out: &mut Vec<u8>) {
         for entry in &self.entries {
-            let key = self.keys.get(entry.key).name.as_bytes();
             let value = entry.value.unwrap_or_default().of(data);
-            push_part(key, out);
+            push_part(entry.name.of(data), out);
             push_part(value, out);
         }
     }
@@ -369,22 +373,36 @@ impl Walker {
         }
         if self.clean.has(bytes) {
             out.set_known(row, bytes);
-            return;
-        }
-        let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
-        let redacted = self.redactor.redact_text(&text, &mut self.redactions);
-        out.set(row, &redacted);
-        if matches!((&text, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_))) {
+        } else if self.write_searched(bytes, row, out) {
             self.clean.keep(bytes);
         }
     }
 
-    /// A text that is taken as it is; absent if it is empty.
+    /// The state of a trace, which other vendors' systems write: a text like any other.
     #[inline]
-    pub(super) fn write_plain(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) {
-        if !bytes.is_empty() {
-            out.set(row, &super::any_value::utf8(bytes, &mut self.counts.invalid_utf8));
+    pub(super) fn write_state(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) {
+        if bytes.is_empty() {
+            return;
         }
+        if self.clean_states.has(bytes) {
+            out.set_known(row, bytes);
+        } else if self.write_searched(bytes, row, out) {
+            self.clean_states.keep(bytes);
+        }
+    }
+
+    /// Searches and writes a text; says whether it was left as it is.
+    fn write_searched(&mut self, bytes: &[u8], row: usize, out: &mut TextColumn) -> bool {
+        let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
+        let redacted = self.redactor.redact_text(&text, &mut self.redactions);
+        out.set(row, &redacted);
+        matches!((&text, &redacted), (Cow::Borrowed(_), Cow::Borrowed(_)))
+    }
+
+    /// A text that is searched once, for many rows or as a part of another text.
+    pub(super) fn redacted(&mut self, bytes: &[u8]) -> String {
+        let text = super::any_value::utf8(bytes, &mut self.counts.invalid_utf8);
+        self.redactor.redact_text(&text, &mut self.redactions).into_owned()
     }
 
     /// A time or count that OTLP has without a sign.
@@ -407,10 +425,26 @@ impl Walker {
             if info.rule(side) == AttributeRule::Payload {
                 continue;
             }
+            // A part alone may lack what shows that it must not be stored, so parts are taken of what is left of the whole.
+            let masked = match value {
+                AnyValue::Text(text)
+                    if matches!(rename, Rename::Target | Rename::Host)
+                        && matches!(info.rule(side), AttributeRule::Scan | AttributeRule::Suspect(_))
+                        && !(info.is_clean_known(side) && info.clean.has(text)) =>
+                {
+                    let text = super::any_value::utf8(text, &mut 0);
+                    match self.redactor.redact_text(&text, &mut RedactionCounts::default()) {
+                        Cow::Owned(masked) => Some(masked),
+                        Cow::Borrowed(_) => None,
+                    }
+                }
+                _ => None,
+            };
+            let value = masked.as_ref().map_or(value, |masked| AnyValue::Text(masked.as_bytes()));
             // Of two facts in one old value each has the rule of its own new name.
             let old_rule = info.own_rule(side);
             for (name, derived) in derive(&info.name, rename, value, side, namespace.as_deref()).into_iter().flatten() {
-                let id = self.keys.id(name.as_bytes(), &self.redactor);
+                let id = self.keys.id(name.as_bytes(), &self.redactor, &mut self.redactions);
                 if self.keys.mark(id) {
                     self.count_conflict(data, id, value, &derived)?;
                     continue;

@@ -1,5 +1,12 @@
 //! What is known about an attribute name, found once per distinct name: names repeat in every span.
+//!
+//! A name can itself be personal (a map from address to something), so the name that is kept, judged and written is the
+//! redacted one. Names that become equal are one name here: their entries stay, one behind the other, as those of a name
+//! that was sent twice do. A name that something was masked in is redacted anew each time, so that only its masked form
+//! takes room, however many persons there are. No well-known name has anything to mask, so that they are looked up by
+//! the redacted name is the same.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
@@ -8,7 +15,7 @@ use tracerag_schemas::conventions::{self, Rename};
 
 use super::clean::CleanTexts;
 use super::derive::Side;
-use crate::redact::{AttributeRule, Redactor, end_of_name};
+use crate::redact::{AttributeRule, RedactionCounts, Redactor, end_of_name};
 
 /// Names kept; senders that make names up do not fill the memory.
 const MAX_KEYS: usize = 1 << 16;
@@ -126,6 +133,7 @@ fn with_target(own: AttributeRule, target: AttributeRule) -> AttributeRule {
 
 /// What is known about a name.
 pub(super) struct KeyInfo {
+    /// As it is stored.
     pub(super) name: Box<str>,
     /// The bytes as sent, where they are not UTF-8.
     raw: Option<Box<[u8]>>,
@@ -188,9 +196,9 @@ impl KeyTable {
         self.list += 1;
     }
 
-    /// The number of a name.
+    /// The number of a name; `counts` are told what is masked in it.
     #[inline]
-    pub(super) fn id(&mut self, name: &[u8], redactor: &Redactor) -> u32 {
+    pub(super) fn id(&mut self, name: &[u8], redactor: &Redactor, counts: &mut RedactionCounts) -> u32 {
         if let Some(last) = self.infos.get(self.last as usize) {
             let guess = last.next;
             if self.infos.get(guess as usize).is_some_and(|info| info.raw() == name) {
@@ -198,7 +206,7 @@ impl KeyTable {
                 return guess;
             }
         }
-        let id = self.find_or_add(name, redactor);
+        let id = self.find_or_add(name, redactor, counts);
         if let Some(last) = self.infos.get_mut(self.last as usize) {
             last.next = id;
         }
@@ -209,29 +217,46 @@ impl KeyTable {
     /// The number of `key` under the name `parent`: the member `id` of a map `user` is a `user.id`.
     pub(super) fn qualified(&mut self, parent: u32, key: u32, redactor: &Redactor) -> u32 {
         let name = format!("{}.{}", end_of_name(&self.get(parent).name), self.get(key).name);
-        self.find_or_add(name.as_bytes(), redactor)
+        // Nothing is written under it.
+        self.find_or_add(name.as_bytes(), redactor, &mut RedactionCounts::default())
     }
 
-    fn find_or_add(&mut self, name: &[u8], redactor: &Redactor) -> u32 {
+    fn find(&self, hash: u64, name: &[u8]) -> Option<u32> {
+        self.by_name.find(hash, |id| self.infos[*id as usize].raw() == name).copied()
+    }
+
+    fn find_or_add(&mut self, name: &[u8], redactor: &Redactor, counts: &mut RedactionCounts) -> u32 {
         let hash = FxBuildHasher.hash_one(name);
-        let infos = &self.infos;
-        if let Some(id) = self.by_name.find(hash, |id| infos[*id as usize].raw() == name) {
-            return *id;
+        if let Some(id) = self.find(hash, name) {
+            return id;
         }
         let text = String::from_utf8_lossy(name);
-        let raw = (text.as_bytes() != name).then(|| Box::from(name));
+        match redactor.redact_name(&text, counts) {
+            Cow::Borrowed(_) => {
+                let raw = (text.as_bytes() != name).then(|| Box::from(name));
+                self.add(hash, &text, raw, redactor)
+            }
+            Cow::Owned(masked) => {
+                let hash = FxBuildHasher.hash_one(masked.as_bytes());
+                self.find(hash, masked.as_bytes()).unwrap_or_else(|| self.add(hash, &masked, None, redactor))
+            }
+        }
+    }
+
+    /// Takes in a name as it is stored.
+    fn add(&mut self, hash: u64, text: &str, raw: Option<Box<[u8]>>, redactor: &Redactor) -> u32 {
         let id = self.infos.len() as u32;
-        let rename = conventions::rename(&text);
-        let [own_rules, rules] = rules(&text, rename, redactor);
+        let rename = conventions::rename(text);
+        let [own_rules, rules] = rules(text, rename, redactor);
         self.infos.push(KeyInfo {
             raw,
             hash,
             rules,
             own_rules,
             rename,
-            is_target: conventions::is_target(&text),
-            promoted: promoted(&text),
-            name: Box::from(&*text),
+            is_target: conventions::is_target(text),
+            promoted: promoted(text),
+            name: Box::from(text),
             clean: CleanTexts::default(),
             seen: 0,
             next: id,
@@ -256,5 +281,29 @@ impl KeyTable {
     pub(super) fn mark(&mut self, id: u32) -> bool {
         let seen = &mut self.infos[id as usize].seen;
         std::mem::replace(seen, self.list) == self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::redact::{Class, PayloadConfig, RedactionConfig};
+
+    /// A thousand names with a thousand persons in them are one name here, and each is counted: guarantees that senders
+    /// which make a name for each person neither fill the table nor push well-known names out of it.
+    #[test]
+    fn names_of_persons_take_no_room() {
+        let config = RedactionConfig { key: "a key of the tests, long enough".into(), ..Default::default() };
+        let redactor = Redactor::new(&config, &PayloadConfig::default()).unwrap();
+        let (mut keys, mut counts) = (KeyTable::default(), RedactionCounts::default());
+        keys.begin_list();
+        let route = keys.id(b"http.route", &redactor, &mut counts);
+        for person in 0..1000 {
+            let id = keys.id(format!("cart of p{person}@example.com").as_bytes(), &redactor, &mut counts);
+            assert_eq!(&*keys.get(id).name, "cart of <email>");
+        }
+        assert_eq!((keys.infos.len(), counts.get(Class::Email)), (2, 1000));
+        assert_eq!(keys.id(b"http.route", &redactor, &mut counts), route);
     }
 }

@@ -217,7 +217,7 @@ impl LogRows {
         if log.severity_number != 0 {
             self.severity_number.set(row, log.severity_number);
         }
-        walker.write_plain(log.severity_text.of(data), row, &mut self.severity_text);
+        walker.write_text(log.severity_text.of(data), row, &mut self.severity_text);
         self.flags.set(row, i64::from(log.flags));
         self.dropped.set(row, i64::from(log.dropped));
     }

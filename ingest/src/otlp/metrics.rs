@@ -52,6 +52,13 @@ impl Default for MetricRows {
     }
 }
 
+/// The texts of a metric as its rows have them: all its points repeat them, so they are redacted once.
+struct Texts {
+    name: String,
+    description: String,
+    unit: String,
+}
+
 /// The fields of a metric that all its points share.
 #[derive(Default)]
 struct Metric {
@@ -89,6 +96,7 @@ impl Rows for MetricRows {
         // Checked point by point: a short message may say that a long name has many points.
         let texts = [metric.name, metric.description, metric.unit];
         let repeated: usize = texts.iter().chain(&self.metadata_slices).map(|slice| slice.of(data).len()).sum();
+        let mut written = None;
         let mut reader = Reader::within(data, points);
         while let Some(field) = reader.next()? {
             if field.number != 1 {
@@ -96,7 +104,11 @@ impl Rows for MetricRows {
             }
             let (row, point) = (self.rows, field.bytes()?);
             reading.spend(repeated + point.of(data).len())?;
-            if let Err(error) = self.push_point(&mut shared.walker, record, &metric, kind, point) {
+            let written = written.get_or_insert_with(|| {
+                let [name, description, unit] = texts.map(|text| shared.walker.redacted(text.of(data)));
+                Texts { name, description, unit }
+            });
+            if let Err(error) = self.push_point(&mut shared.walker, record, &metric, written, kind, point) {
                 self.truncate(row);
                 self.begin(record.origin);
                 reading.drop_record(error, &mut shared.walker.counts);
@@ -169,6 +181,7 @@ impl MetricRows {
         walker: &mut Walker,
         record: &Record<'_>,
         metric: &Metric,
+        texts: &Texts,
         kind: Kind,
         point: Slice,
     ) -> Result<(), WireError> {
@@ -181,9 +194,9 @@ impl MetricRows {
         }
         walker.write(data, tenant, Renames::Off, &mut self.metadata)?;
         walker.payloads.clear();
-        walker.write_plain(metric.name.of(data), row, &mut self.name);
-        walker.write_text(metric.description.of(data), row, &mut self.description);
-        walker.write_plain(metric.unit.of(data), row, &mut self.unit);
+        self.name.set_present(row, &texts.name);
+        self.description.set_present(row, &texts.description);
+        self.unit.set_present(row, &texts.unit);
         self.kind.push(kind as i32);
         if matches!(kind, Kind::Gauge | Kind::Summary) {
             self.temporality.push_null();

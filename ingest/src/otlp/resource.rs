@@ -182,10 +182,11 @@ impl Resources {
         self.dropped.push(dropped);
         walker.write(data, place.tenant, Renames::On(Side::Other), &mut self.attributes)?;
         walker.payloads.clear();
-        walker.write_plain(url, row, &mut self.schema_url);
+        walker.write_text(url, row, &mut self.schema_url);
         if !entity_refs.is_empty() {
             entity_refs.push(b']');
-            walker.write_plain(&entity_refs, row, &mut self.entity_refs);
+            // Its texts were redacted one by one.
+            self.entity_refs.set_known(row, &entity_refs);
         }
         // Where no instance is named, a pod's name tells instances apart.
         for (name, column) in [(INSTANCE, INSTANCE), (POD_NAME, INSTANCE)] {
@@ -255,7 +256,7 @@ fn push_entity_ref(walker: &mut Walker, data: &[u8], entity: Slice, out: &mut Ve
         }
     }
     let mut text = |slice: Slice, out: &mut Vec<u8>| {
-        push_json_text(&super::any_value::utf8(slice.of(data), &mut walker.counts.invalid_utf8), out);
+        push_json_text(&walker.redacted(slice.of(data)), out);
     };
     out.push(if out.is_empty() { b'[' } else { b',' });
     out.extend_from_slice(b"{\"schemaUrl\":");
@@ -348,8 +349,8 @@ impl Scopes {
         self.identities.push(xxh3_128(&identity));
         self.dropped.push(dropped);
         walker.write_text(name.of(data), row, &mut self.name);
-        walker.write_plain(version.of(data), row, &mut self.version);
-        walker.write_plain(url, row, &mut self.schema_url);
+        walker.write_text(version.of(data), row, &mut self.version);
+        walker.write_text(url, row, &mut self.schema_url);
         walker.write(data, place.tenant, Renames::Off, &mut self.attributes)?;
         walker.payloads.clear();
         Ok(())

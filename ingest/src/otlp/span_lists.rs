@@ -127,7 +127,7 @@ impl Links {
         }
         walker.write(data, tenant, Renames::On(Side::Other), &mut self.attributes)?;
         walker.payloads.clear();
-        walker.write_plain(trace_state.of(data), row, &mut self.trace_state);
+        walker.write_state(trace_state.of(data), row, &mut self.trace_state);
         write_hex::<16>(walker, trace_id.of(data), row, &mut self.trace_id, &mut self.hex);
         write_hex::<8>(walker, span_id.of(data), row, &mut self.span_id, &mut self.hex);
         self.flags.set(row, i64::from(flags));

@@ -257,7 +257,7 @@ impl SpanRows {
         }
         walker.write_text(span.name.of(data), row, &mut self.name);
         walker.write_text(span.status_message.of(data), row, &mut self.status_message);
-        walker.write_plain(span.trace_state.of(data), row, &mut self.trace_state);
+        walker.write_state(span.trace_state.of(data), row, &mut self.trace_state);
         self.kind.push(span.kind);
         self.status_code.push(span.status_code);
         // 0 is "unknown" for a time.

@@ -135,6 +135,15 @@ impl Redactor {
         self.scanner.redact(text, counts).map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
+    /// Masks personal data and secrets in the name of an attribute, a map entry or the like. Deny patterns are left out:
+    /// where one matches a name, [`Self::attribute_rule`] has the value masked, and the name says of what.
+    pub fn redact_name<'a>(&self, name: &'a str, counts: &mut RedactionCounts) -> Cow<'a, str> {
+        if self.is_off() {
+            return Cow::Borrowed(name);
+        }
+        self.scanner.redact_name(name, counts).map_or(Cow::Borrowed(name), Cow::Owned)
+    }
+
     /// What is done with the values of the attribute `key`. Cache it per distinct name: it is slower than a scan.
     pub fn attribute_rule(&self, key: &str) -> AttributeRule {
         self.attributes.rule(key, false)

@@ -2,9 +2,12 @@
 //!
 //! Nearly every text of telemetry is clean, so the cost of redaction is the cost of this file. Three facts are
 //! gathered: whether one of three trigger bytes occurs, how many digits there are, and whether a group of four
-//! bytes occurs (letters folded) that every text of a keyword-bound class must contain.
+//! bytes occurs (letters folded) that every text of a keyword-bound class must contain. One key has its mark in the
+//! middle, between characters of any kind; it is looked for in the few texts that are long enough for it.
 
 use rustc_hash::FxHashMap;
+
+use super::recognise::tokens::may_have_entra_secret;
 
 /// A set of recogniser groups that a text has to go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,9 +67,11 @@ const CONTACT_GROUPS: &[&str] = &["phon", "mobi", "msis", "lefo", "cell", "call"
 const SHORT_CONTACT_WORDS: &[&str] = &["tel", "fax", "sms", "ssn"];
 
 const KEY_GROUPS: &[&str] = &[
-    "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "b_pa", "glpa", "xoxa", "xoxb", "xoxe",
-    "xoxo", "xoxp", "xoxr", "xoxs", "xapp", "aiza", "ya29", "npm_", "pypi", "live", "_tes", "hvs.", "shpa", "shss",
-    "dop_", "ks.s", "hook", "whse", "atat", "dapi",
+    "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "b_pa", "glpa", "gloa", "gldt", "glrt",
+    "glcb", "glpt", "glft", "glim", "glag", "glso", "glff", "glwt", "3489", "xoxa", "xoxb", "xoxc", "xoxd", "xoxe",
+    "xoxo", "xoxp", "xoxr", "xoxs", "xapp", "aiza", "ya29", "gocs", "npm_", "pypi", "live", "_tes", "hvs.", "hvb.",
+    "hvr.", "shpa", "shps", "shpc", "shpp", "dop_", "o_v1", "r_v1", "ks.s", "hook", "whse", "atat", "dapi", "ltai",
+    "ckr_", "glc_", "glsa", "nrak", "t-ke",
 ];
 
 /// Prefixes shorter than four bytes, triggered with any byte that may follow.
@@ -139,6 +144,9 @@ impl Prefilter {
         }
         if self.may_have_group(bytes) {
             self.find_groups(bytes, &mut triggers);
+        }
+        if may_have_entra_secret(bytes) {
+            triggers.set(Triggers::KEY);
         }
         let least = if triggers.has(Triggers::CONTACT) { MIN_CONTACT_DIGITS } else { MIN_DIGITS };
         if bytes.len() >= least && has_digits(bytes, least) {

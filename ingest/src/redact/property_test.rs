@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::recognise::work;
-use super::{PayloadConfig, RedactionConfig, RedactionCounts, Redactor};
+use super::{Class, PayloadConfig, RedactionConfig, RedactionCounts, Redactor};
 
 fn redactor() -> Redactor {
     let redaction = RedactionConfig {
@@ -57,6 +57,8 @@ const PIECES: &[&str] = &[
     "-----BEGIN PRIVATE KEY-----",
     "-----END PRIVATE KEY-----",
     "AKIAIOSFODNN7EXAMPLE",
+    "abc8Q~0123456789012345678901234567890",
+    "glrt-0123456789abcdefghij",
     "DE89370400440532013000",
     "ssn 123-45-6789",
     "phone +49 151 12345678",
@@ -95,6 +97,16 @@ proptest! {
         prop_assert_eq!(&once, &twice, "from {:?}", text);
     }
 
+    /// Redacting a redacted name changes nothing, and no name is masked by what the operator denies.
+    #[test]
+    fn names_are_idempotent(name in pieces()) {
+        let redactor = redactor();
+        let mut counts = RedactionCounts::default();
+        let once = redactor.redact_name(&name, &mut counts).into_owned();
+        prop_assert_eq!(counts.get(Class::Denied), 0);
+        prop_assert_eq!(&once, &redactor.redact_name(&once, &mut counts), "from {:?}", name);
+    }
+
     /// Any text is taken without a panic, by every entry.
     #[test]
     fn any_text_is_taken(text in ".{0,200}") {
@@ -102,6 +114,7 @@ proptest! {
         let mut counts = RedactionCounts::default();
         let _ = redactor.redact_text(&text, &mut counts);
         let _ = redactor.redact_json_text("t", &text, &mut counts);
+        let _ = redactor.redact_name(&text, &mut counts);
         let _ = redactor.attribute_rule(&text);
         let _ = redactor.summarize_payload("application/json", &text);
         let _ = redactor.summarize_payload("application/x-www-form-urlencoded", &text);
@@ -149,6 +162,11 @@ const HOSTILE: &[&str] = &[
     "-----BEGIN ",
     "sk-",
     "ghp_",
+    "abc8Q~",
+    "8Q~a",
+    "Q~",
+    "glrt-",
+    "GOCSPX-",
     "ya29.",
     "%25",
     "\\\\",

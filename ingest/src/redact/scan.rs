@@ -35,22 +35,38 @@ impl Scanner {
         if triggers.is_empty() && self.deny.is_empty() && !self.finds_ip {
             return None;
         }
-        self.redact_triggered(text, triggers, counts)
+        self.redact_triggered(text, triggers, &self.deny, counts)
+    }
+
+    /// The masked text of a name, in which the operator's patterns mask nothing: where they match a name, its value is
+    /// denied, and one reads of which.
+    pub(super) fn redact_name(&self, name: &str, counts: &mut RedactionCounts) -> Option<String> {
+        let triggers = self.prefilter.triggers(name.as_bytes());
+        if triggers.is_empty() && !self.finds_ip {
+            return None;
+        }
+        self.redact_triggered(name, triggers, &[], counts)
     }
 
     /// The masked text of a number that names a record: in it nothing is found but what the operator denies.
     pub(super) fn redact_number(&self, text: &str, counts: &mut RedactionCounts) -> Option<String> {
         let mut spans = Vec::new();
-        self.deny_matches(text.as_bytes(), &mut spans);
+        deny_matches(text.as_bytes(), &self.deny, &mut spans);
         mask(text, merge(spans), counts)
     }
 
     #[inline(never)]
-    fn redact_triggered(&self, text: &str, triggers: Triggers, counts: &mut RedactionCounts) -> Option<String> {
-        let mut masked = mask(text, self.spans(text.as_bytes(), triggers), counts)?;
+    fn redact_triggered(
+        &self,
+        text: &str,
+        triggers: Triggers,
+        deny: &[Regex],
+        counts: &mut RedactionCounts,
+    ) -> Option<String> {
+        let mut masked = mask(text, self.spans(text.as_bytes(), triggers, deny), counts)?;
         for _ in 1..MAX_ROUNDS {
             let triggers = self.prefilter.triggers(masked.as_bytes());
-            match mask(&masked, self.spans(masked.as_bytes(), triggers), counts) {
+            match mask(&masked, self.spans(masked.as_bytes(), triggers, deny), counts) {
                 Some(again) if again != masked => masked = again,
                 _ => break,
             }
@@ -59,21 +75,21 @@ impl Scanner {
     }
 
     /// Merged spans of the text and of what it hides, in its own offsets.
-    fn spans(&self, text: &[u8], triggers: Triggers) -> Vec<Span> {
+    fn spans(&self, text: &[u8], triggers: Triggers, deny: &[Regex]) -> Vec<Span> {
         let mut spans = Vec::new();
-        self.recognise(text, triggers, &mut spans);
+        self.recognise(text, triggers, deny, &mut spans);
         if triggers.has(Triggers::ENCODED) {
-            self.recognise_decoded(text, &mut spans);
+            self.recognise_decoded(text, deny, &mut spans);
         }
         merge(spans)
     }
 
-    fn recognise_decoded(&self, text: &[u8], spans: &mut Vec<Span>) {
+    fn recognise_decoded(&self, text: &[u8], deny: &[Regex], spans: &mut Vec<Span>) {
         let Some(mut level) = decode_level(text) else { return };
         for _ in 0..MAX_LEVELS {
             let triggers = self.prefilter.triggers(&level.bytes);
             let first = spans.len();
-            self.recognise(&level.bytes, triggers, spans);
+            self.recognise(&level.bytes, triggers, deny, spans);
             for span in &mut spans[first..] {
                 span.start = level.offsets[span.start];
                 span.end = level.offsets[span.end];
@@ -87,7 +103,7 @@ impl Scanner {
         }
     }
 
-    fn recognise(&self, text: &[u8], triggers: Triggers, spans: &mut Vec<Span>) {
+    fn recognise(&self, text: &[u8], triggers: Triggers, deny: &[Regex], spans: &mut Vec<Span>) {
         let mut found = Vec::new();
         if triggers.has(Triggers::AT) {
             dsn::find(text, &mut found);
@@ -111,24 +127,23 @@ impl Scanner {
         if self.finds_ip {
             ip::find(text, &mut found);
         }
-        if !self.deny.is_empty() {
-            self.deny_matches(text, &mut found);
+        if !deny.is_empty() {
+            deny_matches(text, deny, &mut found);
         }
         spans.append(&mut found);
     }
+}
 
-    fn deny_matches(&self, text: &[u8], spans: &mut Vec<Span>) {
-        // A pattern such as `denied` must not eat the masks of the round before.
-        let masks: Vec<(usize, usize)> = memchr::memchr_iter(b'<', text)
-            .filter_map(|at| mask_at(&text[at..]).map(|length| (at, at + length)))
-            .collect();
-        for pattern in &self.deny {
-            for found in pattern.find_iter(text) {
-                let next = masks.partition_point(|(_, end)| *end <= found.start());
-                let is_in_mask = masks.get(next).is_some_and(|(start, _)| *start < found.end());
-                if !found.is_empty() && !is_in_mask {
-                    spans.push(Span::new(found.start(), found.end(), Class::Denied));
-                }
+fn deny_matches(text: &[u8], deny: &[Regex], spans: &mut Vec<Span>) {
+    // A pattern such as `denied` must not eat the masks of the round before.
+    let masks: Vec<(usize, usize)> =
+        memchr::memchr_iter(b'<', text).filter_map(|at| mask_at(&text[at..]).map(|length| (at, at + length))).collect();
+    for pattern in deny {
+        for found in pattern.find_iter(text) {
+            let next = masks.partition_point(|(_, end)| *end <= found.start());
+            let is_in_mask = masks.get(next).is_some_and(|(start, _)| *start < found.end());
+            if !found.is_empty() && !is_in_mask {
+                spans.push(Span::new(found.start(), found.end(), Class::Denied));
             }
         }
     }

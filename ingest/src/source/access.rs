@@ -57,7 +57,7 @@ pub(super) fn is_failed_login(error: &KafkaError) -> bool {
 
 /// Whether the client or the broker has refused the other's certificate, or they agree on no way to talk: it stays so
 /// until somebody changes a file or a setting.
-fn is_failed_handshake(reason: &str) -> bool {
+pub(super) fn is_failed_handshake(reason: &str) -> bool {
     reason.contains(TLS_SAYS) && !reason.contains(TLS_BROKE)
 }
 

@@ -84,6 +84,11 @@ impl Clients {
         self.client(reader).context()
     }
 
+    /// What both told.
+    pub(super) fn contexts(&self) -> impl Iterator<Item = &SourceContext> {
+        [Reader::Member, Reader::Beside].into_iter().map(move |reader| self.context(reader))
+    }
+
     /// The last complaint of either.
     pub(super) fn last_error(&self) -> Option<String> {
         self.context(Reader::Member).last_error().or_else(|| self.context(Reader::Beside).last_error())

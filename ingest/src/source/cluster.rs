@@ -76,6 +76,11 @@ impl Cluster {
         &self.id
     }
 
+    /// The addresses of its brokers, as they are configured.
+    pub(super) fn servers(&self) -> &str {
+        &self.config.bootstrap_servers
+    }
+
     /// The configured consumer group.
     pub fn group(&self) -> &str {
         &self.config.group_id

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -14,8 +14,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::KafkaConfig;
-use super::access::{FailedLogin, is_failed_login};
+use super::access::{FailedLogin, is_failed_handshake, is_failed_login};
 use super::msk::Msk;
+use super::shut_out::FailedHandshakes;
 
 /// What the group decided.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(super) struct SourceContext {
     events: Mutex<Vec<GroupEvent>>,
     last_error: Mutex<Option<String>>,
     failed_login: Mutex<Option<FailedLogin>>,
+    handshakes: Mutex<FailedHandshakes>,
     is_closing: AtomicBool,
     msk: Msk,
 }
@@ -62,6 +64,11 @@ impl SourceContext {
     /// The first login that failed since the last call. The code of the error alone does not say why.
     pub(super) fn take_failed_login(&self) -> Option<FailedLogin> {
         self.failed_login.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The last TLS handshakes that failed, whether or not others have worked since.
+    pub(super) fn failed_handshakes(&self) -> FailedHandshakes {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on the group is answered at once, and nothing is taken: nobody is left to do it.
@@ -104,6 +111,9 @@ impl ClientContext for SourceContext {
         if is_failed_login(&error) {
             let mut first = self.failed_login.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| FailedLogin::new(reason));
+        }
+        if is_failed_handshake(reason) {
+            self.handshakes.lock().unwrap_or_else(PoisonError::into_inner).note(reason, Instant::now());
         }
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down comes after the reason why one of them is, and says less.

@@ -51,7 +51,7 @@ impl Default for SourceLimits {
 pub struct KafkaSource {
     // The order matters: queues before the clients that they belong to.
     readings: Vec<Reading>,
-    watch: Watch,
+    pub(super) watch: Watch,
     pub(super) clients: Clients,
     settings: Settings,
     probe: Cluster,
@@ -158,8 +158,8 @@ impl KafkaSource {
     /// member for dead (`max.poll.interval.ms`).
     ///
     /// # Errors
-    /// When reading cannot go on: a topic has lost its newest records, the broker refuses the client, or the client has
-    /// failed for good. What librdkafka retries by itself is no error; see [`Self::last_error`].
+    /// When reading cannot go on: a topic has lost its newest records, the broker refuses the client, neither has taken
+    /// the other's certificate for minutes, or the client has failed for good. What librdkafka retries by itself is no error; see [`Self::last_error`].
     pub fn poll(&mut self, max_wait: Duration) -> Result<Event, SourceError> {
         let deadline = Instant::now() + max_wait;
         // All events were handed out, so nothing is written any more of what the group wants back.
@@ -333,7 +333,9 @@ impl KafkaSource {
     fn serve(&mut self) -> Result<(), SourceError> {
         self.served = Instant::now();
         self.serve_clients()?;
+        self.check_handshakes()?;
         if let Some(topics) = self.watch.take_topics() {
+            self.check_hidden(&topics)?;
             self.set_topics(topics)?;
         }
         // What was assigned has to be begun before anything else is.

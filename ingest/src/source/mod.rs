@@ -28,6 +28,7 @@ mod publisher;
 mod reading;
 mod sample;
 pub(crate) mod settings;
+mod shut_out;
 mod start;
 mod survey;
 mod topics;

@@ -25,6 +25,7 @@ struct State {
     partitions: Vec<SourcePartition>,
     watermarks: HashMap<SourcePartition, Watermarks>,
     topics: Option<ResolvedTopics>,
+    answered: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -73,6 +74,11 @@ impl Watch {
         self.shared.state().watermarks.get(source).copied()
     }
 
+    /// When brokers were asked last that have all answered.
+    pub(super) fn answered(&self) -> Option<Instant> {
+        self.shared.state().answered
+    }
+
     /// The topics, if they or their numbers of partitions changed since the last call.
     pub(super) fn take_topics(&self) -> Option<ResolvedTopics> {
         self.shared.state().topics.take()
@@ -109,6 +115,7 @@ fn run(
             }
             state.partitions.clone()
         };
+        let (asked, mut is_answered) = (Instant::now(), !partitions.is_empty());
         for source in partitions {
             if shared.state().is_stopping {
                 return;
@@ -120,8 +127,14 @@ fn run(
                         state.watermarks.insert(source, watermarks);
                     }
                 }
-                Err(error) => tracing::debug!(%error, %source, "no watermarks"),
+                Err(error) => {
+                    is_answered = false;
+                    tracing::debug!(%error, %source, "no watermarks");
+                }
             }
+        }
+        if is_answered {
+            shared.state().answered = Some(asked);
         }
         if Instant::now() >= topics_due {
             topics_due = Instant::now() + TOPICS_EVERY;

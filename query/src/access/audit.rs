@@ -73,6 +73,23 @@ impl Audit {
         if self.waiting.load(Ordering::Relaxed) < MOST_WAITING { Ok(()) } else { Err(Refusal::NoAudit) }
     }
 
+    /// Writes down that somebody was not let in, and where from. There is no principal, for nobody knows who it was.
+    pub(super) fn refused(&self, tenant: &Arc<str>, interface: &'static str, from: String, outcome: &'static str) {
+        let row = Row {
+            time: now(),
+            tenant: Arc::clone(tenant),
+            principal: "".into(),
+            interface,
+            operation: "login",
+            arguments: from,
+            rows: 0,
+            bytes: 0,
+            bundle_id: None,
+            outcome: outcome.to_owned(),
+        };
+        self.note(row);
+    }
+
     fn note(&self, row: Row) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("tracerag_audit_waiting_rows").increment(1.0);
@@ -193,9 +210,8 @@ impl Visit {
         operation: &'static str,
         arguments: &str,
     ) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let row = Row {
-            time: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            time: now(),
             tenant: Arc::clone(&caller.tenant),
             principal: Arc::clone(&caller.principal),
             interface,
@@ -243,6 +259,12 @@ impl Drop for Visit {
     fn drop(&mut self) {
         self.end("cancelled");
     }
+}
+
+/// In ns.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// As much of a text as is masked. It ends at a white space where there is one, for half of an address or of a number is

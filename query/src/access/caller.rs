@@ -114,6 +114,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether nobody knows who it was. That a caller who is known may not do something is a visit of theirs, and while
+    /// `audit` is behind nothing is written that need not be.
+    pub(super) fn is_of_a_stranger(&self) -> bool {
+        match self {
+            Self::NoToken | Self::UnknownToken | Self::NoTokens | Self::NoKeys => true,
+            Self::Scope { .. } | Self::Busy { .. } | Self::NoAudit => false,
+        }
+    }
+
     /// The short name that interfaces and `audit` give it.
     pub fn code(&self) -> &'static str {
         match self {

@@ -10,8 +10,10 @@ use tracerag_index::Lake;
 use super::audit::{Audit, Visit};
 use super::caller::{Caller, Refusal, Scope};
 use super::issuer::{self, Issuer, IssuerOptions};
-use super::limits::{Admission, Limits, TimedTurn, Turn};
+use super::limits::Limits;
+use super::refused::{Refused, Remote};
 use super::token_file::TokenFile;
+use super::turns::{Admission, TimedTurn, Turn};
 
 /// What masks personal data and secrets in a text that a client sent.
 pub type Mask = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -27,7 +29,7 @@ pub struct GateOptions {
     pub tokens_file: Option<PathBuf>,
     /// Whose access tokens are taken besides.
     pub issuer: Option<IssuerOptions>,
-    /// The tenant of those without a token.
+    /// The tenant of those without a token, and of the rows about those who are not let in.
     pub tenant: String,
     /// What a query and a tenant may have.
     pub limits: Limits,
@@ -57,11 +59,12 @@ impl std::fmt::Debug for GateOptions {
 pub struct Gate {
     tokens: Option<TokenFile>,
     issuer: Option<Arc<Issuer>>,
-    /// Fetches the issuer's keys until the gate is gone.
-    _fetching: JoinSet<()>,
+    /// Fetches the issuer's keys, and writes down who was refused, until the gate is gone.
+    _beside: JoinSet<()>,
     anyone: Caller,
     admission: Admission,
     audit: Arc<Audit>,
+    refused: Arc<Refused>,
     mask: Mask,
 }
 
@@ -79,18 +82,23 @@ impl Gate {
             principal: ANYONE.into(),
             scopes: ANYONE_MAY.into_iter().collect(),
         };
+        let audit = Audit::start(lake);
         let issuer = options.issuer.map(|options| Arc::new(Issuer::new(options)));
-        let mut fetching = JoinSet::new();
+        let refused = Arc::new(Refused::new(Arc::clone(&audit), Arc::clone(&anyone.tenant)));
+        let mut beside = JoinSet::new();
+        let counted = Arc::clone(&refused);
+        beside.spawn(async move { counted.tell_in_time().await });
         if let Some(issuer) = issuer.clone() {
-            fetching.spawn(keep_keys(issuer));
+            beside.spawn(keep_keys(issuer));
         }
         Self {
             tokens: options.tokens_file.map(TokenFile::at),
             issuer,
-            _fetching: fetching,
+            _beside: beside,
+            refused,
             anyone,
             admission: Admission::new(options.limits),
-            audit: Audit::start(lake),
+            audit,
             mask: options.mask,
         }
     }
@@ -108,17 +116,29 @@ impl Gate {
     /// Who it is that shows this secret, or none. A token whose issuer may have new keys waits until these are fetched.
     ///
     /// # Errors
-    /// As [`Gate::caller`].
-    pub async fn let_in(&self, secret: Option<&str>) -> Result<Caller, Refusal> {
+    /// As [`Gate::caller`]; they are written down.
+    pub async fn let_in(&self, secret: Option<&str>, remote: Remote) -> Result<Caller, Refusal> {
         if let (Some(issuer), Some(secret)) = (&self.issuer, secret)
             && Issuer::may_be_of_one(secret)
         {
             issuer.look_up(secret).await;
         }
-        self.caller(secret)
+        self.caller_from(secret, remote)
     }
 
     /// The same by what is known already, without waiting.
+    ///
+    /// # Errors
+    /// As [`Gate::caller`]; they are written down.
+    pub fn caller_from(&self, secret: Option<&str>, remote: Remote) -> Result<Caller, Refusal> {
+        self.caller(secret).inspect_err(|refusal| {
+            if refusal.is_of_a_stranger() {
+                self.refused.note(remote, refusal.code());
+            }
+        })
+    }
+
+    /// The same for who did not come over a network. A refusal is counted, and not written down.
     ///
     /// # Errors
     /// A [`Refusal`] for who shows none although one is needed, or one that does not hold; for everybody while the
@@ -135,6 +155,12 @@ impl Gate {
             metrics::counter!("tracerag_refused_callers_total", "reason" => refusal.code()).increment(1);
         }
         caller
+    }
+
+    /// Counts and writes down that somebody was refused for what an interface found out itself, by its short name.
+    pub fn refuse(&self, remote: Remote, reason: &'static str) {
+        metrics::counter!("tracerag_refused_callers_total", "reason" => reason).increment(1);
+        self.refused.note(remote, reason);
     }
 
     /// Who a webhook is that signs what it sends: it may write, and nothing else.
@@ -155,17 +181,18 @@ impl Gate {
         Visit::begin(&self.audit, &self.mask, caller, interface, operation, arguments)
     }
 
-    /// A turn to run a query; it lasts until it is dropped.
+    /// A turn to run a query; it lasts until the last hold on it is dropped. Whatever computes for the query has to
+    /// have one, see [`crate::Session::holding`].
     ///
     /// # Errors
     /// [`Refusal::Busy`].
-    pub async fn turn(&self, caller: &Caller) -> Result<Turn, Refusal> {
-        self.admission.turn(&caller.tenant).await
+    pub async fn turn(&self, caller: &Caller) -> Result<Arc<Turn>, Refusal> {
+        self.admission.turn(&caller.tenant).await.map(Arc::new)
     }
 
-    /// The same turn for as long as a query may take from now on, whether or not its answer is read.
-    pub fn timed(&self, turn: Turn) -> TimedTurn {
-        turn.until(Instant::now() + self.limits().time)
+    /// A hold on a turn for as long as a query may take from now on, whether or not its answer is read.
+    pub fn timed(&self, turn: Arc<Turn>) -> TimedTurn {
+        TimedTurn::new(turn, Instant::now() + self.limits().time)
     }
 
     /// A text without personal data and secrets.
@@ -175,6 +202,7 @@ impl Gate {
 
     /// Writes down everything that has ended. Visits that end later are lost but for the log.
     pub async fn close(&self) {
+        self.refused.close();
         self.audit.stop().await;
     }
 }

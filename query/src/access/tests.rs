@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracerag_index::{Lake, LakeOptions};
 
-use super::limits::Admission;
+use super::audit::Audit;
+use super::refused::Refused;
 use super::*;
 use crate::tests::lake::ask;
 use crate::{Session, SessionOptions};
@@ -68,52 +70,63 @@ fn scopes_are_named() {
     assert!(error.contains("similar, heap, write"), "{error}");
 }
 
-/// Two queries of a tenant run and one waits; the next is refused at once, one of another tenant is not. When a turn
-/// ends, who waits has it.
+/// Who shows no token, or one that does not hold, leaves a row for where they came from and why, under the tenant of the
+/// installation; a second attempt is counted, and told when the gate closes. Who is known and lacks a scope is none of them.
 #[tokio::test]
-async fn turns_are_given_by_tenant() {
-    let limits = Limits { queries: 3, queries_per_tenant: 2, waiting_per_tenant: 1, ..Limits::default() };
-    let admission = Arc::new(Admission::new(limits));
-    let (acme, other): (Arc<str>, Arc<str>) = ("acme".into(), "other".into());
-    let first = admission.turn(&acme).await.unwrap();
-    let _second = admission.turn(&acme).await.unwrap();
-    let waits = tokio::spawn({
-        let (admission, acme) = (Arc::clone(&admission), Arc::clone(&acme));
-        async move { admission.turn(&acme).await }
-    });
-    // On this runtime of one thread the task has run up to its waiting when this one goes on.
-    tokio::task::yield_now().await;
-    assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
-    let _theirs = admission.turn(&other).await.unwrap();
-    drop(first);
-    waits.await.unwrap().unwrap();
-}
-
-/// Who waits longer than a query may is refused, and leaves its place to the next.
-#[tokio::test]
-async fn waiting_ends() {
-    let limits =
-        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, wait: Duration::from_millis(1), ..Limits::default() };
-    let admission = Admission::new(limits);
-    let acme: Arc<str> = "acme".into();
-    let turn = admission.turn(&acme).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(admission.turn(&acme).await.unwrap_err(), Refusal::Busy { retry_after: 2 });
+async fn strangers_are_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(LakeOptions::new(folder.path().join("lake").to_str().unwrap())).await.unwrap();
+    let path = folder.path().join("tokens.json");
+    let minted = MintedToken::new("other", scopes(&["sql"]), "", None);
+    TokenFile::at(&path).change(|tokens| tokens.push(minted.token.clone())).unwrap();
+    let options = GateOptions {
+        tokens_file: Some(path),
+        issuer: None,
+        tenant: "acme".to_owned(),
+        limits: Limits::default(),
+        mask: Arc::new(|text| text.replace("secret", "<secret>")),
+    };
+    let gate = Gate::open(lake.clone(), options);
+    let remote = |interface, last: u8| Remote { interface, address: Some(IpAddr::from([192, 0, 2, last])) };
+    assert_eq!(gate.let_in(None, remote("http", 1)).await, Err(Refusal::NoToken));
+    for _ in 0..3 {
+        assert_eq!(gate.caller_from(Some("guessed"), remote("postgres", 2)), Err(Refusal::UnknownToken));
     }
-    drop(turn);
-    admission.turn(&acme).await.unwrap();
+    gate.let_in(Some(&minted.secret), remote("http", 3)).await.unwrap().require(Scope::Heap).unwrap_err();
+    gate.close().await;
+
+    let session = Session::open(&lake, SessionOptions::new("acme")).await.unwrap();
+    let query = "select principal, interface, operation, arguments, outcome from audit order by time, arguments";
+    let row = |interface: &str, arguments: &str, outcome: &str| json!({"principal": "", "interface": interface, "operation": "login", "arguments": arguments, "outcome": outcome});
+    assert_eq!(
+        ask(&session, query).await,
+        json!([
+            row("http", "from 192.0.2.1", "token-missing"),
+            row("postgres", "from 192.0.2.2", "token-unknown"),
+            row("postgres", "from 192.0.2.2, 2 times", "token-unknown"),
+        ])
+    );
 }
 
-/// A turn for a time is another's when the time is over, though it is still held.
+/// Three attempts of one kind, and then no more. Guarantees that those which were counted are a row once their minute is over,
+/// though nobody tries again and the server does not end, and that they are told once.
 #[tokio::test]
-async fn a_turn_ends_with_its_time() {
-    let limits = Limits { queries_per_tenant: 1, waiting_per_tenant: 1, ..Limits::default() };
-    let admission = Admission::new(limits);
-    let acme: Arc<str> = "acme".into();
-    let held = admission.turn(&acme).await.unwrap().until(Instant::now() + Duration::from_millis(50));
-    let next = admission.turn(&acme).await.unwrap();
-    drop((held, next));
-    admission.turn(&acme).await.unwrap();
+async fn a_flood_that_has_ended_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open_or_create(LakeOptions::new(folder.path().to_str().unwrap())).await.unwrap();
+    let audit = Audit::start(lake.clone());
+    let refused = Refused::new(Arc::clone(&audit), "acme".into());
+    for _ in 0..3 {
+        refused.note(Remote { interface: "http", address: None }, "token-unknown");
+    }
+    for minutes in [1, 2, 3] {
+        refused.tell(Instant::now() + Duration::from_secs(60 * minutes));
+    }
+    audit.stop().await;
+
+    let session = Session::open(&lake, SessionOptions::new("acme")).await.unwrap();
+    let told = ask(&session, "select arguments from audit order by arguments").await;
+    assert_eq!(told, json!([{"arguments": "from elsewhere"}, {"arguments": "from elsewhere, 2 times"}]));
 }
 
 /// Visits of two tenants: one that ended, with what it gave, one that was given up, one that was refused. Once the gate

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Services of the trace, with their instances and the time in which their spans ran.
 #[derive(Debug, Default)]
-pub(super) struct Footprint {
+pub(crate) struct Footprint {
     services: HashMap<String, Service>,
     spans: HashSet<String>,
 }
@@ -17,7 +17,7 @@ struct Service {
 }
 
 impl Footprint {
-    pub(super) fn add(&mut self, span_id: &str, service: Option<&str>, instance: Option<&str>, from: i64, to: i64) {
+    pub(crate) fn add(&mut self, span_id: &str, service: Option<&str>, instance: Option<&str>, from: i64, to: i64) {
         self.spans.insert(span_id.to_owned());
         let Some(service) = service else { return };
         let known =
@@ -41,7 +41,7 @@ impl Footprint {
 
     /// Whether something of a service and instance at a time may belong to the trace. Who names no
     /// instance, or has spans without one, is taken at the service's word. `slack` widens the time, in ns.
-    pub(super) fn covers(&self, service: Option<&str>, instance: Option<&str>, time: i64, slack: i64) -> bool {
+    pub(crate) fn covers(&self, service: Option<&str>, instance: Option<&str>, time: i64, slack: i64) -> bool {
         let Some(known) = service.and_then(|service| self.services.get(service)) else { return false };
         let here = instance.is_none_or(|instance| known.instances.is_empty() || known.instances.contains(instance));
         here && time >= known.from.saturating_sub(slack) && time <= known.to.saturating_add(slack)

@@ -16,10 +16,10 @@ use super::{OmittedBy, omit};
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, instant, items, number, owned, text, texts, truth};
-use crate::snapshot::{Read, Snapshot, time_literal};
+use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
 /// How far from the trace a summary without ids may have been captured, in ns.
-const AROUND: i64 = 300 * SECOND;
+pub(crate) const AROUND: i64 = 300 * SECOND;
 /// Summaries without ids in one bundle.
 const MAX_BY_TIME: usize = 20;
 
@@ -63,12 +63,14 @@ pub(super) async fn by_time(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec
         return Ok(vec![]);
     }
     let services = trace.services().iter().map(|service| lit(service.as_str())).collect();
+    let (from, to) = (trace.start.saturating_sub(AROUND), trace.end.saturating_add(AROUND));
     let filter = col("captured_at")
-        .gt_eq(time_literal(trace.start.saturating_sub(AROUND)))
-        .and(col("captured_at").lt_eq(time_literal(trace.end.saturating_add(AROUND))))
+        .gt_eq(time_literal(from))
+        .and(col("captured_at").lt_eq(time_literal(to)))
         .and(col("trace_id").is_null())
         .and(col("service_name").in_list(services, false));
-    snapshot.read(Table::Heaps, Read { columns: &COLUMNS, filter: Some(filter), ranges: vec![] }).await
+    let ranges = vec![Range::new("captured_at", from, to)];
+    snapshot.read(Table::Heaps, Read { columns: &COLUMNS, filter: Some(filter), ranges }).await
 }
 
 /// Summaries that are evidence, and those that came too late to be.

@@ -18,7 +18,7 @@ use super::origin::{Origin, Origins};
 use super::trace::TraceRow;
 use super::{OmittedBy, days, in_time, of_trace, omit};
 use crate::error::{QueryError, Result};
-use crate::lookup::Found;
+use crate::lookup::{Found, UpTo};
 use crate::rows::{Columns, number, owned, text, typed};
 use crate::snapshot::{Range, Read, Snapshot, time_literal};
 
@@ -101,11 +101,11 @@ pub(super) struct LogRows {
 /// Records with ids of the trace, as many as a bundle holds: what decides is read first, so that a trace of
 /// a million records takes the memory of some thousand.
 async fn by_ids(snapshot: &Snapshot, trace: &TraceRow) -> Result<LogRows> {
-    let found = snapshot.find(Table::Logs, of_trace(trace)).await?;
+    let found = match snapshot.read_up_to(Table::Logs, &COLUMNS, of_trace(trace), MAX_BY_IDS).await? {
+        UpTo::All(batches) => return Ok(LogRows { batches, cut: 0 }),
+        UpTo::More(found) => found,
+    };
     let cut = found.iter().map(Found::len).sum::<usize>().saturating_sub(MAX_BY_IDS);
-    if cut == 0 {
-        return Ok(LogRows { batches: snapshot.take(Table::Logs, &COLUMNS, &found).await?, cut });
-    }
     let mut ranked = Vec::new();
     for (index, batch) in snapshot.take(Table::Logs, &DECIDING, &found).await?.iter().enumerate() {
         let columns = Columns::of("logs", batch);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{col, lit};
+use datafusion::logical_expr::col;
 use serde_json::{Map, Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::anchor::{Anchor, Target};
@@ -75,44 +75,29 @@ struct Series {
     exemplars: Vec<Exemplar>,
 }
 
+/// What tells whether a point is the trace's.
+const TELLING_WHOSE: [&str; 2] = ["service_name", "exemplars"];
+
+/// Points of the trace's services, and those of others that name it: a gateway, or a collector that makes metrics of spans,
+/// speaks of it under a name of its own. One pass over what was measured around it tells both.
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<Vec<RecordBatch>> {
     let (from, to) = (trace.start.saturating_sub(AROUND), trace.end.saturating_add(AROUND));
     let mut ranges = days(trace);
     ranges.push(Range::new("time", from, to));
     let around = col("time").gt_eq(time_literal(from)).and(col("time").lt_eq(time_literal(to))).and(in_time(trace));
-    let services: Vec<_> = trace.services().iter().map(|service| lit(service.as_str())).collect();
-    let of_others = match services.is_empty() {
-        true => around.clone(),
-        false => {
-            let other = col("service_name").in_list(services.clone(), true).or(col("service_name").is_null());
-            around.clone().and(other)
-        }
-    };
-    let of_others = Read { columns: &["exemplars"], filter: Some(of_others), ranges: ranges.clone() };
-    let (mut own, named) = futures::try_join!(
-        async {
-            if services.is_empty() {
-                return Ok(vec![]);
-            }
-            let filter = around.and(col("service_name").in_list(services, false));
-            snapshot.read(Table::Metrics, Read { columns: &COLUMNS, filter: Some(filter), ranges }).await
-        },
-        // A gateway, or a collector that makes metrics of spans, speaks of the trace under a name of its own.
-        snapshot.choose(Table::Metrics, of_others, |batch, row| names(batch, row, &trace.id)),
-    )?;
-    own.extend(snapshot.take(Table::Metrics, &COLUMNS, &named).await?);
-    Ok(own)
+    let read = Read { columns: &TELLING_WHOSE, filter: Some(around), ranges };
+    let chosen = snapshot.choose(Table::Metrics, read, |batch| chosen(batch, trace)).await?;
+    snapshot.take(Table::Metrics, &COLUMNS, &chosen).await
 }
 
-/// Whether an exemplar of a row names the trace; a row that cannot be read names none.
-fn names(batch: &RecordBatch, row: usize, trace_id: &str) -> bool {
+/// Which points of a batch with [`TELLING_WHOSE`] are the trace's.
+fn chosen(batch: &RecordBatch, trace: &TraceRow) -> Result<Vec<bool>> {
     let columns = Columns::of("metrics", batch);
-    let Ok(list) = columns.list("exemplars") else { return false };
-    if items(list, row).is_empty() {
-        return false;
-    }
-    let traces = columns.items(list, "exemplars").and_then(|fields| fields.text("trace_id"));
-    traces.is_ok_and(|traces| items(list, row).any(|item| text(traces, item) == Some(trace_id)))
+    let (services, list) = (columns.text("service_name")?, columns.list("exemplars")?);
+    let traces = columns.items(list, "exemplars")?.text("trace_id")?;
+    let is_own = |row| text(services, row).is_some_and(|service| trace.services().iter().any(|own| own == service));
+    let names = |row| items(list, row).any(|item| text(traces, item) == Some(trace.id.as_str()));
+    Ok((0..batch.num_rows()).map(|row| is_own(row) || names(row)).collect())
 }
 
 /// The series of a trace. `failing` are the services that have a failing span of it.

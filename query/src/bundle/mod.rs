@@ -48,6 +48,8 @@ use crate::links::{InboundLink, LinkCache};
 use crate::lookup::ById;
 use crate::search::{self, FailureText, SearchCache, SharedMerges, SimilarIncident, SimilarRequest};
 use crate::snapshot::{Range, Snapshot, time_literal};
+pub(crate) use footprint::Footprint;
+pub(crate) use heaps::AROUND as HEAPS_AROUND;
 use logs::LogRows;
 use spans::SpanRows;
 pub(crate) use store::refuse;
@@ -156,7 +158,7 @@ impl Bundler {
     /// # Errors
     /// See [`assemble`].
     pub(crate) async fn assemble_with_similar(&self, trace: &str) -> Result<Bundle> {
-        self.assemble_beside(&trace_id(trace)?, &SharedMerges::default(), |_, _| ()).await
+        self.assemble_beside(&trace_id(trace)?, &SharedMerges::kept_in(&self.searches), |_, _| ()).await
     }
 
     /// The bundle with similar incidents: they are looked for as soon as the failures are read, while everything else
@@ -197,7 +199,7 @@ impl Bundler {
     /// See [`assemble`].
     async fn assemble_in_context(&self, trace: &str) -> Result<Bundle> {
         let Some(within) = self.compares_within else { return self.assemble_with_similar(trace).await };
-        let (id, merges) = (trace_id(trace)?, SharedMerges::default());
+        let (id, merges) = (trace_id(trace)?, SharedMerges::kept_in(&self.searches));
         let mut comparison = None;
         let begin = |trace: &TraceRow, failures: &[RecordBatch]| comparison = self.begin(&merges, trace, failures);
         let mut bundle = self.assemble_beside(&id, &merges, begin).await?;
@@ -225,7 +227,7 @@ impl Bundler {
         let within = self.compares_within.filter(|_| !bundle.evidence.failures.is_empty())?;
         let id = &bundle.evidence.trace.trace_id;
         let failing = Failing::Id(id.clone());
-        let comparison = self.comparisons.begin(&self.snapshot, &SharedMerges::default(), failing);
+        let comparison = self.comparisons.begin(&self.snapshot, &SharedMerges::kept_in(&self.searches), failing);
         context::baseline(id, comparison, within).await
     }
 

@@ -14,7 +14,7 @@ use super::trace::TraceRow;
 use super::{OmittedBy, days, of_trace, omit};
 use crate::error::Result;
 use crate::links::InboundLink;
-use crate::lookup::Found;
+use crate::lookup::{Found, UpTo};
 use crate::rows::{Columns, instant, items, number, owned};
 use crate::snapshot::{Range, Snapshot};
 
@@ -64,12 +64,52 @@ pub(super) struct SpanRows {
     all: Option<Vec<RecordBatch>>,
 }
 
-/// A span before it has its place.
-struct Draft {
-    span: Span,
-    resource: Resource,
-    /// Canonical text of the resource, by which equal ones are found and all are sorted.
-    resource_key: String,
+/// The distinct resources of a trace. Spans share few, so that each is written in its canonical form once.
+#[derive(Default)]
+struct Resources {
+    /// With the canonical text by which they are sorted.
+    known: Vec<(String, Resource)>,
+    /// Their numbers, by service, instance and version.
+    by_place: HashMap<Place, Vec<usize>>,
+}
+
+type Place = (Option<String>, Option<String>, Option<String>);
+
+impl Resources {
+    /// The number of a resource, as they came.
+    fn number(&mut self, resource: Resource) -> Result<usize> {
+        let place = (resource.service.clone(), resource.instance.clone(), resource.version.clone());
+        let numbers = self.by_place.entry(place).or_default();
+        if let Some(number) = numbers.iter().find(|number| self.known[**number].1 == resource) {
+            return Ok(*number);
+        }
+        let key = (
+            &resource.service,
+            &resource.instance,
+            &resource.version,
+            &resource.environment,
+            &resource.namespace,
+            &resource.attributes,
+        );
+        let key = String::from_utf8_lossy(&tracerag_schemas::bundle::canonical(&key)?).into_owned();
+        let number = self.known.len();
+        self.known.push((key, resource));
+        numbers.push(number);
+        Ok(number)
+    }
+
+    /// Those of some spans, in order. The spans have numbers, and get places.
+    fn of(self, spans: &mut [Span]) -> Vec<Resource> {
+        let known = |span: &Span| self.known.get(span.resource).map(|(key, resource)| (key.as_str(), resource));
+        let used: BTreeMap<&str, &Resource> = spans.iter().filter_map(known).collect();
+        let places: HashMap<&str, usize> = used.keys().enumerate().map(|(place, key)| (*key, place)).collect();
+        let listed = used.values().map(|resource| (*resource).clone()).collect();
+        for span in spans {
+            let key = self.known.get(span.resource).map(|(key, _)| key.as_str());
+            span.resource = key.and_then(|key| places.get(key)).copied().unwrap_or_default();
+        }
+        listed
+    }
 }
 
 /// Spans of a trace, as many as a bundle holds: of more the skeleton is read first, so that a trace of a
@@ -77,10 +117,11 @@ struct Draft {
 pub(super) async fn read(snapshot: &Snapshot, trace: &TraceRow) -> Result<SpanRows> {
     let mut ranges = days(trace);
     ranges.push(Range::new("start_time", trace.start, trace.end));
-    let found = snapshot.find(Table::Spans, of_trace(trace).within(ranges)).await?;
-    if found.iter().map(Found::len).sum::<usize>() <= MAX_SPANS {
-        return Ok(SpanRows { batches: snapshot.take(Table::Spans, &COLUMNS, &found).await?, all: None });
-    }
+    let by = of_trace(trace).within(ranges);
+    let found = match snapshot.read_up_to(Table::Spans, &COLUMNS, by, MAX_SPANS).await? {
+        UpTo::All(batches) => return Ok(SpanRows { batches, all: None }),
+        UpTo::More(found) => found,
+    };
     let all = snapshot.take(Table::Spans, &skeleton::COLUMNS, &found).await?;
     let mut positions: Vec<Vec<usize>> = vec![vec![]; found.len()];
     for (bone, _) in Skeleton::of(&all)?.chosen(trace.document.root_span_id.as_deref()) {
@@ -106,29 +147,29 @@ pub(super) fn assemble(
         skeleton.len().saturating_sub(chosen.len()),
         "the bundle holds 10000 spans: failing ones, what leads to them and the critical path first",
     );
-    let mut drafts: HashMap<SpanKey, Vec<Draft>> = HashMap::new();
+    let (mut drafts, mut resources) = (HashMap::new(), Resources::default());
     for batch in &rows.batches {
-        draft(batch, builds, &mut drafts)?;
+        draft(batch, builds, &mut resources, &mut drafts)?;
     }
-    let placed: Vec<(Draft, bool)> = chosen
-        .into_iter()
-        .filter_map(|(bone, on_critical_path)| Some((drafts.get_mut(&bone.key)?.pop()?, on_critical_path)))
-        .collect();
-    let resources: BTreeMap<String, Resource> =
-        placed.iter().map(|(draft, _)| (draft.resource_key.clone(), draft.resource.clone())).collect();
-    let index: HashMap<&String, usize> = resources.keys().enumerate().map(|(index, key)| (key, index)).collect();
-    let mut spans = Vec::with_capacity(placed.len());
-    for (Draft { mut span, resource_key, .. }, on_critical_path) in placed {
-        span.resource = index.get(&resource_key).copied().unwrap_or_default();
+    let mut spans = Vec::with_capacity(chosen.len());
+    for (bone, on_critical_path) in chosen {
+        let Some(mut span) = drafts.get_mut(&bone.key).and_then(Vec::pop) else { continue };
         span.on_critical_path = on_critical_path;
         span.anchor = anchors.next(Target::Span(span.span_id.clone())).to_string();
         spans.push(span);
     }
+    let resources = resources.of(&mut spans);
     let (graph, footprint) = (skeleton.graph(), skeleton.footprint());
-    Ok(Assembled { spans, resources: resources.into_values().collect(), graph, footprint })
+    Ok(Assembled { spans, resources, graph, footprint })
 }
 
-fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut HashMap<SpanKey, Vec<Draft>>) -> Result<()> {
+/// The spans of a batch, without their places; their resources stand as numbers.
+fn draft(
+    batch: &RecordBatch,
+    builds: &[Build],
+    resources: &mut Resources,
+    drafts: &mut HashMap<SpanKey, Vec<Span>>,
+) -> Result<()> {
     let columns = Columns::of("spans", batch);
     let text = |name| columns.text(name);
     let (ids, parents, names, kinds) = (text("span_id")?, text("parent_span_id")?, text("name")?, text("kind")?);
@@ -156,7 +197,7 @@ fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut HashMap<SpanKey, Ve
             resource.version.as_deref(),
             owned(commits, row).as_deref(),
         );
-        let span = Span {
+        let mut span = Span {
             anchor: String::new(),
             span_id: owned(ids, row).unwrap_or_default(),
             parent_span_id: owned(parents, row),
@@ -174,16 +215,8 @@ fn draft(batch: &RecordBatch, builds: &[Build], drafts: &mut HashMap<SpanKey, Ve
             links: links(columns, row)?,
             on_critical_path: false,
         };
-        let key = (
-            &resource.service,
-            &resource.instance,
-            &resource.version,
-            &resource.environment,
-            &resource.namespace,
-            &resource.attributes,
-        );
-        let resource_key = String::from_utf8_lossy(&tracerag_schemas::bundle::canonical(&key)?).into_owned();
-        drafts.entry(keys.of_row(row)).or_default().push(Draft { span, resource, resource_key });
+        span.resource = resources.number(resource)?;
+        drafts.entry(keys.of_row(row)).or_default().push(span);
     }
     Ok(())
 }

@@ -22,7 +22,6 @@ pub use report::{
 };
 pub use request::{Objective, PARAMETERS, Request};
 
-pub(crate) use reading::MEMORY;
 use reading::{Group, Way, describe, shared_names};
 use request::Against;
 use verdict::{Observed, judge};

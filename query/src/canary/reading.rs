@@ -29,7 +29,7 @@ const COMMIT_DIGITS: std::ops::RangeInclusive<usize> = 7..=40;
 
 /// What a process or its container uses, as the semantic conventions (1.43) name it, and as SDKs named it before them.
 /// The heap's limits, and what was allocated in all, are none of it.
-pub(crate) const MEMORY: [&str; 15] = [
+const MEMORY: [&str; 15] = [
     "process.memory.usage",
     "container.memory.usage",
     "container.memory.working_set",

@@ -2,7 +2,8 @@
 //!
 //! Values with the same traces, a flag and the build that came with it, are one hypothesis with several names. Which
 //! hypotheses are tested follows from how many traces have a value, and from how many of each side it is known at all,
-//! never from how many of those with the value failed; of numbers all are tested of which enough is known. All that
+//! never from how many of those with the value failed; of numbers all are tested of which enough is known, whether they
+//! are higher where traces fail and whether they are lower: two hypotheses. All that
 //! are tested count in the correction ([`statistics::holm`]): each kind has the same part of the error that is allowed,
 //! so that hundreds of attributes do not blunt the test of a few flags. So traces that were divided at random, with
 //! nothing between them, show any difference in 5 of 100 cases at most.
@@ -10,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::report::{Difference, Judged};
-use super::variables::{Key, Kind, Numbers, Texts, Variables};
+use super::variables::{Ends, Key, Kind, Numbers, Texts, Variables};
 use crate::statistics::{self, Share, Weighted};
 
 /// The probability of naming anything where there is nothing.
@@ -25,9 +26,9 @@ const FEWEST_WITH: usize = 5;
 const LEAST_DIFFERENCE: f64 = 0.2;
 /// How many times as large it has to be.
 const LEAST_LIFT: f64 = 1.25;
-/// How many times as large the median of the failing traces has to be.
+/// How many times as large the higher median has to be.
 const LEAST_GROWTH: f64 = 1.25;
-/// How probable it has to be that a number of a failing trace is above that of a good one.
+/// How probable it has to be that a number of the higher side is above one of the other.
 const LEAST_ABOVE: f64 = 0.75;
 /// Numbers of an attribute up to which each is a value of its own.
 const MOST_VALUES: usize = 10;
@@ -49,8 +50,25 @@ struct Hypothesis {
     p: f64,
     /// Whether it is large enough to be worth naming.
     is_material: bool,
-    /// The medians of numbers.
-    medians: Option<[f64; 2]>,
+    /// Of numbers, on which side of the good ones they lie, and the medians.
+    of_numbers: Option<(Direction, [f64; 2])>,
+}
+
+/// Where the numbers of failing traces lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Higher,
+    Lower,
+}
+
+impl Direction {
+    /// Those that a kind is tested for. A span that gives up takes less time of itself, and that follows from a failure.
+    fn of(kind: Kind) -> &'static [Self] {
+        match kind {
+            Kind::SelfTime => &[Self::Higher],
+            _ => &[Self::Higher, Self::Lower],
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -96,7 +114,9 @@ pub(super) fn judge(variables: &Variables, failing: usize) -> Judged {
     }
     for (key, numbers) in &variables.numbers {
         if key.0 != Kind::Attribute || counts_as_numbers(Some(numbers)) {
-            hypotheses.add_numbers(key, numbers);
+            for direction in Direction::of(key.0) {
+                hypotheses.add_numbers(key, numbers, *direction);
+            }
         }
     }
     let Hypotheses { all, untold, .. } = hypotheses;
@@ -124,13 +144,14 @@ pub(super) fn judge(variables: &Variables, failing: usize) -> Judged {
     let left_out = groups.len().saturating_sub(MOST_GROUPS) as u64;
     groups.truncate(MOST_GROUPS);
     let differences = (1..).zip(&groups).flat_map(|(rank, group)| members(rank, group)).collect();
-    Judged { differences, tested, untold, left_out }
+    let consequences = variables.consequences.iter().cloned().collect();
+    Judged { differences, tested, untold, consequences, left_out }
 }
 
 /// Whether an attribute has so many numbers that they are compared as such.
 fn counts_as_numbers(numbers: Option<&Numbers>) -> bool {
     numbers.is_some_and(|numbers| {
-        let distinct: BTreeSet<u64> = numbers.of.values().map(|number| number.to_bits()).collect();
+        let distinct: BTreeSet<u64> = numbers.of.values().map(|ends| ends.greatest.to_bits()).collect();
         distinct.len() > MOST_VALUES
     })
 }
@@ -153,12 +174,11 @@ impl Hypotheses {
 
     /// How many are known on both sides, if they are enough.
     fn enough(&mut self, key: &Key, known: &BTreeSet<u32>) -> Option<[u64; 2]> {
-        let sides @ [failing, good] = self.sides(known);
-        let is_enough = failing >= FEWEST_FAILING as u64 && good >= FEWEST_GOOD as u64;
-        if !is_enough && failing > 0 {
+        let sides = self.sides(known);
+        if !is_enough(&sides) && sides[0] > 0 {
             self.untold.push((key.clone(), sides));
         }
-        is_enough.then_some(sides)
+        Some(sides).filter(is_enough)
     }
 
     fn add_texts(&mut self, key: &Key, texts: &Texts) {
@@ -192,17 +212,26 @@ impl Hypotheses {
                 p: statistics::fisher(good, failing),
                 is_material: failing.rate() - good.rate() >= LEAST_DIFFERENCE
                     && failing.rate() >= LEAST_LIFT * good.rate(),
-                medians: None,
+                of_numbers: None,
             });
         }
     }
 
-    fn add_numbers(&mut self, key: &Key, numbers: &Numbers) {
+    fn add_numbers(&mut self, key: &Key, numbers: &Numbers, direction: Direction) {
         let known: BTreeSet<u32> = numbers.of.keys().copied().collect();
-        let Some([of_failing, of_good]) = self.enough(key, &known) else { return };
+        // What is not known enough is told of once.
+        let enough = match direction {
+            Direction::Higher => self.enough(key, &known),
+            Direction::Lower => Some(self.sides(&known)).filter(is_enough),
+        };
+        let Some([of_failing, of_good]) = enough else { return };
+        let number = |ends: &Ends| match direction {
+            Direction::Higher => ends.greatest,
+            Direction::Lower => ends.least,
+        };
         let side = |is_failing: bool| {
             let of_side = numbers.of.iter().filter(|(trace, _)| ((**trace as usize) < self.failing) == is_failing);
-            let mut sorted: Vec<f64> = of_side.map(|(_, number)| *number).collect();
+            let mut sorted: Vec<f64> = of_side.map(|(_, ends)| number(ends)).collect();
             sorted.sort_by(f64::total_cmp);
             sorted
         };
@@ -211,13 +240,21 @@ impl Hypotheses {
         let medians @ [of_f, of_g] = [median(&failing), median(&good)];
         // Only to count and to group by; the test is of all numbers.
         let bound = f64::midpoint(of_f, of_g);
+        let (word, low, high) = match direction {
+            Direction::Higher => ("above", (&good, of_g), (&failing, of_f)),
+            Direction::Lower => ("below", (&failing, of_f), (&good, of_g)),
+        };
+        let is_beyond = |ends: &Ends| match direction {
+            Direction::Higher => number(ends) > bound,
+            Direction::Lower => number(ends) < bound,
+        };
         let with: BTreeSet<u32> =
-            numbers.of.iter().filter(|(_, number)| **number > bound).map(|(trace, _)| *trace).collect();
+            numbers.of.iter().filter(|(_, ends)| is_beyond(ends)).map(|(trace, _)| *trace).collect();
         let [failing_with, good_with] = self.sides(&with);
         let name = Name {
             kind: key.0,
             name: key.1.clone(),
-            value: format!("above {}", shown(key.0, bound)),
+            value: format!("{word} {}", shown(key.0, bound)),
             anchor: numbers.anchor.clone(),
         };
         self.all.push(Hypothesis {
@@ -226,11 +263,16 @@ impl Hypotheses {
             with,
             failing: Share::new(failing_with, of_failing),
             good: Share::new(good_with, of_good),
-            p: statistics::rank_sum_of_tied(&good, &failing),
-            is_material: of_f - of_g >= (LEAST_GROWTH - 1.0) * of_g.abs() && above(&failing, &good) >= LEAST_ABOVE,
-            medians: Some(medians),
+            p: statistics::rank_sum_of_tied(low.0, high.0),
+            is_material: high.1 - low.1 >= (LEAST_GROWTH - 1.0) * low.1.abs() && above(high.0, low.0) >= LEAST_ABOVE,
+            of_numbers: Some((direction, medians)),
         });
     }
+}
+
+/// Whether as many failing and good traces are known of something as a test needs.
+fn is_enough([failing, good]: &[u64; 2]) -> bool {
+    *failing >= FEWEST_FAILING as u64 && *good >= FEWEST_GOOD as u64
 }
 
 /// How probable it is that a number of the first is above one of the second; half for equal ones. Both are sorted.
@@ -303,9 +345,13 @@ fn lift(one: &Hypothesis) -> Option<f64> {
 
 fn reason(one: &Hypothesis, q: f64, kind: Kind) -> String {
     let (failing, good) = (one.failing, one.good);
-    match one.medians {
-        Some([of_failing, of_good]) => format!(
-            "median {} in {} failing traces, {} in {} good ones (rank sum test of Mann and Whitney, corrected p {q:.1e})",
+    match one.of_numbers {
+        Some((direction, [of_failing, of_good])) => format!(
+            "{}: median {} in {} failing traces, {} in {} good ones (rank sum test of Mann and Whitney, corrected p {q:.1e})",
+            match direction {
+                Direction::Higher => "higher",
+                Direction::Lower => "lower",
+            },
             shown(kind, of_failing),
             failing.of,
             shown(kind, of_good),

@@ -4,7 +4,9 @@
 //! - **Out:** a [`Report`]: what is over-represented among the failing traces, with counts, a test and its correction
 //!   for all that was tested; and in words what was compared, or why nothing can be said.
 //!
-//! `sides` and `chosen` choose the traces, in bounded memory however many there are, `reading` reads their rows, `observe` makes variables of them, and `judge` tests these.
+//! `sides` and `chosen` choose the traces, in bounded memory however many there are, `reading` reads their rows,
+//! `observe` makes variables of them, and `judge` tests these. What processes told beside the traces is read when it is
+//! known where these ran, of a bounded time (`near`), and batch by batch.
 //! Everything after the reading is a function of rows alone. What is tested is chosen without a look at which of the
 //! traces with a value failed, so that the correction holds; what only says that a trace failed is no variable (`consequence`).
 
@@ -13,6 +15,7 @@ mod consequence;
 mod judge;
 mod kept;
 mod lowest;
+mod near;
 mod observe;
 mod reading;
 mod report;
@@ -32,8 +35,10 @@ pub use report::{Counted, Difference, Report};
 pub use request::{Request, Subject};
 pub use variables::Kind;
 
-use crate::error::{QueryError, Result};
+use crate::error::Result;
 use crate::snapshot::Snapshot;
+use near::Near;
+use observe::Traces;
 use sides::Sides;
 pub(crate) use sides::{Found, Root, origin};
 
@@ -94,15 +99,32 @@ pub(crate) async fn compare_sets(snapshot: &Snapshot, these: &[&str], others: &[
 }
 
 async fn judged(snapshot: &Snapshot, sides: Sides, depth: Depth, position: u64) -> Result<Report> {
-    let rows = reading::read(snapshot, &sides, depth).await?;
+    let rows = reading::read(snapshot, &sides).await?;
     // A thousand traces are some ten thousand spans, which keep a thread busy for a while.
-    let judged = SpawnedTask::spawn_blocking(move || {
-        let variables = observe::observe(&rows, &sides)?;
-        let judged = judge::judge(&variables, sides.failing.len());
-        Ok::<_, QueryError>(Report::of(&sides, judged, position))
-    });
-    match judged.join_unwind().await {
-        Ok(report) => report,
+    let (mut observed, sides) = on_its_own(move || Ok((observe::observe(&rows, &sides)?, sides))).await?;
+    let near = Near::of(&sides.failing, &sides.good).filter(|_| depth.heaps || depth.memory);
+    if let Some(near) = near {
+        let (traces, services) = (Traces::of(&sides), observed.services());
+        if depth.heaps {
+            reading::heaps(snapshot, &sides, &services, near, |batch| observed.heaps(&traces, batch)).await?;
+        }
+        if depth.memory {
+            reading::memory(snapshot, &services, near, |batch| observed.memory(batch)).await?;
+        }
+    }
+    on_its_own(move || {
+        let judged = judge::judge(&observed.variables(), sides.failing.len());
+        let mut report = Report::of(&sides, judged, position);
+        report.notes.extend(near.and_then(Near::note));
+        Ok(report)
+    })
+    .await
+}
+
+/// Work that takes a thread for itself.
+async fn on_its_own<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match SpawnedTask::spawn_blocking(work).join_unwind().await {
+        Ok(done) => done,
         Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
     }
 }

@@ -12,6 +12,8 @@ use super::variables::{Key, Kind};
 
 /// Notes on what too few traces have.
 const MOST_NOTES: usize = 5;
+/// Attributes that a note names.
+const MOST_NAMES: usize = 20;
 
 /// What differs, in words and in figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,7 +63,7 @@ pub struct Difference {
     pub kind: Kind,
     /// The flag, the service, the attribute and so on.
     pub name: String,
-    /// The value; of numbers the bound between both sides.
+    /// The value; of numbers the bound between both sides, and on which side of it the failing traces lie.
     pub value: String,
     /// Failing traces that have it ...
     pub failing_with: u64,
@@ -90,13 +92,15 @@ pub(super) struct Judged {
     pub tested: u64,
     /// Variables of which too few failing or good traces are known, with how many there are.
     pub untold: Vec<(Key, [u64; 2])>,
+    /// Attributes that were not tested, because they may follow from the failure.
+    pub consequences: Vec<String>,
     /// Groups beyond those that are answered.
     pub left_out: u64,
 }
 
 impl Report {
     pub(super) fn of(sides: &Sides, judged: Judged, position: u64) -> Self {
-        let Judged { differences, tested, untold, left_out } = judged;
+        let Judged { differences, tested, untold, consequences, left_out } = judged;
         let (failing, good) = (sides.failing.len(), sides.good.len());
         let said = match differences.first() {
             Some(first) => format!(
@@ -116,6 +120,7 @@ impl Report {
         };
         let mut notes = sides.notes();
         notes.extend(untold_notes(untold));
+        notes.extend(consequences_note(&consequences));
         if left_out > 0 {
             notes.push(format!("{left_out} more differences are not listed"));
         }
@@ -167,4 +172,19 @@ fn untold_notes(untold: Vec<(Key, [u64; 2])>) -> Vec<String> {
         ))
     });
     notes.take(MOST_NOTES).collect()
+}
+
+/// Which attributes nothing was made of, and why.
+fn consequences_note(names: &[String]) -> Option<String> {
+    let named = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let others = match names.len().saturating_sub(MOST_NAMES) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    (!names.is_empty()).then(|| {
+        format!(
+            "attribute: not compared, for by their names they tell how an operation ended, and may follow from the \
+             failure: {named}{others}"
+        )
+    })
 }

@@ -91,10 +91,27 @@ pub(super) struct Said {
     pub anchor: Option<String>,
 }
 
-/// A variable of numbers, one a trace.
+/// What becomes of several numbers of one trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Several {
+    /// They are added.
+    Sum,
+    /// The least and the greatest stay: each may be the one that mattered.
+    Ends,
+}
+
+/// The numbers of a trace.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub least: f64,
+    pub greatest: f64,
+}
+
+/// A variable of numbers.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    pub of: BTreeMap<u32, f64>,
+    /// By trace.
+    pub of: BTreeMap<u32, Ends>,
     /// Where it stands in the example's bundle.
     pub anchor: Option<String>,
 }
@@ -104,6 +121,8 @@ pub(super) struct Numbers {
 pub(super) struct Variables {
     pub texts: BTreeMap<Key, Texts>,
     pub numbers: BTreeMap<Key, Numbers>,
+    /// Attributes that are no variables, because they may follow from the failure.
+    pub consequences: BTreeSet<String>,
 }
 
 impl Variables {
@@ -130,14 +149,14 @@ impl Variables {
         }
     }
 
-    /// Notes a number of a trace; several become one by `both`.
+    /// Notes a number of a trace.
     pub(super) fn measure(
         &mut self,
         kind: Kind,
         name: &str,
         trace: u32,
         number: f64,
-        both: impl FnOnce(f64, f64) -> f64,
+        several: Several,
         anchor: impl FnOnce() -> Option<Anchor>,
     ) {
         if !number.is_finite() {
@@ -145,7 +164,14 @@ impl Variables {
         }
         let numbers = self.numbers.entry((kind, name.to_owned())).or_default();
         let known = numbers.of.get(&trace).copied();
-        numbers.of.insert(trace, known.map_or(number, |known| both(known, number)));
+        let ends = match (known, several) {
+            (None, _) => Ends { least: number, greatest: number },
+            (Some(known), Several::Sum) => Ends { least: known.least + number, greatest: known.greatest + number },
+            (Some(known), Several::Ends) => {
+                Ends { least: known.least.min(number), greatest: known.greatest.max(number) }
+            }
+        };
+        numbers.of.insert(trace, ends);
         if trace == EXAMPLE && numbers.anchor.is_none() {
             numbers.anchor = anchor().map(|anchor| anchor.to_string());
         }

@@ -7,10 +7,10 @@
 //! [`ExtensionPlanner`] takes their values when the plan becomes executable.
 
 mod arguments;
+pub(crate) mod bounded;
 mod compare;
 mod evidence;
 mod exec;
-pub(crate) mod lengths;
 mod node;
 pub(crate) mod scalars;
 pub(crate) mod similar;

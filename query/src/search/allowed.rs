@@ -1,7 +1,8 @@
 //! Fingerprints that were seen in the versions, the environment and the time that a question asks for.
 //!
 //! Only the counts tell, and they are many: what was read of them is kept for the next question with the
-//! same filter, and so are the rows of the fingerprints in the table of vectors, and whether that table is one tenant's.
+//! same filter, and so are the rows of the fingerprints in the table of vectors, whether that table is one tenant's, the
+//! rows of small tables of vectors, and merges.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +16,12 @@ use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
+use super::merges::MergesCache;
+use super::small::Small;
 use super::versions::{self, Requirement};
-use super::{SimilarRequest, argument};
+use super::{Merges, SimilarRequest, argument};
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, text};
 use crate::snapshot::{Read, Snapshot, time_literal};
 
@@ -29,11 +33,17 @@ const KEPT_FILTERS: usize = 16;
 /// Tenants of which it is kept at once whether the tables of vectors, one a kind, are theirs alone.
 const KEPT_TENANTS: usize = 64;
 
+/// Bytes of small tables of vectors that are kept at once, and the one that was read last in any case.
+const KEPT_SMALL_BYTES: usize = 64 << 20;
+
 /// What was found for which question, the newest last.
 type Kept = VecDeque<(Key, Arc<Allowed>)>;
 
 /// Whether tables of vectors have rows of one tenant only, what was found out last at the end.
 type KeptTenants = VecDeque<KnownTenant>;
+
+/// Small tables of vectors, each in the version that was searched last; what was read last at the end.
+type KeptSmall = VecDeque<(VectorsVersion, Arc<Small>)>;
 
 /// Whether all rows of a table of vectors were a tenant's at a version.
 #[derive(Debug, Clone)]
@@ -51,6 +61,10 @@ struct KnownTenant {
 pub struct SearchCache {
     kept: Arc<Mutex<Kept>>,
     tenants: Arc<Mutex<KeptTenants>>,
+    small: Arc<Mutex<KeptSmall>>,
+    /// The turn of whoever reads a small table.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    pub(super) merges: MergesCache,
 }
 
 impl std::fmt::Debug for SearchCache {
@@ -59,21 +73,23 @@ impl std::fmt::Debug for SearchCache {
     }
 }
 
-/// What fingerprints were read for: a version of the counts, a tenant, and the filters.
+/// What fingerprints were read for: a version of the counts, merges, a tenant, and the filters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     lake: String,
     version: Option<u64>,
+    merges: u64,
     tenant: String,
     filters: [Option<String>; 5],
     times: [Option<i64>; 2],
 }
 
 impl Key {
-    fn of(snapshot: &Snapshot, request: &SimilarRequest) -> Self {
+    fn of(snapshot: &Snapshot, merges: &Merges, request: &SimilarRequest) -> Self {
         Self {
             lake: snapshot.lake().uri().to_owned(),
             version: snapshot.head().of(Table::IncidentCounts).map(|(_, dataset)| dataset.version).max(),
+            merges: merges.digest(),
             tenant: snapshot.tenant().to_owned(),
             filters: [
                 request.service.clone(),
@@ -89,12 +105,17 @@ impl Key {
 
 impl SearchCache {
     /// The fingerprints of a request, read or kept.
-    pub(super) async fn allowed(&self, snapshot: &Snapshot, request: &SimilarRequest) -> Result<Arc<Allowed>> {
-        let key = Key::of(snapshot, request);
+    pub(super) async fn allowed(
+        &self,
+        snapshot: &Snapshot,
+        merges: &Merges,
+        request: &SimilarRequest,
+    ) -> Result<Arc<Allowed>> {
+        let key = Key::of(snapshot, merges, request);
         if let Some((_, known)) = self.lock().iter().find(|(known, _)| *known == key) {
             return Ok(Arc::clone(known));
         }
-        let fingerprints = read(snapshot, request).await?;
+        let fingerprints = whole_incidents(merges, &read(snapshot, request).await?);
         let allowed = Arc::new(Allowed { fingerprints, rows: tokio::sync::Mutex::default() });
         let mut kept = self.lock();
         kept.push_back((key, Arc::clone(&allowed)));
@@ -130,6 +151,37 @@ impl SearchCache {
         Ok(is_whole)
     }
 
+    /// A small table of vectors, read or kept.
+    pub(super) async fn small(&self, dataset: &Dataset) -> Result<Arc<Small>> {
+        let at = version_of(dataset);
+        if let Some(known) = self.known_small(&at) {
+            return Ok(known);
+        }
+        // Whoever asks at the same time waits for one reading.
+        let _turn = self.turn.lock().await;
+        if let Some(known) = self.known_small(&at) {
+            return Ok(known);
+        }
+        let read = Arc::new(Small::read(dataset).await?);
+        let mut kept = self.lock_small();
+        kept.retain(|((table, _), _)| *table != at.0);
+        kept.push_back((at, Arc::clone(&read)));
+        let mut bytes: usize = kept.iter().map(|(_, small)| small.bytes).sum();
+        while kept.len() > 1 && bytes > KEPT_SMALL_BYTES {
+            let Some((_, oldest)) = kept.pop_front() else { break };
+            bytes -= oldest.bytes;
+        }
+        Ok(read)
+    }
+
+    fn known_small(&self, at: &VectorsVersion) -> Option<Arc<Small>> {
+        self.lock_small().iter().find(|(known, _)| known == at).map(|(_, small)| Arc::clone(small))
+    }
+
+    fn lock_small(&self) -> MutexGuard<'_, KeptSmall> {
+        self.small.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,6 +205,7 @@ async fn is_only_of(tenant: &str, dataset: &Dataset, from: u64) -> Result<bool> 
         return Ok(true);
     }
     let all: Option<usize> = fragments.iter().map(|fragment| fragment.num_rows()).sum();
+    reads::planned(vectors::TABLE);
     let mut theirs = dataset.scan();
     theirs.filter_expr(col("tenant_id").eq(lit(tenant)));
     if from > 0 {
@@ -200,6 +253,7 @@ impl Allowed {
         {
             return Ok(RowAddrMask::from_allowed(found.clone()));
         }
+        reads::planned(vectors::TABLE);
         let mut scan = dataset.scan();
         scan.project(&["fingerprint"]).map_err(lance)?;
         scan.filter_expr(col("tenant_id").eq(lit(tenant)));
@@ -221,6 +275,14 @@ impl Allowed {
         rows.insert(address, (version, found.clone()));
         Ok(RowAddrMask::from_allowed(found))
     }
+}
+
+/// With each fingerprint all of its incident's: what people or releases have merged was seen where any of it was.
+fn whole_incidents(merges: &Merges, seen: &HashSet<String>) -> HashSet<String> {
+    let mut targets: Vec<&str> = seen.iter().map(|fingerprint| merges.target(fingerprint)).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    merges.members(&targets).into_iter().map(str::to_owned).collect()
 }
 
 /// The fingerprints of a request, from the counts.

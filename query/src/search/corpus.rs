@@ -8,8 +8,10 @@ use tokio::sync::OnceCell;
 use tracerag_index::incidents::vectors::{self, Kind};
 use tracerag_index::incidents::{Embedding, EmbeddingError, Model, Waiting, waiting_texts};
 
+use super::allowed::SearchCache;
 use super::failed;
 use super::hybrid::lance;
+use super::small::Small;
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 
@@ -25,7 +27,7 @@ pub(super) struct Corpus {
     pub table: Option<Stored>,
     /// The tenant's masked texts that are in no table; filters are not applied yet.
     waiting: OnceCell<Arc<Waiting>>,
-    /// The model whose vectors are searched. It is not the configured one while that is behind.
+    /// The model whose vectors are searched, with their form. It is not the configured one while that is behind.
     embedding: Option<Embedding>,
     model: Option<String>,
     words_only: Option<String>,
@@ -36,16 +38,18 @@ pub(super) struct Stored {
     name: String,
     pub dataset: Arc<Dataset>,
     pub rows: usize,
-    /// Whether there is an index of words; without one the table is small.
+    /// Whether there is an index of words.
     pub has_words: bool,
+    /// The rows, of a table that has none of the indices of a large one yet.
+    pub small: Option<Arc<Small>>,
 }
 
 impl Corpus {
-    pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>) -> Result<Self> {
+    pub(super) async fn open(snapshot: &Snapshot, embedding: Option<&Embedding>, cache: &SearchCache) -> Result<Self> {
         let none = Self::without;
         let Some(embedding) = embedding else { return Ok(none("no sentence model is configured".to_owned())) };
-        let model = match embedding.model().await {
-            Ok(model) => model,
+        match embedding.model().await {
+            Ok(_) => {}
             Err(EmbeddingError::Absent { model, .. }) => {
                 return Ok(none(format!("the sentence model {model} is not installed")));
             }
@@ -53,14 +57,16 @@ impl Corpus {
                 return Ok(none(format!("the sentence model {} cannot be loaded", embedding.model_name())));
             }
             Err(error) => return Err(failed(error)),
-        };
+        }
+        let embedding = &snapshot.with_its_form(embedding).await?;
+        let model = embedding.model().await.map_err(failed)?;
         let table = match snapshot.vectors(embedding, Kind::Masked).await? {
-            Some(dataset) => Some(Stored::of(vectors::dataset_name(&model, Kind::Masked), dataset).await?),
+            Some(dataset) => Some(Stored::of(vectors::dataset_name(&model, Kind::Masked), dataset, cache).await?),
             None => None,
         };
         let words_only = table.is_none().then(|| "no text is embedded yet".to_owned());
         let waiting = OnceCell::new();
-        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name.clone()), words_only })
+        Ok(Self { table, waiting, embedding: Some(embedding.clone()), model: Some(model.name), words_only })
     }
 
     /// What answers by words alone.
@@ -68,8 +74,8 @@ impl Corpus {
         Self { table: None, waiting: OnceCell::new(), embedding: None, model: None, words_only: Some(why) }
     }
 
-    /// What the model that was configured before has embedded, where this one is behind.
-    pub(super) async fn instead(&self, snapshot: &Snapshot) -> Result<Option<Self>> {
+    /// What the model that was configured before has embedded, or this one in the form before, where this one is behind.
+    pub(super) async fn instead(&self, snapshot: &Snapshot, cache: &SearchCache) -> Result<Option<Self>> {
         let Some(embedding) = &self.embedding else { return Ok(None) };
         let rows = self.table.as_ref().map_or(0, |table| table.rows);
         // What a snapshot holds of the own model is all that it has ever answered with.
@@ -78,11 +84,17 @@ impl Corpus {
             return Ok(None);
         }
         let model = embedding.model().await.map_err(failed)?;
-        Self::before(snapshot, embedding, &model, rows).await
+        Self::before(snapshot, embedding, &model, rows, cache).await
     }
 
-    /// The vectors of the model that was configured before, if there are more of them and it is still installed.
-    async fn before(snapshot: &Snapshot, embedding: &Embedding, model: &Model, rows: usize) -> Result<Option<Self>> {
+    /// The vectors of the model or the form that was there before, if there are more of them and it is still installed.
+    async fn before(
+        snapshot: &Snapshot,
+        embedding: &Embedding,
+        model: &Model,
+        rows: usize,
+        cache: &SearchCache,
+    ) -> Result<Option<Self>> {
         let mut most: Option<(vectors::Other, usize)> = None;
         for other in vectors::of_others(snapshot.lake(), model).await? {
             let count = other.dataset.count_rows(None).await.map_err(lance)?;
@@ -94,7 +106,7 @@ impl Corpus {
         let before = embedding.other(&other.model);
         match before.model().await {
             Ok(model) if vectors::dataset_name(&model, Kind::Masked) == other.name => Ok(Some(Self {
-                table: Some(Stored::of(other.name, other.dataset).await?),
+                table: Some(Stored::of(other.name, other.dataset, cache).await?),
                 waiting: OnceCell::new(),
                 embedding: Some(before),
                 model: Some(model.name),
@@ -106,19 +118,19 @@ impl Corpus {
     }
 
     /// The table of another kind of texts, by the model whose vectors are searched.
-    pub(super) async fn further(&self, snapshot: &Snapshot, kind: Kind) -> Result<Option<Stored>> {
+    pub(super) async fn further(&self, snapshot: &Snapshot, kind: Kind, cache: &SearchCache) -> Result<Option<Stored>> {
         let Some(embedding) = &self.embedding else { return Ok(None) };
         let name = vectors::dataset_name(&embedding.model().await.map_err(failed)?, kind);
         match snapshot.vectors(embedding, kind).await? {
-            Some(dataset) => Ok(Some(Stored::of(name, dataset).await?)),
+            Some(dataset) => Ok(Some(Stored::of(name, dataset, cache).await?)),
             None => Ok(None),
         }
     }
 
-    /// The vectors of texts by that model; none without one.
-    pub(super) async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+    /// The vectors of texts of a kind by that model; none without one.
+    pub(super) async fn embed(&self, kind: Kind, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
         match &self.embedding {
-            Some(embedding) => embedding.embed(texts).await.map_err(failed),
+            Some(embedding) => embedding.embed(kind, texts).await.map_err(failed),
             None => Ok(vec![]),
         }
     }
@@ -159,9 +171,16 @@ impl Corpus {
 }
 
 impl Stored {
-    async fn of(name: String, dataset: Arc<Dataset>) -> Result<Self> {
-        let indices = dataset.load_indices_by_name(&format!("{}_idx", vectors::WORDS)).await.map_err(lance)?;
+    async fn of(name: String, dataset: Arc<Dataset>, cache: &SearchCache) -> Result<Self> {
         let rows = dataset.count_rows(None).await.map_err(lance)?;
-        Ok(Self { name, has_words: !indices.is_empty(), rows, dataset })
+        let indices = dataset.load_indices().await.map_err(lance)?;
+        let has = |column: &str| {
+            let name = format!("{column}_idx");
+            indices.iter().any(|index| index.name == name)
+        };
+        let (has_words, has_ids) = (has(vectors::WORDS), has("fingerprint"));
+        let is_small = !has_words && !has_ids && rows < vectors::WORDS_INDEXED_ROWS;
+        let small = if is_small { Some(cache.small(&dataset).await?) } else { None };
+        Ok(Self { name, has_words, rows, small, dataset })
     }
 }

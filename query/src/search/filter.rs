@@ -7,9 +7,9 @@ use lance::Dataset;
 use lance::dataset::scanner::RowAddrMask;
 use tracerag_index::incidents::IncidentText;
 
-use super::SimilarRequest;
 use super::allowed::{Allowed, SearchCache};
 use super::history::History;
+use super::{SharedMerges, SimilarRequest};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
 
@@ -23,14 +23,19 @@ pub(super) struct Filter {
     tenant: String,
     service: Option<String>,
     error_type: Option<String>,
-    /// Fingerprints that were seen in the versions, the environment and the time asked for; `None`: all.
+    /// Fingerprints of incidents that were seen in the versions, the environment and the time asked for; `None`: all.
     allowed: Option<Arc<Allowed>>,
 }
 
 impl Filter {
-    pub(super) async fn of(snapshot: &Snapshot, cache: &SearchCache, request: &SimilarRequest) -> Result<Self> {
+    pub(super) async fn of(
+        snapshot: &Snapshot,
+        cache: &SearchCache,
+        merges: &SharedMerges,
+        request: &SimilarRequest,
+    ) -> Result<Self> {
         let allowed = match Allowed::is_asked_for(request) {
-            true => Some(cache.allowed(snapshot, request).await?),
+            true => Some(cache.allowed(snapshot, merges.of(snapshot).await?, request).await?),
             false => None,
         };
         Ok(Self {
@@ -80,11 +85,19 @@ impl Filter {
 
     /// Whether a text that is in no table of vectors passes.
     pub(super) fn takes(&self, incident: &IncidentText) -> bool {
-        let fits = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-        incident.tenant == self.tenant
-            && fits(&self.service, &incident.service_name)
-            && fits(&self.error_type, &incident.exception_type)
-            && self.allows(&incident.fingerprint)
+        let (service, error_type) = (incident.service_name.as_deref(), incident.exception_type.as_deref());
+        self.takes_of(&incident.tenant, &incident.fingerprint, service, error_type)
+    }
+
+    /// Whether a row of any tenant passes.
+    pub(super) fn takes_of(
+        &self,
+        tenant: &str,
+        fingerprint: &str,
+        service: Option<&str>,
+        error_type: Option<&str>,
+    ) -> bool {
+        tenant == self.tenant && self.takes_row(fingerprint, service, error_type)
     }
 
     /// Whether a row of failures, or of their counts, passes.

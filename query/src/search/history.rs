@@ -55,7 +55,10 @@ impl History {
             let (back, reason) = came_back(Place { at: fix.fixed_at, version }, &seen);
             (fix.came_back, fix.came_back_reason) = (back, Some(reason));
         }
-        self.regressed = whole(&self.fixes).and_then(|fix| regressed(seen.iter(), fix.fixed_at?));
+        self.regressed = whole(&self.fixes).and_then(|fix| {
+            let version = releases.version(fix, self.service_name.as_deref());
+            regressed(seen.iter(), Place { at: fix.fixed_at, version })
+        });
     }
 
     pub(super) fn incident(
@@ -109,6 +112,23 @@ pub(super) async fn read(
         history.judge(fixes.remove(fingerprint).unwrap_or_default(), &releases);
     }
     Ok(histories)
+}
+
+/// Since when some incidents have been seen again after their newest whole fix, and in which version; those that were not
+/// are left out. The fingerprints are those that count.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(crate) async fn regressions(
+    snapshot: &Snapshot,
+    merges: &Merges,
+    fingerprints: &[&str],
+) -> Result<HashMap<String, (i64, Option<String>)>> {
+    if fingerprints.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let histories = read(snapshot, merges, fingerprints, None).await?;
+    Ok(histories.into_iter().filter_map(|(fingerprint, history)| Some((fingerprint, history.regressed?))).collect())
 }
 
 /// Whether the fixes of some fingerprints held, and by what that is judged, by the ids of the fixes. Of a fix whose
@@ -179,7 +199,8 @@ async fn counts(
             let seen = number(last, row);
             if let Some(last_seen) = seen {
                 let first_seen = number(first, row).unwrap_or(last_seen);
-                history.seen.push(Counted { first_seen, last_seen, versions: texts(versions, row) });
+                let is_echo = number(failures, row) == Some(0);
+                history.seen.push(Counted { first_seen, last_seen, versions: texts(versions, row), is_echo });
             }
             if (history.example.is_none() || seen >= history.last_seen) && examples.is_valid(row) {
                 let named = examples.value(row);

@@ -1,29 +1,31 @@
 //! The two searches of texts: by vector and by words, over what is embedded and what waits to be.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::Expr;
 use futures::FutureExt;
 use futures::future::try_join_all;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance_index::scalar::FullTextSearchQuery;
-use tracerag_index::incidents::{IncidentText, vectors};
+use tracerag_index::incidents::IncidentText;
+use tracerag_index::incidents::vectors::{self, Kind};
 
 use super::allowed::SearchCache;
 use super::corpus::{Corpus, Stored};
 use super::failed;
 use super::filter::Filter;
-use super::further::Further;
+use super::further::{self, Further};
 use super::probe::{Probe, Question};
 use super::rank::{Ranking, Weights, places};
 use super::stack::Overlap;
-use super::words::Query;
+use super::words::{Counted, Query};
 use crate::error::{QueryError, Result};
+use crate::reads;
 use crate::rows::{Columns, owned};
 use crate::snapshot::Snapshot;
 
@@ -82,19 +84,19 @@ pub(super) struct Candidate {
     pub fingerprint: String,
     pub hash: String,
     /// Empty where the search did not need them.
-    words: String,
+    pub words: String,
     pub distance: Option<f64>,
     /// Its row in the table, if it is embedded.
-    row: Option<u64>,
+    pub row: Option<u64>,
 }
 
 /// The vector of each of the question's probes; `None` where there is no model or no table.
-pub(super) async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<Option<Vec<f32>>>> {
+async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<Option<Vec<f32>>>> {
     if corpus.table.is_none() {
         return Ok(vec![None; question.probes.len()]);
     }
     let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
-    Ok(corpus.embed(texts).await?.into_iter().map(Some).collect())
+    Ok(corpus.embed(Kind::Masked, texts).await?.into_iter().map(Some).collect())
 }
 
 /// Which rows of the table are searched.
@@ -106,7 +108,10 @@ pub(super) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) async fn of(table: Option<&Stored>, cache: &SearchCache, filter: &'a Filter) -> Result<Self> {
-        let Some(table) = table else { return Ok(Self { filter, expr: filter.expr(false), mask: None }) };
+        // What is held in memory is filtered row by row.
+        let Some(table) = table.filter(|table| table.small.is_none()) else {
+            return Ok(Self { filter, expr: None, mask: None });
+        };
         let mask = filter.mask(&table.dataset).await?;
         Ok(Self { filter, expr: filter.expr(filter.is_whole(cache, &table.dataset).await?), mask })
     }
@@ -123,13 +128,41 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// What a search needs of a question.
+pub(super) struct Ready<'a> {
+    /// The vector of each of the question's probes.
+    pub vectors: Vec<Option<Vec<f32>>>,
+    pub scope: Scope<'a>,
+    pub further: Vec<Further>,
+}
+
+impl<'a> Ready<'a> {
+    pub(super) async fn of(
+        snapshot: &Snapshot,
+        corpus: &Corpus,
+        cache: &SearchCache,
+        filter: &'a Filter,
+        question: &Question,
+    ) -> Result<Self> {
+        // What waits is needed by the search for words in any case. It is read now, for it tells as well whether the table
+        // is behind.
+        let (vectors, scope, further, _) = tokio::try_join!(
+            vectors(corpus, question),
+            Scope::of(corpus.table.as_ref(), cache, filter),
+            further::open(snapshot, corpus, cache, question),
+            corpus.waiting(snapshot),
+        )?;
+        Ok(Self { vectors, scope, further })
+    }
+}
+
 /// Where a question is searched for.
 pub(super) struct Searched<'a> {
     pub snapshot: &'a Snapshot,
     pub corpus: &'a Corpus,
     pub scope: &'a Scope<'a>,
     /// What is compared beside the texts.
-    pub further: &'a [Further<'a>],
+    pub further: &'a [Further],
     pub question: &'a Question,
 }
 
@@ -145,68 +178,49 @@ pub(super) async fn search(
     let Searched { snapshot, corpus, scope, further, question } = *searched;
     let query = Query::new(&probe.raw);
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
-    let rankings = further.iter().map(|further| further.ranking(number, &question.own, depth));
-    let (mut near, mut by_words, rankings) = tokio::try_join!(
+    let (mut near, mut by_words) = tokio::try_join!(
         nearest(corpus, scope, question, vector, k, depth),
         matching(snapshot, corpus, scope, question, &query, depth),
-        try_join_all(rankings),
     )?;
+    // What is alike in other respects is worth about one place, so it is compared of what the texts have found.
+    let found = near.iter().take(depth).chain(by_words.iter().take(depth));
+    let mut compared: Vec<&str> = found.map(|candidate| candidate.fingerprint.as_str()).collect();
+    compared.sort_unstable();
+    compared.dedup();
+    let rankings = further.iter().map(|further| further.ranking(snapshot, number, probe, &compared));
+    let mut distances: HashMap<u64, f64> =
+        near.iter().filter_map(|candidate| Some((candidate.row?, candidate.distance?))).collect();
+    let far = by_words.iter().filter_map(|candidate| candidate.row).filter(|row| !distances.contains_key(row));
+    // Only an identifier is looked for in texts that were not found by their words.
+    let unread = match probe.identifiers.is_empty() {
+        true => vec![],
+        false => near.iter().filter_map(|candidate| candidate.row).collect(),
+    };
+    let (measured, words, rankings) =
+        tokio::try_join!(measure(corpus, vector, far.collect()), read_words(corpus, unread), try_join_all(rankings))?;
     let rankings: Vec<Ranking> = rankings.into_iter().flatten().collect();
-    if let Some(vector) = vector {
-        let mut elsewhere = only_ranked(snapshot, corpus, &rankings, &near, &by_words).await?;
-        let mut distances: HashMap<u64, f64> =
-            near.iter().filter_map(|candidate| Some((candidate.row?, candidate.distance?))).collect();
-        let far = by_words.iter().chain(&elsewhere).filter_map(|candidate| candidate.row);
-        let far = far.filter(|row| !distances.contains_key(row));
-        // Only an identifier is looked for in texts that were not found by their words.
-        let unread = match probe.identifiers.is_empty() {
-            true => vec![],
-            false => near.iter().filter_map(|candidate| candidate.row).collect(),
-        };
-        let (measured, words) = tokio::try_join!(measure(corpus, vector, far.collect()), read_words(corpus, unread))?;
-        distances.extend(measured);
-        for candidate in by_words.iter_mut().chain(&mut elsewhere) {
-            candidate.distance = candidate.row.and_then(|row| distances.get(&row).copied());
-        }
-        for candidate in &mut near {
-            if let Some(words) = candidate.row.and_then(|row| words.get(&row)) {
-                candidate.words.clone_from(words);
-            }
-        }
-        // What was found otherwise has a place among the near ones as well, if it is near.
-        let known: HashSet<&str> = near.iter().map(|candidate| candidate.fingerprint.as_str()).collect();
-        let more: Vec<Candidate> = by_words
-            .iter()
-            .chain(&elsewhere)
-            .filter(|candidate| candidate.distance.is_some() && !known.contains(candidate.fingerprint.as_str()))
-            .cloned()
-            .collect();
-        near.extend(more);
-        near.sort_by(|a, b| {
-            let (a_distance, b_distance) = (a.distance.unwrap_or(f64::MAX), b.distance.unwrap_or(f64::MAX));
-            a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
-        });
+    distances.extend(measured);
+    for candidate in &mut by_words {
+        candidate.distance = candidate.row.and_then(|row| distances.get(&row).copied());
     }
+    for candidate in &mut near {
+        if let Some(words) = candidate.row.and_then(|row| words.get(&row)) {
+            candidate.words.clone_from(words);
+        }
+    }
+    // What was found by its words has a place among the near ones as well, if it is near.
+    let known: HashSet<&str> = near.iter().map(|candidate| candidate.fingerprint.as_str()).collect();
+    let more: Vec<Candidate> = by_words
+        .iter()
+        .filter(|candidate| candidate.distance.is_some() && !known.contains(candidate.fingerprint.as_str()))
+        .cloned()
+        .collect();
+    near.extend(more);
+    near.sort_by(|a, b| {
+        let (a_distance, b_distance) = (a.distance.unwrap_or(f64::MAX), b.distance.unwrap_or(f64::MAX));
+        a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
+    });
     Ok(fuse(probe, vector.is_some(), (near.as_slice(), by_words.as_slice()), &rankings, &query))
-}
-
-/// The texts of incidents that only the further rankings have found.
-async fn only_ranked(
-    snapshot: &Snapshot,
-    corpus: &Corpus,
-    rankings: &[Ranking],
-    near: &[Candidate],
-    by_words: &[Candidate],
-) -> Result<Vec<Candidate>> {
-    let known: HashSet<&str> = near.iter().chain(by_words).map(|candidate| candidate.fingerprint.as_str()).collect();
-    let ranked = rankings.iter().flat_map(Ranking::fingerprints).filter(|fingerprint| !known.contains(fingerprint));
-    let ranked: BTreeSet<&str> = ranked.collect();
-    let Some(table) = corpus.table.as_ref().filter(|_| !ranked.is_empty()) else { return Ok(vec![]) };
-    let mut scan = table.dataset.scan();
-    scan.project(&["fingerprint", "text_hash"]).map_err(lance)?;
-    let ranked = ranked.into_iter().map(lit).collect();
-    scan.with_row_id().filter_expr(snapshot.wall().and(col("fingerprint").in_list(ranked, false)));
-    candidates(&scanned(scan).await?)
 }
 
 fn fuse(
@@ -318,6 +332,9 @@ pub(super) async fn nearest_rows(
     vector: &[f32],
     rows: usize,
 ) -> Result<Vec<Candidate>> {
+    if let Some(small) = &table.small {
+        return Ok(small.nearest(scope.filter, vector, rows));
+    }
     let mut scan = table.dataset.scan();
     scan.project(&["fingerprint", "text_hash", "_distance"]).map_err(lance)?;
     scope.bound(&mut scan);
@@ -343,9 +360,23 @@ async fn matching(
     query: &Query,
     depth: usize,
 ) -> Result<Vec<Candidate>> {
-    let mut stored = Vec::new();
-    let mut total = 0;
-    let mut is_ranked = false;
+    let waiting = corpus.waiting(snapshot).await?.texts.iter();
+    let waiting: Vec<(&IncidentText, String)> = waiting
+        .filter(|incident| scope.filter.takes(incident) && !question.own.contains(&incident.fingerprint))
+        .map(|incident| (incident, incident.words()))
+        .collect();
+    if let Some(small) = corpus.table.as_ref().and_then(|table| table.small.as_deref()) {
+        let (numbers, of_stored): (Vec<usize>, Vec<Counted>) =
+            small.counted(scope.filter, &question.own, query).into_iter().unzip();
+        let of_waiting = waiting.iter().map(|(_, words)| query.count(words));
+        let ranked = query.rank(of_stored.into_iter().chain(of_waiting), 0);
+        let candidate = |index: usize| match numbers.get(index) {
+            Some(number) => small.candidate(*number),
+            None => waiting.get(index - numbers.len()).map(not_embedded),
+        };
+        return Ok(ranked.into_iter().take(depth).filter_map(|(index, _)| candidate(index)).collect());
+    }
+    let (mut stored, mut total, mut is_ranked) = (Vec::new(), 0, false);
     if let Some(table) = &corpus.table {
         let mut scan = table.dataset.scan();
         scope.bound(&mut scan);
@@ -364,34 +395,39 @@ async fn matching(
         stored.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         total = table.rows;
     }
-    let waiting = corpus.waiting(snapshot).await?.texts.iter();
-    let waiting: Vec<(&IncidentText, String)> = waiting
-        .filter(|incident| scope.filter.takes(incident) && !question.own.contains(&incident.fingerprint))
-        .map(|incident| (incident, incident.words()))
-        .collect();
     if is_ranked && waiting.is_empty() {
         return Ok(stored);
     }
     // Both kinds get scores of one measure: how common a word is, is judged by the texts that were read,
     // among all there are.
     total += waiting.len();
-    let texts = stored.iter().map(|candidate| &candidate.words).chain(waiting.iter().map(|(_, words)| words));
-    let ranked = query.rank(texts.map(String::as_str), if is_ranked { total } else { 0 });
-    let candidate = |index: usize| match index.checked_sub(stored.len()) {
-        None => stored.get(index).cloned(),
-        Some(index) => waiting.get(index).map(|(incident, words)| Candidate {
-            fingerprint: incident.fingerprint.clone(),
-            hash: vectors::text_hash(&incident.text),
-            words: words.clone(),
-            distance: None,
-            row: None,
-        }),
+    let of_stored = stored.iter().map(|candidate| query.count(&candidate.words));
+    let of_waiting = waiting.iter().map(|(_, words)| query.count(words));
+    let ranked = query.rank(of_stored.chain(of_waiting), if is_ranked { total } else { 0 });
+    let candidate = |index: usize| match stored.get(index) {
+        Some(candidate) => Some(candidate.clone()),
+        None => waiting.get(index - stored.len()).map(not_embedded),
     };
     Ok(ranked.into_iter().take(depth).filter_map(|(index, _)| candidate(index)).collect())
 }
 
+/// A text that waits to be embedded, with its words.
+fn not_embedded((incident, words): &(&IncidentText, String)) -> Candidate {
+    Candidate {
+        fingerprint: incident.fingerprint.clone(),
+        hash: vectors::text_hash(&incident.text),
+        words: words.clone(),
+        distance: None,
+        row: None,
+    }
+}
+
 /// True distances of rows that have a vector.
-async fn measure(corpus: &Corpus, vector: &[f32], rows: Vec<u64>) -> Result<HashMap<u64, f64>> {
+async fn measure(corpus: &Corpus, vector: Option<&[f32]>, rows: Vec<u64>) -> Result<HashMap<u64, f64>> {
+    let Some(vector) = vector else { return Ok(HashMap::new()) };
+    if let Some(small) = corpus.table.as_ref().and_then(|table| table.small.as_deref()) {
+        return Ok(rows.into_iter().filter_map(|row| Some((row, small.distance(row, vector)?))).collect());
+    }
     let Some((rows, batch)) = taken(corpus, rows, vectors::VECTOR).await? else { return Ok(HashMap::new()) };
     let lists: &FixedSizeListArray = batch
         .column_by_name(vectors::VECTOR)
@@ -404,7 +440,7 @@ async fn measure(corpus: &Corpus, vector: &[f32], rows: Vec<u64>) -> Result<Hash
     Ok(rows.into_iter().enumerate().filter_map(distance).collect())
 }
 
-/// Words of rows.
+/// Words of rows, where these were found without them.
 async fn read_words(corpus: &Corpus, rows: Vec<u64>) -> Result<HashMap<u64, String>> {
     let Some((rows, batch)) = taken(corpus, rows, vectors::WORDS).await? else { return Ok(HashMap::new()) };
     let words = Columns::of(vectors::TABLE, &batch).text(vectors::WORDS)?;
@@ -415,13 +451,15 @@ async fn read_words(corpus: &Corpus, rows: Vec<u64>) -> Result<HashMap<u64, Stri
 async fn taken(corpus: &Corpus, mut rows: Vec<u64>, column: &str) -> Result<Option<(Vec<u64>, RecordBatch)>> {
     rows.sort_unstable();
     rows.dedup();
-    let Some(table) = corpus.table.as_ref().filter(|_| !rows.is_empty()) else { return Ok(None) };
+    let is_asked = |table: &&Stored| table.small.is_none() && !rows.is_empty();
+    let Some(table) = corpus.table.as_ref().filter(is_asked) else { return Ok(None) };
+    reads::taken(vectors::TABLE);
     let schema = table.dataset.schema().project(&[column]).map_err(lance)?;
     let batch = table.dataset.take_rows(&rows, ProjectionRequest::from_schema(schema)).boxed().await.map_err(lance)?;
     Ok(Some((rows, batch)))
 }
 
-fn cosine(one: &[f32], other: &[f32]) -> f64 {
+pub(super) fn cosine(one: &[f32], other: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let norm = (dot(one, one) * dot(other, other)).sqrt();
     if norm > 0.0 { (1.0 - dot(one, other) / norm).max(0.0) } else { 1.0 }
@@ -429,6 +467,7 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 
 /// What a scan finds, on a task of its own: the two searches of a question are work for two cores. Dropped with who asks.
 pub(super) async fn scanned(scan: Scanner) -> Result<RecordBatch> {
+    reads::planned(vectors::TABLE);
     let batch = SpawnedTask::spawn(async move { scan.try_into_batch().await }.boxed()).join().await;
     batch.map_err(failed)?.map_err(lance)
 }

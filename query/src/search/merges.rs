@@ -5,16 +5,23 @@
 //! their newest rule holds, whichever of its fingerprints it named. Who has split a fingerprint off another one is right
 //! also where a release maps both to one: it stays on its own.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 use tracerag_schemas::Table;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::SearchCache;
 use crate::error::Result;
 use crate::rows::{Columns, number, owned, text};
 use crate::snapshot::{Read, Snapshot};
+
+/// Tenants whose merges are kept at once.
+const KEPT_TENANTS: usize = 64;
+/// Bytes of merges that are kept at once, and those that were read last in any case.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// Which fingerprint each fingerprint counts for that does not count for itself.
 #[derive(Debug, Default)]
@@ -59,19 +66,99 @@ impl Merges {
         self.targets.get(fingerprint).map_or(fingerprint, String::as_str)
     }
 
+    /// What they take, about: each fingerprint stands in both maps.
+    fn bytes(&self) -> usize {
+        let texts = self.targets.iter().map(|(fingerprint, target)| fingerprint.len() + target.len());
+        texts.map(|bytes| 2 * (bytes + 2 * size_of::<String>())).sum()
+    }
+
+    /// What tells these merges apart from others, whatever the order in which they were read.
+    pub(crate) fn digest(&self) -> u64 {
+        let of = |(fingerprint, target): (&str, &str)| {
+            xxh3_64_with_seed(target.as_bytes(), xxh3_64_with_seed(fingerprint.as_bytes(), 0))
+        };
+        self.targets().map(of).fold(0, u64::wrapping_add)
+    }
+
     /// The fingerprints that count for another one, and that one.
     pub(crate) fn targets(&self) -> impl Iterator<Item = (&str, &str)> {
         self.targets.iter().map(|(fingerprint, target)| (fingerprint.as_str(), target.as_str()))
     }
 }
 
-/// The merges of a snapshot for those that need them at the same time: they are read once, by whoever is first.
+/// The merges of a snapshot for those that need them at the same time: they are read once, by whoever is first, if they are
+/// not kept of an earlier question.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SharedMerges(Arc<OnceCell<Merges>>);
+pub(crate) struct SharedMerges {
+    read: Arc<OnceCell<Arc<Merges>>>,
+    kept: MergesCache,
+}
 
 impl SharedMerges {
+    pub(crate) fn kept_in(cache: &SearchCache) -> Self {
+        Self { read: Arc::default(), kept: cache.merges.clone() }
+    }
+
     pub(crate) async fn of(&self, snapshot: &Snapshot) -> Result<&Merges> {
-        self.0.get_or_try_init(|| Merges::read(snapshot)).await
+        self.read.get_or_try_init(|| self.kept.of(snapshot)).await.map(Arc::as_ref)
+    }
+}
+
+/// A version of the rules, for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    table: String,
+    tenant: String,
+    version: u64,
+}
+
+impl Key {
+    /// The version that a snapshot reads; `None` where there are no rules.
+    async fn of(snapshot: &Snapshot) -> Result<Option<Self>> {
+        let opened = snapshot.open(Table::GroupingRules, &[]).await?;
+        Ok(opened.first().map(|dataset| Self {
+            table: dataset.uri().to_owned(),
+            tenant: snapshot.tenant().to_owned(),
+            version: dataset.version_id(),
+        }))
+    }
+}
+
+/// Merges at the version of the rules that was read last, of each tenant; what was read last at the end.
+type Kept = VecDeque<(Key, Arc<Merges>)>;
+
+/// The merges of tenants. A release may have mapped every incident, and questions come more often than rules. Clones share
+/// them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MergesCache(Arc<Mutex<Kept>>);
+
+impl MergesCache {
+    async fn of(&self, snapshot: &Snapshot) -> Result<Arc<Merges>> {
+        let Some(key) = Key::of(snapshot).await? else { return Ok(Arc::default()) };
+        if let Some((_, known)) = self.kept().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        let merges = Arc::new(Merges::read(snapshot).await?);
+        // With rules that came meanwhile they are those of another version.
+        if Key::of(snapshot).await?.as_ref() == Some(&key) {
+            self.keep(key, Arc::clone(&merges));
+        }
+        Ok(merges)
+    }
+
+    fn keep(&self, key: Key, merges: Arc<Merges>) {
+        let mut kept = self.kept();
+        kept.retain(|(known, _)| known.table != key.table || known.tenant != key.tenant);
+        kept.push_back((key, merges));
+        let mut bytes: usize = kept.iter().map(|(_, merges)| merges.bytes()).sum();
+        while kept.len() > KEPT_TENANTS || (kept.len() > 1 && bytes > KEPT_BYTES) {
+            let Some((_, oldest)) = kept.pop_front() else { break };
+            bytes -= oldest.bytes();
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod allowed;
 mod corpus;
+mod echoes;
 mod filter;
 mod further;
 mod held;
@@ -20,6 +21,7 @@ mod rank;
 mod recent;
 mod releases;
 mod rerank;
+mod small;
 mod stack;
 mod structure;
 mod versions;
@@ -41,10 +43,11 @@ use crate::error::{QueryError, Result};
 use crate::snapshot::Snapshot;
 pub use allowed::SearchCache;
 use corpus::Corpus;
+pub use echoes::{Echo, echoes};
 use filter::Filter;
 use history::History;
-pub(crate) use history::judged;
-use hybrid::{Found, Searched};
+pub(crate) use history::{judged, regressions};
+use hybrid::{Found, Ready, Searched};
 pub(crate) use merges::{Merges, SharedMerges};
 pub(crate) use neighbours::{Neighbour, Neighbours};
 pub(crate) use probe::FailureText;
@@ -85,7 +88,8 @@ pub struct SimilarRequest {
     pub service: Option<String>,
     /// Only incidents with this exception type.
     pub error_type: Option<String>,
-    /// Only incidents that were seen in this version of their service or a later one.
+    /// Only incidents that were seen in this version of their service or a later one. Versions that do not compare with it,
+    /// such as branches and commits, are neither; the same holds for the other bounds.
     pub min_version: Option<String>,
     /// Only incidents that were seen in this version of their service or an earlier one.
     pub max_version: Option<String>,
@@ -242,7 +246,7 @@ pub(crate) async fn similar_with(
     request: &SimilarRequest,
 ) -> Result<Vec<SimilarIncident>> {
     let question = Question::of(snapshot, request);
-    ask(snapshot, embedding, cache, &SharedMerges::default(), request, question).await
+    ask(snapshot, embedding, cache, &SharedMerges::kept_in(cache), request, question).await
 }
 
 /// Incidents that are like the failures of a trace, which were read already; for its bundle, which shares the merges.
@@ -275,9 +279,9 @@ async fn ask(
     question: impl Future<Output = Result<Option<Question>>>,
 ) -> Result<Vec<SimilarIncident>> {
     let k = request.k.clamp(1, MOST);
-    let corpus = Corpus::open(snapshot, embedding);
+    let corpus = Corpus::open(snapshot, embedding, cache);
     let (question, filter, mut corpus, merges) =
-        tokio::try_join!(question, Filter::of(snapshot, cache, request), corpus, merges.of(snapshot))?;
+        tokio::try_join!(question, Filter::of(snapshot, cache, merges, request), corpus, merges.of(snapshot))?;
     let Some(question) = question else { return Ok(vec![]) };
     let mut best: HashMap<String, Found> = HashMap::new();
     let mut searched = vec![];
@@ -292,21 +296,12 @@ async fn ask(
         });
         searched.push(further::by_structure(snapshot, &corpus, cache, &filter, structure, most).await?);
     } else if !filter.is_empty() {
-        // What waits is needed by the search for words in any case. It is read now, for it tells as well whether the table
-        // is behind.
-        let (mut vectors, mut scope, _) = tokio::try_join!(
-            hybrid::vectors(&corpus, &question),
-            hybrid::Scope::of(corpus.table.as_ref(), cache, &filter),
-            corpus.waiting(snapshot),
-        )?;
-        if let Some(before) = corpus.instead(snapshot).await? {
+        let mut ready = Ready::of(snapshot, &corpus, cache, &filter, &question).await?;
+        if let Some(before) = corpus.instead(snapshot, cache).await? {
             corpus = before;
-            (vectors, scope) = tokio::try_join!(
-                hybrid::vectors(&corpus, &question),
-                hybrid::Scope::of(corpus.table.as_ref(), cache, &filter)
-            )?;
+            ready = Ready::of(snapshot, &corpus, cache, &filter, &question).await?;
         }
-        let further = further::open(snapshot, &corpus, cache, &filter, &question).await?;
+        let Ready { vectors, scope, further } = ready;
         let at = Searched { snapshot, corpus: &corpus, scope: &scope, further: &further, question: &question };
         let at = &at;
         let searches = question.probes.iter().zip(&vectors).enumerate().map(|(number, (probe, vector))| async move {
@@ -345,16 +340,16 @@ async fn answer(
     let mut answer = Vec::new();
     let mut seen = HashSet::new();
     let trace_id = question.trace_id.as_deref();
-    let names: Vec<&str> = own.iter().map(String::as_str).collect();
     // Nothing is read for a question without frames but what is answered.
-    let looked_at = if question.stacks.is_empty() { 0 } else { k + MORE_STACKS };
-    let looked_at: Vec<&str> = others.iter().take(looked_at).map(|(fingerprint, _)| fingerprint.as_str()).collect();
-    let (of_own, mut histories) = tokio::try_join!(
-        history::read(snapshot, merges, &names, trace_id),
-        history::read(snapshot, merges, &looked_at, trace_id),
-    )?;
+    let looked_at = match question.stacks.is_empty() {
+        true => k.saturating_sub(own.len()),
+        false => k + MORE_STACKS,
+    };
+    let looked_at = others.iter().take(looked_at).map(|(fingerprint, _)| fingerprint);
+    let names: Vec<&str> = own.iter().chain(looked_at).map(String::as_str).collect();
+    let mut histories = history::read(snapshot, merges, &names, trace_id).await?;
     for fingerprint in &own {
-        let Some(history) = of_own.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
+        let Some(history) = histories.get(fingerprint.as_str()).filter(|history| filter.admits(fingerprint, history))
         else {
             continue;
         };
@@ -366,10 +361,10 @@ async fn answer(
         others.sort_by(best_first);
     }
     // Nearly all have counts, so few more than are wanted are read. What is embedded may be ahead of this head.
-    for chunk in others.chunks(k) {
-        if answer.len() >= k {
-            break;
-        }
+    let (mut rest, mut wanted) = (others.as_slice(), k.saturating_sub(answer.len()));
+    while answer.len() < k && !rest.is_empty() {
+        let (chunk, behind) = rest.split_at(rest.len().min(wanted));
+        (rest, wanted) = (behind, k);
         let names = chunk.iter().map(|(fingerprint, _)| fingerprint.as_str());
         let unread: Vec<&str> = names.filter(|name| !histories.contains_key(*name)).collect();
         histories.extend(history::read(snapshot, merges, &unread, trace_id).await?);

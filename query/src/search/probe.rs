@@ -128,17 +128,17 @@ impl Question {
             (Some(text), None) if text.trim().is_empty() => {
                 Err(argument("the text is empty; give a message or a question"))
             }
-            (Some(text), None) => Ok(Some(Self::of_text(text, request.asked))),
+            (Some(text), None) => Ok(Some(Self::of_text(text, request.asked, snapshot.in_app()))),
             (None, Some(trace_id)) => Self::of_trace(snapshot, trace_id.trim()).await,
         }
     }
 
-    fn of_text(text: &str, asked: Option<Asked>) -> Self {
+    fn of_text(text: &str, asked: Option<Asked>, in_app: &InAppRules) -> Self {
         let nothing = Self { trace_id: None, own: vec![], probes: vec![], stacks: vec![], structure: None };
         match asked {
             Some(Asked::SpanPath) => Self { structure: Some(Structure::Path(text.to_owned())), ..nothing },
             Some(Asked::Payload) => Self { structure: Some(Structure::Payload(text.to_owned())), ..nothing },
-            None | Some(Asked::Stacktrace) => match of_stack(text) {
+            None | Some(Asked::Stacktrace) => match of_stack(text, in_app) {
                 Some((probe, stack)) => {
                     let stacks = Some(stack).filter(|stack| !stack.is_empty()).into_iter().collect();
                     Self { probes: vec![probe], stacks, ..nothing }
@@ -211,9 +211,10 @@ impl Question {
     }
 }
 
-/// What the failure with this stack would be embedded as, and the stack; `None` of a text that holds none.
-fn of_stack(text: &str) -> Option<(Probe, Stack)> {
-    let trace = StackTrace::parse(text, &InAppRules::default());
+/// What the failure with this stack would be embedded as, and the stack, by the rules that failures are read by; `None` of
+/// a text that holds none.
+fn of_stack(text: &str, in_app: &InAppRules) -> Option<(Probe, Stack)> {
+    let trace = StackTrace::parse(text, in_app);
     let place = trace.frames().find_map(|frame| frame.function.as_deref()).unwrap_or_default();
     let first = trace.sections.first().filter(|_| !trace.is_empty())?;
     let message = first.message.as_deref().unwrap_or_default();
@@ -278,7 +279,27 @@ fn clip(text: &str, most: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::identifiers;
+    use tracerag_index::failures::InAppRules;
+
+    use super::super::Asked;
+    use super::{Question, identifiers};
+
+    /// A stack is asked with, of whose frames the configuration says otherwise than the built-in rules. Guarantees that the
+    /// question looks for what is embedded of a failure by the configured rules: the frame of the application in it.
+    #[test]
+    fn stacks_are_read_by_the_configured_rules() {
+        let text = "a.B: x\n\tat org.springframework.Own.f(Own.java:1)\n\tat shop.Cart.g(Cart.java:2)";
+        let of = |rules: &InAppRules| {
+            let question = Question::of_text(text, Some(Asked::Stacktrace), rules);
+            question.probes.first().and_then(|probe| probe.context.clone()).unwrap_or_default()
+        };
+        let says = |context: &str, function: &str| context.contains(function);
+        let built_in = of(&InAppRules::default());
+        assert!(says(&built_in, "Cart.g") && !says(&built_in, "Own.f"), "{built_in}");
+        let (in_app, not_in_app) = (vec![String::from("org.springframework.Own")], vec![String::from("shop.")]);
+        let configured = of(&InAppRules { in_app, not_in_app });
+        assert!(says(&configured, "Own.f") && !says(&configured, "Cart.g"), "{configured}");
+    }
 
     /// Ids, addresses and long numbers route a question to the search by words; quantities, times, plain
     /// words and placeholders do not.

@@ -75,11 +75,6 @@ impl Ranking {
         Self { weight, what, near: placed.collect() }
     }
 
-    /// Those that have a place.
-    pub(super) fn fingerprints(&self) -> impl Iterator<Item = &str> {
-        self.near.keys().map(String::as_str)
-    }
-
     /// What an incident earns here, at most the weight. Places of one ranking differ by a sixtieth only, so how alike it
     /// is counts as well: else any that is there would pass the next one by meaning.
     pub(super) fn part(&self, fingerprint: &str) -> f64 {

@@ -1,5 +1,5 @@
 //! How incidents have gone lately: when they were seen, how often, in which versions, and what was to fix them. It is
-//! what events about incidents are decided by.
+//! what events about incidents are decided by. Echoes are left out: what they tell of is the incident of their origin.
 //!
 //! An incident that goes on for months has rows without number. So whoever looks again hands in what it was told
 //! ([`KnownActivity`]), and only rows that are newer are read.
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::held::{Counted, regressed, whole};
-use super::history;
+use super::held::{Counted, Place, regressed, whole};
 use super::merges::Merges;
+use super::releases::Releases;
+use super::{KnownFix, history};
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts};
@@ -56,17 +57,23 @@ pub struct KnownActivity {
     example_trace_id: Option<String>,
     /// The fix after which it has been seen again, since when, and in which version.
     regressed: Option<(String, i64, Option<String>)>,
+    /// The fix that rows up to its time were judged by, and the version that has it.
+    #[serde(default)]
+    judged: Option<(String, Option<String>)>,
 }
 
 impl KnownActivity {
     /// Whether rows after its time are enough, given the fingerprints that count and the fix that holds now.
     fn serves(&self, members: usize, fix: Option<&Fixed>) -> bool {
         let knows = |fix: &Fixed| {
-            let is_told = self.regressed.as_ref().is_some_and(|(fix_id, ..)| *fix_id == fix.fix_id);
-            // What came after the fix is not read, or nothing did.
-            is_told || fix.fixed_at >= self.last_seen.min(self.until)
+            // By its time nothing can have come after the fix that is not read; by a version it can.
+            self.is_judged_by(fix) || fix.version.is_none() && fix.fixed_at >= self.last_seen.min(self.until)
         };
         self.members == members && fix.is_none_or(knows)
+    }
+
+    fn is_judged_by(&self, fix: &Fixed) -> bool {
+        self.judged.as_ref().is_some_and(|(fix_id, version)| *fix_id == fix.fix_id && *version == fix.version)
     }
 }
 
@@ -83,9 +90,9 @@ pub struct Activity {
     pub service_name: Option<String>,
     /// Exception type.
     pub exception_type: Option<String>,
-    /// When it was first seen.
+    /// When it first failed itself.
     pub first_seen: i64,
-    /// When it was last seen.
+    /// When it last failed itself.
     pub last_seen: i64,
     /// Failures without echoes, all in all.
     pub failure_count: i64,
@@ -104,16 +111,32 @@ pub struct Activity {
 }
 
 /// A fix that was to end an incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fixed {
     /// Its id.
     pub fix_id: String,
     /// When it took effect, in ns since the epoch.
     pub fixed_at: i64,
+    /// The first version of the service that has it, as the fix says or as its commit was released; `None`: nobody knows.
+    pub version: Option<String>,
+}
+
+impl Fixed {
+    /// The newest whole fix of an incident of a service.
+    fn newest(fixes: &[KnownFix], releases: &Releases, service: Option<&str>) -> Option<Self> {
+        let fix = whole(fixes)?;
+        let version = releases.version(fix, service).map(str::to_owned);
+        Some(Self { fix_id: fix.fix_id.clone()?, fixed_at: fix.fixed_at?, version })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { at: Some(self.fixed_at), version: self.version.as_deref() }
+    }
 }
 
 /// The activity of the tenant's incidents with these fingerprints, by the fingerprint that counts; `seen` since a time
-/// in ns, and `known` gives what was told of an incident before. Incidents of which no failure has a time are left out.
+/// in ns, and `known` gives what was told of an incident before. Incidents of which no failure has a time are left out, and
+/// those that have echoes only.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -129,19 +152,23 @@ pub async fn activity<'a>(
     if counted.is_empty() {
         return Ok(vec![]);
     }
-    let mut fixes = history::fixes(snapshot, &merges, &merges.members(&counted)).await?;
+    let fixes = history::fixes(snapshot, &merges, &merges.members(&counted)).await?;
+    let releases = Releases::for_fixes(snapshot, &fixes).await?;
     let mut asked: Vec<Asked<'_>> = Vec::with_capacity(counted.len());
     for fingerprint in counted {
-        let fixes = fixes.remove(fingerprint).unwrap_or_default();
-        let fix = whole(&fixes).and_then(|fix| Some(Fixed { fix_id: fix.fix_id.clone()?, fixed_at: fix.fixed_at? }));
+        let fixes = fixes.get(fingerprint).map(Vec::as_slice).unwrap_or_default();
         let members = merges.members(&[fingerprint]);
-        let known = known(fingerprint).filter(|known| known.serves(members.len(), fix.as_ref()));
-        asked.push(Asked { fingerprint, members, fix, known });
+        let serves = |known: &&KnownActivity| {
+            let fix = Fixed::newest(fixes, &releases, known.service_name.as_deref());
+            known.serves(members.len(), fix.as_ref())
+        };
+        let known = known(fingerprint).filter(serves);
+        asked.push(Asked { fingerprint, members, fixes, known });
     }
     let mut rows = rows(snapshot, &merges, &asked).await?;
     let activities = asked.into_iter().filter_map(|asked| {
         let rows = rows.remove(asked.fingerprint).unwrap_or_default();
-        gather(asked, rows, since)
+        gather(asked, &releases, rows, since)
     });
     Ok(activities.collect())
 }
@@ -150,7 +177,7 @@ pub async fn activity<'a>(
 struct Asked<'a> {
     fingerprint: &'a str,
     members: Vec<&'a str>,
-    fix: Option<Fixed>,
+    fixes: &'a [KnownFix],
     /// What is known, if it serves.
     known: Option<&'a KnownActivity>,
 }
@@ -196,7 +223,8 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, asked: &[Asked<'_>]) -> Resu
         for row in 0..batch.num_rows() {
             let (Some(fingerprint), Some(last_seen)) = (text(fingerprints, row), number(last, row)) else { continue };
             let target = merges.target(fingerprint);
-            if known.get(target).is_some_and(|until| last_seen <= *until) {
+            let is_echo = number(counts, row) == Some(0);
+            if is_echo || known.get(target).is_some_and(|until| last_seen <= *until) {
                 continue;
             }
             rows.entry(target.to_owned()).or_default().push(Row {
@@ -206,6 +234,7 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, asked: &[Asked<'_>]) -> Resu
                     first_seen: number(first, row).unwrap_or(last_seen),
                     last_seen,
                     versions: texts(versions, row),
+                    is_echo,
                 },
                 count: number(counts, row).unwrap_or(0),
                 example: texts(examples, row).into_iter().next_back(),
@@ -219,8 +248,8 @@ async fn rows(snapshot: &Snapshot, merges: &Merges, asked: &[Asked<'_>]) -> Resu
 }
 
 /// What is known and the rows make together.
-fn gather(asked: Asked<'_>, mut rows: Vec<Row>, since: i64) -> Option<Activity> {
-    let Asked { fingerprint, members, fix, known } = asked;
+fn gather(asked: Asked<'_>, releases: &Releases, mut rows: Vec<Row>, since: i64) -> Option<Activity> {
+    let Asked { fingerprint, members, fixes, known } = asked;
     rows.sort_by_key(|row| row.seen.last_seen);
     let before = match known {
         Some(known) => known.clone(),
@@ -243,13 +272,14 @@ fn gather(asked: Asked<'_>, mut rows: Vec<Row>, since: i64) -> Option<Activity> 
         // All that there was is dropped.
         return None;
     }
+    let fix = Fixed::newest(fixes, releases, before.service_name.as_deref());
     all.regressed = fix.as_ref().and_then(|fix| {
-        let mut after = rows.iter().map(|row| &row.seen).filter(|seen| seen.last_seen > fix.fixed_at);
-        let told = before.regressed.clone().filter(|(fix_id, ..)| *fix_id == fix.fix_id);
+        let told = before.regressed.clone().filter(|(fix_id, ..)| *fix_id == fix.fix_id && before.is_judged_by(fix));
+        let newer = || regressed(rows.iter().map(|row| &row.seen), fix.place());
         let (at, version) = match told {
-            Some((_, at, None)) => (at, after.find_map(|seen| seen.versions.first()).cloned()),
+            Some((_, at, None)) => (at, newer().and_then(|(_, version)| version)),
             Some((_, at, version)) => (at, version),
-            None => regressed(after, fix.fixed_at)?,
+            None => newer()?,
         };
         Some((fix.fix_id.clone(), at, version))
     });
@@ -259,6 +289,7 @@ fn gather(asked: Asked<'_>, mut rows: Vec<Row>, since: i64) -> Option<Activity> 
         next = KnownActivity { until: since, ..next.with(rows.get(..old).unwrap_or_default()) };
     }
     next.regressed.clone_from(&all.regressed);
+    next.judged = fix.as_ref().map(|fix| (fix.fix_id.clone(), fix.version.clone()));
     Some(Activity {
         fingerprint: fingerprint.to_owned(),
         members: members.into_iter().map(str::to_owned).collect(),
@@ -309,7 +340,7 @@ mod tests {
         Row {
             is_own: true,
             ingested_at: Some(last),
-            seen: Counted { first_seen: first, last_seen: last, versions: vec![version.to_string()] },
+            seen: Counted { first_seen: first, last_seen: last, versions: vec![version.to_string()], is_echo: false },
             count: 1,
             example: Some(last.to_string()),
             title: Some(String::from("t")),
@@ -318,23 +349,33 @@ mod tests {
         }
     }
 
-    fn asked<'a>(fix: Option<&Fixed>, known: Option<&'a KnownActivity>) -> Asked<'a> {
-        Asked { fingerprint: "a", members: vec!["a"], fix: fix.cloned(), known }
+    fn asked<'a>(fixes: &'a [KnownFix], known: Option<&'a KnownActivity>) -> Asked<'a> {
+        Asked { fingerprint: "a", members: vec!["a"], fixes, known }
     }
 
     proptest! {
-        /// An incident is looked at again and again while its failures come in the order of time, with a fix among them.
-        /// Guarantees that what was told before and the newer rows give the same as all rows.
+        /// An incident is looked at again and again while its failures come in the order of time, with a fix among them, which
+        /// may name its version, and may be recorded late. Guarantees that what was told before and the newer rows give the
+        /// same as all rows.
         #[test]
         fn newer_rows_are_enough(
             steps in prop::collection::vec((1_i64..100, 0_i64..50, 0_u8..5), 1..30),
             fixed in 0_i64..3_000,
+            version in prop::option::of(0_u8..6),
+            recorded in 0_usize..30,
             history in 1_i64..200,
         ) {
             let minute = 60 * SECOND;
-            let fix = Some(Fixed { fix_id: String::from("f"), fixed_at: fixed * minute });
+            let fixes = [KnownFix {
+                fix_id: Some(String::from("f")),
+                fixed_at: Some(fixed * minute),
+                fixed_version: version.map(|version| version.to_string()),
+                ..KnownFix::default()
+            }];
+            let releases = Releases::default();
             let (mut now, mut all, mut known): (i64, Vec<(i64, i64, u8)>, Option<KnownActivity>) = (0, vec![], None);
-            for (later, before, version) in steps {
+            for (number, (later, before, version)) in steps.into_iter().enumerate() {
+                let fixes: &[KnownFix] = if number < recorded { &[] } else { fixes.as_slice() };
                 // Rows that were taken together do not overlap those of before.
                 all.push((now + later * minute - before.min(later - 1) * minute, now + later * minute, version));
                 now += later * minute;
@@ -343,10 +384,11 @@ mod tests {
                     let newer = all.iter().filter(|(_, last, _)| *last > after);
                     newer.map(|(first, last, version)| row(*first, *last, *version)).collect()
                 };
-                let whole = gather(asked(fix.as_ref(), None), rows(i64::MIN), since).unwrap();
+                let whole = gather(asked(fixes, None), &releases, rows(i64::MIN), since).unwrap();
+                let fix = Fixed::newest(fixes, &releases, None);
                 let serving = known.as_ref().filter(|known| known.serves(1, fix.as_ref()));
                 let after = serving.map_or(i64::MIN, |known| known.until);
-                let told = gather(asked(fix.as_ref(), serving), rows(after), since).unwrap();
+                let told = gather(asked(fixes, serving), &releases, rows(after), since).unwrap();
                 let without = |activity: &Activity| Activity { known: KnownActivity::default(), ..activity.clone() };
                 prop_assert_eq!(without(&told), without(&whole));
                 known = Some(told.known);

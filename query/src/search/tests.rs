@@ -26,6 +26,8 @@ use crate::tests::lake::{batch as rows, row};
 
 mod forms;
 mod further;
+mod merged;
+mod merges;
 mod model;
 mod neighbours;
 

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 
-/// Whether a version is between two, both included.
+/// Whether a version is between two, both included. One that compares with neither end is outside: a branch or a commit
+/// is not later than `1.8`, nor earlier.
 pub(super) fn is_within(version: &str, least: Option<&str>, most: Option<&str>) -> bool {
-    least.is_none_or(|least| compare(version, least) != Ordering::Less)
-        && most.is_none_or(|most| compare(version, most) != Ordering::Greater)
+    least.is_none_or(|least| order(version, least).is_some_and(Ordering::is_ge))
+        && most.is_none_or(|most| order(version, most).is_some_and(Ordering::is_le))
 }
 
 /// Versions as a list of bounds that all hold: `>=1.8 <2`.
@@ -29,10 +30,10 @@ impl<'a> Requirement<'a> {
         bounds.collect::<Option<Vec<_>>>().filter(|bounds| !bounds.is_empty()).map(Self)
     }
 
-    /// Whether a version meets all bounds.
+    /// Whether a version meets all bounds. One that does not compare with a bound does not meet it.
     pub(super) fn takes(&self, version: &str) -> bool {
         self.0.iter().all(|(operator, bound)| {
-            let order = compare(version, bound);
+            let Some(order) = order(version, bound) else { return false };
             match *operator {
                 ">=" => order.is_ge(),
                 "<=" => order.is_le(),
@@ -103,6 +104,7 @@ fn by_part(one: &str, other: &str) -> Ordering {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -119,6 +121,22 @@ mod tests {
         for wrong in ["", " ", ">=", "> 1", "<>1", "1>2", " 1", "1,"] {
             assert_eq!(Requirement::parse(wrong), None, "{wrong}");
         }
+    }
+
+    /// A branch or a commit is in no range of numbers, whichever end it has, and a name is in that of its own.
+    #[test]
+    fn names_are_outside_of_ranges() {
+        for name in ["main", "a1b2c3d", "release-1.9", ""] {
+            for (least, most) in [(Some("1.8"), None), (None, Some("1.8")), (Some("0"), Some("9"))] {
+                assert!(!is_within(name, least, most), "{name} in {least:?} to {most:?}");
+            }
+            for text in [">=1.8", "<=1.8", ">0 <9", "<2"] {
+                assert!(!Requirement::parse(text).unwrap().takes(name), "{name} in {text}");
+            }
+        }
+        assert!(is_within("main", Some("main"), Some("main")) && Requirement::parse("main").unwrap().takes("main"));
+        assert!(!is_within("1.9", Some("main"), None) && is_within("main", None, None));
+        assert!(is_within("v1.9", Some("1.8"), Some("1.9.0")) && !is_within("1.10", Some("1.8"), Some("1.9")));
     }
 
     /// Versions compare by their numbers, not by their letters; a pre-release comes before its release.

@@ -25,6 +25,30 @@ const FUNCTION_WORDS: [&str; 48] = [
 /// Words of a question that a text has, by number, and how often.
 type WordTimes = Vec<(usize, f64)>;
 
+/// What a text has of a question's words.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    found: WordTimes,
+    /// All of its words.
+    words: usize,
+}
+
+impl Counted {
+    /// Of a text whose words are given in their order, each as the number of the question's word that it is.
+    pub(super) fn of(words: impl Iterator<Item = Option<usize>>) -> Self {
+        let mut counted = Self::default();
+        for word in words {
+            counted.words += 1;
+            let Some(word) = word else { continue };
+            match counted.found.iter_mut().find(|(known, _)| *known == word) {
+                Some((_, times)) => *times += 1.0,
+                None => counted.found.push((word, 1.0)),
+            }
+        }
+        counted
+    }
+}
+
 /// The different words of a question.
 #[derive(Debug, Default)]
 pub(super) struct Query {
@@ -55,25 +79,24 @@ impl Query {
         words.join(" ")
     }
 
+    /// The words with their numbers, in no order.
+    pub(super) fn words(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.words.iter().map(|(word, number)| (word.as_str(), *number))
+    }
+
+    /// What a text has of the words.
+    pub(super) fn count(&self, text: &str) -> Counted {
+        let lower = text.to_lowercase();
+        Counted::of(tokens(&lower).map(|word| self.words.get(word).copied()))
+    }
+
     /// Texts that share a word with the question, as index and score, best first. `total` is the number of
     /// texts that these are taken from.
-    pub(super) fn rank<'t>(&self, texts: impl Iterator<Item = &'t str>, total: usize) -> Vec<(usize, f64)> {
+    pub(super) fn rank(&self, texts: impl Iterator<Item = Counted>, total: usize) -> Vec<(usize, f64)> {
         let mut frequencies = vec![0_usize; self.words.len()];
         let mut hits: Vec<(usize, usize, WordTimes)> = Vec::new();
         let (mut count, mut length) = (0_usize, 0_usize);
-        for (index, text) in texts.enumerate() {
-            let lower = text.to_lowercase();
-            let mut found: WordTimes = Vec::new();
-            let mut words = 0;
-            for word in tokens(&lower) {
-                words += 1;
-                if let Some(&word) = self.words.get(word) {
-                    match found.iter_mut().find(|(known, _)| *known == word) {
-                        Some((_, times)) => *times += 1.0,
-                        None => found.push((word, 1.0)),
-                    }
-                }
-            }
+        for (index, Counted { found, words }) in texts.enumerate() {
             count += 1;
             length += words;
             if !found.is_empty() {
@@ -130,7 +153,8 @@ mod tests {
     #[test]
     fn rare_words_decide() {
         let texts = ["order failed", "order failed again", "order 4711 is late", "nothing of it", "order failed too"];
-        let ranked = Query::new("order 4711 failed").rank(texts.into_iter(), texts.len());
+        let query = Query::new("order 4711 failed");
+        let ranked = query.rank(texts.iter().map(|text| query.count(text)), texts.len());
         assert_eq!(ranked[0].0, 2);
         assert!(ranked.iter().all(|(index, _)| *index != 3));
         assert_eq!(Query::new("Order 4711").shared("the order 4711 order", 3), ["order", "4711"]);

@@ -116,9 +116,10 @@ impl App {
                 None => self.sessions().open(caller).await?,
             };
             let limit = self.gate().limits().time;
+            // The work has the turn, for nobody may wait for it any more when its thread still computes.
+            let session = session.holding(turn);
             let work = async move {
                 let done = tokio::time::timeout(limit, work(session)).await;
-                drop(turn);
                 done.unwrap_or_else(|_| Err(QueryError::TimeLimit { seconds: limit.as_secs() }))
             };
             self.inner.engine.run(work).await.map_err(Problem::from)

@@ -3,6 +3,7 @@
 //! longest goes.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,18 +12,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::Extensions;
 use axum::middleware::{Next, from_fn};
 use axum::serve::Listener;
 use futures::StreamExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
+use super::engine::Threads;
 use super::patient::{Activity, Answering, Patient};
 
 /// What is spoken.
@@ -35,7 +39,7 @@ enum Protocol {
 }
 
 /// What connections may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Bounds {
     /// How long the head of a request may take, from when the connection is open or the answer before was sent.
     head: Duration,
@@ -48,6 +52,10 @@ struct Bounds {
     /// Of HTTP/2: how often a quiet connection is asked whether its client is still there, and how long the client may take
     /// to answer. One that is gone without a word shall not keep its turn.
     asked: Duration,
+    /// Of HTTP/2: requests of a connection at once.
+    requests: u32,
+    /// Of HTTP/2: the threads that requests are answered on, if not on those of the connections.
+    threads: Option<Handle>,
 }
 
 /// Bodies are 2 MiB at most, which come within a minute over a slow line, too.
@@ -57,13 +65,27 @@ const BOUNDS: Bounds = Bounds {
     read: Duration::from_secs(60),
     most: 1_024,
     asked: Duration::from_secs(20),
+    requests: 200,
+    threads: None,
 };
+/// Requests at once of another server of the lake: several for each part of each of its queries, all of which go on until
+/// these end.
+const REQUESTS_OF_PEERS: u32 = 1 << 16;
+
+/// The other end of the connection that a request came on: it is in the request's extensions.
+#[derive(Debug, Clone, Copy)]
+struct RemoteAddress(IpAddr);
+
+/// The other end of the connection that a request with these extensions came on.
+pub(super) fn remote_address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<RemoteAddress>().map(|RemoteAddress(address)| *address)
+}
 
 /// Answers on a listener until it is told to stop, and what is under way then. axum's own loop is the same without
 /// bounds, so that whoever opens connections and says nothing would keep them for ever.
 pub(super) async fn serve<L>(listener: L, router: Router, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     serve_within(Protocol::Http, BOUNDS, listener, router, stopped).await;
 }
@@ -71,9 +93,30 @@ where
 /// The same for the services of gRPC. tonic's own loop has no bound either.
 pub(super) async fn serve_grpc<L>(listener: L, router: Router, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     serve_within(Protocol::Grpc, BOUNDS, listener, router, stopped).await;
+}
+
+/// The same for other servers of the lake. A request goes on as long as its query, and for as long an answer may be left
+/// unread. It is answered on threads of its own: a connection whose thread computes would not say that it is there.
+pub(super) async fn serve_peers<L>(
+    listener: L,
+    router: Router,
+    longest: Duration,
+    threads: Handle,
+    stopped: watch::Receiver<bool>,
+) where
+    L: Listener<Addr = SocketAddr>,
+{
+    let bounds = Bounds {
+        body: longest,
+        read: longest.max(BOUNDS.read),
+        requests: REQUESTS_OF_PEERS,
+        threads: Some(threads),
+        ..BOUNDS
+    };
+    serve_within(Protocol::Grpc, bounds, listener, router, stopped).await;
 }
 
 async fn serve_within<L>(
@@ -83,16 +126,16 @@ async fn serve_within<L>(
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     let timed = from_fn(move |request: Request, next: Next| next.run(request.map(|body| within(bounds.body, body))));
     let router = router.layer(timed);
     let mut connections = JoinSet::new();
     let mut open: Vec<(Arc<Activity>, AbortHandle)> = Vec::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, remote) = tokio::select! {
             () = is_true(&mut stopped) => break,
-            (stream, _) = listener.accept() => stream,
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         open.retain(|(_, task)| !task.is_finished());
@@ -102,7 +145,9 @@ async fn serve_within<L>(
         }
         let activity = Arc::new(Activity::default());
         let stream = Patient::new(stream, Arc::clone(&activity), bounds.read);
-        let answering = answer(protocol, bounds, stream, Arc::clone(&activity), router.clone(), stopped.clone());
+        let remote = RemoteAddress(remote.ip().to_canonical());
+        let answering =
+            answer(protocol, bounds.clone(), stream, remote, Arc::clone(&activity), router.clone(), stopped.clone());
         open.push((activity, connections.spawn(answering)));
     }
     drop(listener);
@@ -137,6 +182,7 @@ async fn answer<S>(
     protocol: Protocol,
     bounds: Bounds,
     stream: S,
+    remote: RemoteAddress,
     activity: Arc<Activity>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
@@ -144,7 +190,8 @@ async fn answer<S>(
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(remote);
         let (answered, answering, activity) = (router.call(request), activity.answer(), Arc::clone(&activity));
         async move {
             let answer = answered.await;
@@ -165,10 +212,11 @@ async fn answer<S>(
             ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
         }
         Protocol::Grpc => {
-            let connection = http2::Builder::new(TokioExecutor::new())
+            let connection = http2::Builder::new(Threads(bounds.threads))
                 .timer(TokioTimer::new())
                 .keep_alive_interval(bounds.asked)
                 .keep_alive_timeout(bounds.asked)
+                .max_concurrent_streams(bounds.requests)
                 .serve_connection(stream, service);
             ended(connection, |connection| connection.graceful_shutdown(), &mut stopped).await
         }
@@ -369,7 +417,7 @@ mod tests {
     }
 
     /// A connection of HTTP/2 that has said so.
-    async fn http2(address: std::net::SocketAddr) -> TcpStream {
+    async fn http2(address: SocketAddr) -> TcpStream {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         client.write_all(&frame(4, 0, 0, &[])).await.unwrap();

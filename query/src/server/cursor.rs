@@ -36,12 +36,18 @@ impl Cursor {
 
     /// The cursor that a client handed back with this question.
     pub(super) fn of(text: &str, question: u64) -> Result<Self, Problem> {
-        match text.parse::<Self>() {
-            Ok(cursor) if cursor.question == question => Ok(cursor),
-            Ok(_) => Err(Problem::wrong_request(
+        let cursor: Option<Self> = text.parse().ok();
+        Self::own(cursor.map(|cursor| (cursor, cursor.question)), question)
+    }
+
+    /// A cursor of any form, which comes with its question, if it is of this one. `None`: it was none.
+    pub(super) fn own<C>(cursor: Option<(C, u64)>, question: u64) -> Result<C, Problem> {
+        match cursor {
+            Some((cursor, own)) if own == question => Ok(cursor),
+            Some(_) => Err(Problem::wrong_request(
                 "this cursor is of another query; send it with the query and params that it came from".to_owned(),
             )),
-            Err(()) => Err(Problem::wrong_request("this is no cursor; leave it out for the first page".to_owned())),
+            None => Err(Problem::wrong_request("this is no cursor; leave it out for the first page".to_owned())),
         }
     }
 }

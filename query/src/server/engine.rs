@@ -1,6 +1,7 @@
 //! The threads that queries run on, apart from those that answer: a query that computes for long keeps nobody from
 //! being answered, and a deep plan has the stack it needs.
 
+use hyper::rt::Executor;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
@@ -10,8 +11,9 @@ use crate::error::{QueryError, Result};
 const STACK: usize = 64 << 20;
 /// Threads for each processor: queries of one tenant shall not have all of them.
 const THREADS: usize = 2;
-/// Threads at least.
-const FEWEST: usize = 4;
+/// Threads at least. A step of a query keeps its thread until it ends; with these a tenant needs more of its queries to
+/// keep all of them than it may run on two processors, with a task a processor each.
+const FEWEST: usize = 12;
 
 /// A runtime for queries.
 #[derive(Debug)]
@@ -53,11 +55,33 @@ impl Engine {
         }
     }
 
+    /// The threads.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Begins work on these threads. It ends when the set is dropped.
     pub(crate) fn begin(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn_on(work, &self.handle);
         tasks
+    }
+}
+
+/// The threads on which what is asked on a connection of HTTP/2 is answered; without any, those of the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Threads(pub(super) Option<Handle>);
+
+impl<F> Executor<F> for Threads
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, work: F) {
+        match &self.0 {
+            Some(threads) => drop(threads.spawn(work)),
+            None => drop(tokio::spawn(work)),
+        }
     }
 }
 

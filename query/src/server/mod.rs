@@ -4,6 +4,8 @@
 //! - **In:** a [`Lake`] that a worker may be writing, and [`ServerOptions`].
 //! - **Out:** answers, each on the newest head and on one head throughout; a row in `audit` for each.
 //!
+//! Beside these stands `exchange`, by which the servers of a lake compute parts of each other's queries.
+//!
 //! Every interface asks the same [`Gate`] who somebody is and takes its sessions from the same place, so tenants, scopes
 //! and limits hold alike for all of them.
 
@@ -14,6 +16,7 @@ mod changes;
 mod connections;
 mod cursor;
 mod engine;
+mod exchange;
 mod fixes;
 mod flight;
 mod http;
@@ -42,7 +45,9 @@ use tokio::task::JoinSet;
 use tracerag_index::Lake;
 
 use crate::access::{Gate, GateOptions, Limits};
-use crate::error::Result;
+use crate::error::{QueryError, Result};
+use crate::peers::{Peers, WorkLimits};
+pub use crate::peers::{PeersError, PeersOptions};
 use crate::session::SessionOptions;
 use app::App;
 pub use changes::{ChangeIntake, ChangeRefusal, Delivery, Taken};
@@ -76,6 +81,13 @@ pub struct ServerOptions {
     pub flight_sql: String,
     /// Address of PostgreSQL's protocol; empty: it is not spoken.
     pub postgres: String,
+    /// Address at which other servers of the lake have parts of their queries computed; empty: this one computes none for
+    /// them.
+    pub exchange: String,
+    /// Bytes that all such parts may hold at once.
+    pub exchange_memory: usize,
+    /// The servers that parts of large queries are computed by; without them all is computed here.
+    pub peers: Option<PeersOptions>,
     /// With it every address speaks TLS.
     pub tls: Option<TlsFiles>,
     /// Whether clients reach the server over TLS all the same, through a proxy that speaks it.
@@ -121,6 +133,15 @@ pub enum ServeError {
         /// Why.
         reason: String,
     },
+    /// The other servers of the lake cannot be asked.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// What the servers of a lake know each other by cannot be had.
+    #[error("cannot read the secret that the servers of this lake share: {0}")]
+    Secret(Box<QueryError>),
+    /// The memory for work of other servers cannot be set up.
+    #[error("cannot compute for other servers: {0}")]
+    Exchange(Box<QueryError>),
     /// The threads for queries did not start.
     #[error("cannot start the threads for queries: {0}")]
     Threads(std::io::Error),
@@ -136,6 +157,7 @@ pub struct Server {
     address: SocketAddr,
     flight_sql: Option<SocketAddr>,
     postgres: Option<SocketAddr>,
+    exchange: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     cut: watch::Sender<bool>,
     /// What answers; each ends when the server stops.
@@ -153,9 +175,23 @@ impl Server {
         let (listener, address) = listen("http", &options.http, is_open, is_secret).await?;
         let flight_sql = listen_if_named("flight_sql", &options.flight_sql, is_open, is_secret).await?;
         let postgres = listen_if_named("postgres", &options.postgres, is_open, is_secret).await?;
+        let exchange = match &options.peers {
+            Some(_) => listen_if_named("exchange", &options.exchange, is_open, is_secret).await?,
+            None => None,
+        };
         let tls = |protocol| options.tls.as_ref().map(|files| tls::Acceptor::new(files, protocol)).transpose();
         let (http_tls, flight_tls, postgres_tls) = (tls("http/1.1")?, tls("h2")?, tls("postgresql")?);
-        let template = template(options.session, &options.gate.limits);
+        let exchange_tls = tls("h2")?;
+        let limits = &options.gate.limits;
+        let work = WorkLimits { memory: options.exchange_memory, query_memory: limits.memory, time: limits.time };
+        let mut template = template(options.session, &options.gate.limits);
+        let mut known = None;
+        if let Some(peers) = &options.peers {
+            let key = exchange::key(&lake).await?;
+            let peers = Arc::new(Peers::new(lake.clone(), peers, &key)?);
+            template.peers = Some(Arc::clone(&peers));
+            known = Some((peers, key));
+        }
         let (stop, stopped) = watch::channel(false);
         let (cut, is_cut) = watch::channel(false);
         let app = App::new(
@@ -197,7 +233,34 @@ impl Server {
             let tls = postgres_tls.map(tls::Acceptor::into_inner);
             interfaces.spawn(postgres::serve(listener, tls, app.clone(), stopped.clone()));
         }
-        Ok(Self { app, address, flight_sql: flight_address, postgres: postgres_address, stop, cut, interfaces })
+        let mut exchange_address = None;
+        if let (Some((listener, address)), Some((peers, key))) = (exchange, known) {
+            exchange_address = Some(address);
+            let router = exchange::router(peers, key, work)?;
+            // What is computed for others is computed by the threads for queries, as is what is asked here. Their connections
+            // are not there: a step may hold a thread for seconds, and a peer that says nothing for as long is taken for gone.
+            let threads = app.engine().handle().clone();
+            match exchange_tls {
+                None => {
+                    let listener = listener.tap_io(|stream| without_delay(stream));
+                    interfaces.spawn(exchange::serve(listener, router, work, threads, stopped.clone()));
+                }
+                Some(tls) => {
+                    let listener = tls::TlsListener::new(listener, tls);
+                    interfaces.spawn(exchange::serve(listener, router, work, threads, stopped.clone()));
+                }
+            }
+        }
+        Ok(Self {
+            app,
+            address,
+            flight_sql: flight_address,
+            postgres: postgres_address,
+            exchange: exchange_address,
+            stop,
+            cut,
+            interfaces,
+        })
     }
 
     /// Where it answers HTTP.
@@ -213,6 +276,11 @@ impl Server {
     /// Where it speaks PostgreSQL's protocol, if it does.
     pub fn postgres_address(&self) -> Option<SocketAddr> {
         self.postgres
+    }
+
+    /// Where it computes for other servers of the lake, if it does.
+    pub fn exchange_address(&self) -> Option<SocketAddr> {
+        self.exchange
     }
 
     /// Whether everybody comes in who reaches it.

@@ -121,7 +121,7 @@ impl From<QueryError> for Problem {
             | QueryError::MemoryLimit { .. }
             | QueryError::RowLimit { .. }
             | QueryError::ByteLimit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            QueryError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            QueryError::Stopped | QueryError::PeerFailed => StatusCode::SERVICE_UNAVAILABLE,
             error if is_the_clients(error) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -136,7 +136,7 @@ impl From<QueryError> for Problem {
         let retry_after = match &error {
             QueryError::TraceOpen { wait_seconds, .. } => Some(*wait_seconds),
             QueryError::TraceUnknown { wait_seconds, .. } => *wait_seconds,
-            QueryError::Stopped => Some(1),
+            QueryError::Stopped | QueryError::PeerFailed => Some(1),
             _ => None,
         };
         Self { retry_after, ..Self::new(status, error.code().unwrap_or("query-failed"), error.to_string()) }

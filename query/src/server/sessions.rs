@@ -163,7 +163,8 @@ impl Sessions {
             heaps: kind.heaps,
             audit: admin,
             unredacted: admin,
-            plans: admin,
+            // Files and rows that a plan tells of are those of all tenants, and a token is of one, whatever its scopes.
+            plans: false,
             links: links.clone(),
             searches: searches.clone(),
             ..self.template.clone()

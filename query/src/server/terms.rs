@@ -21,6 +21,19 @@ impl Terms {
         }
     }
 
+    /// A condition in which `?` stands for a list of values, if there are any.
+    pub(super) fn add_any<T>(&mut self, condition: &str, values: Vec<T>)
+    where
+        ScalarValue: From<T>,
+    {
+        let first = self.values.len() + 1;
+        self.values.extend(values.into_iter().map(ScalarValue::from));
+        let places: Vec<String> = (first..=self.values.len()).map(|place| format!("${place}")).collect();
+        if !places.is_empty() {
+            self.conditions.push(condition.replace('?', &places.join(", ")));
+        }
+    }
+
     /// `where ...`, or nothing.
     pub(super) fn clause(&self) -> String {
         match self.conditions.is_empty() {
@@ -47,7 +60,9 @@ mod tests {
         terms.add("service_name = ?", Some("a' or 'a' = 'a"));
         terms.add("status = ?", None::<&str>);
         terms.add("duration_ns >= ?", Some(5_i64));
-        assert_eq!(terms.clause(), "where service_name = $1 and duration_ns >= $2");
+        terms.add_any("name in (?)", vec!["a", "b"]);
+        terms.add_any("fingerprint in (?)", Vec::<&str>::new());
+        assert_eq!(terms.clause(), "where service_name = $1 and duration_ns >= $2 and name in ($3, $4)");
         assert!(terms.parameters().is_some() && Terms::default().parameters().is_none());
     }
 }

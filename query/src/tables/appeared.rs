@@ -14,6 +14,7 @@ use tracerag_schemas::Table;
 use tracerag_schemas::tables::timestamp;
 use tracerag_schemas::time::SECOND;
 
+use super::evaluated::{self, Begin, EVALUATION};
 use crate::error::Result;
 use crate::lookup::ById;
 use crate::rows::{Columns, number, owned, text, texts, truth};
@@ -42,7 +43,7 @@ const FLAGS: [&str; 9] = [
 /// How long before an incident a change may lie, in ns: an hour. What is rolled out step by step shows late.
 const WITHIN: i64 = 3600 * SECOND;
 /// How far before an incident builds are looked at, in ns: a day. One that its service had within this time already is no
-/// change.
+/// change, nor is a variant of a flag that it had evaluated within this time before.
 const LOOKS_BACK: i64 = 24 * WITHIN;
 /// Incidents whose traces are read at a time.
 const AT_ONCE: usize = 256;
@@ -84,6 +85,36 @@ struct Change {
     environment: Option<String>,
     source: Option<String>,
     at: i64,
+}
+
+impl From<Begin> for Change {
+    fn from(begin: Begin) -> Self {
+        Self {
+            kind: String::from("flag"),
+            key: begin.key,
+            value: begin.value,
+            service: begin.service,
+            environment: begin.environment,
+            source: Some(EVALUATION.to_owned()),
+            at: begin.at,
+        }
+    }
+}
+
+impl Change {
+    fn is_evaluated(&self) -> bool {
+        self.source.as_deref() == Some(EVALUATION)
+    }
+
+    /// Whether it is the change that an evaluation follows from: somebody has set what is evaluated since.
+    fn explains(&self, evaluated: &Self) -> bool {
+        let holds = |own: &Option<String>, theirs: &Option<String>| own.is_none() || own == theirs;
+        !self.is_evaluated()
+            && (&self.kind, &self.key, &self.value) == (&evaluated.kind, &evaluated.key, &evaluated.value)
+            && holds(&self.service, &evaluated.service)
+            && holds(&self.environment, &evaluated.environment)
+            && self.at <= evaluated.at
+    }
 }
 
 /// An incident of which it is asked.
@@ -139,6 +170,8 @@ fn of_incident(incident: &Incident, changes: &[Change], calls: &HashMap<String, 
         .filter(|(_, before)| *before <= WITHIN)
         .map(|(change, before)| (change.clone(), before))
         .collect();
+    let set: Vec<Change> = found.iter().map(|(change, _)| change).filter(|one| !one.is_evaluated()).cloned().collect();
+    found.retain(|(change, _)| !change.is_evaluated() || !set.iter().any(|one| one.explains(change)));
     found.sort_by(|(a, before), (b, other)| {
         before.cmp(other).then_with(|| (&a.kind, &a.key, &a.value).cmp(&(&b.kind, &b.key, &b.value)))
     });
@@ -207,14 +240,16 @@ async fn changes(snapshot: &Snapshot, times: Vec<i64>) -> Result<Vec<Change>> {
     let (Some(of_builds), Some(of_flags)) = (before(&times, LOOKS_BACK), before(&times, WITHIN)) else {
         return Ok(vec![]);
     };
-    // That a flag was looked at changes nothing, and flags are looked at far more often than they change.
-    let is_change = col("source").is_null().or(col("source").not_eq(lit("evaluation")));
+    let Some(of_evaluations) = before(&times, WITHIN.saturating_add(LOOKS_BACK)) else { return Ok(vec![]) };
+    // Flags are looked at far more often than they change: of that only what begins is one.
+    let is_change = col("source").is_null().or(col("source").not_eq(lit(EVALUATION)));
     let read = |columns: &'static [&'static str], filter: Expr| Read { columns, filter: Some(filter), ranges: vec![] };
-    let (builds, flags) = tokio::try_join!(
+    let (builds, flags, begins) = tokio::try_join!(
         snapshot.read(Table::Builds, read(&BUILDS, of_builds)),
         snapshot.read(Table::Flags, read(&FLAGS, of_flags.and(is_change))),
+        evaluated::begins(snapshot, of_evaluations, LOOKS_BACK),
     )?;
-    let mut changes = Vec::new();
+    let mut changes: Vec<Change> = begins.into_iter().map(Change::from).collect();
     for batch in &builds {
         let columns = Columns::of("builds", batch);
         let (services, environments) = (columns.text("service_name")?, columns.text("deployment_environment_name")?);
@@ -356,6 +391,37 @@ mod tests {
         let found: Vec<(&str, Option<&str>, i64)> =
             found.iter().map(|(change, before)| (change.kind.as_str(), change.key.as_deref(), *before)).collect();
         assert_eq!(found, [("flag", None, 5), ("build", Some("db"), 20)]);
+    }
+
+    /// A flag is known by evaluations only, another one was set before it was evaluated. Guarantees that the first
+    /// evaluation of the former is a change, and that of the latter none beside the change itself.
+    #[test]
+    fn a_flag_that_is_only_evaluated_appears() {
+        let now = 2 * WITHIN;
+        let flag = |key: &str, source: &str, at: i64| Change {
+            key: Some(key.to_owned()),
+            source: Some(source.to_owned()),
+            ..change("flag", Some("cart"), "on", at)
+        };
+        let changes = [
+            flag("own", EVALUATION, now - 40),
+            flag("set", "change", now - 30),
+            flag("set", EVALUATION, now - 20),
+            flag("earlier", EVALUATION, now - 15),
+            flag("earlier", "change", now - 10),
+        ];
+        let incident = Incident { service: Some("cart".into()), first_seen: Some(now), example: None };
+        let found = of_incident(&incident, &changes, &HashMap::new());
+        let found: Vec<(Option<&str>, Option<&str>, i64)> =
+            found.iter().map(|(one, before)| (one.key.as_deref(), one.source.as_deref(), *before)).collect();
+        assert_eq!(
+            found,
+            [
+                (Some("earlier"), Some("change"), 10),
+                (Some("set"), Some("change"), 30),
+                (Some("own"), Some(EVALUATION), 40)
+            ]
+        );
     }
 
     /// Three instances get a version, then the one before comes back. Guarantees that only the changes are left.

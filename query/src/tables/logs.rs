@@ -2,7 +2,8 @@
 //!
 //! A log record may arrive before its span, so the answer is looked up when it is asked for: only a
 //! query that names the column pays for the join. It is joined with few traces where it can be: what the
-//! query says of trace ids holds for them as well, and of a query that wants few rows these come first.
+//! query says of trace ids holds for them as well, and of a query that wants few rows these come first. Of a query for a
+//! time only the days are looked into that have something of that time, or of the day before it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, col, lit, when,
 };
 use datafusion::physical_plan::{ExecutionPlan, collect};
+use tracerag_schemas::time::{DAY, SECOND};
 
-use super::{LakeTable, is_about_trace};
+use super::{LakeTable, is_about_trace, prune};
+use crate::snapshot::Range;
 
 /// The column's name.
 const JOINED_BY: &str = "joined_by";
@@ -27,6 +30,11 @@ const TRACE_ID: &str = "trace_id";
 const SPAN_ID: &str = "span_id";
 /// Rows that are read before their traces are looked up, at most; the ids of more make a slow filter.
 const READ_FIRST: usize = 1_000;
+/// How long before a record its span may have ended, in ns: what a request began may go on, and telemetry is kept by days. A
+/// day that has anything within it is looked into as a whole.
+const BEFORE: i64 = DAY;
+/// How long after a record its span may begin, in ns: by clocks that differ.
+const AFTER: i64 = 3_600 * SECOND;
 
 /// `logs`, with `joined_by` as its last column.
 #[derive(Debug)]
@@ -42,6 +50,11 @@ impl LogsTable {
         let mut fields = logs.schema().fields().to_vec();
         fields.push(Arc::new(Field::new(JOINED_BY, DataType::Utf8, true)));
         Self { logs, spans, traces, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The stored rows.
+    pub(super) fn stored(&self) -> &LakeTable {
+        &self.logs
     }
 
     fn last(&self) -> usize {
@@ -104,14 +117,14 @@ impl LogsTable {
         Ok((rows.build()?, look_up))
     }
 
-    /// Rows of `logs` with the ids that are in the lake beside their own.
-    fn joined(&self, rows: LogicalPlan, look_up: LookUp, wanted: &[usize]) -> Result<LogicalPlan> {
+    /// Rows of `logs` with the ids that are in the lake beside their own; `within` says of when those are.
+    fn joined(&self, rows: LogicalPlan, look_up: LookUp, within: &[Range], wanted: &[usize]) -> Result<LogicalPlan> {
         let (plan, joined_by) = match look_up {
             LookUp::Nothing => (LogicalPlanBuilder::from(rows), lit(ScalarValue::Utf8(None))),
             LookUp::Among(filters) => {
                 let known = |table: &Arc<LakeTable>, name: &str, ids: &[&str]| {
                     let columns = ids.iter().map(|id| table.schema().index_of(id)).collect::<Result<_, _>>()?;
-                    let source = provider_as_source(Arc::clone(table) as Arc<dyn TableProvider>);
+                    let source = provider_as_source(Arc::new(table.within(within)) as Arc<dyn TableProvider>);
                     LogicalPlanBuilder::scan_with_filters(name, source, Some(columns), filters.clone())
                 };
                 let known_spans = known(&self.spans, "known_spans", &[TRACE_ID, SPAN_ID])?
@@ -165,6 +178,21 @@ fn is_without_trace(filter: &Expr) -> bool {
     matches!(filter, Expr::IsNull(inner) if matches!(&**inner, Expr::Column(column) if column.name == TRACE_ID))
 }
 
+/// The times of spans and traces that records may belong to which meet the filters. A span is of all the time that it
+/// takes.
+fn around(filters: &[Expr]) -> Vec<Range> {
+    let mut around = Vec::new();
+    for range in prune::ranges(filters).iter().filter(|range| range.column == "time") {
+        if range.from > i64::MIN {
+            around.push(Range::new("end_time", range.from.saturating_sub(BEFORE), i64::MAX));
+        }
+        if range.to < i64::MAX {
+            around.push(Range::new("start_time", i64::MIN, range.to.saturating_add(AFTER)));
+        }
+    }
+    around
+}
+
 #[async_trait]
 impl TableProvider for LogsTable {
     fn schema(&self) -> SchemaRef {
@@ -196,7 +224,7 @@ impl TableProvider for LogsTable {
             Some(limit) => self.few(state, needed, filters, limit).await?,
             None => self.all(needed, filters, limit)?,
         };
-        let plan = self.joined(rows, look_up, &columns)?;
+        let plan = self.joined(rows, look_up, &around(filters), &columns)?;
         let wanted = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),

@@ -7,12 +7,15 @@
 
 mod appeared;
 mod conform;
+mod evaluated;
 mod incidents;
 mod logs;
 mod named;
 mod neighbours;
+pub(crate) mod pieces;
 mod prune;
 mod pushdown;
+mod regressed;
 mod targets;
 mod traces;
 mod vectors;
@@ -25,6 +28,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -41,7 +45,9 @@ pub(crate) use targets::TargetsTable;
 pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 
-use crate::snapshot::Snapshot;
+use crate::peers::{InPieces, LakeScanExec};
+use crate::snapshot::{Range, Snapshot};
+use pieces::Wanted;
 
 /// Columns of `dead_letters` that hold bytes as they came, not redacted.
 const UNREDACTED: [&str; 3] = ["key", "headers", "value"];
@@ -52,6 +58,8 @@ pub(crate) struct LakeTable {
     snapshot: Snapshot,
     table: Table,
     schema: SchemaRef,
+    /// Ranges that datasets must meet to be opened, beside those that filters say. Rows are not filtered by them.
+    within: Vec<Range>,
 }
 
 impl LakeTable {
@@ -66,8 +74,41 @@ impl LakeTable {
             }
             _ => schema,
         };
-        Self { snapshot, table, schema }
+        Self { snapshot, table, schema, within: vec![] }
     }
+
+    /// The same table with only those datasets that may meet all ranges.
+    fn within(&self, ranges: &[Range]) -> Self {
+        let within = self.within.iter().chain(ranges).cloned().collect();
+        Self { snapshot: self.snapshot.clone(), table: self.table, schema: Arc::clone(&self.schema), within }
+    }
+
+    /// The ranges that a dataset must meet for a scan with these filters to open it.
+    fn ranges(&self, filters: &[Expr]) -> Vec<Range> {
+        let mut ranges = prune::ranges(filters);
+        ranges.extend_from_slice(&self.within);
+        ranges
+    }
+
+    /// Rows of the datasets that a scan with these filters opens; none where the filters name the traces.
+    fn rows(&self, filters: &[Expr]) -> u64 {
+        if filters.iter().any(pieces::names_traces) {
+            return 0;
+        }
+        let datasets = self.snapshot.datasets(self.table, &self.ranges(filters));
+        datasets.iter().map(|(_, dataset)| dataset.rows).sum()
+    }
+}
+
+/// Rows that a scan of a table goes through, as far as its head tells; 0 for tables that are computed, and for side tables.
+pub(crate) fn rows_scanned(table: &dyn TableProvider, filters: &[Expr]) -> u64 {
+    if let Some(stored) = table.downcast_ref::<LakeTable>() {
+        return stored.rows(filters);
+    }
+    if let Some(logs) = table.downcast_ref::<LogsTable>() {
+        return logs.stored().rows(filters);
+    }
+    table.downcast_ref::<TracesTable>().map_or(0, |traces| traces.stored().rows(filters))
 }
 
 /// Whether a filter is about the trace id alone; then it holds alike for whatever is joined by the trace id.
@@ -76,11 +117,49 @@ fn is_about_trace(filter: &Expr) -> bool {
     !columns.is_empty() && columns.iter().all(|column| column.name == "trace_id")
 }
 
-/// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall.
+/// What of a scan is left to Lance, and what stands above it.
 ///
 /// A dataset of an older schema may lack columns, and one of a lake that is being migrated may have more. What is
 /// absent is read as null, also by a filter that names it; Lance would refuse such a filter, so it stands above the
 /// scan.
+struct Division {
+    /// What the scan gives.
+    read: SchemaRef,
+    /// Of that, the columns that are stored, by their places in the dataset.
+    present: Vec<usize>,
+    below: Vec<Expr>,
+    above: Vec<Expr>,
+    limit: Option<usize>,
+}
+
+impl Division {
+    /// Of a scan of a dataset with the columns `stored`. The filters hold the tenant's wall.
+    fn new(stored: &Schema, table: &Schema, wanted: &SchemaRef, walled: &[Expr], limit: Option<usize>) -> Result<Self> {
+        let is_stored =
+            |filter: &&Expr| filter.column_refs().iter().all(|column| stored.index_of(&column.name).is_ok());
+        let (below, above): (Vec<&Expr>, Vec<&Expr>) = walled.iter().partition(is_stored);
+        let read = with_columns_of(&above, wanted, table)?;
+        let present = read.fields().iter().filter_map(|field| stored.index_of(field.name()).ok()).collect();
+        let limit = limit.filter(|_| above.is_empty());
+        let [below, above] = [below, above].map(|filters| filters.into_iter().cloned().collect());
+        Ok(Self { read, present, below, above, limit })
+    }
+
+    /// Puts above a scan what was not left to it.
+    fn above(
+        self,
+        scan: Arc<dyn ExecutionPlan>,
+        wanted: &SchemaRef,
+        physical: impl FnOnce(Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = conform::conform(scan, &self.read)?;
+        let Some(filter) = conjunction(self.above) else { return Ok(plan) };
+        let filter = physical(filter, &DFSchema::try_from(self.read)?)?;
+        conform::conform(Arc::new(FilterExec::try_new(filter, plan)?), wanted)
+    }
+}
+
+/// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall.
 async fn scan_dataset(
     state: &dyn Session,
     dataset: Arc<Dataset>,
@@ -90,17 +169,9 @@ async fn scan_dataset(
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let provider = LanceTableProvider::new_with_ordering(dataset, false, false, false);
-    let stored = provider.schema();
-    let is_stored = |filter: &&Expr| filter.column_refs().iter().all(|column| stored.index_of(&column.name).is_ok());
-    let (below, above): (Vec<&Expr>, Vec<&Expr>) = walled.iter().partition(is_stored);
-    let below: Vec<Expr> = below.into_iter().cloned().collect();
-    let read = with_columns_of(&above, wanted, table)?;
-    let present: Vec<usize> = read.fields().iter().filter_map(|field| stored.index_of(field.name()).ok()).collect();
-    let limit = limit.filter(|_| above.is_empty());
-    let plan = conform::conform(provider.scan(state, Some(&present), &below, limit).await?, &read)?;
-    let Some(filter) = conjunction(above.into_iter().cloned()) else { return Ok(plan) };
-    let filter = state.create_physical_expr(filter, &DFSchema::try_from(read)?)?;
-    conform::conform(Arc::new(FilterExec::try_new(filter, plan)?), wanted)
+    let division = Division::new(&provider.schema(), table, wanted, walled, limit)?;
+    let scan = provider.scan(state, Some(&division.present), &division.below, division.limit).await?;
+    division.above(scan, wanted, |filter, schema| state.create_physical_expr(filter, schema))
 }
 
 /// The wanted columns of a table, and those that filters name.
@@ -142,10 +213,19 @@ impl TableProvider for LakeTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
         };
-        let ranges = prune::ranges(filters);
-        let datasets = self.snapshot.open(self.table, &ranges).await?;
+        let ranges = self.ranges(filters);
         let mut walled = vec![self.snapshot.wall()];
         walled.extend_from_slice(filters);
+        if state.config().get_extension::<InPieces>().is_some() {
+            let pieces = pieces::all(&self.snapshot.open_named(self.table, &ranges).await?);
+            if pieces.is_empty() {
+                return Ok(Arc::new(EmptyExec::new(wanted)));
+            }
+            let wanted = Wanted { table: self.table, schema: wanted, filters: walled, limit };
+            let partitions = state.config().target_partitions();
+            return Ok(Arc::new(LakeScanExec::new(self.snapshot.lake().clone(), wanted, pieces, partitions)));
+        }
+        let datasets = self.snapshot.open(self.table, &ranges).await?;
         let scans =
             datasets.into_iter().map(|dataset| scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit));
         let scans = try_join_all(scans).await?;

@@ -39,6 +39,11 @@ impl TracesTable {
         Self { revisions }
     }
 
+    /// The stored rows.
+    pub(super) fn stored(&self) -> &LakeTable {
+        &self.revisions
+    }
+
     /// When the first row that meets all ranges can have been taken, in ns; `None`: no row meets them.
     fn taken_since(&self, ranges: &[Range]) -> Option<i64> {
         let days = self.revisions.snapshot.datasets(Table::Traces, ranges);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use lance::index::DatasetIndexExt;
 use tracerag_index::{MaintainOptions, maintain};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::{DAY, SECOND};
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, batch};
+use super::lake::{FAILING, GOOD, NOON, TestLake, batch, example};
 use crate::lookup::ById;
 use crate::rows::{Columns, owned};
 use crate::snapshot::Range;
@@ -38,8 +39,11 @@ async fn both_ways() -> [TestLake; 2] {
     assert_eq!(report.failed, vec![]);
     for (lake, is_indexed) in lakes.iter().zip([false, true]) {
         let dataset = lake.session("acme").await.snapshot().open(Table::Spans, &[]).await.unwrap().remove(0);
-        let rows = indexed::rows(&dataset, "trace_id", &[FAILING, GOOD, "absent"]).await.unwrap();
-        assert_eq!(rows.is_some_and(|rows| !rows.is_empty()), is_indexed, "the index is what is asked");
+        let indices = dataset.load_indices_by_name("trace_id_idx").await.unwrap();
+        assert_eq!(!indices.is_empty(), is_indexed);
+        let rows =
+            indexed::rows(lake.lake.unindexed(), &dataset, "trace_id", &[FAILING, GOOD, "absent"]).await.unwrap();
+        assert!(rows.is_some_and(|rows| !rows.is_empty()), "no scan is needed");
     }
     lakes
 }
@@ -79,6 +83,19 @@ async fn keeps_to_its_time(lake: &TestLake) {
     let day = vec![Range::new("ingested_at", NOON - DAY / 2, NOON + DAY / 2)];
     assert_eq!(texts(&session, Table::Spans, "name", both().within(day)).await, ["POST /checkout", "charge"]);
     assert!(texts(&session, Table::Spans, "name", ById::any("trace_id", vec![])).await.is_empty());
+}
+
+/// Rows that came after the index was made are found as those that it knows, and stay behind the wall as they do.
+#[tokio::test]
+async fn a_look_up_finds_what_is_younger_than_the_index() {
+    let [_, lake] = both_ways().await;
+    lake.write(&example(), NOON + 300 * SECOND).await;
+    for (tenant, expected) in [("acme", vec!["[{\"intValue\":\"1\"}]"; 2]), ("other", vec![])] {
+        let session = lake.session(tenant).await;
+        let found = texts(&session, Table::Logs, "body", ById::one("trace_id", FAILING)).await;
+        assert_eq!(found.iter().filter(|body| body.starts_with('[')).collect::<Vec<_>>(), expected, "{found:?}");
+        assert_eq!(found.len(), if tenant == "acme" { 4 } else { 2 }, "{found:?}");
+    }
 }
 
 /// A side table without rows is not planned for, and is found as soon as it has one.

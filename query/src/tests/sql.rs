@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 
+use arrow::array::AsArray;
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch};
-use crate::{QueryError, Session, grouping};
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example, row, span};
+use crate::{QueryError, Session, SessionOptions, fixes, grouping};
 
 /// Lance's reads in a query's plan whose address has a part.
 async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
@@ -152,6 +155,26 @@ async fn joined_by_is_looked_up_when_asked() {
     assert_eq!(all.len(), 5);
 }
 
+/// A record of a job that goes on after its span has ended, twenty hours before and on another day. Guarantees that it is
+/// joined with that span whether or not the query is for a time, whichever bounds it has.
+#[tokio::test]
+async fn joined_by_is_the_same_within_a_time() {
+    let lake = TestLake::empty().await;
+    let id = "b7ad6b7169203331";
+    let ended = span("acme", FAILING, -20 * 3_600, json!({"span_id": id, "name": "job", "service_name": "jobs"}));
+    let record = json!({"time": at(0), "trace_id": FAILING, "span_id": id, "service_name": "jobs", "body": "job is done",
+        "severity_number": 9, "record_hash": "00000000000000000000000000000001", "attributes": {},
+        "attributes_types": {}, "resource_attributes": {}});
+    lake.write(&[(Table::Spans, vec![ended]), (Table::Logs, vec![row("acme", 2, 1, record)])], NOON + 100 * SECOND)
+        .await;
+    let session = lake.session("acme").await;
+    let (before, after) = (at(-60), at(60));
+    for within in ["true".to_owned(), format!("time >= '{before}'"), format!("time between '{before}' and '{after}'")] {
+        let joined = ask(&session, &format!("select body, joined_by from logs where {within}")).await;
+        assert_eq!(joined, json!([{"body": "job is done", "joined_by": "ids"}]), "{within}");
+    }
+}
+
 /// Spans are looked up only of the traces that the answer may name: those of a filter on trace ids, those of
 /// the first rows where a limit asks for few, none where records without a trace are asked for.
 #[tokio::test]
@@ -174,6 +197,38 @@ async fn joined_by_looks_up_no_more_than_needed() {
     assert!(reads(&session, without, "/spans/").await.is_empty());
     let Value::Array(few) = ask(&session, "select * from logs limit 2").await else { panic!("no rows") };
     assert_eq!(few.len(), 2);
+}
+
+/// A record may have a body of many MiB. Its join with what is known of traces writes it out once, so it is there whenever
+/// the memory holds it.
+#[tokio::test]
+async fn long_bodies_come_with_joined_by() {
+    for (mebibytes, memory_limit) in [(3_usize, 64 << 20), (60, 512 << 20)] {
+        let lake = TestLake::empty().await;
+        let mut tables = example();
+        let log = json!({"tenant_id": "acme", "time": at(2), "trace_id": FAILING, "service_name": "payments",
+            "body": "x".repeat(mebibytes << 20), "severity_number": 11, "kafka_topic": "otlp_logs", "kafka_partition": 0,
+            "kafka_offset": 7, "ingested_at": at(3), "attributes": {}, "attributes_types": {}, "resource_attributes": {}});
+        tables.push((Table::Logs, vec![log]));
+        lake.write(&tables, NOON + 100 * SECOND).await;
+        let options = SessionOptions { memory_limit, ..SessionOptions::new("acme") };
+        let session = Session::open(&lake.lake, options).await.unwrap();
+        for (query, rows) in [
+            ("select * from logs limit 10", 6),
+            ("select * from logs", 6),
+            ("select * from logs where severity_number = 11", 1),
+        ] {
+            let batches = session.collect(query, None).await.unwrap();
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), rows, "{query}");
+            let is_whole = batches.iter().any(|batch| {
+                let bodies = cast(batch.column_by_name("body").unwrap(), &DataType::LargeUtf8).unwrap();
+                bodies.as_string::<i64>().iter().flatten().any(|body| body.len() == mebibytes << 20)
+            });
+            assert!(is_whole, "{query}");
+        }
+        let query = "select length(body) as n, joined_by from logs where severity_number = 11";
+        assert_eq!(ask(&session, query).await, json!([{"n": mebibytes << 20, "joined_by": "trace"}]));
+    }
 }
 
 /// Whatever would change something or reach out of the lake is refused, and the answer says so.
@@ -311,6 +366,26 @@ async fn incidents_tell_what_they_came_with_and_that_they_came_back() {
     );
 }
 
+/// A fix is in 1.9.0 or in a later version; failures of 1.8.2 and 1.9.0 are counted together after it. Guarantees that the
+/// columns go by the version that the fix names and not by the time alone, that they can be filtered by, and that the list
+/// of fixes says the same.
+#[tokio::test]
+async fn incidents_come_back_in_versions_that_have_the_fix() {
+    for (version, back) in [(None, Some("1.8.2")), (Some("1.9.0"), Some("1.9.0")), (Some("1.9.1"), None)] {
+        let lake = TestLake::example(false, 100).await;
+        let fix = json!({"tenant_id": "acme", "fix_id": "f", "fingerprint": "abcd", "fixed_at": at(5), "outcome": "fixed",
+            "fixed_version": version});
+        lake.lake.append_side(Table::Fixes, batch(Table::Fixes, &[fix])).await.unwrap();
+        let session = lake.session("acme").await;
+        let asked = "select fix_id, regressed_version v from incidents where fingerprint = 'abcd'";
+        assert_eq!(ask(&session, asked).await, json!([{"fix_id": "f", "v": back}]), "{version:?}");
+        let returned = ask(&session, "select count(*) n from incidents where regressed_at is not null").await;
+        assert_eq!(returned, json!([{"n": i64::from(back.is_some())}]), "{version:?}");
+        let listed = fixes::list(&session, None, None, 10).await.unwrap();
+        assert_eq!(listed.fixes[0]["came_back"], json!(back.is_some()), "{version:?}");
+    }
+}
+
 /// Three incidents are merged one after the other and one is split off again. Guarantees that chains count for their end,
 /// that nothing is counted twice or lost, and that loops, repeats and what is not there are refused.
 #[tokio::test]
@@ -372,7 +447,7 @@ async fn a_named_incident_is_read_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_queries_are_stopped() {
     let lake = TestLake::empty().await;
-    let mut options = crate::SessionOptions::new("acme");
+    let mut options = SessionOptions::new("acme");
     options.time_limit = std::time::Duration::from_millis(200);
     let session = Session::open(&lake.lake, options).await.unwrap();
     let query =

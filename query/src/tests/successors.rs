@@ -54,9 +54,10 @@ async fn an_incident_goes_on_under_its_new_number() {
         json!([{"f": next, "n": 7, "s": at(3), "l": at(40), "x": fix_id, "r": at(9)}])
     );
     for number in ["abcd", "b", next.as_str()] {
-        let found = fixes::list(&session, Some(number)).await.unwrap();
+        let found = fixes::list(&session, Some(number), None, 10).await.unwrap().fixes;
         assert_eq!(found.len(), 1, "{number}");
         assert_eq!((&found[0]["fix_id"], &found[0]["came_back"]), (&json!(fix_id), &json!(true)), "{number}");
+        assert_eq!((&found[0]["fingerprint"], &found[0]["incident"]), (&json!("abcd"), &json!(next)), "{number}");
     }
     let similar = format!("select fingerprint f, failure_count n from similar_incidents('{FAILING}', 1)");
     assert_eq!(ask(&session, &similar).await, json!([{"f": next, "n": 7}]));

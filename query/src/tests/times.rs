@@ -119,6 +119,33 @@ fn columns(table: Table) -> String {
     schema.fields().iter().map(|field| format!("\"{}\"", field.name())).collect::<Vec<_>>().join(", ")
 }
 
+/// An hour of logs is asked for with all columns of the view, `joined_by` included, which says what spans and traces there
+/// are beside: in the middle of a day, and at the very begin of one. Guarantees that the stored columns take no more than
+/// 3 % of the bytes that those of all days take; that what is read beside them, of the day and the one before, takes no
+/// more than three of thirty days do; and that each record of the hour finds its span.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hour_of_logs_looks_for_spans_around_it() {
+    let begin = MaintainOptions::default().now.div_euclid(DAY) * DAY - DAYS * DAY;
+    let folder = thirty_days(begin).await;
+    let columns = columns(Table::Logs);
+    // Bytes of the stored columns, and what all columns take beside, of the records that meet a condition.
+    let taken = async |which: &str, expected: i64| {
+        let (stored, _) = asked(&folder, &format!("select {columns} from logs where {which}"), None).await;
+        let (whole, rows) = asked(&folder, &format!("select * from logs where {which}"), None).await;
+        assert_eq!(rows as i64, expected, "{which}");
+        (stored, whole.saturating_sub(stored))
+    };
+    let (all, beside_all) = taken("true", DAYS * 24 * ROWS).await;
+    for from in [begin + 14 * DAY + 8 * HOUR, begin + 14 * DAY] {
+        let hour = format!("time >= '{}' and time < '{}'", rfc3339(from), rfc3339(from + HOUR));
+        let (stored, beside) = taken(&hour, ROWS).await;
+        assert!(stored * 100 <= all * PERCENT, "{stored} of {all} bytes");
+        assert!(beside * DAYS as u64 <= beside_all * 3, "{beside} of {beside_all} bytes");
+        let joined = format!("select time from logs where joined_by = 'ids' and {hour}");
+        assert_eq!(asked(&folder, &joined, None).await.1 as i64, ROWS);
+    }
+}
+
 /// One hour of a lake of thirty days is asked for in each way in which people and programs do it: with times as text or
 /// as timestamps, as parameters of two precisions, grouped by `date_bin` and `date_trunc`, and counted back from now.
 /// Guarantees that no such question reads more than 3 % of the bytes of its table, indices and manifests included.

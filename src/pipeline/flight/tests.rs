@@ -45,7 +45,7 @@ impl Moving {
         take(&mut pipeline, &record(spans, Signal::Spans, 0, HOUR, &root_span(1, HOUR)));
         self.lead_to("nothing");
         let flushed = pipeline.window.drain().unwrap();
-        pipeline.write(flushed).await.unwrap();
+        pipeline.write(flushed, false).await.unwrap();
         patience.until_cannot_write(Duration::from_secs(60)).await;
         assert!(patience.cannot_write(), "the lake is away, and nothing fails");
         (pipeline, patience)

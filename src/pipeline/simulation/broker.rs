@@ -18,7 +18,10 @@ use crate::source::Source;
 pub(super) const SPANS: &str = "otlp_spans";
 pub(super) const LOGS: &str = "otlp_logs";
 pub(super) const METRICS: &str = "otlp_metrics";
-pub(super) const TOPICS: [&str; 3] = [SPANS, LOGS, METRICS];
+pub(super) const FLAGS: &str = "feature_flags";
+pub(super) const DEPLOYMENTS: &str = "deployments";
+pub(super) const HEAPS: &str = "heap_summaries";
+pub(super) const TOPICS: [&str; 6] = [SPANS, LOGS, METRICS, FLAGS, DEPLOYMENTS, HEAPS];
 
 /// The cluster and its group. Members are counted from 0.
 pub(super) struct Broker {
@@ -251,6 +254,9 @@ fn kind_of(topic: &str) -> TopicKind {
     let signal = match topic {
         LOGS => Signal::Logs,
         METRICS => Signal::Metrics,
+        FLAGS => Signal::Flags,
+        DEPLOYMENTS => Signal::Deployments,
+        HEAPS => Signal::Heaps,
         _ => Signal::Spans,
     };
     TopicKind { signal, encoding: Encoding::Json }

@@ -93,14 +93,14 @@ impl Keeper {
         let done = tokio::select! {
             biased;
             done = &mut round => Some(done),
-            () = tap.stalled() => None,
+            () = tap.stopped() => None,
         };
         match done {
+            _ if tap.has_ended() => Ok("died"),
             None => {
                 self.standing = Some((tap, round));
                 Ok("stands still")
             }
-            Some(_) if tap.has_ended() => Ok("died"),
             Some(Err(error)) if !tap.has_failed() => Err(format!("upkeep ended: {error}")),
             Some(Ok(report)) if report.failed.is_empty() => Ok("done"),
             Some(_) => Ok("done, but for what failed"),

@@ -10,12 +10,15 @@
 //! side by side, as when several tables are staged, come to the store: so the n-th operation of a run that is replayed
 //! may be that of another table.
 //!
-//! `TRACERAG_SIM_SEEDS` is how many seeds are run, `TRACERAG_SIM_FIRST` the first of them. `TRACERAG_SIM_STORY=1` prints
-//! what happened in each; with a seed that fails it is printed always.
+//! `TRACERAG_SIM_SEEDS` is how many seeds are run, which `./check --quick` sets to fewer, and `TRACERAG_SIM_FIRST` the
+//! first of them. `TRACERAG_SIM_STORY=1` prints what happened in each; with a seed that fails it is printed always.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod broker;
 mod checks;
+/// What storms send, too.
+#[path = "../../../tests/support/evidence.rs"]
+mod evidence;
 mod keeper;
 mod plan;
 mod run;
@@ -25,8 +28,10 @@ mod traffic;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use broker::HEAPS;
 use plan::Plan;
 use run::Run;
+use traffic::Traffic;
 
 /// Seeds that are run unless said otherwise.
 const SEEDS: u64 = 500;
@@ -38,9 +43,10 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 /// Workers are killed at any operation on the store, stand still and go on after others have taken their partitions,
 /// get no answer to what was done, and see their clocks jump, while the group shares the partitions out again and again,
 /// senders send twice, Kafka deletes what nobody needs, and upkeep merges and cleans, stands still and is killed in the
-/// middle. Guarantees that every span, log record, point and dead letter is in the lake exactly once, that traces are
-/// whole and their revisions dense, that heads never go back, and that no partition has a gap or two owners at a time in
-/// the journal.
+/// middle. Guarantees that every span, log record, point, change, heap, failure and dead letter is in the lake exactly
+/// once, that the counts of incidents add up to the failures, that a record without a trace is an echo of the failure that
+/// it repeats, that traces are whole and their revisions dense, that heads never go back, and that no partition has a gap or
+/// two owners at a time in the journal.
 #[test]
 fn nothing_is_lost_or_doubled() {
     let (first, seeds) = (setting("TRACERAG_SIM_FIRST", 0), setting("TRACERAG_SIM_SEEDS", SEEDS));
@@ -86,23 +92,36 @@ fn a_seed_names_a_run() {
     assert_ne!(drawn(7), drawn(8));
 }
 
-/// Runs of which something else is expected than what was sent: a span more, a log record once more, a dead letter less.
-/// Guarantees that the checks see what is lost and what is doubled.
+/// Runs of which something else is expected than what was sent: a span more, a log record once more, a dead letter less,
+/// a failure less, one that counts twice, a payload, an evaluation, a version and a heap less. Guarantees that the checks
+/// see what is lost and what is doubled, in every table.
 #[test]
 fn the_checks_see_what_is_wrong() {
-    type Falsify = fn(&mut Plan);
-    let falsify: [(Falsify, &str); 3] = [
-        (|plan| plan.traffic.spans.extend([(String::from("trace"), String::from("span"))]), "spans"),
-        (|plan| plan.traffic.logs.values_mut().for_each(|times| *times += 1), "log records"),
-        (|plan| plan.traffic.bursts.iter_mut().flatten().for_each(|message| message.is_bad = false), "dead letters"),
+    type Falsify = fn(&mut Traffic);
+    let falsify: [(Falsify, &str); 10] = [
+        (|traffic| traffic.spans.extend([(String::from("trace"), String::from("span"))]), "spans"),
+        (|traffic| traffic.logs.values_mut().for_each(|times| *times += 1), "log records"),
+        (
+            |traffic| traffic.evidence.by_trace.values_mut().for_each(|failures| *failures += 1),
+            "failures of each trace",
+        ),
+        (|traffic| traffic.bursts.iter_mut().flatten().for_each(|message| message.is_bad = false), "dead letters"),
+        (|traffic| drop(traffic.evidence.failures.pop_first()), "failures"),
+        (|traffic| traffic.evidence.counts.values_mut().for_each(|counts| counts.traces += 1), "counts of incidents"),
+        (|traffic| drop(traffic.evidence.payloads.pop_first()), "payloads"),
+        (|traffic| drop(traffic.evidence.evaluations.pop_first()), "evaluations"),
+        (|traffic| drop(traffic.evidence.versions.pop_first()), "versions"),
+        (|traffic| *traffic.sent.entry(HEAPS).or_default() += 1, "rows of heaps"),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let empty = runtime.block_on(run::empty_lake()).unwrap();
+    // The first run that has all of it.
+    let seed = (1..).find(|seed| !Plan::of(*seed).traffic.evidence.by_trace.is_empty()).unwrap();
     for (falsify, named) in falsify {
-        let mut plan = Plan::of(1);
-        falsify(&mut plan);
+        let mut plan = Plan::of(seed);
+        falsify(&mut plan.traffic);
         let wrong = runtime.block_on(Run::new(plan, &empty).finish()).unwrap_err();
-        assert!(wrong.starts_with(named), "{wrong}");
+        assert!(wrong.starts_with(named), "{named}: {wrong}");
     }
 }
 

@@ -11,12 +11,14 @@ use super::traffic::Traffic;
 const MILLISECOND: i64 = SECOND / 1_000;
 /// Turns of a run. More of them make a run longer, not more different.
 const TURNS: usize = 90;
-/// Within so many operations of a worker something happens that was drawn: an epoch of this size makes about as many.
+/// Within so many operations of a worker something happens that was drawn: an epoch of this size makes about as many;
+/// and where its traffic has evidence, which goes into many tables.
 const OPERATIONS: u64 = 60;
+const TELLING_OPERATIONS: u64 = 120;
 /// One run in so many begins without a lake; the others begin with the same empty one, because making it takes long.
 const WITHOUT_LAKE: u64 = 50;
 /// The part of the runs with upkeep: a round of it takes as long as many turns.
-const KEPT: f64 = 0.3;
+const KEPT: f64 = 0.2;
 
 /// One thing that happens. Workers are counted from 0, operations are those on the worker's store.
 #[derive(Debug, Clone)]
@@ -70,9 +72,10 @@ impl Plan {
         let numbers = rng.random_range(2..4);
         let is_calm = rng.random_bool(0.3);
         let traffic = Traffic::random(&mut rng, numbers, is_calm);
-        let mut turns: Vec<Turn> = (0..TURNS).map(|_| turn(&mut rng, workers, numbers, is_calm)).collect();
+        let operations = if traffic.is_telling { TELLING_OPERATIONS } else { OPERATIONS };
+        let mut turns: Vec<Turn> = (0..TURNS).map(|_| turn(&mut rng, workers, numbers, is_calm, operations)).collect();
         let is_kept = rng.random_bool(KEPT);
-        let rounds = if is_kept { rng.random_range(2..5) } else { 0 };
+        let rounds = if is_kept { rng.random_range(1..4) } else { 0 };
         for _ in 0..rounds {
             let at = rng.random_range(0..=turns.len());
             turns.insert(at, Turn::Keep(Keep::random(&mut rng)));
@@ -83,9 +86,9 @@ impl Plan {
     }
 }
 
-fn turn(rng: &mut StdRng, workers: usize, numbers: usize, is_calm: bool) -> Turn {
+fn turn(rng: &mut StdRng, workers: usize, numbers: usize, is_calm: bool, operations: u64) -> Turn {
     let worker = rng.random_range(0..workers);
-    let after = rng.random_range(0..OPERATIONS);
+    let after = rng.random_range(0..operations);
     let fault = if rng.random_bool(0.5) { Fault::Before } else { Fault::After };
     match rng.random_range(0..100) {
         0..25 => Turn::Send,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use object_store::memory::InMemory;
+use tracerag_index::Lake;
 use tracerag_schemas::time::SECOND;
 
 use super::broker::{Broker, SimulatedSource, TOPICS};
@@ -69,8 +70,11 @@ pub(super) struct Run {
     broker: Rc<RefCell<Broker>>,
     processes: Vec<Process>,
     keeper: Keeper,
-    /// Bursts that were sent.
+    /// Looks at heads, and meets no fault.
+    observer: Option<Lake>,
+    /// Bursts that were sent, and those of them before there was peace.
     sent: usize,
+    before_peace: usize,
     /// Partition and offset of what nobody can read.
     bad: Vec<(String, i32, i64)>,
     /// What happened, turn by turn.
@@ -85,7 +89,8 @@ impl Run {
         let processes = (0..plan.workers).map(|_| Process::new(&store)).collect();
         let config = Arc::new(configuration(plan.is_calm));
         let keeper = Keeper::default();
-        Self { plan, config, store, broker, processes, keeper, sent: 0, bad: Vec::new(), story: Vec::new() }
+        let (observer, bad, story) = (None, Vec::new(), Vec::new());
+        Self { plan, config, store, broker, processes, keeper, observer, sent: 0, before_peace: 0, bad, story }
     }
 
     /// Runs to the end; gives what is wrong by then.
@@ -105,7 +110,8 @@ impl Run {
         let lake = Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?;
         let ends = self.broker.borrow().ends().map(|(source, end)| (source.clone(), end)).collect();
         let Plan { traffic, is_calm, .. } = &self.plan;
-        checks::check(&lake, &Sent { traffic, bad: &self.bad, ends, is_calm: *is_calm }).await
+        let (bad, is_calm, before_peace) = (self.bad.as_slice(), *is_calm, self.before_peace);
+        checks::check(&lake, &Sent { traffic, bad, ends, is_calm, before_peace }).await
     }
 
     async fn take(&mut self, turn: &Turn) -> Result<(), String> {
@@ -144,8 +150,13 @@ impl Run {
 
     /// Deletes all records before the oldest that an open trace needs.
     async fn delete(&mut self) -> Result<(), String> {
-        let lake = Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?;
-        let head = lake.newest_head().await.map_err(|error| error.to_string())?;
+        let observer = match self.observer.take() {
+            Some(lake) => lake,
+            // To open it reads every table: many operations for one look.
+            None => Tap::new(Arc::clone(&self.store)).lake().await.map_err(|error| error.to_string())?,
+        };
+        let head = observer.newest_head().await.map_err(|error| error.to_string())?;
+        self.observer = Some(observer);
         for state in &head.sources {
             if let Some(low) = state.low_watermark.or(state.next) {
                 self.broker.borrow_mut().delete(&state.source, low);
@@ -164,6 +175,11 @@ impl Run {
 
     /// One step of a worker, to its end or until it stands still. Says what became of it.
     async fn step(&mut self, worker: usize, may_flush: bool) -> Result<&'static str, String> {
+        if self.processes[worker].tap.has_ended() {
+            // It has died since its last step, while it wrote.
+            self.bury(worker);
+            return Ok("died");
+        }
         let mut step = match std::mem::replace(&mut self.processes[worker].doing, Doing::Nothing) {
             Doing::Nothing => self.start(worker),
             Doing::Waiting(mut process) => {
@@ -180,7 +196,7 @@ impl Run {
         let done = tokio::select! {
             biased;
             done = &mut step => Some(done),
-            () = tap.stalled() => None,
+            () = tap.stopped() => None,
         };
         if tap.has_ended() {
             self.bury(worker);
@@ -192,7 +208,7 @@ impl Run {
         };
         match (process, done) {
             (Some(process), Ok(())) => {
-                while is_writing(process.pipeline()) && !tap.is_stalled() {
+                while is_writing(process.pipeline()) && !tap.is_stalled() && !tap.has_ended() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 self.processes[worker].doing = Doing::Waiting(Box::new(process));
@@ -247,6 +263,7 @@ impl Run {
         let wanted: Vec<usize> = (0..self.plan.numbers).map(|number| number % self.plan.workers).collect();
         self.broker.borrow_mut().heal();
         self.broker.borrow_mut().rebalance(&wanted);
+        self.before_peace = self.sent;
         while self.sent < self.plan.traffic.bursts.len() {
             self.send();
         }
@@ -331,6 +348,7 @@ fn is_grave(error: &Error) -> bool {
 fn is_at_rest(pipeline: &Pipeline) -> bool {
     pipeline.in_flight.is_none()
         && pipeline.held().0 == 0
+        && !pipeline.held.is_due(&[], 0, true)
         && pipeline.waiting.rows.is_empty()
         && !pipeline.progress.values().any(|progress| progress.is_dirty())
 }

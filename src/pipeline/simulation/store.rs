@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tracerag_index::{Lake, LakeOptions};
 use url::Url;
 
-/// How often it is looked whether operations wait.
+/// How often it is looked whether operations wait or are done no more.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What becomes of the operation at which something fails.
@@ -112,9 +112,9 @@ impl Tap {
         self.state().is_stalled
     }
 
-    /// Returns when operations wait.
-    pub async fn stalled(&self) {
-        while !self.is_stalled() {
+    /// Returns when operations wait, or the process has died: what it would try again is not waited for.
+    pub async fn stopped(&self) {
+        while !(self.is_stalled() || self.has_ended()) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -310,7 +310,7 @@ mod tests {
             tap.hold(0);
             let waits = tap.clone();
             let waiting = tokio::spawn(async move { put(&waits, "a").await });
-            tap.stalled().await;
+            tap.stopped().await;
             assert!(!is_there(&tap, "a").await);
             if is_released {
                 tap.release()

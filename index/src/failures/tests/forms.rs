@@ -164,6 +164,45 @@ fn error_logs_are_failures() {
     );
 }
 
+/// A trace with more exceptions than a record is compared with, all of them told again by records of other services'
+/// spans. Guarantees that how many others there are changes nothing: neither those of other services nor those of its own
+/// make a record count again.
+#[test]
+fn many_exceptions_hide_none_that_a_record_repeats() {
+    let mut spans = vec![span("01", None, json!({}))];
+    let mut logs = Vec::new();
+    for number in 0..200 {
+        let (id, service) = (format!("{:02x}", number + 2), format!("shop-{}", number % 2));
+        let message = format!("no route to store {number}");
+        let failed = json!({"service_name": service, "events": exception("ConnectError", &message, "")});
+        spans.push(span(&id, Some("01"), failed));
+        let told = format!("cannot look up the price: {message}");
+        logs.push(log(Some(&id), 17, &told, json!({"service_name": service})));
+        logs.push(log(Some("01"), 17, &told, json!({"service_name": service})));
+    }
+    let found = run(&spans, &logs, &[]);
+    assert_eq!(column(&found.failures, "kind"), vec![Some("exception".to_owned()); 200]);
+}
+
+/// Records whose sender states a severity as text alone. Guarantees that the text counts where there is no number, or
+/// OTLP's 0 for none, and that a number that is there says more than the text.
+#[test]
+fn a_severity_text_counts_where_no_number_is_given() {
+    for (number, said, fails) in [
+        (Value::Null, "ERROR", true),
+        (Value::Null, "fatal", true),
+        (Value::Null, "Critical", true),
+        (json!(0), "SEVERE", true),
+        (Value::Null, "warning", false),
+        (Value::Null, "", false),
+        (json!(9), "ERROR", false),
+    ] {
+        let told = json!({"severity_number": number, "severity_text": said});
+        let found = run(&[span("01", None, json!({}))], &[log(Some("01"), 0, "stock is empty", told)], &[]);
+        assert_eq!(found.failures.num_rows(), usize::from(fails), "{number} {said}");
+    }
+}
+
 /// A record that has an exception's words on a span beside it tells of a failure there; several lines
 /// that are no stack are not kept as one.
 #[test]

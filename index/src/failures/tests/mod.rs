@@ -12,9 +12,11 @@ use tracerag_schemas::in_flight::materialize;
 
 use super::*;
 
+mod alone;
 mod forms;
 mod grouping;
 mod origins;
+mod revisions;
 mod stored;
 mod waiting;
 

@@ -45,14 +45,14 @@ async fn embedded(fixture: &Fixture, embedding: &Embedding, kind: Kind) -> BTree
     let batch = dataset.scan().try_into_batch().await.unwrap();
     let column = |name: &str| batch.column_by_name(name).unwrap().as_string::<i32>().clone();
     let (fingerprints, texts) = (column("fingerprint"), column("text"));
-    let model = embedding.model().await.unwrap().name;
+    let model = embedding.model().await.unwrap().stored_name(kind);
     assert!(column("kind").iter().all(|found| found == Some(kind.name())));
     assert!(column("model").iter().all(|found| found == Some(model.as_str())));
     // Only masked texts are searched by words.
     assert_eq!(column("words").null_count(), if kind == Kind::Masked { 0 } else { batch.num_rows() });
     let lists = batch.column_by_name("vector").unwrap().as_fixed_size_list();
     for row in 0..batch.num_rows() {
-        let expected = embedding.embed(vec![texts.value(row).to_owned()]).await.unwrap();
+        let expected = embedding.embed(kind, vec![texts.value(row).to_owned()]).await.unwrap();
         let vector = lists.value(row).as_primitive::<Float32Type>().values().to_vec();
         assert!(cosine(&vector, &expected[0]) > 0.999, "{}", texts.value(row));
     }
@@ -105,7 +105,7 @@ async fn each_kind_has_its_place() {
     assert_eq!(names[1], "incident_vectors/hashed-ngrams-384-context");
     let pinned = fixture.lake.create_snapshot("before").await.unwrap();
     assert!(names.iter().all(|name| pinned.beside.contains_key(name)), "{:?}", pinned.beside);
-    let next = Model { name: "next".to_owned(), dimension: 7 };
+    let next = Model { name: "next".to_owned(), dimension: 7, form: Form::Plain };
     let others = vectors::of_others(&fixture.lake, &next).await.unwrap();
     assert_eq!(others.iter().map(|other| other.name.as_str()).collect::<Vec<_>>(), [names[0].as_str()]);
 }

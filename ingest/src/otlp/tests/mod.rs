@@ -4,6 +4,7 @@
 mod corpus;
 pub(crate) mod generate;
 mod json;
+mod planted;
 pub(crate) mod properties;
 mod redaction;
 mod rules;

@@ -45,11 +45,30 @@ pub(super) const FORMS: &[Form] = &[
         bare(format!("{}{}", pick(rng, &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]), random(rng, ALNUM, 36)))
     }),
     form("key", "github fine", |rng| bare(format!("github_pat_{}_{}", random(rng, ALNUM, 22), random(rng, ALNUM, 59)))),
+    form("key", "google client", |rng| bare(format!("GOCSPX-{}", random(rng, &format!("{ALNUM}-_"), 28)))),
+    form("key", "entra", |rng| {
+        let (head, digit) = (random(rng, ALNUM, 3), random(rng, DIGITS, 1));
+        let length = rng.random_range(31..=34);
+        let body = random(rng, &format!("{ALNUM}~._-"), length - 1);
+        within("client secret ", format!("{head}{digit}Q~{body}x"), "")
+    }),
     form("key", "gitlab", |rng| bare(format!("glpat-{}", random(rng, ALNUM, 20)))),
+    form("key", "gitlab of other kinds", |rng| {
+        let prefix = pick(
+            rng,
+            &[
+                "gloas-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glsoat-", "glffct-",
+                "glwt-",
+            ],
+        );
+        bare(format!("{prefix}{}", random(rng, ALNUM, 26)))
+    }),
+    form("key", "gitlab agent", |rng| bare(format!("glagent-{}7", random(rng, ALNUM, 49)))),
+    form("key", "gitlab runner", |rng| bare(format!("GR1348941{}", random(rng, ALNUM, 20)))),
     form("key", "slack", |rng| {
         bare(format!(
             "{}{}-{}-{}",
-            pick(rng, &["xoxb-", "xoxp-"]),
+            pick(rng, &["xoxb-", "xoxp-", "xoxc-", "xoxd-"]),
             random(rng, DIGITS, 12),
             random(rng, DIGITS, 12),
             random(rng, ALNUM, 24)
@@ -60,18 +79,29 @@ pub(super) const FORMS: &[Form] = &[
         within("https://hooks.slack.com/services/T024BE7LD/B024BE7LH/", secret, "")
     }),
     form("key", "stripe", |rng| {
-        bare(format!("{}{}", pick(rng, &["sk_live_", "rk_live_", "sk_test_"]), random(rng, ALNUM, 24)))
+        bare(format!("{}{}", pick(rng, &["sk_live_", "rk_live_", "sk_test_", "pk_test_"]), random(rng, ALNUM, 24)))
     }),
     form("key", "stripe hook", |rng| bare(format!("whsec_{}", random(rng, ALNUM, 32)))),
     form("key", "openai", |rng| bare(format!("sk-proj-{}7a{}", random(rng, ALNUM, 60), random(rng, ALNUM, 40)))),
     form("key", "npm", |rng| bare(format!("npm_{}7", random(rng, ALNUM, 35)))),
     form("key", "pypi", |rng| bare(format!("pypi-AgEIcHlwaS5vcmc{}", random(rng, ALNUM, 80)))),
     form("key", "sendgrid", |rng| bare(format!("SG.{}.{}7", random(rng, ALNUM, 22), random(rng, ALNUM, 42)))),
-    form("key", "vault", |rng| bare(format!("hvs.{}7", random(rng, ALNUM, 90)))),
-    form("key", "digitalocean", |rng| bare(format!("dop_v1_{}", random(rng, HEX, 64)))),
+    form("key", "vault", |rng| bare(format!("{}{}7", pick(rng, &["hvs.", "hvb.", "hvr."]), random(rng, ALNUM, 90)))),
+    form("key", "digitalocean", |rng| {
+        bare(format!("{}{}", pick(rng, &["dop_v1_", "doo_v1_", "dor_v1_"]), random(rng, HEX, 64)))
+    }),
+    form("key", "shopify", |rng| {
+        bare(format!("{}{}", pick(rng, &["shpat_", "shpss_", "shpca_", "shppa_"]), random(rng, HEX, 32)))
+    }),
+    form("key", "alibaba", |rng| bare(format!("LTAI5t{}", random(rng, ALNUM, 18)))),
+    form("key", "docker", |rng| bare(format!("dckr_pat_{}7", random(rng, ALNUM, 26)))),
+    form("key", "grafana", |rng| bare(format!("glsa_{}_7{}", random(rng, ALNUM, 32), random(rng, HEX, 7)))),
+    form("key", "grafana cloud", |rng| bare(format!("glc_eyJ{}7", random(rng, ALNUM, 90)))),
+    form("key", "new relic", |rng| bare(format!("NRAK-{}", random(rng, &format!("{UPPER}{DIGITS}"), 27)))),
     form("key", "databricks", |rng| bare(format!("dapi{}", random(rng, HEX, 32)))),
     form("private_key", "pem", |rng| private_key(rng, "\n", true)),
     form("private_key", "escaped pem", |rng| private_key(rng, "\\n", true)),
+    form("private_key", "age", |rng| bare(format!("AGE-SECRET-KEY-1{}", random(rng, &format!("{UPPER}{DIGITS}"), 58)))),
     form("private_key", "cut off", |rng| private_key(rng, "\n", false)),
     form("cookie", "set", |rng| within("Set-Cookie: sid=", random(rng, ALNUM, 24), "; Path=/; HttpOnly; SameSite=Lax")),
     form("cookie", "sent", |rng| within("Cookie: theme=dark; session=", random(rng, ALNUM, 24), "; _ga=GA1.2.3")),

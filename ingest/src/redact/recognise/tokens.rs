@@ -95,16 +95,33 @@ const KEY_FORMS: &[KeyForm] = &[
     key("ghs_", alnum, 20, 255),
     key("ghr_", alnum, 20, 255),
     key("github_pat_", is_base64url, 20, 255),
+    // https://docs.gitlab.com/security/tokens/#token-prefixes
     key("glpat-", dotted, 16, 255),
+    key("gloas-", dotted, 16, 255),
+    key("gldt-", dotted, 16, 255),
+    key("glrt-", dotted, 16, 255),
+    key("glrtr-", dotted, 16, 255),
+    key("glcbt-", dotted, 16, 255),
+    key("glptt-", dotted, 16, 255),
+    key("glft-", dotted, 16, 255),
+    key("glimt-", dotted, 16, 255),
+    wordy("glagent-", dotted, 40, 255),
+    key("glsoat-", dotted, 16, 255),
+    key("glffct-", dotted, 16, 255),
+    key("glwt-", dotted, 16, 255),
+    key("GR1348941", is_base64url, 20, 255),
     wordy("sk-", is_base64url, 20, 255),
     key("sk_live_", alnum, 16, 255),
     key("sk_test_", alnum, 16, 255),
     key("rk_live_", alnum, 16, 255),
     key("rk_test_", alnum, 16, 255),
     key("pk_live_", alnum, 16, 255),
+    key("pk_test_", alnum, 16, 255),
     key("whsec_", is_base64, 20, 255),
     wordy("xoxa-", is_base64url, 10, 255),
     wordy("xoxb-", is_base64url, 10, 255),
+    wordy("xoxc-", is_base64url, 10, 255),
+    wordy("xoxd-", is_base64url, 10, 255),
     wordy("xoxe-", is_base64url, 10, 255),
     wordy("xoxe.", dotted, 10, 255),
     wordy("xoxo-", is_base64url, 10, 255),
@@ -114,17 +131,64 @@ const KEY_FORMS: &[KeyForm] = &[
     wordy("xapp-", is_base64url, 10, 255),
     key("AIza", is_base64url, 35, 35),
     key("ya29.", is_base64url, 20, 2048),
+    key("GOCSPX-", is_base64url, 20, 64),
     wordy("npm_", alnum, 36, 36),
     wordy("pypi-", is_base64url, 50, 1024),
     wordy("hf_", alnum, 30, 64),
     wordy("SG.", dotted, 40, 128),
     wordy("hvs.", is_base64url, 24, 255),
+    wordy("hvb.", is_base64url, 24, 1024),
+    wordy("hvr.", is_base64url, 24, 255),
     key("shpat_", lower_hex, 32, 32),
     key("shpss_", lower_hex, 32, 32),
+    key("shpca_", lower_hex, 32, 32),
+    key("shppa_", lower_hex, 32, 32),
     key("dop_v1_", lower_hex, 64, 64),
+    key("doo_v1_", lower_hex, 64, 64),
+    key("dor_v1_", lower_hex, 64, 64),
     key("dapi", lower_hex, 32, 32),
     key("ATATT3", is_base64url, 40, 512),
+    wordy("LTAI", alnum, 12, 24),
+    wordy("dckr_pat_", is_base64url, 20, 255),
+    wordy("glc_", is_base64, 40, 512),
+    wordy("glsa_", is_base64url, 32, 255),
+    key("NRAK-", upper, 27, 27),
+    key("AGE-SECRET-KEY-1", upper, 58, 58),
 ];
+
+/// The secret of an application in Microsoft Entra ID (Azure AD): three characters and a digit, this, and 31 to 34 more.
+const ENTRA_MARK: &[u8] = b"Q~";
+const ENTRA_HEAD: usize = 4;
+const ENTRA_BODY: std::ops::RangeInclusive<usize> = 31..=34;
+
+fn is_entra(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'~' | b'.' | b'-')
+}
+
+/// Whether the text may hold such a secret. Nearly all texts are too short to.
+pub(in super::super) fn may_have_entra_secret(text: &[u8]) -> bool {
+    text.len() >= ENTRA_HEAD + ENTRA_MARK.len() + ENTRA_BODY.start()
+        && memchr::memchr_iter(b'~', text)
+            .any(|at| at > ENTRA_HEAD && text[at - 1] == b'Q' && text[at - 2].is_ascii_digit())
+}
+
+fn find_entra_secrets(text: &[u8], spans: &mut Vec<Span>) {
+    for mark in memmem::find_iter(text, ENTRA_MARK) {
+        let Some(start) = mark.checked_sub(ENTRA_HEAD) else { continue };
+        let is_head = text[start..mark - 1].iter().all(|b| is_entra(*b)) && text[mark - 1].is_ascii_digit();
+        if !is_head {
+            continue;
+        }
+        let from = mark + ENTRA_MARK.len();
+        let bounded = &text[..text.len().min(from + ENTRA_BODY.end() + 2)];
+        let whole = &bounded[from..run_end(bounded, from, is_entra)];
+        // A full stop may end the sentence.
+        let body = whole.strip_suffix(b".").unwrap_or(whole);
+        if ENTRA_BODY.contains(&body.len()) {
+            spans.push(Span::new(start, from + body.len(), Class::Key));
+        }
+    }
+}
 
 /// The secret path behind these hosts is the credential of a webhook.
 const WEBHOOKS: &[&[u8]] = &[
@@ -137,7 +201,10 @@ const WEBHOOKS: &[&[u8]] = &[
 
 /// First bytes of [`KEY_FORMS`].
 fn may_start_key(byte: u8) -> bool {
-    matches!(byte, b'A' | b'g' | b's' | b'r' | b'p' | b'w' | b'x' | b'y' | b'n' | b'h' | b'S' | b'd')
+    matches!(
+        byte,
+        b'A' | b'G' | b'L' | b'N' | b'S' | b'd' | b'g' | b'h' | b'n' | b'p' | b'r' | b's' | b'w' | b'x' | b'y'
+    )
 }
 
 pub(in super::super) fn find_keys(text: &[u8], spans: &mut Vec<Span>) {
@@ -164,6 +231,7 @@ pub(in super::super) fn find_keys(text: &[u8], spans: &mut Vec<Span>) {
             None => start += 1,
         }
     }
+    find_entra_secrets(text, spans);
     for host in WEBHOOKS {
         for found in memmem::find_iter(text, host) {
             let from = found + host.len();

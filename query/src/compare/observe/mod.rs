@@ -5,10 +5,15 @@ mod heaps;
 mod memory;
 mod payload;
 mod payloads;
+mod place;
 mod spans;
 
 use std::collections::HashMap;
 
+use arrow::record_batch::RecordBatch;
+
+use self::memory::Memory;
+use self::spans::Spans;
 use super::reading::Rows;
 use super::sides::{Member, Sides};
 use super::variables::Variables;
@@ -21,7 +26,7 @@ pub(super) struct Traces<'a> {
 }
 
 impl<'a> Traces<'a> {
-    fn of(sides: &'a Sides) -> Self {
+    pub(super) fn of(sides: &'a Sides) -> Self {
         let members: Vec<&Member> = sides.failing.iter().chain(&sides.good).collect();
         let numbers = (0..).zip(&members).map(|(number, member)| (member.trace_id.as_str(), number)).collect();
         Self { members, numbers }
@@ -37,14 +42,44 @@ impl<'a> Traces<'a> {
     }
 }
 
-/// Everything that is known of the traces.
-pub(super) fn observe(rows: &Rows, sides: &Sides) -> Result<Variables> {
+/// What is known of the traces. What names them comes first; it says where they ran, and so what else may belong to them.
+pub(super) struct Observed {
+    variables: Variables,
+    spans: Spans,
+    memory: Memory,
+}
+
+/// Everything that names the traces.
+pub(super) fn observe(rows: &Rows, sides: &Sides) -> Result<Observed> {
     let traces = Traces::of(sides);
     let mut variables = Variables::default();
     changes::observe(&mut variables, &traces, &rows.traces)?;
     let spans = spans::observe(&mut variables, &traces, &rows.spans)?;
     payloads::observe(&mut variables, &traces, &spans, &rows.payloads)?;
-    heaps::observe(&mut variables, &traces, &rows.heaps)?;
-    memory::observe(&mut variables, &traces, &spans, &rows.metrics)?;
-    Ok(variables)
+    let memory = Memory::of(&traces, &spans);
+    Ok(Observed { variables, spans, memory })
+}
+
+impl Observed {
+    /// The services of the traces.
+    pub(super) fn services(&self) -> Vec<String> {
+        self.spans.services.iter().cloned().collect()
+    }
+
+    /// Takes heap summaries.
+    pub(super) fn heaps(&mut self, traces: &Traces<'_>, heaps: &RecordBatch) -> Result<()> {
+        heaps::observe(&mut self.variables, traces, &self.spans, heaps)
+    }
+
+    /// Takes points of memory.
+    pub(super) fn memory(&mut self, metrics: &RecordBatch) -> Result<()> {
+        self.memory.take(metrics)
+    }
+
+    /// All of it.
+    pub(super) fn variables(self) -> Variables {
+        let Self { mut variables, memory, .. } = self;
+        memory.note(&mut variables);
+        variables
+    }
 }

@@ -9,8 +9,10 @@ use tracerag_schemas::anchor::{Anchor, Target, version_or_commit};
 use tracerag_schemas::attributes::type_name;
 
 use super::Traces;
+use super::place::Place;
+use crate::bundle::Footprint;
 use crate::compare::consequence::is_consequence;
-use crate::compare::variables::{Kind, Variables};
+use crate::compare::variables::{Kind, Several, Variables};
 use crate::error::Result;
 use crate::rows::{Columns, entries, number, text};
 
@@ -32,8 +34,12 @@ pub(super) struct Named {
 pub(super) struct Spans {
     /// By trace and id.
     named: HashMap<(u32, String), Named>,
-    /// Service and instance that a trace ran on.
-    pub instances: BTreeMap<u32, BTreeSet<(String, String)>>,
+    /// Services of a trace, each with the places that it ran on.
+    pub ran_on: BTreeMap<u32, BTreeSet<(String, Place)>>,
+    /// Where and when each trace ran.
+    pub footprints: BTreeMap<u32, Footprint>,
+    /// The services of all traces.
+    pub services: BTreeSet<String>,
 }
 
 impl Spans {
@@ -137,11 +143,19 @@ pub(super) fn observe(variables: &mut Variables, traces: &Traces<'_>, batches: &
         for span in of_trace {
             let named = Named { service: span.service().to_owned(), name: span.name().to_owned() };
             spans.named.insert((trace, span.id().to_owned()), named);
-            if let Some(instance) = text(span.batch.instances, span.row) {
-                variables.say(Kind::Instance, span.service(), trace, instance, || Some(span.anchor()));
-                let ran_on = spans.instances.entry(trace).or_default();
-                ran_on.insert((span.service().to_owned(), instance.to_owned()));
+            let (service, instance) = (text(span.batch.services, span.row), text(span.batch.instances, span.row));
+            if let Some(service) = service.filter(|service| !spans.services.contains(*service)) {
+                spans.services.insert(service.to_owned());
             }
+            if let Some(instance) = instance {
+                variables.say(Kind::Instance, span.service(), trace, instance, || Some(span.anchor()));
+            }
+            let end = number(span.batch.ends, span.row).unwrap_or_else(|| span.start());
+            let footprint = spans.footprints.entry(trace).or_default();
+            footprint.add(span.id(), service, instance, span.start(), end);
+            let places = Place::all(service, instance, entries(span.batch.resources, span.row));
+            let ran_on = spans.ran_on.entry(trace).or_default();
+            ran_on.extend(places.into_iter().map(|place| (span.service().to_owned(), place)));
             attributes(variables, trace, *span);
             resource(variables, trace, *span);
             let parent = span.parent().and_then(|parent| by_id.get(parent)).copied();
@@ -171,7 +185,9 @@ pub(super) fn observe(variables: &mut Variables, traces: &Traces<'_>, batches: &
 fn attributes(variables: &mut Variables, trace: u32, span: Span<'_>) {
     let types: HashMap<&str, Option<&str>> = entries(span.batch.types, span.row).collect();
     for (key, value) in entries(span.batch.attributes, span.row) {
-        if !is_consequence(key) {
+        if is_consequence(key) {
+            leave_out(variables, span, key);
+        } else {
             attribute(variables, trace, span, key, value, types.get(key).copied().flatten());
         }
     }
@@ -180,10 +196,21 @@ fn attributes(variables: &mut Variables, trace: u32, span: Span<'_>) {
 fn resource(variables: &mut Variables, trace: u32, span: Span<'_>) {
     let types: HashMap<&str, Option<&str>> = entries(span.batch.resource_types, span.row).collect();
     for (key, value) in entries(span.batch.resources, span.row) {
-        if !RESOURCE_ELSEWHERE.iter().any(|elsewhere| key.starts_with(elsewhere)) && !is_consequence(key) {
+        if RESOURCE_ELSEWHERE.iter().any(|elsewhere| key.starts_with(elsewhere)) {
+            continue;
+        }
+        if is_consequence(key) {
+            leave_out(variables, span, key);
+        } else {
             attribute(variables, trace, span, key, value, types.get(key).copied().flatten());
         }
     }
+}
+
+/// Notes an attribute that may follow from the failure, for the answer to say that nothing was made of it.
+fn leave_out(variables: &mut Variables, span: Span<'_>, key: &str) {
+    let name = format!("{} {key}", span.service());
+    variables.consequences.insert(name);
 }
 
 /// An attribute counts among the traces that have it: that a failing span has one which no good span has may follow
@@ -202,7 +229,7 @@ fn attribute(
     if matches!(kind, Some(type_name::INT | type_name::DOUBLE))
         && let Ok(number) = value.parse::<f64>()
     {
-        variables.measure(Kind::Attribute, &name, trace, number, f64::max, || Some(span.anchor()));
+        variables.measure(Kind::Attribute, &name, trace, number, Several::Ends, || Some(span.anchor()));
     }
 }
 
@@ -246,6 +273,6 @@ fn self_times(variables: &mut Variables, trace: u32, spans: &[Span<'_>]) {
         let Some(span) = spans.get(place.span) else { continue };
         let name = format!("{} {}", span.service(), span.name());
         let time = place.self_time_ns as f64;
-        variables.measure(Kind::SelfTime, &name, trace, time, |known, more| known + more, || Some(span.anchor()));
+        variables.measure(Kind::SelfTime, &name, trace, time, Several::Sum, || Some(span.anchor()));
     }
 }

@@ -24,15 +24,20 @@ pub(super) fn fails(number: usize) -> bool {
     number.is_multiple_of(4)
 }
 
-/// A time in ms after a trace began.
-fn after(number: usize, ms: i64) -> String {
-    rfc3339(NOON + i64::try_from(number).unwrap() * 10 * SECOND + ms * 1_000_000)
+/// A time in ms after a trace began, which was so many seconds after noon.
+fn after(base: i64, ms: i64) -> String {
+    rfc3339(NOON + base * SECOND + ms * 1_000_000)
 }
 
 /// The tables of the lake. What is planted is what all failing traces have, and a few good ones; all else falls to both
 /// alike. Failing traces also have what follows from a failure: statuses, an attribute of the failed span, a span that
 /// begins afterwards, an answer, and payloads more often than good ones.
 pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
+    tables_every(10, planted)
+}
+
+/// The same with a trace every so many seconds.
+pub(super) fn tables_every(seconds: i64, planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
     let mut spans = Vec::new();
     let mut traces = Vec::new();
     let mut failures = Vec::new();
@@ -50,7 +55,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             false if planted.contains(&Kind::Memory) => format!("payments-{number}"),
             false => format!("payments-{}", turn % 3),
         };
-        let base = i64::try_from(number).unwrap() * 10;
+        let base = i64::try_from(number).unwrap() * seconds;
         let of_trace = |span_id: &str, own: Value| {
             let mut one = span("acme", &id, base, own);
             one["span_id"] = span_id.into();
@@ -68,34 +73,34 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
         spans.push(of_trace(
             ROOT,
             json!({"name": "POST /checkout", "service_name": "checkout", "service_version": "2.3.0", "status_code": status,
-                "start_time": after(number, 0), "end_time": after(number, 4_000), "attributes": of_root}),
+                "start_time": after(base, 0), "end_time": after(base, 4_000), "attributes": of_root}),
         ));
         let took = if has(Kind::SelfTime) { 2_000 } else { 20 + i64::try_from(turn % 10).unwrap() };
         spans.push(of_trace(
             CHARGE,
             json!({"parent_span_id": ROOT, "name": "charge", "service_name": "payments", "service_instance_id": instance,
                 "service_version": pick(Kind::Versions, "1.9.0", "1.8.2"), "status_code": status,
-                "start_time": after(number, 100), "end_time": after(number, 100 + took)}),
+                "start_time": after(base, 100), "end_time": after(base, 100 + took)}),
         ));
         if has(Kind::SpanPath) {
             spans.push(of_trace(
                 "c7ad6b7169203331",
                 json!({"parent_span_id": CHARGE, "name": "second look", "service_name": "fraud",
-                    "start_time": after(number, 101), "end_time": after(number, 102)}),
+                    "start_time": after(base, 101), "end_time": after(base, 102)}),
             ));
         }
         if fails {
             spans.push(of_trace(
                 "d7ad6b7169203331",
                 json!({"parent_span_id": ROOT, "name": "refund", "service_name": "payments", "status_code": "UNSET",
-                    "start_time": after(number, 3_500), "end_time": after(number, 3_600)}),
+                    "start_time": after(base, 3_500), "end_time": after(base, 3_600)}),
             ));
             failures.push(row(
                 "acme",
                 1,
                 base,
                 json!({"failure_id": format!("{id}f"), "trace_id": id, "span_id": CHARGE, "revision": 1,
-                    "time": after(number, 3_000), "service_name": "payments", "kind": "exception",
+                    "time": after(base, 3_000), "service_name": "payments", "kind": "exception",
                     "exception_type": "OverflowError", "message": "decimal overflow", "fingerprint": FINGERPRINT,
                     "fingerprint_version": 1, "frames": [], "flags": {}}),
             ));
@@ -115,9 +120,9 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             1,
             base,
             json!({"trace_id": id, "revision": 1, "root_span_id": ROOT, "root_name": "POST /checkout",
-                "root_service_name": "checkout", "services": ["checkout", "payments"], "start_time": after(number, 0),
-                "end_time": after(number, 4_000), "duration_ns": 4 * SECOND, "status": status, "span_count": 2,
-                "failure_count": i64::from(fails), "closed_at": after(number, 6_000), "complete": true,
+                "root_service_name": "checkout", "services": ["checkout", "payments"], "start_time": after(base, 0),
+                "end_time": after(base, 4_000), "duration_ns": 4 * SECOND, "status": status, "span_count": 2,
+                "failure_count": i64::from(fails), "closed_at": after(base, 6_000), "complete": true,
                 "close_reason": "root_ended", "incomplete_reasons": [], "flags_in_effect": flags,
                 "builds_in_effect": builds, "redaction_policy": "standard", "redaction_version": 1}),
         ));
@@ -140,7 +145,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
             "acme",
             4,
             base,
-            json!({"trace_id": id, "span_id": CHARGE, "captured_at": after(number, 3_000), "service_name": "payments",
+            json!({"trace_id": id, "span_id": CHARGE, "captured_at": after(base, 3_000), "service_name": "payments",
                 "format": "pprof",
                 "top_types": [{"type": pick(Kind::HeapType, "decimal.Big", "string"), "bytes": 9, "count": 1}],
                 "top_sites": [{"function": "Round", "file": pick(Kind::HeapSite, "rounding.go", "main.go"), "line": 117,
@@ -162,7 +167,7 @@ pub(super) fn tables(planted: &[Kind]) -> Vec<(Table, Vec<Value>)> {
         1,
         5,
         json!({"fingerprint": FINGERPRINT, "fingerprint_version": 1, "title": "decimal overflow", "first_seen": at(0),
-            "last_seen": at(i64::try_from(TRACES).unwrap() * 10), "failure_count": 20, "trace_count": 20, "versions": [],
+            "last_seen": at(i64::try_from(TRACES).unwrap() * seconds), "failure_count": 20, "trace_count": 20, "versions": [],
             "example_trace_ids": [trace_id(0)]}),
     );
     vec![
@@ -228,6 +233,8 @@ async fn without_a_cause_nothing_is_named() {
     let report = compared(&lake.session("acme").await, FINGERPRINT).await;
     assert_eq!(report.differences, vec![]);
     assert!(report.tested > 5 && report.said.contains("nothing of"), "{report:?}");
+    let left_out = report.notes.iter().find(|note| note.contains("may follow from the failure"));
+    assert!(left_out.is_some_and(|note| note.contains("checkout http.response.status_code")), "{report:?}");
 }
 
 /// A flag, a build and an attribute that came together have one rank, in which the flag leads and the attribute comes

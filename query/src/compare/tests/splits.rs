@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::super::judge::judge;
-use super::super::variables::{Kind, Variables};
+use super::super::variables::{Kind, Several, Variables};
 
 /// Traces of one split.
 const TRACES: u32 = 120;
@@ -57,7 +57,7 @@ fn variables(traces: &[Drawn]) -> Variables {
             variables.say(*kind, name, trace, value, || None);
         }
         for (kind, name, number) in &drawn.numbers {
-            variables.measure(*kind, name, trace, *number, f64::max, || None);
+            variables.measure(*kind, name, trace, *number, Several::Ends, || None);
         }
     }
     variables
@@ -92,4 +92,36 @@ fn good_traffic_seldom_differs_from_itself() {
     }
     assert!(named <= 50, "{named} of 1,000 name something");
     assert!(found * 10 >= planted * 9, "{found} of {planted} name what was planted");
+}
+
+/// Numbers of attributes, of memory and of self times are lower, or higher, where traces fail. Guarantees that either is
+/// named, with its side in words, also where a trace has several numbers and only the least of them is low; that both
+/// count as tests; and that a span which took less time of itself, as one that gives up does, is not named.
+#[test]
+fn numbers_differ_in_both_directions() {
+    let of = |kind: Kind, failing: [f64; 2], good: [f64; 2]| {
+        let mut variables = Variables::default();
+        for trace in 0..80 {
+            let [number, other] = if trace < 20 { failing } else { good };
+            let step = f64::from(trace % 13) / 100.0;
+            for number in [number + step, other + step] {
+                variables.measure(kind, "pool.free", trace, number, Several::Ends, || None);
+            }
+        }
+        let judged = judge(&variables, 20);
+        let told = judged.differences.first().map(|first| {
+            let side = first.value.split(' ').next().unwrap_or_default().to_owned();
+            (side, first.reason.split(':').next().unwrap_or_default().to_owned(), first.failing_with)
+        });
+        (told, judged.tested)
+    };
+    let told = |side: &str, word: &str| Some((side.to_owned(), word.to_owned(), 20));
+    for kind in [Kind::Attribute, Kind::Memory] {
+        assert_eq!(of(kind, [2.0, 2.0], [20.0, 20.0]), (told("below", "lower"), 2), "{kind:?}");
+        assert_eq!(of(kind, [20.0, 20.0], [2.0, 2.0]), (told("above", "higher"), 2), "{kind:?}");
+        assert_eq!(of(kind, [20.0, 2.0], [20.0, 20.0]), (told("below", "lower"), 2), "{kind:?}");
+        assert_eq!(of(kind, [20.0, 20.0], [20.0, 20.0]), (None, 2), "{kind:?}");
+    }
+    assert_eq!(of(Kind::SelfTime, [2.0, 2.0], [20.0, 20.0]), (None, 1));
+    assert_eq!(of(Kind::SelfTime, [20.0, 20.0], [2.0, 2.0]), (told("above", "higher"), 1));
 }

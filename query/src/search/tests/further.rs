@@ -4,40 +4,59 @@ use super::*;
 
 const CHARGE: &str = "payments\ncheckout: POST /checkout > payments: Charge";
 
-/// A trace whose failure happened where another incident did, of which it shares no word; eight other texts are nearer,
-/// four incidents have each of them. Guarantees that the incident is found by its place alone and passes the one before
-/// it, that the reason says so, that without a context it is not in the answer, and that a sentence is answered as if
-/// there were none.
-#[tokio::test]
-async fn another_message_in_the_same_place_is_found() {
-    let near = [
-        "decimals overflowed",
-        "decimally overflowing",
-        "overflows decimalized",
-        "decimalize overflower",
-        "predecimal overflown",
-        "overflowable decimality",
-        "nondecimal overflowed",
-        "decimalism misoverflow",
+/// A failing trace, an incident whose text is near, one with another text and the same context, and so many others of
+/// another service and place.
+async fn in_one_place(context: Option<&'static str>, others: usize, options: IndexerOptions) -> Fixture {
+    let mut fixture = Fixture::new().await;
+    let mut all = vec![
+        incident("text", "decimals overflowed"),
+        Incident { context, ..incident("place", "socket closed by its peer") },
+        Incident { context, service: "checkout", ..incident("own", "decimal overflow") },
     ];
+    all.extend((0..others).map(|n| Incident {
+        context: Some(&*format!("stock\nstock: reserve shelf{n}x").leak()),
+        service: "stock",
+        ..incident(&format!("other{n}"), &format!("cannot reserve shelf{n}x"))
+    }));
+    fixture.incidents(&all).await;
+    fixture.failure("default", "own", "decimal overflow").await;
+    Indexer::with_options(fixture.lake.clone(), Arc::new(hashed()), options).catch_up().await.unwrap();
+    fixture
+}
+
+/// What is like the failing trace in another service than its own.
+fn of_payments() -> SimilarRequest {
+    SimilarRequest { service: Some("payments".to_owned()), ..about(TRACE, 7) }
+}
+
+/// Whether the incident with the same context comes before the one with the nearer text, and says so.
+fn comes_up(found: &[SimilarIncident], comes: bool) {
+    assert_eq!(fingerprints(found), if comes { ["place", "text"] } else { ["text", "place"] }, "{found:?}");
+    let place = found.iter().find(|incident| incident.fingerprint == "place").unwrap();
+    assert_eq!(place.reason.contains("service and path alike (distance 0.000)"), comes, "{found:?}");
+}
+
+/// A trace whose failure happened where another incident did, of which it shares no word. Guarantees that the incident
+/// passes the one before it, that the reason says so, that without a context neither is the case, and that a sentence is
+/// answered as if there were none.
+#[tokio::test]
+async fn another_message_in_the_same_place_comes_up() {
     let mut sentences = Vec::new();
     for context in [None, Some(CHARGE)] {
-        let mut fixture = Fixture::new().await;
-        let mut all: Vec<Incident> = (0..32).map(|n| incident(&format!("near{n:02}"), near[n % near.len()])).collect();
-        all.push(Incident { context, ..incident("place", "socket closed by its peer") });
-        all.push(Incident { context, service: "checkout", ..incident("own", "decimal overflow") });
-        fixture.incidents(&all).await;
-        fixture.failure("default", "own", "decimal overflow").await;
-        fixture.embed(&hashed()).await;
-        let request = SimilarRequest { service: Some("payments".to_owned()), ..about(TRACE, 7) };
-        let found = fixture.ask(Some(&hashed()), &request).await;
-        assert_eq!(found.len(), 7, "{found:?}");
-        let reason = found.iter().find(|incident| incident.fingerprint == "place").map(|place| place.reason.as_str());
-        assert_eq!(reason.is_some(), context.is_some(), "{found:?}");
-        assert!(reason.is_none_or(|reason| reason.contains("service and path alike (distance 0.000)")), "{reason:?}");
+        let fixture = in_one_place(context, 0, IndexerOptions::default()).await;
+        let found = fixture.ask(Some(&hashed()), &of_payments()).await;
+        comes_up(&found, context.is_some());
         sentences.push(fixture.ask(Some(&hashed()), &about("decimal overflow", 20)).await);
     }
     assert_eq!(sentences[0], sentences[1]);
+}
+
+/// The same in tables that are large enough for indices. Guarantees that contexts are found there, too.
+#[tokio::test]
+async fn places_are_compared_through_the_index() {
+    let options = IndexerOptions { indexed_rows: 200, ..IndexerOptions::default() };
+    let fixture = in_one_place(Some(CHARGE), 300, options).await;
+    comes_up(&fixture.ask(Some(&hashed()), &of_payments()).await, true);
 }
 
 /// Of two incidents the one that is farther by one place in its text comes first if it happened where the trace's failure

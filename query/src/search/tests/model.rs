@@ -48,6 +48,28 @@ async fn the_model_before_answers_meanwhile() {
     assert!(found.iter().all(|incident| !incident.reason.contains("all-MiniLM")), "{found:?}");
 }
 
+/// A new release reads messages in another form. Until all is embedded in it, the vectors of the form before answer, and
+/// are asked in that: an incident is as near to its own text as it was.
+#[tokio::test]
+async fn the_form_before_answers_meanwhile() {
+    let mut fixture = Fixture::new().await;
+    let message = "Error: ECONNREFUSED at connect to ledger";
+    fixture.incidents(&[incident("f0", message), incident("f1", "session expired")]).await;
+    let plain = hashed();
+    fixture.embed(&plain).await;
+    let glossed = plain.other("hashed-ngrams+gloss1");
+    let found = fixture.ask(Some(&glossed), &about(message, 1)).await;
+    assert_eq!(fingerprints(&found), ["f0"], "{found:?}");
+    assert!(found[0].distance.is_some_and(|distance| distance < 1e-4), "{found:?}");
+    // Nothing waits once it is embedded, and the text is nearest to itself in the new form, too.
+    fixture.embed(&glossed).await;
+    let found = fixture.ask(Some(&glossed), &about(message, 1)).await;
+    assert_eq!(fingerprints(&found), ["f0"], "{found:?}");
+    assert!(found[0].distance.is_some_and(|distance| distance < 1e-4), "{found:?}");
+    let found = fixture.ask(Some(&glossed), &about("the service is not running, nothing listens there", 1)).await;
+    assert_eq!(fingerprints(&found), ["f0"], "only the explanation has these words: {found:?}");
+}
+
 /// Where the files of the default model are, or `None` after saying so; with `CI=true` they must be there.
 fn installed() -> Option<PathBuf> {
     let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/tracerag");

@@ -30,6 +30,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ use super::MOST_BYTES;
 use super::app::{App, noted};
 use super::connections;
 use super::problem::Problem;
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, Remote, Scope, Turn};
 use crate::error::{QueryError, Result as QueryResult};
 use crate::session::Session;
 use answer::Answer;
@@ -79,7 +80,7 @@ const STATEMENTS: usize = 1_024;
 /// Answers on a listener until it is told to stop, and what is under way then.
 pub(super) async fn serve<L>(app: App, listener: L, stopped: watch::Receiver<bool>)
 where
-    L: Listener,
+    L: Listener<Addr = SocketAddr>,
 {
     let service = FlightServiceServer::new(Flight::new(app)).max_decoding_message_size(MOST_BYTES);
     connections::serve_grpc(listener, Routes::new(service).into_axum_router(), stopped).await;
@@ -119,9 +120,9 @@ impl Flight {
         }
     }
 
-    /// Who shows this secret, or none.
-    async fn caller(&self, secret: Option<String>) -> Result<Caller, Problem> {
-        Ok(self.app.gate().let_in(secret.as_deref()).await?)
+    /// Who shows this secret, or none, and from where.
+    async fn caller(&self, (secret, remote): (Option<String>, Remote)) -> Result<Caller, Problem> {
+        Ok(self.app.gate().let_in(secret.as_deref(), remote).await?)
     }
 
     /// What a descriptor asks for.
@@ -225,7 +226,9 @@ impl Flight {
             caller.require(Scope::Sql)?;
             // A ticket is used up by the query, and not by a turn that there was none of.
             let turn = self.app.gate().turn(caller).await?;
-            let (Planned { session, plan, schema, .. }, is_cancelled) = self.planned(caller, id, carried).await?;
+            let (Planned { session, plan, schema, .. }, is_cancelled) =
+                self.planned(caller, id, carried, &turn).await?;
+            let session = session.holding(Arc::clone(&turn));
             let turn = self.app.gate().timed(turn);
             let batches = self.app.engine().run(async move { session.execute(plan, None).await }).await?;
             Ok((turn, batches, schema, is_cancelled))
@@ -242,6 +245,7 @@ impl Flight {
         caller: &Caller,
         id: &[u8],
         carried: Option<carried::Ticket>,
+        turn: &Arc<Turn>,
     ) -> Result<(Planned, watch::Receiver<bool>), Problem> {
         let kept = self.flights.with(id, caller, |rows| (rows.planned.take(), rows.cancel.subscribe()));
         if kept.as_ref().is_some_and(|(_, is_cancelled)| *is_cancelled.borrow()) {
@@ -255,7 +259,7 @@ impl Flight {
         let carried::Ticket { statement, position } = carried.ok_or_else(unknown_ticket)?;
         let session = match self.app.sessions().open_at(caller, position).await {
             Err(QueryError::CursorExpired) => return Err(unknown_ticket()),
-            session => session?,
+            session => session?.holding(Arc::clone(turn)),
         };
         let limit = self.app.gate().limits().time;
         let plan = async move {
@@ -316,6 +320,12 @@ fn unknown_ticket() -> Problem {
     status::not_kept("ticket-unknown", detail)
 }
 
+/// What a request shows, and where it comes from.
+fn shown<T>(request: &Request<T>) -> (Option<String>, Remote) {
+    let address = connections::remote_address(request.extensions());
+    (login::secret(request.metadata()), Remote { interface: INTERFACE, address })
+}
+
 fn no_substrait() -> Problem {
     status::not_offered("Substrait plans are not read here; send the query as SQL")
 }
@@ -341,7 +351,7 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        self.caller(login::secret(request.metadata())).await?;
+        self.caller(shown(&request)).await?;
         let secret = login::secret(request.metadata()).unwrap_or_default();
         let answered = HandshakeResponse { protocol_version: 0, payload: secret.clone().into() };
         let mut response = Response::new(futures::stream::iter([Ok(answered)]).boxed());
@@ -353,24 +363,24 @@ impl FlightService for Flight {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let caller = self.caller(login::secret(request.metadata())).await?;
+        let caller = self.caller(shown(&request)).await?;
         Ok(Response::new(self.info(&caller, request.into_inner()).await?))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let caller = self.caller(login::secret(request.metadata())).await?;
+        let caller = self.caller(shown(&request)).await?;
         let schema = self.schema(&caller, &request.into_inner()).await?;
         Ok(Response::new(SchemaResult { schema }))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let caller = self.caller(login::secret(request.metadata())).await?;
+        let caller = self.caller(shown(&request)).await?;
         let answer = self.rows(&caller, &request.into_inner()).await?;
         Ok(Response::new(answer.into_stream()))
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = self.caller(login::secret(request.metadata())).await?;
+        let caller = self.caller(shown(&request)).await?;
         let limit = self.app.gate().limits().time;
         // Values come as slowly as the client likes.
         let put = tokio::time::timeout(limit, self.put(&caller, request.into_inner())).await;
@@ -380,25 +390,25 @@ impl FlightService for Flight {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = self.caller(login::secret(request.metadata())).await?;
+        let caller = self.caller(shown(&request)).await?;
         let result = self.act(&caller, &request.into_inner()).await?;
         Ok(Response::new(futures::stream::iter(result.map(Ok)).boxed()))
     }
 
     async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.caller(login::secret(request.metadata())).await?;
+        self.caller(shown(&request)).await?;
         let actions = actions::ACTIONS
             .map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
         Ok(Response::new(futures::stream::iter(actions).boxed()))
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        self.caller(login::secret(request.metadata())).await?;
+        self.caller(shown(&request)).await?;
         Err(status::not_offered("there are no flights to list; list tables with GetTables, or ask with SQL").into())
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        self.caller(login::secret(request.metadata())).await?;
+        self.caller(shown(&request)).await?;
         Err(status::not_offered("queries cannot be polled; ask with GetFlightInfo and read the rows with DoGet").into())
     }
 
@@ -406,7 +416,7 @@ impl FlightService for Flight {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        self.caller(login::secret(request.metadata())).await?;
+        self.caller(shown(&request)).await?;
         Err(status::not_offered("there is nothing to exchange; ask with GetFlightInfo and DoGet").into())
     }
 }

@@ -3,26 +3,22 @@
 //! another caller it opens nothing.
 //!
 //! A handle is a random id and behind it the text, encrypted and authenticated (AES-256-GCM) together with what it is and
-//! whose. The key is made of a secret and the id, so no key is used for two texts and the nonce need not differ. The
-//! secret is random and lies in the lake, where the first server that needs it puts it: all servers of the lake share it,
-//! and clients cannot reach it. Who can read the lake's files can open and make handles; that adds nothing to reading
-//! all rows of all tenants, and a handle alone is no permission: each request shows its token.
+//! whose. The key is made of the lake's [secret] and the id, so no key is used for two texts and the nonce need not differ.
+//! Who can read the lake's files can open and make handles; that adds nothing to reading all rows of all tenants, and a
+//! handle alone is no permission: each request shows its token.
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 use tokio::sync::OnceCell;
-use tracerag_index::{Document, Lake};
+use tracerag_index::Lake;
 
 use crate::access::Caller;
-use crate::error::{QueryError, Result};
+use crate::error::Result;
+use crate::secret;
 use crate::server::sessions::in_time;
 
-/// The folder of the secret below the lake.
-const FOLDER: &str = "handles";
-/// Bytes of the secret. It is kept in hex.
-const SECRET: usize = 32;
 /// Bytes of an id.
 const ID: usize = 16;
 /// Bytes of a text that is carried. Handles travel in messages beside others, of which some clients take 4 MiB.
@@ -84,22 +80,9 @@ impl Seal {
 
     /// The key of the one handle that has this id.
     async fn key(&self, id: &[u8]) -> Result<Option<LessSafeKey>> {
-        let secret = in_time(self.secret.get_or_try_init(|| read(&self.lake).boxed())).await?;
+        let secret = in_time(self.secret.get_or_try_init(|| secret::of(&self.lake).boxed())).await?;
         let key = UnboundKey::new(&AES_256_GCM, hmac::sign(secret, id).as_ref());
         Ok(key.ok().map(LessSafeKey::new))
-    }
-}
-
-/// The secret of a lake, which is made where there is none.
-async fn read(lake: &Lake) -> Result<hmac::Key> {
-    let document = Document::new(lake.clone(), FOLDER);
-    if document.read().await?.is_none() {
-        // Of several servers that make one at once one does, and all take that one.
-        document.replace(None, hex::encode(rand::random::<[u8; SECRET]>()).as_bytes(), &[]).await?;
-    }
-    match document.read().await? {
-        Some((_, text)) if text.len() == 2 * SECRET => Ok(hmac::Key::new(hmac::HMAC_SHA256, &text)),
-        _ => Err(QueryError::Secret { folder: FOLDER }),
     }
 }
 

@@ -65,7 +65,8 @@ impl Statement {
         let plan = session.plan(&parameters::numbered(&self.query)).await?;
         let plan = session::bind(plan, self.values)?;
         let schema = wire::schema(plan.schema().as_arrow());
-        Ok(Planned { query: self.query, session, plan, schema })
+        // It may be run much later, and then with another turn.
+        Ok(Planned { query: self.query, session: session.released(), plan, schema })
     }
 
     /// Prepares it in a session.

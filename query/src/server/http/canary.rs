@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::parameters::Query;
-use super::{INTERFACE, body};
+use super::{INTERFACE, body, remote};
 use crate::access::{Caller, Scope, Visit};
 use crate::canary::{PARAMETERS, Report, Request, Verdict, compare};
 use crate::error::QueryError;
@@ -48,18 +48,20 @@ pub(super) struct Webhook {
 pub(super) async fn webhook(
     State(app): State<App>,
     headers: HeaderMap,
+    extensions: Extensions,
     request: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let remote = remote(&extensions);
     // Who shows a token in the header is let in or not before the body is looked at.
     let shown = match bearer(&headers) {
-        Some(secret) => Some(app.gate().let_in(Some(secret)).await?),
+        Some(secret) => Some(app.gate().let_in(Some(secret), remote).await?),
         None => None,
     };
     let read = body::<Webhook>(request);
     let secret = read.as_ref().ok().and_then(|webhook| webhook.metadata.get("token"));
     let caller = match shown {
         Some(caller) => caller,
-        None => app.gate().let_in(secret.map(String::as_str)).await?,
+        None => app.gate().let_in(secret.map(String::as_str), remote).await?,
     };
     let mut metadata = read?.metadata;
     metadata.remove("token");

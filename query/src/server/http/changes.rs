@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::parameters::Query;
-use super::{INTERFACE, whole};
+use super::{INTERFACE, remote, whole};
 use crate::access::{Caller, Scope};
 use crate::server::app::{App, noted};
 use crate::server::bearer::bearer;
@@ -24,21 +24,19 @@ pub(super) async fn changes(State(app): State<App>, request: Request) -> Result<
     let from = query.text("from");
     query.end()?;
     let headers = request.headers().clone();
+    let remote = remote(request.extensions());
     let intake = app.changes();
     let webhook = intake.zip(from.as_deref()).and_then(|(intake, name)| Some((name, intake.webhook(name)?)));
     // Who shows a token is let in or not before the body is read.
     let caller = match &webhook {
         Some((name, tenant)) => app.gate().webhook(tenant, name)?,
-        None => app.gate().let_in(bearer(&headers)).await?,
+        None => app.gate().let_in(bearer(&headers), remote).await?,
     };
     let is_webhook = webhook.is_some();
     let body = whole(Bytes::from_request(request, &app).await)?;
     let delivery = Delivery { from, headers, body };
     if let (true, Some(intake), Some(name)) = (is_webhook, intake, delivery.from.as_deref()) {
-        // Who is not known leaves no row in `audit`, of which anybody could then write as many as they like.
-        intake.verify(name, &delivery).inspect_err(|_| {
-            metrics::counter!("tracerag_refused_callers_total", "reason" => "signature-wrong").increment(1);
-        })?;
+        intake.verify(name, &delivery).inspect_err(|_| app.gate().refuse(remote, "signature-wrong"))?;
     }
     let mut visit = app.gate().visit(&caller, INTERFACE, "changes", delivery.from.as_deref().unwrap_or_default());
     let taken = noted(&mut visit, take(intake, &caller, &delivery).await)?;

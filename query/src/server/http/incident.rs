@@ -11,7 +11,7 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::INTERFACE;
-use super::incidents::{COLUMNS, places};
+use super::incidents::{COLUMNS, add_appeared, places};
 use super::parameters::{Id, Query, time};
 use crate::access::{Caller, Scope};
 use crate::error::{QueryError, Result as QueryResult};
@@ -24,6 +24,8 @@ use crate::session::Session;
 
 /// Traces of an answer.
 const MOST_TRACES: usize = 50;
+/// Fixes of an answer; `GET /v1/fixes` has all.
+const MOST_FIXES: usize = 1_000;
 /// Intervals of a trend where the request names no number.
 const DEFAULT_BINS: usize = 32;
 /// Intervals of a trend at most.
@@ -38,9 +40,17 @@ pub(super) async fn incident(
     Id(fingerprint): Id,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::of(&uri).end()?;
+    let mut asked = Query::of(&uri);
+    let with_appeared = asked.truth("appeared_with")?.unwrap_or_default();
+    asked.end()?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "incident", &fingerprint);
-    let work = move |session: Session| async move { read(&session, &fingerprint).boxed().await };
+    let work = move |session: Session| async move {
+        let (mut incident, traces, fixes) = read(&session, &fingerprint).boxed().await?;
+        if with_appeared {
+            add_appeared(&session, std::slice::from_mut(&mut incident)).boxed().await?;
+        }
+        Ok((incident, traces, fixes))
+    };
     let (incident, traces, fixes) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
     let count = traces.len();
     let answer = json!({"incident": incident, "traces": traces, "fixes": fixes});
@@ -73,17 +83,18 @@ async fn read(session: &Session, fingerprint: &str) -> QueryResult<(Row, Vec<Row
          from failing f left join traces t on f.trace_id = t.trace_id order by f.time desc, f.trace_id"
     );
     let traces = all(session, &failing, Some(ParamValues::from(named))).await?;
-    let fixes = fixes::list(session, Some(fingerprint)).await?;
+    let fixes = fixes::list(session, Some(fingerprint), None, MOST_FIXES).await?.fixes;
     Ok((incident, traces, fixes))
 }
 
-/// How often each incident was seen in each of so many equal intervals, those first that were seen last.
+/// How often each incident was seen in each of so many equal intervals, those first that were seen last, and whether there
+/// are more of them: of an incident that is not told of then nothing is known.
 pub(super) async fn trends(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Response, Problem> {
     let mut visit = app.gate().visit(&caller, INTERFACE, "trends", uri.query().unwrap_or_default());
     let intervals = noted(&mut visit, Intervals::asked(&uri))?;
     let work = move |session: Session| async move { counted(&session, intervals).boxed().await };
-    let trends = app.ask(&caller, Scope::Read, &mut visit, work).await?;
-    let answer = json!({"bin_seconds": intervals.width as f64 / 1e9, "trends": trends});
+    let (trends, has_more) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    let answer = json!({"bin_seconds": intervals.width as f64 / 1e9, "trends": trends, "has_more": has_more});
     Ok(super::json(visit, StatusCode::OK, trends.len(), &answer))
 }
 
@@ -117,7 +128,7 @@ impl Intervals {
     }
 }
 
-async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Value>> {
+async fn counted(session: &Session, intervals: Intervals) -> QueryResult<(Vec<Value>, bool)> {
     let Intervals { since, until, width, bins } = intervals;
     let at = |nanos| ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into()));
     // Those that are shown are chosen here: of very many each would be held with all its intervals.
@@ -131,7 +142,7 @@ async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Val
                  from failures f left join fingerprint_targets r on f.fingerprint = r.fingerprint \
                  where f.time >= $1 and f.time <= $2 and f.fingerprint is not null) \
                group by fingerprint, bin))) \
-         where place <= {MOST_TRENDS}"
+         where place <= {MOST_TRENDS} + 1"
     );
     let values = vec![at(since), at(until), ScalarValue::from(since), ScalarValue::from(width)];
     let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -147,8 +158,12 @@ async fn counted(session: &Session, intervals: Intervals) -> QueryResult<Vec<Val
         }
     }
     let mut trends: Vec<(String, Vec<u64>)> = counts.into_iter().collect();
+    // As the places are: stable, from the order of fingerprints.
     trends.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().rposition(|count| *count > 0)));
-    Ok(trends.into_iter().map(|(fingerprint, counts)| json!({"fingerprint": fingerprint, "counts": counts})).collect())
+    let has_more = trends.len() > MOST_TRENDS;
+    trends.truncate(MOST_TRENDS);
+    let told = trends.into_iter().map(|(fingerprint, counts)| json!({"fingerprint": fingerprint, "counts": counts}));
+    Ok((told.collect(), has_more))
 }
 
 async fn all(session: &Session, query: &str, parameters: Option<ParamValues>) -> QueryResult<Vec<Row>> {

@@ -123,7 +123,7 @@ async fn told(session: &Session, incidents: &[Incident], columns: &str) -> crate
 }
 
 /// Adds what each incident appeared with. That takes a look at a trace of each, so it is asked of those of the page only.
-async fn add_appeared(session: &Session, incidents: &mut [Incident]) -> crate::error::Result<()> {
+pub(super) async fn add_appeared(session: &Session, incidents: &mut [Incident]) -> crate::error::Result<()> {
     let mut appeared: HashMap<String, Value> = HashMap::new();
     for mut row in told(session, incidents, "fingerprint, appeared_with").await? {
         if let (Some(fingerprint), Some(changes)) = (named(&row), row.remove("appeared_with")) {

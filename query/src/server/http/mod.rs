@@ -26,7 +26,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use serde::de::DeserializeOwned;
@@ -35,8 +35,9 @@ use serde_json::Value;
 use super::MOST_BYTES;
 use super::app::App;
 use super::bearer::bearer;
+use super::connections::remote_address;
 use super::problem::Problem;
-use crate::access::{Caller, Visit};
+use crate::access::{Caller, Remote, Visit};
 use crate::encode::Encoding;
 pub(super) use accept::preferred;
 pub(super) use compare::Ask as CompareAsk;
@@ -152,6 +153,11 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        app.gate().let_in(bearer(&parts.headers)).await.map_err(Problem::from)
+        app.gate().let_in(bearer(&parts.headers), remote(&parts.extensions)).await.map_err(Problem::from)
     }
+}
+
+/// Where a request with these extensions comes from.
+fn remote(extensions: &Extensions) -> Remote {
+    Remote { interface: INTERFACE, address: remote_address(extensions) }
 }

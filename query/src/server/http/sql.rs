@@ -1,5 +1,7 @@
 //! `POST /v1/sql`.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -79,7 +81,7 @@ async fn whole(
     let begun = async {
         caller.require(Scope::Sql)?;
         let turn = app.gate().turn(caller).await?;
-        let session = app.sessions().open(caller).await?;
+        let session = app.sessions().open(caller).await?.holding(Arc::clone(&turn));
         let position = session.snapshot().head().position;
         let turn = app.gate().timed(turn);
         let batches = app.engine().run(async move { session.sql(&query, parameters).await }).await?;

@@ -23,14 +23,25 @@ pub(super) async fn trace(State(app): State<App>, caller: Caller, Id(id): Id, ur
     Query::of(&uri).end()?;
     let mut visit = app.gate().visit(&caller, INTERFACE, "trace", &id);
     let work = move |session: Session| async move { read(&session, &id).await };
-    let (trace, spans, omitted) = app.ask(&caller, Scope::Read, &mut visit, work).await?;
+    let Told { trace, spans, omitted, slow } = app.ask(&caller, Scope::Read, &mut visit, work).await?;
     let count = spans.len();
-    let answer = json!({"trace": trace, "spans": spans, "omitted_spans": omitted});
+    let answer = json!({"trace": trace, "spans": spans, "omitted_spans": omitted, "slow_span_ids": slow});
     Ok(super::json(visit, StatusCode::OK, count, &answer))
 }
 
-/// The trace's row (null for one of which only spans are left), its first spans, and how many more there are.
-async fn read(session: &Session, id: &str) -> QueryResult<(Value, Vec<Map<String, Value>>, usize)> {
+/// What is told of a trace.
+struct Told {
+    /// Its row; null for one of which only spans are left.
+    trace: Value,
+    /// Its first spans.
+    spans: Vec<Map<String, Value>>,
+    /// How many more there are.
+    omitted: usize,
+    /// Ids of spans that were too slow for who waited for them, and gave up.
+    slow: Vec<Value>,
+}
+
+async fn read(session: &Session, id: &str) -> QueryResult<Told> {
     let of_trace = || Some(ParamValues::from(vec![ScalarValue::from(id.trim().to_ascii_lowercase().as_str())]));
     // Why there is no such trace is what the tree says.
     let mut spans = Vec::new();
@@ -47,5 +58,11 @@ async fn read(session: &Session, id: &str) -> QueryResult<(Value, Vec<Map<String
         }
     }
     let omitted = count - spans.len();
-    Ok((trace, spans, omitted))
+    let slow = "select distinct origin_span_id from failures \
+                where trace_id = $1 and origin_span_id <> gave_up_span_id order by origin_span_id";
+    let mut ids = Vec::new();
+    for batch in session.collect(slow, of_trace()).await? {
+        ids.extend(rows(&batch)?.into_iter().filter_map(|mut row| row.remove("origin_span_id")));
+    }
+    Ok(Told { trace, spans, omitted, slow: ids })
 }

@@ -5,10 +5,11 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
+use tracerag_schemas::Table;
 
 use crate::access::{Limits, Scope};
 use crate::server::http::tests::{Answer, Interface};
-use crate::tests::lake::{FAILING, FOREIGN};
+use crate::tests::lake::{FAILING, FOREIGN, at, batch};
 use crate::tokens;
 
 const ACCEPT: &str = "application/json, text/event-stream";
@@ -123,6 +124,24 @@ async fn every_tool_answers() {
     assert_eq!(fix["fix_id"].as_str().unwrap().len(), 32);
     let fixes = ask("run_sql", json!({"query": "select summary from fixes"})).await;
     assert!(fixes["data"]["rows"].to_string().contains("told <email>"), "{fixes}");
+}
+
+/// A release has mapped two old fingerprints to that of a failing trace. Guarantees that the trace is found by each of the
+/// three, as on the page of the incident, and by no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_found_by_old_fingerprints() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Read]).await;
+    let map = |old: &str| {
+        json!({"tenant_id": "acme", "rule_id": old, "action": "map", "fingerprint": old, "target": "abcd",
+               "created_at": at(0), "from_version": 1, "to_version": 2})
+    };
+    let rules = batch(Table::GroupingRules, &[map("old"), map("older")]);
+    interface.lake.lake.append_side(Table::GroupingRules, rules).await.unwrap();
+    for (fingerprint, is_found) in [("abcd", true), ("old", true), ("older", true), ("other", false)] {
+        let found = told(&interface, &token, "search_traces", json!({"fingerprint": fingerprint})).await;
+        assert_eq!(found["data"]["traces"][0]["trace_id"] == FAILING, is_found, "{fingerprint}: {found}");
+    }
 }
 
 /// SQL with an order is paged to its last row, on one head; without one, what has no room is counted and the way to it

@@ -37,7 +37,7 @@ pub(super) struct Begun {
     /// As clients are told of it.
     pub(super) schema: SchemaRef,
     /// Held until the last row is made.
-    pub(super) _turn: Turn,
+    pub(super) _turn: Arc<Turn>,
     pub(super) deadline: Instant,
     /// The time that the query has, as errors tell it.
     pub(super) seconds: u64,

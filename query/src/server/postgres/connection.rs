@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::cursor::Cursor;
 use super::failure;
 use super::settings::Settings;
-use crate::access::{Caller, Gate, Refusal};
+use crate::access::{Caller, Gate, Refusal, Remote};
 
 /// Prepared statements of a connection at once, and portals, and about the bytes that either take.
 const MOST_KEPT: usize = 1_024;
@@ -22,6 +22,7 @@ const MOST_BYTES: usize = 16 << 20;
 pub(super) struct Connection {
     /// The token. It is shown to the gate for each statement, so that one that is revoked ends on open connections too.
     secret: Option<String>,
+    remote: Remote,
     settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
     statements: Mutex<Kept>,
@@ -36,6 +37,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         secret: Option<String>,
+        remote: Remote,
         settings: Settings,
         place: OwnedSemaphorePermit,
         handle: Arc<ConnectionHandle>,
@@ -43,6 +45,7 @@ impl Connection {
     ) -> Self {
         Self {
             secret,
+            remote,
             settings: Mutex::new(settings),
             cursors: Mutex::default(),
             statements: Mutex::default(),
@@ -64,7 +67,7 @@ impl Connection {
 
     /// Who it is, now.
     pub(super) fn caller(&self, gate: &Gate) -> Result<Caller, Refusal> {
-        gate.caller(self.secret.as_deref())
+        gate.caller_from(self.secret.as_deref(), self.remote)
     }
 
     pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {

@@ -28,6 +28,12 @@ pub(super) fn fatal_of(sqlstate: &str, message: impl Into<String>) -> PgWireErro
 fn told(severity: &str, problem: &Problem) -> PgWireError {
     let mut info = ErrorInfo::new(severity.to_owned(), sqlstate(problem).to_owned(), problem.detail().to_owned());
     info.hint = problem.retry_after().map(|seconds| format!("Ask again in {seconds} s."));
+    if matches!(problem.code(), "row-limit" | "byte-limit") {
+        // A cursor is no way around it: it is one answer, too.
+        info.hint = Some(String::from(
+            "Ask for one range of start_time after the other. Rows that came before are no whole answer.",
+        ));
+    }
     PgWireError::UserError(Box::new(info))
 }
 
@@ -46,7 +52,7 @@ fn sqlstate(problem: &Problem) -> &'static str {
         "row-limit" | "byte-limit" => "54000",
         "memory-limit" => "53200",
         "time-limit" => "57014",
-        "stopped" => "57P01",
+        "stopped" | "peer-failed" => "57P01",
         "trace-open" => "55000",
         "trace-unknown" | "not-sampled" | "expired" | "erased" | "bundle-unknown" | "incident-unknown" => "P0002",
         "token-missing" => "28000",
@@ -134,6 +140,14 @@ mod tests {
             ("something else", "42000"),
         ] {
             assert_eq!(told_of(QueryError::Sql(detail.to_owned())).code, code, "{detail}");
+        }
+        for (limit, word) in [
+            (QueryError::RowLimit { rows: 1_000 }, "1000 rows"),
+            (QueryError::ByteLimit { bytes: 1 << 20 }, "1048576 bytes"),
+        ] {
+            let told = told_of(limit);
+            assert_eq!(told.code, "54000");
+            assert!(told.message.contains(word) && told.hint.is_some_and(|hint| hint.contains("one range")));
         }
         assert_eq!(told_of(QueryError::Parameters(String::from("$1 has no value"))).code, "22023");
     }

@@ -48,8 +48,9 @@ pub(super) struct Asked {
 
 /// A query that has its turn.
 pub(super) struct Admitted {
+    /// Holds the turn, too.
     pub(super) session: Session,
-    pub(super) turn: Turn,
+    pub(super) turn: Arc<Turn>,
     /// When its time has passed.
     pub(super) deadline: Instant,
     /// The time that it has, as errors tell it.
@@ -310,7 +311,7 @@ impl Service {
         };
         let deadline = Instant::now() + most;
         let deadline = until.map_or(deadline, |until| until.min(deadline));
-        let session = timeout_at(deadline, self.session(caller)).await.map_err(late)??;
+        let session = timeout_at(deadline, self.session(caller)).await.map_err(late)??.holding(Arc::clone(&turn));
         Ok(Admitted { session, turn, deadline, seconds })
     }
 

@@ -17,7 +17,8 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::connection::Connection;
 use super::settings::{Settings, Unset, no_time, too_long};
-use super::{MOST_CONNECTIONS, Service, failure};
+use super::{INTERFACE, MOST_CONNECTIONS, Service, failure};
+use crate::access::Remote;
 
 #[async_trait]
 impl StartupHandler for Service {
@@ -60,7 +61,8 @@ impl Service {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        self.inner.app.gate().let_in(secret.as_deref()).await.map_err(failure::fatal)?;
+        let remote = Remote { interface: INTERFACE, address: Some(client.socket_addr().ip().to_canonical()) };
+        self.inner.app.gate().let_in(secret.as_deref(), remote).await.map_err(failure::fatal)?;
         let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| {
             let most = format!(
                 "too many connections: this server has {MOST_CONNECTIONS} at once; close one that idles, or share them \
@@ -73,7 +75,7 @@ impl Service {
         let (pid, key) = self.inner.keys.generate(&*client);
         client.set_pid_and_secret_key(pid, key.clone());
         let (handle, guard) = self.inner.connections.register(pid, key);
-        client.session_extensions().insert(Connection::new(secret, settings, place, handle, guard));
+        client.session_extensions().insert(Connection::new(secret, remote, settings, place, handle, guard));
         finish_authentication(client, &Reported(reported)).await
     }
 }

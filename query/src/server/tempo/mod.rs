@@ -1,7 +1,8 @@
 //! Tempo's query API, for Grafana's data source of that name: traces by id, searches in TraceQL, tags and their values.
 //!
-//! The address of the data source is this server's with `/tempo`. Paths, parameters and answers are those of Tempo's API
-//! documentation and of `pkg/tempopb/tempo.proto` in grafana/tempo.
+//! The address of the data source is this server's with `/tempo`; the same answers without it, but for `/api/traces/{id}`,
+//! which is Jaeger's there. Paths, parameters and answers are those of Tempo's API documentation and of
+//! `pkg/tempopb/tempo.proto` in grafana/tempo.
 
 mod failure;
 mod proto_json;
@@ -38,17 +39,20 @@ const LIKE_VERSION: &str = "2.9.0";
 
 /// The paths, for the router of everything.
 pub(super) fn routes() -> Router<App> {
-    let paths = Router::new()
-        .route("/api/echo", get(|| std::future::ready("echo")))
-        .route("/api/status/buildinfo", get(build_info))
-        .route("/api/traces/{id}", get(trace::first))
-        .route("/api/v2/traces/{id}", get(trace::second))
-        .route("/api/search", get(search::search))
-        .route("/api/search/tags", get(tags::first))
-        .route("/api/v2/search/tags", get(tags::second))
-        .route("/api/search/tag/{tag}/values", get(tag_values::first))
-        .route("/api/v2/search/tag/{tag}/values", get(tag_values::second));
-    Router::new().nest(PREFIX, paths)
+    let paths = || {
+        Router::new()
+            .route("/api/echo", get(|| std::future::ready("echo")))
+            .route("/api/status/buildinfo", get(build_info))
+            .route("/api/v2/traces/{id}", get(trace::second))
+            .route("/api/search", get(search::search))
+            .route("/api/search/tags", get(tags::first))
+            .route("/api/v2/search/tags", get(tags::second))
+            .route("/api/search/tag/{tag}/values", get(tag_values::first))
+            .route("/api/v2/search/tag/{tag}/values", get(tag_values::second))
+    };
+    // Jaeger has this path, too, and it alone has it without the prefix.
+    let prefixed = paths().route("/api/traces/{id}", get(trace::first));
+    paths().merge(Router::new().nest(PREFIX, prefixed))
 }
 
 async fn build_info() -> Response {

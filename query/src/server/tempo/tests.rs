@@ -153,6 +153,31 @@ async fn traces_by_id() {
     }
 }
 
+/// The paths answer the same without `/tempo`, but for the one that is Jaeger's there. Guarantees that a client finds
+/// either interface at `/api`, and gets no answer of the other one.
+#[tokio::test]
+async fn the_prefix_may_be_left_out() {
+    let interface = Interface::with(Limits::default()).await;
+    let token = interface.token("acme", &[Scope::Read]).await;
+    for path in [
+        format!("/api/v2/traces/{FAILING}"),
+        format!("/api/search?{RANGE}&q={}", encoded("{status=error}")),
+        format!("/api/search/tags?{RANGE}"),
+        format!("/api/v2/search/tags?{RANGE}"),
+        format!("/api/search/tag/http.route/values?{RANGE}"),
+        format!("/api/v2/search/tag/resource.service.name/values?{RANGE}"),
+        "/api/echo".to_owned(),
+        "/api/status/buildinfo".to_owned(),
+    ] {
+        let prefixed = interface.get(&format!("/tempo{path}"), &token).await;
+        let answer = interface.get(&path, &token).await;
+        assert_eq!((prefixed.status, answer.status), (200, 200), "{path}: {}", answer.text);
+        assert_eq!(answer.text, prefixed.text, "{path}");
+    }
+    let of_jaeger = interface.get(&format!("/api/traces/{FAILING}"), &token).await.json();
+    assert_eq!(of_jaeger["data"][0]["traceID"], FAILING);
+}
+
 /// Names by scope and in one list, and their values with types, narrowed by a query where it is whole.
 #[tokio::test]
 async fn tags_and_their_values() {

@@ -26,6 +26,8 @@ async fn hostile_queries_end_at_their_limits() {
         (format!("select count(*) from ({ENDLESS}), generate_series(1, 100000) as c"), "time-limit|memory-limit"),
         (ENDLESS.to_owned(), "row-limit|time-limit"),
         ("select repeat('x', 100000) as x from generate_series(1, 900)".to_owned(), "byte-limit|memory-limit"),
+        ("select length(replace(repeat('x', 1000000), 'x', repeat('y', 1000)))".to_owned(), "memory-limit"),
+        ("select levenshtein(repeat('a', 1000000), repeat('b', 1000000))".to_owned(), "too-large"),
         (format!("select 1{}", " + 1".repeat(100_000)), "too-large"),
         (format!("with c0 as (select 1 as x), {doubling} select count(*) from c39"), "too-large"),
     ] {

@@ -23,6 +23,8 @@ async fn incidents_tell_what_became_of_them() {
     assert_eq!((&incident["regressed_at"], &incident["regressed_version"]), (&json!(at(9)), &json!("1.8.2")));
     let appeared = incident.remove("appeared_with").unwrap();
     assert_eq!((&appeared[0]["kind"], &appeared[1]["value"]), (&json!("flag"), &json!("1.9.0")), "{appeared:#}");
+    let told = interface.get("/v1/incidents/abcd?appeared_with=true", &token).await.json();
+    assert_eq!(told["incident"]["appeared_with"], appeared, "{told:#}");
     let again = interface.get("/v1/incidents?appeared_with=false", &token).await.json();
     assert_eq!(again["incidents"], listed["incidents"]);
 }
@@ -65,6 +67,59 @@ async fn fixes_are_judged_by_their_version() {
         let mut fix = json!({"fingerprint": "abcd", "summary": "rounded"});
         fix.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
         assert_eq!(interface.post("/v1/fixes", &token, &fix).await.json()["code"], "wrong-argument", "{fix}");
+    }
+}
+
+/// Five fixes, of which two are told at a time, and then again while a newer one is recorded after each page. Guarantees
+/// that the pages have each that was there once in the order of the whole list, that a cursor is good for its own question
+/// only, and that each names the incident that it counts for now, also where its own was merged since.
+#[tokio::test]
+async fn fixes_come_in_pages() {
+    let lake = TestLake::example(false, 100).await;
+    let other = json!({"tenant_id": "acme", "fingerprint": "b", "title": "b", "failure_count": 1, "trace_count": 1,
+        "first_seen": at(20), "last_seen": at(20), "kafka_topic": "otlp_spans", "kafka_partition": 0,
+        "kafka_offset": 1, "ingested_at": at(101)});
+    lake.write(&[(Table::IncidentCounts, vec![other])], NOON + 101 * SECOND).await;
+    let interface = Interface::to(lake, Limits::default());
+    let token = interface.token("acme", &[Scope::Read, Scope::Write]).await;
+    for (number, fingerprint) in ["abcd", "b", "b", "abcd", "b"].iter().enumerate() {
+        let day = number % 2 + 1;
+        let fix = json!({"fingerprint": fingerprint, "summary": format!("try {number}"), "fixed_at": format!("2026-11-0{day}T00:00:00Z")});
+        assert_eq!(interface.post("/v1/fixes", &token, &fix).await.status, 201, "{fix}");
+    }
+    let merge = json!({"action": "merge", "fingerprint": "b", "into": "abcd"});
+    assert_eq!(interface.post("/v1/groupings", &token, &merge).await.status, 201);
+    let whole = interface.get("/v1/fixes", &token).await.json();
+    assert_eq!((whole["fixes"].as_array().unwrap().len(), &whole["next_cursor"]), (5, &Value::Null), "{whole:#}");
+    let (mut paged, mut path) = (Vec::new(), String::from("/v1/fixes?limit=2"));
+    loop {
+        let page = interface.get(&path, &token).await.json();
+        let fixes = page["fixes"].as_array().unwrap();
+        assert!((1..=2).contains(&fixes.len()), "{page:#}");
+        paged.extend(fixes.iter().cloned());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/fixes?limit=2&cursor={cursor}");
+        let wrong = interface.get(&format!("/v1/fixes?fingerprint=b&cursor={cursor}"), &token).await;
+        assert_eq!(wrong.status, 400, "{}", wrong.text);
+    }
+    assert_eq!(json!(paged), whole["fixes"]);
+    assert!(paged.iter().all(|fix| fix["incident"] == "abcd"), "{paged:#?}");
+    assert!(paged.iter().any(|fix| fix["fingerprint"] == "b"), "{paged:#?}");
+    let of_merged = interface.get("/v1/fixes?fingerprint=b", &token).await.json();
+    assert_eq!(of_merged["fixes"], whole["fixes"]);
+    let ids = |fixes: &[Value]| -> Vec<Value> { fixes.iter().map(|fix| fix["fix_id"].clone()).collect() };
+    let (mut read, mut path) = (Vec::new(), String::from("/v1/fixes?limit=2"));
+    loop {
+        let page = interface.get(&path, &token).await.json();
+        read.extend(ids(page["fixes"].as_array().unwrap()));
+        let newer = json!({"fingerprint": "abcd", "summary": "meanwhile", "fixed_at": "2026-11-03T00:00:00Z"});
+        assert_eq!(interface.post("/v1/fixes", &token, &newer).await.status, 201);
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/fixes?limit=2&cursor={cursor}");
+    }
+    assert_eq!(read, ids(&paged));
+    for limit in ["0", "1001"] {
+        assert_eq!(interface.get(&format!("/v1/fixes?limit={limit}"), &token).await.status, 400, "{limit}");
     }
 }
 

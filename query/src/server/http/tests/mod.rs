@@ -319,6 +319,7 @@ async fn everything_else_is_answered() {
     let token = interface.token("acme", &[Scope::Read, Scope::Similar, Scope::Write]).await;
     let trace = interface.get(&format!("/v1/traces/{FAILING}"), &token).await.json();
     assert_eq!((&trace["trace"]["revision"], &trace["omitted_spans"]), (&json!(2), &json!(0)), "{trace:#}");
+    assert_eq!(trace["slow_span_ids"], json!([]));
     assert_eq!((&trace["spans"][1]["name"], &trace["spans"][1]["depth"]), (&json!("charge"), &json!(1)));
 
     let incidents = interface.get("/v1/incidents?service=payments&limit=1", &token).await.json();
@@ -343,6 +344,7 @@ async fn everything_else_is_answered() {
     let path = format!("/v1/trends?since={}&until={}&bins=3", seen("first_seen"), seen("last_seen"));
     let trends = interface.get(&path, &token).await.json();
     assert_eq!(trends["trends"], json!([{"fingerprint": "abcd", "counts": [1, 0, 0]}]), "{trends:#}");
+    assert_eq!(trends["has_more"], false, "what is not told of has no failure in this time");
     let later = interface.get("/v1/trends?since=2030-01-01T00:00:00Z&until=2030-01-02T00:00:00Z", &token).await.json();
     assert_eq!(later["trends"], json!([]));
 

@@ -60,21 +60,26 @@ const get = (path, signal) => told(send('GET', path, { signal }), signal);
 const post = (path, body, signal) => told(send('POST', path, { body, signal }), signal);
 const part = encodeURIComponent;
 
-// All incidents that the page can show, the one seen last first; and whether there are more.
-export async function incidents(signal) {
+// The pages of a list, up to so many; and whether there are more.
+async function pages(name, most, signal) {
   const found = [];
   let cursor = null;
   do {
     const more = cursor ? `&cursor=${part(cursor)}` : '';
-    const page = await get(`/v1/incidents?limit=1000${more}`, signal);
-    found.push(...page.incidents);
+    const page = await get(`/v1/${name}?limit=1000${more}`, signal);
+    found.push(...page[name]);
     cursor = page.next_cursor;
-  } while (cursor && found.length < 5000);
-  return { incidents: found, hasMore: cursor !== null };
+  } while (cursor && found.length < most);
+  return { found, hasMore: cursor !== null };
 }
 
-export const incident = (fingerprint, signal) => get(`/v1/incidents/${part(fingerprint)}`, signal);
-export const fixes = (signal) => get('/v1/fixes', signal);
+// All incidents that the page can show, the one seen last first.
+export const incidents = (signal) => pages('incidents', 5000, signal);
+
+// All fixes that the page can show, newest first.
+export const fixes = (signal) => pages('fixes', 20000, signal);
+
+export const incident = (fingerprint, signal) => get(`/v1/incidents/${part(fingerprint)}?appeared_with=true`, signal);
 export const status = (signal) => get('/v1/status', signal);
 export const trace = (id, signal) => get(`/v1/traces/${part(id)}`, signal);
 export const bundle = (id, signal) => get(`/v1/bundles/${part(id)}`, signal);

@@ -23,11 +23,12 @@ export async function show(main, fingerprint, signal) {
       ['First seen', [moment(incident.first_seen), ` · ${time(incident.first_seen)}`]],
       ['Last seen', [moment(incident.last_seen), ` · ${time(incident.last_seen)}`]],
       ['Versions', incident.versions?.map((version) => h('span', { class: 'chip mono' }, version))],
+      ['Fix', standing(incident)],
       ['Fingerprint', h('span', { class: 'mono' }, incident.fingerprint)],
     ]),
     trend,
     h('div', { class: 'columns' },
-      h('div', {}, section('What differs', differs), section('Failing traces', failing(traces))),
+      h('div', {}, section('Appeared with', appeared(incident)), section('What differs', differs), section('Failing traces', failing(traces))),
       h('div', {},
         section('Known fixes', fixes.length > 0 ? h('ul', { class: 'plain' }, fixes.map(fix))
           : empty('None was recorded. Record one with: tracerag fix')),
@@ -36,7 +37,7 @@ export async function show(main, fingerprint, signal) {
   await Promise.all([
     drawn(trend, signal, () => trendOf(incident, signal)),
     drawn(differs, signal, () => differences(fingerprint, signal)),
-    drawn(similar, signal, () => alike(incident, signal)),
+    drawn(similar, signal, () => alike(incident, traces, signal)),
   ]);
 }
 
@@ -47,6 +48,25 @@ async function drawn(place, signal, work) {
   } catch (error) {
     if (!signal.aborted) put(place, refused(error));
   }
+}
+
+// Whether the newest fix holds, as far as the lake knows.
+function standing({ fixed_at: fixed, regressed_at: back, regressed_version: version }) {
+  if (!fixed) return h('span', { class: 'muted' }, 'none is known');
+  if (!back) return [h('span', { class: 'pill good' }, 'holds'), ' since ', moment(fixed), ` · ${time(fixed)}`];
+  return [h('span', { class: 'pill bad' }, 'came back'), ' ', moment(back), ` · ${time(back)}`,
+    version && [' in ', h('span', { class: 'chip mono' }, version)], ` after the fix of ${time(fixed)}`];
+}
+
+// What changed shortly before the incident was first seen.
+function appeared({ appeared_with: changes }) {
+  if (!changes?.length) return empty('Nothing that is known changed in the hour before it was first seen.');
+  return [h('ul', { class: 'plain appeared' }, changes.map((one) => h('li', { class: 'under' },
+    h('span', { class: 'muted' }, one.kind), one.kind === 'build' ? service(one.key) : h('strong', { class: 'mono' }, one.key),
+    h('span', { class: 'mono' }, one.value === null ? 'was deleted' : `= ${one.value}`),
+    one.kind !== 'build' && one.service_name && service(one.service_name),
+    h('span', { class: 'muted' }, `${duration(one.before_ns)} before · ${time(one.changed_at)}`)))),
+  h('p', { class: 'muted' }, 'That they came together is no proof.')];
 }
 
 function failing(traces) {
@@ -100,8 +120,21 @@ async function differences(fingerprint, signal) {
   ];
 }
 
-async function alike(incident, signal) {
-  const { incidents } = await api.similar({ text: incident.title ?? incident.exception_type ?? '', k: 9 }, signal);
+// By an example, whose stack, path and payloads say more than a title; by the title where the lake has none any more.
+async function asked(incident, traces, signal) {
+  const example = traces[0]?.trace_id ?? incident.example_trace_ids?.at(-1);
+  const text = { text: incident.title ?? incident.exception_type ?? incident.fingerprint, k: 9 };
+  if (!example) return api.similar(text, signal);
+  try {
+    return await api.similar({ trace_id: example, k: 9 }, signal);
+  } catch (error) {
+    if (![400, 404, 422].includes(error.status)) throw error;
+    return api.similar(text, signal);
+  }
+}
+
+async function alike(incident, traces, signal) {
+  const { incidents } = await asked(incident, traces, signal);
   const others = incidents.filter((one) => one.fingerprint !== incident.fingerprint).slice(0, 8);
   if (others.length === 0) return empty('Nothing in this lake is like it.');
   return h('ul', { class: 'plain similar' }, others.map((one) => h('li', {},

@@ -24,11 +24,14 @@ const COLUMNS = [
 ];
 
 export async function show(main, _, signal) {
-  const [{ incidents, hasMore }, fixes] = await Promise.all([
-    api.incidents(signal), api.fixes(signal).catch(() => ({ fixes: [] })),
+  const [{ found: incidents, hasMore }, fixes] = await Promise.all([
+    api.incidents(signal), api.fixes(signal).catch(() => ({ found: [] })),
   ]);
+  // By what counts now: a fix may have been recorded before the incident was merged, or went on under another fingerprint.
+  const known = new Map(incidents.map((one) => [one.fingerprint, []]));
+  for (const fix of fixes.found) known.get(fix.incident)?.push(fix);
   for (const one of incidents) {
-    one.fixes = fixes.fixes.filter((fix) => fix.fingerprint === one.fingerprint);
+    one.fixes = known.get(one.fingerprint);
     one.text = [one.title, one.service_name, one.exception_type, one.fingerprint, ...(one.versions ?? [])].join(' ').toLowerCase();
     one.lately = 0;
   }
@@ -126,7 +129,7 @@ function row(one) {
     h('td', { class: 'title' },
       h('a', { class: 'title', href: incidentAddress(one.fingerprint) }, one.title ?? one.fingerprint),
       h('span', { class: 'under' }, service(one.service_name), h('span', { class: 'mono muted' }, one.exception_type))),
-    h('td', { class: 'trend' }, one.counts
+    h('td', { class: 'trend' }, one.isUnknown ? h('span', { class: 'muted', title: 'Only the trends of the incidents that were seen last are counted' }, 'unknown') : one.counts
       ? sparkline(one.counts, { label: `${many(one.failure_count, 'failure')} in ${BINS} intervals, ${one.lately} in the last quarter` })
       : null),
     h('td', { class: 'number' }, count(one.failure_count)),
@@ -152,12 +155,15 @@ async function trends(incidents, overall, draw, signal) {
     const counts = new Map(told.trends.map((one) => [one.fingerprint, one.counts]));
     const all = Array(BINS).fill(0);
     for (const one of incidents) {
+      // Where there are more trends than are told, one that is not told may be any.
+      one.isUnknown = told.has_more && !counts.has(one.fingerprint);
+      if (one.isUnknown) continue;
       one.counts = counts.get(one.fingerprint) ?? Array(BINS).fill(0);
       one.lately = one.counts.slice(-BINS / 4).reduce((sum, value) => sum + value, 0);
       one.counts.forEach((value, index) => (all[index] += value));
     }
     put(overall, sparkline(all, { width: 960, height: 56, label: `Failures of all incidents from ${since} to ${until}` }),
-      h('p', { class: 'ends muted' }, h('span', {}, moment(since)), h('span', {}, 'all failures'), h('span', {}, moment(until))));
+      h('p', { class: 'ends muted' }, h('span', {}, moment(since)), h('span', {}, told.has_more ? 'failures of the incidents whose trend is known' : 'all failures'), h('span', {}, moment(until))));
     draw();
   } catch (error) {
     if (!signal.aborted) put(overall, refused(error));

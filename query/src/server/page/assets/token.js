@@ -26,7 +26,7 @@ function ask(why) {
         resolve(field.value.trim());
       },
     },
-    h('h2', { id: 'token-title' }, 'This server wants a token'),
+    h('h1', { id: 'token-title' }, 'This server wants a token'),
     h('p', { id: 'token-why' }, why || 'Whoever runs it makes one with: tracerag token create --tenant NAME --scopes sql,read,similar,heap'),
     h('label', { for: 'token-field' }, 'Token'), field,
     h('p', { class: 'muted' }, 'It is kept for this tab until the tab is closed, and sent to this server only.'),

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { h, put, settled } from './dom.js';
-import { count, duration, many, nanoseconds, time } from './format.js';
+import { count, duration, many, nanoseconds, plain, time } from './format.js';
 import * as evidence from './evidence.js';
 import { forView } from './keys.js';
 import { anchorLink, attributes, empty, facts, incidentAddress, refused, service, status } from './parts.js';
@@ -10,8 +10,8 @@ import { Tree } from './tree.js';
 import { Waterfall } from './waterfall.js';
 
 export async function show(main, id, signal) {
-  const { trace, spans, omitted_spans: omitted } = await api.trace(id, signal);
-  const tree = new Tree(spans);
+  const { trace, spans, omitted_spans: omitted, slow_span_ids: slow } = await api.trace(id, signal);
+  const tree = new Tree(spans, slow);
   const side = h('aside', { class: 'side', 'aria-label': 'The chosen span', tabindex: 0 });
   const view = { tree, bundle: null };
   const waterfall = new Waterfall(tree, (node) => put(side, chosen(node, view)));
@@ -26,7 +26,7 @@ export async function show(main, id, signal) {
   try {
     view.bundle = await api.bundle(id, signal);
     tree.hang(view.bundle.evidence);
-    put(about, strips(view.bundle));
+    put(about, strips(view.bundle, tree.apart));
     waterfall.refresh();
     choose(waterfall);
   } catch (error) {
@@ -38,7 +38,8 @@ export async function show(main, id, signal) {
 function choose(waterfall) {
   const { nodes } = waterfall.tree;
   if (waterfall.byHand) return waterfall.select(waterfall.selected);
-  const first = nodes.find((node) => node.isOrigin && node.failures.length > 0) ?? nodes.find((node) => node.isOrigin) ?? nodes[0];
+  const first = nodes.find((node) => node.isOrigin && (node.isSlow || node.failures.length > 0))
+    ?? nodes.find((node) => node.isOrigin) ?? nodes[0];
   if (first) waterfall.select(first.index);
 }
 
@@ -58,13 +59,27 @@ function head(id, trace, tree) {
   ];
 }
 
-// Flags, builds and failures of the whole trace.
-function strips({ bundle_id: bundle, evidence: told }) {
+// Facts of one kind that strips show; the bundle has all.
+const MOST_APART = 50;
+
+// How a fact without a span came to the trace.
+const joined = (one) => h('span', { class: 'pill', title: 'how it came to this trace' },
+  one.joined_by === 'time' ? 'by instance and time' : one.span_id ? 'its span is not here' : 'by trace');
+
+// Flags, builds and failures of the whole trace, and what is of it and of none of its spans.
+function strips({ bundle_id: bundle, evidence: told }, apart) {
+  const some = (facts, item) => {
+    const shown = facts.slice(0, MOST_APART).map((one) => [anchorLink(one.anchor, bundle), ' ', item(one)]);
+    return facts.length > shown.length ? [...shown, `and ${count(facts.length - shown.length)} more in the bundle`] : shown;
+  };
   const strip = (title, items) => items.length > 0 && h('div', { class: 'strip' }, h('h2', {}, title), h('ul', {}, items.map((item) => h('li', {}, item))));
   return [
     strip('Failed', told.failures.map((one) => [h('a', { href: incidentAddress(one.fingerprint), class: 'bad-text' }, one.exception_type ?? one.kind ?? 'failure'), ` ${one.message ?? ''}`])),
     strip('Flags', told.flags.map((one) => [h('span', { class: 'mono' }, one.key, ' = ', String(one.variant ?? one.value)), ' ', h('span', { class: 'muted' }, `${one.service ?? '*'} ${one.match}`)])),
     strip('Builds', told.builds.map((one) => [service(one.service), ' ', h('span', { class: 'mono' }, one.version ?? 'unknown'), ' ', h('span', { class: 'mono muted' }, (one.git_sha ?? '').slice(0, 7))])),
+    strip('Logs', some(apart.logs, (one) => [joined(one), ' ', service(one.service), h('span', { class: `severity ${(one.severity ?? '').toLowerCase()}` }, ` ${one.severity ?? 'LOG'} `), h('span', { class: 'mono' }, plain(one.body))])),
+    strip('Heaps', some(apart.heaps, (one) => [joined(one), ' ', service(one.service), h('span', { class: 'muted' }, ` ${one.instance ?? ''} ${time(one.captured_at, true)}`)])),
+    strip('Payloads', some(apart.payloads, (one) => [one.direction, ' ', h('span', { class: 'mono muted' }, one.content_type)])),
     told.linked.length > 0 && strip('Linked', told.linked.map((one) => anchorLink(one.anchor, bundle))),
   ];
 }
@@ -128,7 +143,7 @@ function chosen(node, { tree, bundle }) {
   const inEffect = told?.flags.filter((one) => !node.flags.includes(one) && (one.service === span.service_name || !one.service)) ?? [];
   return [
     h('h2', {}, span.name),
-    h('p', { class: 'under' }, service(span.service_name), status(span.status_code), node.isFailing && h('span', { class: 'pill bad' }, node.isOrigin ? 'failed here' : 'failing path'),
+    h('p', { class: 'under' }, service(span.service_name), status(span.status_code), node.isFailing && h('span', { class: 'pill bad' }, node.isSlow ? 'too slow for its caller' : node.isOrigin ? 'failed here' : 'failing path'),
       span.on_critical_path && h('span', { class: 'pill' }, 'critical path')),
     facts([
       ['Took', `${duration(span.duration_ns)}, itself ${duration(span.self_time_ns)}`], ['Began', `${duration(offset)} after the trace · ${time(span.start_time, true).slice(11)}`],

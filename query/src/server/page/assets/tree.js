@@ -3,8 +3,9 @@
 import { nanoseconds } from './format.js';
 
 export class Tree {
-  // `spans` in tree order, each with its depth, as the server gives them.
-  constructor(spans) {
+  // `spans` in tree order, each with its depth, as the server gives them; `slow` are the ids of those that somebody waited
+  // for in vain.
+  constructor(spans, slow = []) {
     const begins = spans.map((span) => nanoseconds(span.start_time));
     const first = begins.reduce((least, one) => (one < least ? one : least), begins[0] ?? 0n);
     const places = new Map(spans.map((span, index) => [span.span_id, index]));
@@ -17,6 +18,7 @@ export class Tree {
       const parent = place < index ? place : -1;
       return {
         index, span, start, end, parent, below: 0, isError: span.status_code === 'ERROR', isFailing: false, isOrigin: false,
+        isSlow: slow.includes(span.span_id),
         logs: [], failures: [], flags: [], payloads: [], heaps: [],
         text: [span.name, span.service_name, span.service_version, span.kind, span.span_id, span.status_message].join(' ').toLowerCase(),
       };
@@ -26,6 +28,8 @@ export class Tree {
     this.span = this.nodes.reduce((most, node) => Math.max(most, node.end), 1);
     this.collapsed = new Set();
     this.filter = { words: [], onlyFailing: false };
+    // What is of the trace and of none of its spans.
+    this.apart = { logs: [], failures: [], flags: [], payloads: [], heaps: [] };
     this.mark();
   }
 
@@ -33,10 +37,10 @@ export class Tree {
     return this.nodes[this.places.get(spanId) ?? -1];
   }
 
-  // Hangs the evidence of a bundle on the spans that it is of.
+  // Hangs the evidence of a bundle on the spans that it is of. What was joined by the trace or by time has none.
   hang(evidence) {
-    for (const kind of ['logs', 'failures', 'flags', 'payloads', 'heaps']) {
-      for (const fact of evidence[kind] ?? []) this.at(fact.span_id)?.[kind].push(fact);
+    for (const kind of Object.keys(this.apart)) {
+      for (const fact of evidence[kind] ?? []) (this.at(fact.span_id) ?? this.apart)[kind].push(fact);
     }
     for (const fact of evidence.spans ?? []) {
       const node = this.at(fact.span_id);
@@ -49,10 +53,11 @@ export class Tree {
     this.mark();
   }
 
-  // The failing path: from each failure up to its root. Without failures of its own a trace has its spans with an error.
+  // The failing path: from each failure up to its root, and from who was too slow for somebody above. Without failures of its
+  // own a trace has its spans with an error.
   mark() {
     const failed = this.nodes.filter((node) => node.failures.length > 0);
-    const origins = failed.length > 0 ? failed : this.nodes.filter((node) => node.isError);
+    const origins = [...(failed.length > 0 ? failed : this.nodes.filter((node) => node.isError)), ...this.nodes.filter((node) => node.isSlow)];
     for (const node of this.nodes) node.isFailing = node.isOrigin = false;
     for (const origin of origins) {
       for (let node = origin; node && !node.isFailing; node = this.nodes[node.parent]) node.isFailing = true;

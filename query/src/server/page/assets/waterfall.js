@@ -102,7 +102,7 @@ export class Waterfall {
       h('span', { class: 'what', title: span.name }, span.name), badges(node)),
     h('div', { role: 'gridcell', class: 'time' }, this.bar(node)));
     row.style.transform = `translateY(${place * ROW}px)`;
-    for (const [name, is] of [['failing', node.isFailing], ['origin', node.isOrigin], ['critical', span.on_critical_path]]) {
+    for (const [name, is] of [['failing', node.isFailing], ['origin', node.isOrigin], ['slow', node.isSlow], ['critical', span.on_critical_path]]) {
       row.classList.toggle(name, Boolean(is));
     }
     return row;
@@ -269,11 +269,12 @@ export class Waterfall {
 // What is at a span, besides its bar.
 function badges(node) {
   const kinds = [['failures', '!', 'failure'], ['logs', 'L', 'log'], ['flags', 'F', 'flag'], ['payloads', 'P', 'payload'], ['heaps', 'H', 'heap']];
-  return kinds.filter(([kind]) => node[kind].length > 0).map(([kind, letter, name]) => {
+  const slow = node.isSlow && h('span', { class: 'badge slow', title: 'too slow for its caller', role: 'img', 'aria-label': 'too slow for its caller' }, 'S');
+  return [slow, kinds.filter(([kind]) => node[kind].length > 0).map(([kind, letter, name]) => {
     const told = many(node[kind].length, name);
     return h('span', { class: `badge ${kind}`, title: told, role: 'img', 'aria-label': told },
       `${letter}${kind === 'logs' ? node.logs.length : ''}`);
-  });
+  })];
 }
 
 // A colour of the style sheet as a canvas takes it.
