@@ -2,16 +2,13 @@
 //! and goes on by itself.
 
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 
-use crate::kafka_worker::{LIMIT, Topics, config, get, lines, metrics_port, named_config, until};
-use crate::kafka_workers::SHORT_SESSION;
+use crate::kafka_worker::{LIMIT, Topics, config, get, lines, metrics_port, until};
 use crate::support::kafka::{Kafka, Record};
 use crate::support::process::Process;
 use crate::support::program::Tracerag;
@@ -56,14 +53,6 @@ impl Bench {
     fn produce(&self, topic: &str, lines: &[String]) {
         let payloads = lines.iter().map(|line| Record { payload: Some(line.as_bytes()), ..Record::default() });
         self.kafka.produce(topic, payloads);
-    }
-
-    /// Where the lake's name leads from now on. The change is one step, so a worker never sees a place without a lake
-    /// in which it could make folders.
-    fn point_lake_at(&self, target: &Path) {
-        let link = self.tracerag.path("link");
-        symlink(target, &link).unwrap();
-        std::fs::rename(&link, self.tracerag.path("lake")).unwrap();
     }
 
     fn readiness(&self) -> Option<(u16, String)> {
@@ -115,71 +104,25 @@ fn a_lake_that_goes_away_is_waited_for() {
     let bench = Bench::new(kafka, Tracerag::new());
     let (folder, nothing) = (bench.tracerag.path("folder"), bench.tracerag.write("nothing", ""));
     std::fs::create_dir(&folder).unwrap();
-    bench.point_lake_at(&folder);
+    bench.tracerag.point_lake_at(&folder);
     let worker = bench.start();
 
-    bench.point_lake_at(&nothing);
+    bench.tracerag.point_lake_at(&nothing);
     bench.send_rest();
     bench.wait_until_failing(&worker);
-    bench.point_lake_at(&folder);
+    bench.tracerag.point_lake_at(&folder);
     until(&bench.tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
     bench.wait_until_ready(&worker);
 
-    bench.point_lake_at(&nothing);
+    bench.tracerag.point_lake_at(&nothing);
     bench.send_logs();
     bench.wait_until_failing(&worker);
     assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end while it waits for the lake");
     let log = std::fs::read_to_string(bench.tracerag.path("worker.log")).unwrap();
     assert!(log.contains("the last epoch is left to the next worker"), "{log}");
     assert!(log.contains("stopped; open traces are rebuilt by the next worker"), "{log}");
-    bench.point_lake_at(&folder);
+    bench.tracerag.point_lake_at(&folder);
     bench.assert_whole(bench.tracerag.worker(&bench.config));
-}
-
-/// A worker is killed while the lake is away, and the one that is left cannot claim what it gets from it. A further
-/// member of the group gets partitions nevertheless, long before the group would take the waiting worker for dead, and
-/// leaves again. Guarantees that a claim that waits for the lake keeps nobody waiting, and that everything is there once
-/// when the lake is back.
-#[test]
-fn a_group_goes_on_while_a_claim_waits() {
-    let Some(kafka) = Kafka::shared() else { return };
-    let mut bench = Bench::new(kafka, Tracerag::new());
-    bench.config = named_config(&bench.tracerag, kafka, &bench.topics, "left", SHORT_SESSION);
-    let folder = bench.tracerag.path("folder");
-    std::fs::create_dir(&folder).unwrap();
-    bench.point_lake_at(&folder);
-    let left = bench.start();
-    let config = named_config(&bench.tracerag, kafka, &bench.topics, "killed", SHORT_SESSION);
-    let killed = bench.tracerag.worker_logging(&config, "killed.log");
-    wait_for("the other worker has partitions", LIMIT, || {
-        get(metrics_port(&config), "/readyz").filter(|(status, _)| *status == 200)
-    });
-
-    bench.point_lake_at(&bench.tracerag.write("nothing", ""));
-    killed.kill();
-    wait_for("a claim waits", LIMIT, || {
-        let (_, text) = get(metrics_port(&bench.config), "/metrics")?;
-        text.lines().any(|line| line.starts_with("tracerag_lake_errors_total{step=\"claim\"}")).then_some(())
-    });
-    let further: BaseConsumer = kafka
-        .client()
-        .set("group.id", &bench.topics.spans)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("enable.auto.commit", "false")
-        .create()
-        .unwrap();
-    further.subscribe(&[bench.topics.spans.as_str()]).unwrap();
-    wait_for("the further member has partitions", LIMIT, || {
-        further.poll(Duration::from_millis(100));
-        further.assignment().ok().filter(|partitions| partitions.count() > 0)
-    });
-    assert!(left.alive(), "{}", left.log_tail());
-    drop(further);
-
-    bench.point_lake_at(&folder);
-    bench.produce(&bench.topics.spans, &bench.spans[bench.spans.len() / 2..]);
-    bench.produce(&bench.topics.logs, &lines("logs.jsonl.zst"));
-    bench.assert_whole(left);
 }
 
 /// A file system of its own, as long as the value lives.
@@ -227,7 +170,7 @@ fn a_full_disk_is_waited_for() {
     let Some(disk) = Disk::mount(bench.tracerag.path("disk")) else { return };
     let lake = disk.folder.join("lake");
     std::fs::create_dir(&lake).unwrap();
-    bench.point_lake_at(&lake);
+    bench.tracerag.point_lake_at(&lake);
     let worker = bench.start();
     disk.fill();
     bench.send_rest();

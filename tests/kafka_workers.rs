@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tracerag_ingest::source::{Cluster, KafkaConfig, TopicsConfig};
 
 use crate::kafka_worker::{LIMIT, Topics, get, metrics_port, named_config, until};
@@ -123,8 +124,8 @@ fn log(trace: usize, part: u8) -> String {
     )
 }
 
-/// Sends traces, each in two parts of a span and a log record, a moment apart, until it is told to end. Dropping it
-/// ends it as well.
+/// Sends traces, each in two parts of a span and a log record, a moment apart, until it is told to end, but at least
+/// once. Dropping it ends it as well.
 struct Load {
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
@@ -139,7 +140,7 @@ impl Load {
         let thread = std::thread::spawn(move || {
             let mut begun = from..from;
             loop {
-                let more = if told.load(Ordering::Relaxed) { 0 } else { TRACES };
+                let more = if begun.end > from && told.load(Ordering::Relaxed) { 0 } else { TRACES };
                 let next = begun.end..begun.end + more;
                 let parts = || begun.clone().map(|trace| (trace, 2)).chain(next.clone().map(|trace| (trace, 1)));
                 // Logs first: when the root has come, nothing more does.
@@ -233,6 +234,53 @@ fn a_worker_that_stood_still_joins_again() {
     stop(other);
 }
 
+/// A worker is killed while the lake is away, and the one that is left cannot claim what it gets from it. A further
+/// member of the group gets partitions nevertheless, long before the group would take the waiting worker for dead, and
+/// leaves again. Guarantees that a claim that waits for the lake keeps nobody waiting, and that every trace is there
+/// once, in one piece, when the lake is back.
+#[test]
+fn a_group_goes_on_while_a_claim_waits() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let group = Group::new(kafka, 4);
+    let (folder, nothing) = (group.tracerag.path("folder"), group.tracerag.write("nothing", ""));
+    std::fs::create_dir(&folder).unwrap();
+    group.tracerag.point_lake_at(&folder);
+    let load = Load::start(&group, 0);
+    let config = group.config("left", SHORT_SESSION);
+    let left = group.tracerag.worker_logging(&config, "left.log");
+    let killed = group.worker("killed", SHORT_SESSION);
+    group.has_members(2, &killed);
+    let first = load.end();
+    group.assert_whole(first, &left);
+
+    group.tracerag.point_lake_at(&nothing);
+    killed.kill();
+    wait_for("a claim waits", LIMIT, || {
+        assert!(left.alive(), "{}", left.log_tail());
+        let (_, text) = get(metrics_port(&config), "/metrics")?;
+        text.lines().any(|line| line.starts_with("tracerag_lake_errors_total{step=\"claim\"}")).then_some(())
+    });
+    let further: BaseConsumer = kafka
+        .client()
+        .set("group.id", &group.topics.spans)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    further.subscribe(&[group.topics.spans.as_str()]).unwrap();
+    wait_for("the further member has partitions", LIMIT, || {
+        further.poll(Duration::from_millis(100));
+        further.assignment().ok().filter(|partitions| partitions.count() > 0)
+    });
+    assert!(left.alive(), "{}", left.log_tail());
+    drop(further);
+
+    group.tracerag.point_lake_at(&folder);
+    let all = Load::start(&group, first).end();
+    group.assert_whole(all, &left);
+    stop(left);
+}
+
 /// A worker with a name of its own (`group.instance.id`) is killed and comes back within its session: it gets its
 /// partitions back, the other worker is not disturbed, and everything is there once and whole.
 #[test]
@@ -283,6 +331,13 @@ fn new_partitions_are_read() {
     let one = group.tracerag.worker_logging(&first, "first.log");
     let two = group.tracerag.worker_logging(&second, "second.log");
     group.has_members(2, &two);
+    // Who comes to others looks at the topics first, and would refuse those whose numbers of partitions differ.
+    for log in ["first.log", "second.log"] {
+        wait_for("the worker has looked at the topics", LIMIT, || {
+            let log = std::fs::read_to_string(group.tracerag.path(log)).unwrap();
+            log.contains("looked at the newest messages").then_some(())
+        });
+    }
     let produce = |topic: &str, partition: i32, message: String| {
         let record = Record { payload: Some(message.as_bytes()), partition: Some(partition), ..Record::default() };
         kafka.produce(topic, [record]);
@@ -296,6 +351,9 @@ fn new_partitions_are_read() {
         produce(&group.topics.logs, 3, log(0, part));
     }
     wait_for("the new partition is read", LIMIT, || {
+        for worker in [&one, &two] {
+            assert!(worker.alive(), "{}", worker.log_tail());
+        }
         (readers([&first, &second], &group.topics.logs, 3) > 0).then_some(())
     });
     for part in [1, 2] {

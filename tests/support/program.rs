@@ -1,6 +1,7 @@
 //! The program under test, as its user runs it.
 
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -71,6 +72,14 @@ impl Tracerag {
         let path = self.path(name);
         std::fs::write(&path, content).expect("the folder takes a file");
         path
+    }
+
+    /// Where the lake's name leads from now on. The change is one step, so a worker never sees a place without a lake in
+    /// which it could make folders.
+    pub fn point_lake_at(&self, target: &Path) {
+        let link = self.path("link");
+        symlink(target, &link).expect("the folder takes a link");
+        std::fs::rename(&link, &self.lake).expect("a link takes the lake's place");
     }
 
     fn binary() -> &'static str {
