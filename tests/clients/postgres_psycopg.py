@@ -89,10 +89,28 @@ def settings_go_back_to_savepoints(connection):
 
 
 def rows_come_in_parts(connection):
-    """A cursor of the server is read part by part."""
-    with connection.transaction(), connection.cursor(name="parts") as cursor:
-        cursor.execute("select * from generate_series(1, 5) order by 1")
-        assert [len(cursor.fetchmany(2)) for _ in range(4)] == [2, 2, 1, 0]
+    """A cursor of the server is read part by part, as text or binary, and is listed until it is closed; one of which
+    nothing was read is closed as well. In other formats than its first part no part is given."""
+    for binary in (False, True):
+        with connection.transaction(), connection.cursor(name="parts", binary=binary) as cursor:
+            cursor.execute("select value, value * 0.5, 'v' || value from generate_series(1, 5) order by 1")
+            assert [len(cursor.fetchmany(2)) for _ in range(3)] == [2, 2, 1]
+            listed = connection.execute("select name, statement, is_binary from pg_cursors").fetchall()
+            assert [(name, is_binary) for name, _, is_binary in listed] == [("parts", False)], listed
+            assert "generate_series" in listed[0][1], listed
+            assert cursor.fetchmany(2) == []
+        assert connection.execute("select count(*) from pg_cursors").fetchone() == (0,)
+    with connection.transaction(), connection.cursor(name="parts", binary=True) as cursor:
+        cursor.execute("select value, value * 0.5, 'v' || value from generate_series(7, 9) order by 1")
+        assert cursor.fetchall() == [(7, 3.5, "v7"), (8, 4.0, "v8"), (9, 4.5, "v9")]
+    with connection.transaction(), connection.cursor(name="unread"):
+        pass
+    connection.execute("begin")
+    connection.execute("declare c cursor for select * from generate_series(1, 5)")
+    assert len(connection.execute("fetch forward 2 from c", binary=True).fetchall()) == 2
+    refused(connection, "fetch forward 2 from c", errors.FeatureNotSupported)
+    connection.execute("rollback")
+    refused(connection, "declare c binary cursor for select 1", errors.FeatureNotSupported)
     with connection.cursor() as cursor:
         assert sum(1 for _ in cursor.stream("select * from generate_series(1, 20000)")) == 20_000
 

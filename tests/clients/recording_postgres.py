@@ -1,6 +1,6 @@
 """Every span of the recording over PostgreSQL's protocol: python recording_postgres.py PORT TOKEN TRUTH.
 
-psycopg reads a cursor of the server part by part, as text, and the whole as binary, and SQLAlchemy streams chunks into pandas. TRUTH is
+psycopg reads a cursor of the server part by part, as text and as binary, and SQLAlchemy streams chunks into pandas. TRUTH is
 a file with what the recording is known to hold. It ends with status 0 if every check holds.
 """
 
@@ -21,10 +21,8 @@ def parts_are_the_whole(connection, truth):
     read = []
     for binary in (False, True):
         rows = {}
-        # A cursor of the server always gives text.
-        with connection.transaction(), connection.cursor(name="" if binary else "parts", binary=binary) as cursor:
-            if not binary:
-                cursor.itersize = PART
+        with connection.transaction(), connection.cursor(name="parts", binary=binary) as cursor:
+            cursor.itersize = PART
             cursor.execute(SPANS)
             for trace_id, span_id, start, duration, *documents in cursor:
                 attributes, resource, events = (json.loads(one) if one else None for one in documents)

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Cancelled;
+use super::query::Started;
 use super::{Service, failure, shown};
 use crate::access::{Turn, Visit};
 use crate::error::{QueryError, Result};
@@ -43,17 +44,17 @@ pub(super) struct Begun {
     pub(super) seconds: u64,
 }
 
+/// The columns of an answer, in the formats that the client wants.
+pub(super) fn fields(schema: &SchemaRef, format: &Format) -> PgWireResult<Arc<Vec<FieldInfo>>> {
+    Ok(Arc::new(arrow_schema_to_pg_fields(schema, format, None)?))
+}
+
 impl Service {
     /// The rows of a query, in the formats that the client wants.
-    pub(super) fn answer(
-        &self,
-        begun: Begun,
-        format: &Format,
-        visit: Visit,
-        cancelled: Cancelled,
-    ) -> PgWireResult<QueryResponse> {
+    pub(super) fn answer(&self, started: Started, format: &Format) -> PgWireResult<QueryResponse> {
+        let Started { begun, visit, cancelled } = started;
         let app = &self.inner.app;
-        let fields = Arc::new(arrow_schema_to_pg_fields(&begun.schema, format, None)?);
+        let fields = fields(&begun.schema, format)?;
         let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
         let seconds = begun.seconds;
         let computing = app.engine().begin(Computing { begun, fields: Arc::clone(&fields), chunks }.run());

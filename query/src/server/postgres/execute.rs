@@ -9,7 +9,7 @@ use arrow_pg::datatypes::df::deserialize_parameters;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Sink, SinkExt};
-use pgwire::api::portal::{Portal, PortalExecutionState};
+use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::query::{
     ExtendedQueryHandler, send_describe_response, send_partial_query_response, send_ready_for_query,
 };
@@ -25,6 +25,7 @@ use pgwire::messages::extendedquery::{
 };
 use pgwire::messages::response::TransactionStatus;
 
+use super::answer::fields;
 use super::connection::Connection;
 use super::prepare::Prepared;
 use super::query::send;
@@ -98,7 +99,8 @@ impl ExtendedQueryHandler for Service {
         {
             let cursor = Connection::of(client)?.cursors().get(name).cloned();
             if let Some(cursor) = cursor {
-                return send_describe_response(client, &DescribePortalResponse::new(cursor.fields().to_vec())).await;
+                let fields = fields(cursor.schema(), &Format::UnifiedText)?;
+                return send_describe_response(client, &DescribePortalResponse::new(fields.to_vec())).await;
             }
         }
         self._on_describe(client, message).await

@@ -59,8 +59,14 @@ enum Columns {
 }
 
 impl Prepared {
-    fn without_parameters(text: Option<&str>, columns: Vec<FieldInfo>) -> Self {
-        Self { text: text.map(Arc::from), inferred: vec![], parameters: vec![], columns: Columns::Text(columns) }
+    /// A text without a statement.
+    fn nothing() -> Self {
+        Self { text: None, inferred: vec![], parameters: vec![], columns: Columns::Text(vec![]) }
+    }
+
+    /// A statement without parameters.
+    fn of(text: &str, columns: Columns) -> Self {
+        Self { text: Some(text.into()), columns, ..Self::nothing() }
     }
 
     /// How many columns its answer has.
@@ -90,12 +96,13 @@ impl QueryParser for Service {
         if asked.len() > 1 {
             return Err(failure::of("42601", "a prepared statement is one statement; prepare one after the other"));
         }
-        let Some(asked) = asked.pop() else { return Ok(Prepared::without_parameters(None, vec![])) };
+        let Some(asked) = asked.pop() else { return Ok(Prepared::nothing()) };
         let columns = match &*asked.statement {
             Statement::ShowVariable { .. } => shown_columns(&connection, &asked.statement).unwrap_or_default(),
             Statement::Fetch { name, .. } => {
                 let known = connection.cursors().get(&name.value).cloned();
-                known.ok_or_else(|| cursor::unknown(&name.value))?.fields().to_vec()
+                let cursor = known.ok_or_else(|| cursor::unknown(&name.value))?;
+                return Ok(Prepared::of(sql, Columns::Of(Arc::clone(cursor.schema()))));
             }
             Statement::StartTransaction { .. }
             | Statement::Commit { .. }
@@ -110,7 +117,7 @@ impl QueryParser for Service {
             | Statement::Set(_) => vec![],
             _ => return self.prepare(&connection, sql, asked, types).await,
         };
-        Ok(Prepared::without_parameters(Some(sql), columns))
+        Ok(Prepared::of(sql, Columns::Text(columns)))
     }
 
     fn get_parameter_types(&self, statement: &Prepared) -> PgWireResult<Vec<Type>> {

@@ -25,11 +25,12 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Begun;
-use super::connection::Connection;
+use super::catalog::cursors;
+use super::connection::{Cancelled, Connection};
 use super::prepare::forget;
 use super::settings::{Settings, Unset, assignments, is_local, no_time, too_long};
 use super::{INTERFACE, Service, failure, shown, statement};
-use crate::access::{Caller, Scope, Turn};
+use crate::access::{Caller, Scope, Turn, Visit};
 use crate::error::{QueryError, Result};
 use crate::server::problem::Problem;
 use crate::session::{Parameters, Session};
@@ -55,6 +56,13 @@ pub(super) struct Admitted {
     pub(super) deadline: Instant,
     /// The time that it has, as errors tell it.
     pub(super) seconds: u64,
+}
+
+/// A query that has begun, with what ends it and who writes it down.
+pub(super) struct Started {
+    pub(super) begun: Begun,
+    pub(super) visit: Visit,
+    pub(super) cancelled: Cancelled,
 }
 
 #[async_trait]
@@ -238,20 +246,22 @@ impl Service {
             }
             Statement::ShowVariable { .. } => show(&connection, &asked.statement).map(Response::Query),
             Statement::Declare { .. } | Statement::Fetch { .. } | Statement::Close { .. } => {
-                self.cursor(&connection, asked, parameters).await
+                self.cursor(&connection, asked, parameters, format).await
             }
-            _ => Ok(Response::Query(self.query(&connection, asked, parameters, format).await?)),
+            _ => {
+                let started = self.start(&connection, asked, parameters).await?;
+                Ok(Response::Query(self.answer(started, format)?))
+            }
         }
     }
 
-    /// Runs a query.
-    pub(super) async fn query(
+    /// Begins a query, so that its rows can be made.
+    pub(super) async fn start(
         &self,
         connection: &Connection,
         asked: &Asked,
         parameters: Option<Parameters>,
-        format: &Format,
-    ) -> PgWireResult<QueryResponse> {
+    ) -> PgWireResult<Started> {
         let gate = self.inner.app.gate();
         let caller = connection.caller(gate).map_err(failure::fatal)?;
         let mut visit = gate.visit(&caller, INTERFACE, "sql", &asked.text);
@@ -265,7 +275,7 @@ impl Service {
             begun = self.begin(&caller, connection, asked, parameters) => begun,
         };
         match begun {
-            Ok(begun) => self.answer(begun, format, visit, cancelled),
+            Ok(begun) => Ok(Started { begun, visit, cancelled }),
             Err(problem) => {
                 visit.end(problem.code());
                 Err(failure::error(&problem))
@@ -311,16 +321,17 @@ impl Service {
         };
         let deadline = Instant::now() + most;
         let deadline = until.map_or(deadline, |until| until.min(deadline));
-        let session = timeout_at(deadline, self.session(caller)).await.map_err(late)??.holding(Arc::clone(&turn));
+        let session =
+            timeout_at(deadline, self.session(caller, connection)).await.map_err(late)??.holding(Arc::clone(&turn));
         Ok(Admitted { session, turn, deadline, seconds })
     }
 
     /// A session of a caller on the newest head, with the catalog that tools of PostgreSQL read.
-    async fn session(&self, caller: &Caller) -> Result<Session> {
+    async fn session(&self, caller: &Caller, connection: &Connection) -> Result<Session> {
         let app = &self.inner.app;
         let session = app.sessions().open(caller).await?;
         let catalog = self.inner.catalogs.of(caller, &session, app.engine()).await?;
-        catalog.given_to(session)
+        catalog.given_to(session, cursors::table(&connection.cursors())?)
     }
 }
 

@@ -6,6 +6,7 @@
 //! words.
 
 mod attributes;
+pub(super) mod cursors;
 mod functions;
 mod information;
 mod relations;
@@ -34,6 +35,7 @@ use datafusion_pg_catalog::pg_catalog::{
 };
 use futures::TryStreamExt;
 
+use self::cursors::WithCursors;
 use super::{computed, constants, shown};
 use crate::access::{Caller, Scope};
 use crate::catalog::{CATALOG, SCHEMA};
@@ -97,15 +99,16 @@ impl Catalog {
         Ok(Self { pg_catalog, information_schema, functions, keywords: Arc::clone(&statics.pg_get_keywords) })
     }
 
-    /// The same session with this catalog beside the lake's tables.
+    /// The same session with this catalog beside the lake's tables, and the cursors of the connection in it
+    /// ([`cursors::table`]).
     ///
     /// # Errors
     /// When the session has no tables.
-    pub(super) fn given_to(&self, session: Session) -> Result<Session> {
+    pub(super) fn given_to(&self, session: Session, cursors: Arc<dyn TableProvider>) -> Result<Session> {
         let state = session.context().state();
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, lake_schema(&state)?)?;
-        catalog.register_schema(PG_CATALOG, Arc::clone(&self.pg_catalog))?;
+        catalog.register_schema(PG_CATALOG, Arc::new(WithCursors { rest: Arc::clone(&self.pg_catalog), cursors }))?;
         catalog.register_schema(INFORMATION_SCHEMA, Arc::clone(&self.information_schema))?;
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
+
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::TryStreamExt;
@@ -20,7 +22,7 @@ async fn session(lake: &TestLake, tenant: &str) -> Session {
     let caller = Caller { tenant: tenant.into(), principal: "test".into(), scopes };
     let engine = Engine::start().unwrap();
     let catalog = Catalogs::default().of(&caller, &session, &engine).await.unwrap();
-    catalog.given_to(session).unwrap()
+    catalog.given_to(session, catalog::cursors::table(&HashMap::new()).unwrap()).unwrap()
 }
 
 /// The rows of a statement in the types of this port.
