@@ -4,7 +4,7 @@
 //! Of several workers on a lake one keeps the tables, maps and tells the events, as long as it lives: see [`Lease`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -95,7 +95,17 @@ async fn keep(
             false
         }
     };
-    while !pause(&mut stopped, MAINTAIN_EVERY).await {
+    let mut due = Instant::now() + MAINTAIN_EVERY;
+    while !pause(&mut stopped, Lease::RENEW_EVERY).await {
+        if Instant::now() < due {
+            match lease.take().await {
+                Ok(is_held) => _ = holds.send_replace(is_held),
+                // It may be this worker's still, and a wrong one is harmless.
+                Err(error) => tracing::debug!(%error, "the lease of upkeep was not renewed"),
+            }
+            continue;
+        }
+        let begun = Instant::now();
         let looks_for_strays = round.is_multiple_of(STRAYS_EVERY);
         let options = MaintainOptions { looks_for_strays, retention: retention.clone(), ..MaintainOptions::default() };
         let kept = lease.during(maintain(&lake, &options)).await;
@@ -105,9 +115,14 @@ async fn keep(
                 tracing::debug!(?report, "upkeep");
                 round += 1;
             }
-            Ok(None) => tracing::debug!("another worker does the upkeep"),
+            // Who gets the lease begins at once.
+            Ok(None) => {
+                tracing::debug!("another worker does the upkeep");
+                continue;
+            }
             Ok(Some(Err(error))) | Err(error) => tracing::warn!(%error, "upkeep failed and will be tried again"),
         }
+        due = begun + MAINTAIN_EVERY;
     }
     if let Err(error) = lease.give_back().await {
         tracing::debug!(%error, "the lease of upkeep ends with its term");

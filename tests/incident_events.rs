@@ -141,8 +141,8 @@ fn events(kafka: &Kafka, topic: &str) -> Vec<Value> {
 /// A worker takes a failing trace and tells of it; its webhook is broken at first. It is stopped, another one goes on,
 /// and takes the same failure again and a new one. Guarantees CloudEvents of the stated form with the incident's
 /// fingerprint, version and example, the same in the topic and at the webhook; that what was refused comes again under
-/// its id, each time signed anew; that the secret is not in the log; and that a failure which was told of is not new to
-/// the next worker.
+/// its id, each time signed anew; that the secret is not in the log; that a failure which was told of is not new to the
+/// next worker; and that who was killed keeps the next one from telling only for a while.
 #[test]
 fn incidents_are_told_of_once() {
     let Some(kafka) = Kafka::shared() else { return };
@@ -196,18 +196,26 @@ fn incidents_are_told_of_once() {
     kafka.produce_keyed(&topics.spans, [failing(2, "CardDeclined")]);
     until(&tracerag, "select max(failure_count) from incidents", 2, || worker.log_tail());
     kafka.produce_keyed(&topics.spans, [failing(3, "LedgerLocked")]);
-    let ids = wait_for("the other incident is told of", LIMIT, || {
-        assert!(worker.alive(), "{}", worker.log_tail());
-        let ids: BTreeSet<String> =
-            events(kafka, &told).iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
-        (ids.len() > 1).then_some(ids)
-    });
-    assert_eq!(ids.len(), 2);
+    let ids = |worker: &Process, wanted: usize| {
+        let ids = wait_for("the other incident is told of", LIMIT, || {
+            assert!(worker.alive(), "{}", worker.log_tail());
+            let events = events(kafka, &told);
+            let ids: BTreeSet<String> = events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+            (ids.len() >= wanted).then_some(ids)
+        });
+        assert_eq!(ids.len(), wanted, "{ids:?}");
+    };
+    ids(&worker, 2);
     wait_for("the webhook has it, too", LIMIT, || {
         receiver.requests().iter().any(|request| request.headers["webhook-id"] != event["id"]).then_some(())
     });
     let logs = log + &std::fs::read_to_string(tracerag.path("two.log")).unwrap();
     assert!(logs.contains("was not taken") && !logs.contains(SECRET) && !logs.contains("/hook"), "{logs}");
+
+    worker.kill();
+    let worker = tracerag.worker_knowing(&[&secret], &config, "three.log");
+    kafka.produce_keyed(&topics.spans, [failing(4, "NoStock")]);
+    ids(&worker, 3);
 }
 
 /// The events of a kind.

@@ -26,10 +26,8 @@ use crate::lake::Lake;
 const FOLDER: &str = "upkeep";
 /// What stands in the file of a number that nobody holds; in others stands who does.
 const GIVEN_BACK: &str = "given back";
-/// How long a holder may be silent. It renews four times as often while it works, and with each round.
-const TERM: Duration = Duration::from_secs(180);
-/// Renewals within a term.
-const RENEWALS: u32 = 4;
+/// Renewals within a term: how long a holder may be silent.
+const RENEWALS: u32 = 3;
 
 /// One worker's hand on the lease of a lake.
 #[derive(Debug)]
@@ -44,9 +42,12 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// How often whoever has the lease renews it with [`Self::take`]; [`Self::during`] does so by itself.
+    pub const RENEW_EVERY: Duration = Duration::from_secs(15);
+
     /// For a worker of this name, which is for people: nothing depends on it.
     pub fn new(lake: Lake, worker: impl Into<String>) -> Self {
-        Self::with_term(lake, worker, TERM)
+        Self::with_term(lake, worker, Self::RENEW_EVERY * RENEWALS)
     }
 
     /// With a term of its own.
