@@ -13,6 +13,9 @@ use crate::support::served::{ALL, Served};
 use crate::support::wait_for;
 
 const GITHUB: &str = include_str!("fixtures/webhooks/github.json");
+const GITHUB_STATUS: &str = include_str!("fixtures/webhooks/github-deployment-status.json");
+const UNLEASH_EVENTS: &str = include_str!("fixtures/webhooks/unleash-events.json");
+const ARGOCD_APPLICATION: &str = include_str!("fixtures/webhooks/argocd-application.json");
 const SECRET: &str = "swordfish";
 const TRACE: &str = "0000000000000000000000000000c0de";
 
@@ -147,6 +150,40 @@ fn reported_changes_are_evidence() {
     assert_eq!(build["git_sha"], json!(repository.head()));
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(lock)));
     assert_eq!(build["lockfile_digests"]["uv.lock"], json!(digest));
+}
+
+/// What each platform itself sent comes with the proof that it gives. Guarantees that every body is in its topic as the
+/// records that it means, and that what means none is answered as such, not refused.
+#[test]
+fn what_platforms_sent_is_taken() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let [flags, deployments] = ["flags", "deployments"].map(|stem| kafka.topic(stem, 1));
+    let section = |name: &str| format!("[serve.webhooks.{name}]\nsecret = \"{SECRET}\"\n");
+    let sections = ["unleash", "github", "argocd"].map(section).concat();
+    let more = format!(
+        "{sections}[kafka]\nbootstrap_servers = \"{}\"\n[topics]\nflags = {{ topics = [\"{flags}\"] }}\n\
+         deployments = {{ topics = [\"{deployments}\"] }}\n",
+        kafka.bootstrap()
+    );
+    let served = Served::start(crate::worked_example::replayed(), &more);
+    let anybody = crate::support::client::Client::of(served.port, None);
+    let send = |from: &str, header: &str, proof: &str, body: &Value| {
+        let headers = [("x-github-event", "deployment_status"), (header, proof)];
+        let path = format!("/v1/changes?from={from}");
+        let answer = anybody.send(Method::POST, &path, &headers, Some(body)).unwrap();
+        let records = answer.json()["records"].as_u64();
+        let status = if records == Some(0) { 200 } else { 202 };
+        assert_eq!(answer.status, status, "{from}: {}", answer.text);
+        records.unwrap()
+    };
+    let body = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let github = body(GITHUB_STATUS);
+    assert_eq!(send("github", "x-hub-signature-256", &signature(&github.to_string()), &github), 1);
+    assert_eq!(send("argocd", "authorization", SECRET, &body(ARGOCD_APPLICATION)), 1);
+    let events = body(UNLEASH_EVENTS);
+    let sent = events.as_array().unwrap().iter().map(|event| send("unleash", "authorization", SECRET, event));
+    assert_eq!(sent.collect::<Vec<u64>>(), [0, 1, 1, 1, 1, 1, 0, 1, 1, 1]);
+    assert_eq!((kafka.read_all(&flags).len(), kafka.read_all(&deployments).len()), (8, 2));
 }
 
 /// Nobody answers where Kafka should be: the server says so with a status that senders try again on, and takes nothing.

@@ -182,7 +182,7 @@ fn place(service: &Option<String>, instance: &Option<String>, environment: &Opti
 }
 
 /// The members that there are.
-fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
+pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
     members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 

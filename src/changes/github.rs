@@ -35,7 +35,7 @@ pub(super) fn read(
         .or_else(|| text(event, &["deployment_status", "created_at"]))
         .ok_or_else(|| missing("deployment_status.updated_at"))?;
     let environment = text(event, &["deployment", "environment"]);
-    let tag = text(event, &["deployment", "ref"]).and_then(|name| name.strip_prefix(TAG));
+    let tag = text(event, &["deployment", "ref"]).and_then(tag);
     let id = event.get("deployment_status").and_then(|status| status.get("id")).map(Value::to_string);
     let deployment = Deployment {
         id: id.ok_or_else(|| missing("deployment_status.id"))?,
@@ -51,4 +51,39 @@ pub(super) fn read(
         ..Deployment::default()
     };
     Ok(Reported::Changes(vec![deployment.change()]))
+}
+
+/// The tag that a ref names. GitHub gives a ref as whoever made the deployment did, mostly without what tells a tag from a
+/// branch: such a name is a tag if it reads as a version.
+fn tag(name: &str) -> Option<&str> {
+    name.strip_prefix(TAG).or_else(|| Some(name).filter(|name| is_version(name)))
+}
+
+/// `1.9.0`, `v1.9.0`, `1.9.0-rc.1`; not `1.9`, which may well be a branch.
+fn is_version(name: &str) -> bool {
+    let numbers = name.strip_prefix('v').unwrap_or(name).split(['-', '+']).next().unwrap_or_default();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.split('.').count() == 3 && numbers.split('.').all(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Refs as deployments have them: whole, and short. Guarantees that a tag is found either way, and that a branch is
+    /// none.
+    #[test]
+    fn a_tag_is_told_from_a_branch() {
+        for (name, expected) in [
+            ("refs/tags/1.9.0", Some("1.9.0")),
+            ("refs/tags/nightly", Some("nightly")),
+            ("1.9.0", Some("1.9.0")),
+            ("v1.9.0-rc.1", Some("v1.9.0-rc.1")),
+        ] {
+            assert_eq!(tag(name), expected, "{name}");
+        }
+        for name in ["refs/heads/1.9.0", "master", "1.9", "1.9.x", "v1", "release/1.9.0", "f95f852bd8fca8fcc58a9a2d"] {
+            assert_eq!(tag(name), None, "{name}");
+        }
+    }
 }

@@ -44,13 +44,15 @@ pub(super) fn read(entry: &Map<String, Value>, webhook: &WebhookSection) -> Resu
     let time = below(entry, &["date"]).and_then(Value::as_i64).and_then(|ms| ms.checked_mul(1_000_000));
     let time = time.map(rfc3339).ok_or_else(|| missing("date"))?;
     let accesses = below(entry, &["accesses"]).and_then(Value::as_array).ok_or_else(|| missing("accesses"))?;
+    let flag = below(entry, &["currentVersion"]).and_then(Value::as_object);
     let action = |access: &Value| access.get("action").and_then(Value::as_str) == Some(DELETED);
-    let is_deleted = accesses.iter().any(action);
+    // An archived flag is served to nobody: the application's own default holds, as for one that is deleted.
+    let is_archived = flag.and_then(|flag| flag.get("archived")).and_then(Value::as_bool).unwrap_or_default();
+    let is_gone = is_archived || accesses.iter().any(action);
     let mut resources: Vec<&str> =
         accesses.iter().filter_map(|access| access.get("resource").and_then(Value::as_str)).collect();
     resources.sort_unstable();
     resources.dedup();
-    let flag = below(entry, &["currentVersion"]).and_then(Value::as_object);
     let mut changes = Vec::new();
     let mut bytes = 0;
     for resource in resources.into_iter().filter_map(Resource::parse) {
@@ -62,7 +64,7 @@ pub(super) fn read(entry: &Map<String, Value>, webhook: &WebhookSection) -> Resu
             set_id: non_empty(resource.project),
             ..FlagChange::default()
         };
-        if is_deleted {
+        if is_gone {
             changes.push(FlagChange { environment: named(resource.environment, webhook), ..change }.change());
             continue;
         }

@@ -1,4 +1,4 @@
-//! Each platform's webhook in the form that its documentation shows, and what is none.
+//! Each platform's webhook in the form that its documentation shows, what platforms sent themselves, and what is none.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,6 +21,11 @@ const LAUNCHDARKLY: &str = include_str!("../../tests/fixtures/webhooks/launchdar
 const UNLEASH: &str = include_str!("../../tests/fixtures/webhooks/unleash.json");
 const GITHUB: &str = include_str!("../../tests/fixtures/webhooks/github.json");
 const ARGOCD: &str = include_str!("../../tests/fixtures/webhooks/argocd.json");
+const UNLEASH_EVENTS: &str = include_str!("../../tests/fixtures/webhooks/unleash-events.json");
+const GITHUB_STATUS: &str = include_str!("../../tests/fixtures/webhooks/github-deployment-status.json");
+const GITHUB_PAGES: &str = include_str!("../../tests/fixtures/webhooks/github-deployment-status-pages.json");
+const GITHUB_DEPLOYMENT: &str = include_str!("../../tests/fixtures/webhooks/github-deployment.json");
+const ARGOCD_APPLICATION: &str = include_str!("../../tests/fixtures/webhooks/argocd-application.json");
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let header =
@@ -50,7 +55,8 @@ fn read(platform: Platform, webhook: &WebhookSection, body: &str) -> Result<Repo
 }
 
 /// An entry of LaunchDarkly's audit log gives the variation that its environment serves, and says nothing of the others.
-/// Switched off, the variation for that holds; a rollout has weights and no variant; a deleted flag has neither.
+/// Switched off, the variation for that holds; a rollout has weights and no variant; a deleted or archived flag has
+/// neither.
 #[test]
 fn launchdarkly_serves_a_variation() {
     let webhook = WebhookSection::default();
@@ -71,11 +77,14 @@ fn launchdarkly_serves_a_variation() {
     assert_eq!(split["feature_flag.result.variant"], Value::Null);
     assert_eq!(split["feature_flag.result.value"], "{\"lenient\":90000,\"strict\":10000}");
     let deleted = LAUNCHDARKLY.replace("updateFallthrough", "deleteFlag");
-    let deleted = &records(read(Platform::LaunchDarkly, &webhook, &deleted))[0];
-    assert_eq!(
-        (&deleted["feature_flag.result.variant"], &deleted["feature_flag.result.value"]),
-        (&Value::Null, &Value::Null)
-    );
+    let mut archived: Value = serde_json::from_str(LAUNCHDARKLY).unwrap();
+    archived["currentVersion"]["archived"] = json!(true);
+    for gone in [deleted, archived.to_string()] {
+        let gone = &records(read(Platform::LaunchDarkly, &webhook, &gone))[0];
+        let told = (&gone["feature_flag.result.variant"], &gone["feature_flag.result.value"]);
+        assert_eq!(told, (&Value::Null, &Value::Null));
+        assert_eq!(gone["deployment.environment.name"], "production");
+    }
     // Few bytes that would become very many records, or very large ones.
     let mut wide: Value = serde_json::from_str(LAUNCHDARKLY).unwrap();
     wide["accesses"][0]["resource"] = json!("proj/shop:env/*:flag/payments.decimal_mode");
@@ -91,7 +100,7 @@ fn launchdarkly_serves_a_variation() {
     assert!(matches!(read(Platform::LaunchDarkly, &webhook, &other), Ok(Reported::Nothing(_))));
 }
 
-/// Unleash turns a flag on and off in an environment and archives it; what it says of strategies is passed over.
+/// Unleash turns a flag on and off in an environment and archives it; what changes nothing for anybody is passed over.
 #[test]
 fn unleash_turns_flags_on_and_off() {
     let webhook = WebhookSection::default();
@@ -107,7 +116,82 @@ fn unleash_turns_flags_on_and_off() {
     );
     assert_eq!(records(of("feature-environment-disabled"))[0]["feature_flag.result.value"], "false");
     assert_eq!(records(of("feature-archived"))[0]["feature_flag.result.variant"], Value::Null);
-    assert!(matches!(of("feature-strategy-update"), Ok(Reported::Nothing(_))));
+    assert!(matches!(of("feature-stale-on"), Ok(Reported::Nothing(_))));
+    // A strategy that is not there is no strategy that changed.
+    assert!(matches!(of("feature-strategy-update"), Err(Misread::Unknown(_))));
+}
+
+/// Unleash's own example of each kind of event about a flag. It is on or off in an environment; out of the archive it is
+/// off everywhere. Strategies and variants are configuration beside it, and what they compare with is in no record.
+#[test]
+fn unleash_sent_these() {
+    let services = [("my-other-project".to_owned(), "payments".to_owned())].into();
+    let webhook = WebhookSection { services, ..WebhookSection::default() };
+    let events: Vec<Value> = serde_json::from_str(UNLEASH_EVENTS).unwrap();
+    let event = |kind: &str| events.iter().find(|event| event["type"] == kind).unwrap();
+    let read = |event: &Value| read(Platform::Unleash, &webhook, &event.to_string());
+    let of = |kind: &str| records(read(event(kind))).remove(0);
+
+    assert_eq!(
+        of("feature-environment-enabled"),
+        json!({
+            "time": "2022-06-02T12:09:03.045Z", "feature_flag.key": "new-feature",
+            "feature_flag.result.variant": "enabled", "feature_flag.result.value": "true",
+            "feature_flag.provider.name": "unleash", "feature_flag.set.id": "my-other-project",
+            "service.name": "payments", "deployment.environment.name": "development",
+        })
+    );
+    for (kind, variant, environment) in [
+        ("feature-environment-disabled", json!("disabled"), json!("development")),
+        ("feature-archived", Value::Null, Value::Null),
+        ("feature-deleted", Value::Null, Value::Null),
+        ("feature-revived", json!("disabled"), Value::Null),
+    ] {
+        let record = of(kind);
+        assert_eq!(record["feature_flag.key"], "new-feature", "{kind}");
+        assert_eq!(record["feature_flag.result.variant"], variant, "{kind}");
+        assert_eq!(record["deployment.environment.name"], environment, "{kind}");
+    }
+    for kind in ["feature-created", "feature-stale-on"] {
+        assert!(matches!(read(event(kind)), Ok(Reported::Nothing(_))), "{kind}");
+    }
+
+    assert_eq!(
+        of("feature-strategy-add"),
+        json!({
+            "time": "2022-06-01T10:03:08.290Z",
+            "config.key": "new-feature.strategies.3f4bf713-696c-43a4-8ce7-d6c607108858",
+            "config.value": "{\"name\":\"flexibleRollout\",\"rollout\":\"67\"}",
+            "service.name": "payments", "deployment.environment.name": "default",
+        })
+    );
+    let updated = of("feature-strategy-update");
+    assert_eq!(updated["config.key"], of("feature-strategy-add")["config.key"]);
+    assert_eq!(updated["config.value"], "{\"name\":\"flexibleRollout\",\"rollout\":\"32\"}");
+    let removed = of("feature-strategy-remove");
+    assert_eq!(removed["config.key"], "new-feature.strategies.9591090e-acb0-4088-8958-21faaeb7147d");
+    assert_eq!(removed["config.value"], Value::Null);
+
+    let value = |record: &Value| -> Value { serde_json::from_str(record["config.value"].as_str().unwrap()).unwrap() };
+    let variants = json!([{"name": "lenient", "weight": 900}, {"name": "strict", "weight": 100}]);
+    let mut targeted = event("feature-strategy-add").clone();
+    targeted["data"]["constraints"] =
+        json!([{"contextName": "userId", "operator": "IN", "values": ["ariel@example.com"]}]);
+    targeted["data"]["variants"] = variants.clone();
+    targeted["data"]["disabled"] = json!(true);
+    assert_eq!(
+        value(&records(read(&targeted))[0]),
+        json!({"name": "flexibleRollout", "rollout": "67", "disabled": true, "constraints": 1,
+               "variants": {"lenient": 900, "strict": 100}})
+    );
+    let mut weighed = event("feature-strategy-add").clone();
+    weighed["type"] = json!("feature-environment-variants-updated");
+    weighed["data"] = json!({"variants": variants});
+    let weighed_as = &records(read(&weighed))[0];
+    assert_eq!(weighed_as["config.key"], "new-feature.variants");
+    assert_eq!(value(weighed_as), json!({"lenient": 900, "strict": 100}));
+    weighed["data"] = json!({"variants": []});
+    assert_eq!(records(read(&weighed))[0]["config.value"], Value::Null);
 }
 
 /// A deployment of GitHub counts once it succeeded, with its commit, its tag as the version, and the service that the
@@ -129,6 +213,31 @@ fn github_deploys_when_it_succeeded() {
     assert!(matches!(read(Platform::GitHub, &webhook, &pending), Ok(Reported::Nothing(_))));
     let ping = of_platform(Platform::GitHub, &webhook, &headers(&[("x-github-event", "ping")]), b"{\"zen\": \"x\"}");
     assert!(matches!(ping, Ok(Reported::Nothing(_))));
+}
+
+/// GitHub sent the status of a deployment by hand, one of a workflow that still ran, and the deployment alone. Only what
+/// succeeded is taken, with its commit; a branch is no version.
+#[test]
+fn github_sent_these() {
+    let webhook = WebhookSection::default();
+    let event = &records(read(Platform::GitHub, &webhook, GITHUB_STATUS))[0];
+    assert_eq!((&event["subject"]["id"], &event["context"]["id"]), (&json!("Hello-World"), &json!("209916254")));
+    assert_eq!(event["context"]["timestamp"], "2019-05-15T15:20:55Z");
+    assert_eq!(event["subject"]["content"]["environment"]["id"], "production");
+    assert_eq!(
+        event["customData"],
+        json!({
+            "vcs.ref.head.revision": "f95f852bd8fca8fcc58a9a2d6c842781e32a215e",
+            "vcs.repository.url.full": "https://github.com/Codertocat/Hello-World",
+        })
+    );
+    assert!(matches!(read(Platform::GitHub, &webhook, GITHUB_PAGES), Ok(Reported::Nothing(_))));
+    let ended = GITHUB_PAGES.replacen("\"in_progress\"", "\"success\"", 1);
+    let event = &records(read(Platform::GitHub, &webhook, &ended))[0];
+    assert_eq!(event["subject"]["content"]["environment"]["id"], "github-pages");
+    let made = headers(&[("x-github-event", "deployment")]);
+    let made = of_platform(Platform::GitHub, &webhook, &made, GITHUB_DEPLOYMENT.as_bytes());
+    assert!(matches!(made, Ok(Reported::Nothing(_))));
 }
 
 /// An application of Argo CD is deployed once its sync has succeeded, in the version of its one image. Its revision is
@@ -157,6 +266,23 @@ fn argocd_deploys_when_it_is_synced() {
     );
     let running = ARGOCD.replace("Succeeded", "Running");
     assert!(matches!(read(Platform::ArgoCd, &webhook, &running), Ok(Reported::Nothing(_))));
+}
+
+/// An application as Argo CD keeps it, which is what a notification hands over whole. Its commit is the one that was
+/// synced, not what it has been compared with since.
+#[test]
+fn argocd_keeps_this() {
+    let services = [("velero-test".to_owned(), "velero".to_owned())].into();
+    let webhook = WebhookSection { services, revision_is_commit: true, ..WebhookSection::default() };
+    let event = &records(read(Platform::ArgoCd, &webhook, ARGOCD_APPLICATION))[0];
+    assert_eq!(
+        (&event["subject"]["id"], &event["context"]["timestamp"]),
+        (&json!("velero"), &json!("2024-03-05T07:33:04Z"))
+    );
+    let content = json!({"artifactId": "pkg:oci/nginx?repository_url=nginx&tag=latest"});
+    assert_eq!(event["subject"]["content"], content);
+    assert_eq!(event["customData"]["service.version"], "latest");
+    assert_eq!(event["customData"]["vcs.ref.head.revision"], "ea8759964626a583667a2bfd08f334ec2070040a");
 }
 
 /// Changes, flagd configurations, CDEvents in every envelope and lists are known by what they are and go on as they came;
