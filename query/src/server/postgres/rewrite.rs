@@ -10,6 +10,9 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::catalog::PG_CATALOG;
+use super::catalog::cursors::PG_CURSORS;
+
 /// Brings a pattern with another escape character into one with the backslash, as a function of PostgreSQL does.
 pub(super) const LIKE_ESCAPE: &str = "like_escape";
 /// The subscripts of a list.
@@ -19,6 +22,7 @@ pub(super) const GENERATE_SUBSCRIPTS: &str = "generate_subscripts";
 ///
 /// - `LIKE pattern ESCAPE '/'` has the backslash as the escape character.
 /// - `generate_subscripts(list, 1)` has a row for each element, as `unnest` has.
+/// - `pg_cursors` is found without its schema, as the tables that datafusion-pg-catalog knows are.
 pub(super) fn in_words_of_datafusion(mut statement: Statement) -> Statement {
     let _ = VisitMut::visit(&mut statement, &mut Words);
     statement
@@ -28,6 +32,16 @@ struct Words;
 
 impl VisitorMut for Words {
     type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: None, .. } = factor
+            && name.0.len() == 1
+            && is_named(name, PG_CURSORS)
+        {
+            *name = ObjectName::from(vec![Ident::new(PG_CATALOG), Ident::new(PG_CURSORS)]);
+        }
+        ControlFlow::Continue(())
+    }
 
     /// After what it is made of: what takes its place is not looked at again.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
@@ -212,6 +226,18 @@ mod tests {
             rewritten(in_words_of_datafusion, "SELECT unnest(a), pg_catalog.generate_subscripts(a, 1) AS i FROM t"),
             "SELECT unnest(a), unnest(pg_catalog.generate_subscripts(a, 1)) AS i FROM t"
         );
+    }
+
+    /// The table of cursors is found without its schema; a function or another table of that name is left alone.
+    #[test]
+    fn cursors_are_found_without_their_schema() {
+        for (given, wanted) in [
+            ("SELECT 1 FROM pg_cursors AS c", "SELECT 1 FROM pg_catalog.pg_cursors AS c"),
+            ("SELECT 1 FROM pg_catalog.pg_cursors", "SELECT 1 FROM pg_catalog.pg_cursors"),
+            ("SELECT 1 FROM pg_cursors(1)", "SELECT 1 FROM pg_cursors(1)"),
+        ] {
+            assert_eq!(rewritten(in_words_of_datafusion, given), wanted);
+        }
     }
 
     /// Subqueries that refer to the row around them are given up wherever they are in a column; what refers to their own

@@ -13,7 +13,7 @@ use super::memory;
 use crate::error::Result;
 use crate::server::postgres::cursor::Cursor;
 
-const NAME: &str = "pg_cursors";
+pub(in crate::server::postgres) const PG_CURSORS: &str = "pg_cursors";
 
 /// `pg_catalog` with the cursors of one connection beside its other tables.
 #[derive(Debug)]
@@ -26,16 +26,16 @@ pub(super) struct WithCursors {
 impl SchemaProvider for WithCursors {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.rest.table_names();
-        names.push(NAME.to_owned());
+        names.push(PG_CURSORS.to_owned());
         names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if name == NAME { Ok(Some(Arc::clone(&self.cursors))) } else { self.rest.table(name).await }
+        if name == PG_CURSORS { Ok(Some(Arc::clone(&self.cursors))) } else { self.rest.table(name).await }
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        name == NAME || self.rest.table_exist(name)
+        name == PG_CURSORS || self.rest.table_exist(name)
     }
 }
 

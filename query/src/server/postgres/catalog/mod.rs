@@ -43,7 +43,7 @@ use crate::error::Result;
 use crate::server::engine::Engine;
 use crate::session::Session;
 
-const PG_CATALOG: &str = "pg_catalog";
+pub(super) const PG_CATALOG: &str = "pg_catalog";
 const INFORMATION_SCHEMA: &str = "information_schema";
 /// Tables whose rows are numbered by the order in which the tables are made: schemas first, then tables. So numbers
 /// are the same in every server of a release, and a tool may keep them.
