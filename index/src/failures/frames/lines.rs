@@ -302,8 +302,10 @@ pub(super) fn header(text: &str) -> Option<Header<'_>> {
     if let Some(message) = text.strip_prefix("panic: ") {
         return Some(("panic", Some(message)));
     }
-    if text.starts_with("thread '") && text.contains("panicked at ") {
-        return Some(("panic", text.split_once("panicked at ").map(|(_, message)| message)));
+    if text.starts_with("thread '")
+        && let Some((_, told)) = text.split_once("panicked at ")
+    {
+        return Some(("panic", panic_message(told)));
     }
     // .NET on one line: the outer exception stands before the arrow.
     text = text.split(" ---> ").next().unwrap_or(text);
@@ -311,6 +313,7 @@ pub(super) fn header(text: &str) -> Option<Header<'_>> {
         Some((name, message)) => (name, Some(message)),
         None => (text.strip_suffix(':').unwrap_or(text), None),
     };
+    let name = without_code(name);
     let letters = name.bytes().all(|byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'$' | b'\\' | b':' | b'*' | b'/' | b'`' | b'-')
     });
@@ -326,6 +329,32 @@ pub(super) fn header(text: &str) -> Option<Header<'_>> {
         && (named || (qualified && message.is_some() && last.starts_with(|first: char| first.is_ascii_uppercase())));
     let message = message.map(|message| if named { without_php_position(message) } else { message });
     plausible.then_some((name, message))
+}
+
+/// What Rust says of a panic: `'message', src/x.rs:12:5` before 1.73, and `src/x.rs:12:5:` since then, where the message is
+/// the next line ([`begins_panic`]).
+fn panic_message(told: &str) -> Option<&str> {
+    if told.ends_with(':') {
+        return None;
+    }
+    let quoted = told.strip_prefix('\'').and_then(|rest| rest.rsplit_once("', "));
+    Some(quoted.map_or(told, |(message, _)| message))
+}
+
+/// Whether the next line is the message of a panic in Rust.
+pub(super) fn begins_panic(raw: &str) -> bool {
+    let text = raw.trim();
+    text.starts_with("thread '") && text.ends_with(':') && text.contains("panicked at ")
+}
+
+/// .NET puts a code behind a type: `SocketException (111)`, `SqlException (0x80131904)`.
+fn without_code(name: &str) -> &str {
+    let is_code = |code: &str| {
+        let digits = code.strip_prefix("0x").unwrap_or(code);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let behind = name.strip_suffix(')').and_then(|name| name.split_once(" ("));
+    behind.filter(|(_, code)| is_code(code)).map_or(name, |(name, _)| name)
 }
 
 /// PHP says where: `... in /app/x.php:12`.

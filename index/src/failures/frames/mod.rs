@@ -141,6 +141,8 @@ struct Reader<'a> {
     opening: Option<&'a str>,
     /// The lines that follow `Caused by:` are causes (Rust).
     causes_follow: bool,
+    /// The next line is the message of a panic (Rust).
+    message_follows: bool,
     /// The last line that is not blank began as a call and was none, or ended a Python trace too early.
     cut_short: bool,
     truncated: bool,
@@ -158,13 +160,14 @@ impl<'a> Reader<'a> {
             suppressed: false,
             opening: None,
             causes_follow: false,
+            message_follows: false,
             cut_short: false,
             truncated: false,
         }
     }
 
     fn line<'t: 'a>(&mut self, raw: &'t str) {
-        if self.takes_listed_cause(raw) {
+        if self.takes_panic_message(raw) || self.takes_listed_cause(raw) {
             return;
         }
         let read = lines::read(raw, self.previous, self.language);
@@ -208,6 +211,7 @@ impl<'a> Reader<'a> {
             }
             Line::Header { exception_type, message } => {
                 self.header(exception_type, message);
+                self.message_follows = lines::begins_panic(raw);
                 // .NET's one-line form: `Outer: message ---> Inner: message`.
                 for (exception_type, message) in
                     raw.split(" ---> ").skip(1).take(MAX_SECTIONS).filter_map(lines::header)
@@ -219,6 +223,20 @@ impl<'a> Reader<'a> {
             Line::Other => {}
         }
         self.previous = raw;
+    }
+
+    /// Takes the line below `thread 'main' panicked at src/x.rs:12:5:`.
+    fn takes_panic_message(&mut self, raw: &str) -> bool {
+        if !std::mem::take(&mut self.message_follows) {
+            return false;
+        }
+        let text = raw.trim();
+        let section = &mut self.sections[self.current];
+        let is_message = section.message.is_none() && !text.is_empty() && !text.starts_with("stack backtrace:");
+        if is_message {
+            section.message = Some(super::mask::clip(text, MAX_HEADER).to_owned());
+        }
+        is_message
     }
 
     /// Takes `Caused by:` alone in its line, and the lines below it, as Rust's error reports write them.

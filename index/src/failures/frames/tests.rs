@@ -295,6 +295,50 @@ stack backtrace:
     assert_eq!(trace.frames().count(), 5);
 }
 
+/// The message of a panic in Rust is the line below its place, or stands in quotation marks before it; where neither is
+/// there, none is made up. Guarantees that two panics of one function are two.
+#[test]
+fn a_panic_has_its_message() {
+    for (text, message) in [
+        (
+            "thread 'main' panicked at src/score.rs:97:18:\nattempt to divide by zero\nstack backtrace:",
+            Some("attempt to divide by zero"),
+        ),
+        ("thread 'tokio-runtime-worker' (4711) panicked at src/a.rs:1:2:\nno: entry\n  left: 1", Some("no: entry")),
+        (
+            "thread 'main' panicked at 'it isn't there', src/a.rs:1:2\nnote: run with `RUST_BACKTRACE=1`",
+            Some("it isn't there"),
+        ),
+        ("thread 'main' panicked at src/a.rs:1:2:\nstack backtrace:", None),
+        ("thread 'main' panicked at src/a.rs:1:2:", None),
+    ] {
+        let trace = parse(text);
+        assert_eq!(trace.sections[0].exception_type.as_deref(), Some("panic"), "{text}");
+        assert_eq!(trace.sections[0].message.as_deref(), message, "{text}");
+    }
+}
+
+/// .NET prints a code behind some types, of the exception itself and of one within it. Guarantees that it is known all
+/// the same, and that a number in brackets behind something else makes no type of it.
+#[test]
+fn a_code_behind_a_type_is_no_part_of_it() {
+    let trace = parse(
+        "System.Net.Http.HttpRequestException: Connection refused (db:5432)
+ ---> System.Net.Sockets.SocketException (111): Connection refused
+   at System.Net.Sockets.Socket.Connect() in /_/src/Socket.cs:line 12
+   --- End of inner exception stack trace ---
+   at Shop.Ledger.Post(Int32 id) in /app/Ledger.cs:line 7",
+    );
+    let types: Vec<_> = trace.sections.iter().map(|section| section.exception_type.as_deref().unwrap()).collect();
+    assert_eq!(types, ["System.Net.Http.HttpRequestException", "System.Net.Sockets.SocketException"]);
+    assert_eq!(trace.sections[1].message.as_deref(), Some("Connection refused"));
+    let sql =
+        parse("Npgsql.PostgresException (0x80004005): 23505: duplicate key\n   at Shop.Db.Save() in /app/Db.cs:line 3");
+    assert_eq!(sql.sections[0].exception_type.as_deref(), Some("Npgsql.PostgresException"));
+    assert_eq!(sql.sections[0].message.as_deref(), Some("23505: duplicate key"));
+    assert_eq!(parse("order (12): cancelled").sections.len(), 0);
+}
+
 /// Lines, addresses, folders of a release and names that compilers make up do not change a frame's key.
 #[test]
 fn keys_survive_a_new_build() {
