@@ -120,13 +120,19 @@ fn a_worker_begins_where_it_is_told_in_the_topics_of_a_pattern() {
     for topic in read.iter().chain([&excluded]) {
         produce(topic, Duration::ZERO);
     }
-    for (begin, traces, tracerag, config, worker) in &workers {
+    for (begin, traces, tracerag, config, worker) in workers {
         let wanted: Vec<String> = traces.iter().chain(&[10, 11]).map(|trace| format!("{trace:032x}")).collect();
-        until(tracerag, "select count(*) from traces", wanted.len() as i64, || worker.log_tail());
+        until(&tracerag, "select count(*) from traces", wanted.len() as i64, || worker.log_tail());
         let found = tracerag.sql("select trace_id from spans order by trace_id");
         let found: Vec<&str> = found.iter().filter_map(|row| row["trace_id"].as_str()).collect();
         assert_eq!(found, wanted, "{begin}");
-        let (_, metrics) = get(metrics_port(config), "/metrics").unwrap();
+        let (_, metrics) = get(metrics_port(&config), "/metrics").unwrap();
         assert!(metrics.contains(&read[0]) && !metrics.contains(&excluded), "{begin}: {metrics}");
+        assert!(worker.terminate(LIMIT), "the worker does not end on SIGTERM");
+        let worker = tracerag.worker(&config);
+        wait_for(&format!("a worker that begins at {begin} starts again"), LIMIT, || {
+            assert!(worker.alive(), "{}", worker.log_tail());
+            get(metrics_port(&config), "/readyz").filter(|(status, _)| *status == 200)
+        });
     }
 }

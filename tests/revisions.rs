@@ -85,3 +85,26 @@ fn a_failure_in_two_revisions_counts_once() {
     assert_eq!((sum("failure_count"), sum("echo_count"), sum("trace_count")), (1, 1, 1));
     assert_eq!(tracerag.number("select failure_count from traces"), 1);
 }
+
+/// A recording comes in files that are replayed one after the other: the second has the root of the first one's trace and
+/// all that the first has once more, as a file that was still written does. Guarantees that the trace is one, in two
+/// revisions of which the newest is whole, and that no span and no record is there twice.
+#[test]
+fn files_of_one_recording_may_be_replayed_apart() {
+    let tracerag = Tracerag::new();
+    let config = tracerag.write("tracerag.toml", "[embedding]\nmodel = \"hashed-ngrams\"\n");
+    let (root, inner) = ("00000000000000a1", "00000000000000a2");
+    let early = span(inner, Some(root), 10, 90, 50);
+    let told = record(json!({"traceId": TRACE, "spanId": inner}), 60, "no stock of the red chair", json!([]));
+    let first = lines(&[early.clone()], &[told.clone()]);
+    let second = lines(&[early, span(root, None, 0, 100, 55)], &[told]);
+    for (name, content) in [("first.jsonl", first), ("second.jsonl", second)] {
+        let file = tracerag.write(name, content);
+        tracerag.done(&["--config", config.to_str().unwrap(), "replay", file.to_str().unwrap()]);
+    }
+    assert_eq!(
+        tracerag.sql("select revision, span_count, log_count, complete from traces"),
+        [json!({"revision": 2, "span_count": 2, "log_count": 1, "complete": true})]
+    );
+    assert_eq!((tracerag.number("select count(*) from spans"), tracerag.number("select count(*) from logs")), (2, 1));
+}

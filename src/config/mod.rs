@@ -392,8 +392,10 @@ impl EmbeddingSection {
 
     /// The cache folder with `~` replaced by the home folder.
     pub fn cache_folder(&self) -> PathBuf {
-        match (self.cache.strip_prefix("~"), std::env::var_os("HOME")) {
-            (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        // Of a service HOME may not be set; then the list of users says where its home is.
+        let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        match (self.cache.strip_prefix("~"), home) {
+            (Ok(rest), Some(home)) => home.join(rest),
             _ => self.cache.clone(),
         }
     }

@@ -58,6 +58,15 @@ const MOST_STRETCHES: usize = 16;
 /// Services whose failures are looked up for records without a trace.
 const MOST_SERVICES: usize = 1_000;
 
+/// Has all traces of a flush compared with what the lake holds of them: it came from partitions that are not claimed here,
+/// or from files that were read before, so the window does not know of it.
+pub(super) fn is_of_stored(flushed: &mut Flushed) {
+    for closed in &mut flushed.closed {
+        closed.fragment = true;
+        closed.late = true;
+    }
+}
+
 /// What the lake holds of the traces of a flush's fragments.
 pub(super) struct Stored {
     spans: RecordBatch,

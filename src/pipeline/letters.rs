@@ -27,7 +27,7 @@ use tracerag_schemas::{SourcePartition, Table};
 use super::epoch::Draft;
 use super::held::Held;
 use super::late::{Stored, told_again};
-use super::{Input, Pipeline, Progress, emit, is_replayed, progress};
+use super::{Input, Pipeline, Progress, emit, is_replayed, late, progress};
 use crate::error::Error;
 
 /// A letter, and what it is decoded as.
@@ -169,11 +169,7 @@ impl Pipeline {
         let mut parts = Vec::new();
         loop {
             let mut flushed = self.window.drain()?;
-            // What the lake has of a trace nobody here knows: the partitions of its other records are not claimed.
-            for closed in &mut flushed.closed {
-                closed.fragment = true;
-                closed.late = true;
-            }
+            late::is_of_stored(&mut flushed);
             let more = flushed.more;
             parts.push(flushed);
             if !more {

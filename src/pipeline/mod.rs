@@ -90,6 +90,8 @@ pub(crate) struct Pipeline {
     onlooker: Onlooker,
     /// Dead letters that were taken up and are not written yet.
     replayed: letters::Replayed,
+    /// Files are read into a lake that holds parts of traces, of which the window does not know.
+    adds_to_stored: bool,
     tally: Tally,
 }
 
@@ -156,6 +158,7 @@ impl Pipeline {
             late_horizon: config.window.late_horizon.nanos(),
             changes_seen: changes::Seen::default(),
             replayed: letters::Replayed::default(),
+            adds_to_stored: false,
             tally: Tally::default(),
             lake,
         })
@@ -184,6 +187,9 @@ impl Pipeline {
         let claimed = feeding.filter_map(|resume| Claimed::of(resume, self.hold())).collect();
         let held = Held::of(&self.lake, &head, claimed).await?;
         let floor = progress::floor(&head);
+        let is_stored = |table| head.of(table).any(|(_, dataset)| dataset.rows > 0);
+        self.adds_to_stored |=
+            sources.iter().any(is_replayed) && [Table::Traces, Table::Logs].into_iter().any(is_stored);
         let known = |resume: &Resume| Progress::resume(resume, if is_replayed(&resume.source) { floor } else { 0 });
         let feeding = resumes.iter().filter(|resume| feeds_traces(&resume.source));
         let oldest = feeding.map(|resume| known(resume).stream_time).filter(|time| *time > 0).min();
@@ -384,7 +390,10 @@ impl Pipeline {
     }
 
     /// Starts to write what was flushed. Where the input `ends` with it, no record waits any more.
-    async fn write(&mut self, flushed: tracerag_enrich::Flushed, ends: bool) -> Result<(), Error> {
+    async fn write(&mut self, mut flushed: tracerag_enrich::Flushed, ends: bool) -> Result<(), Error> {
+        if self.adds_to_stored {
+            late::is_of_stored(&mut flushed);
+        }
         self.flushed_at = Instant::now();
         self.pushed_bytes = 0;
         self.more = flushed.more;

@@ -256,9 +256,20 @@ impl ValueWriter<'_> {
         let (AnyValue::Array(slice) | AnyValue::List(slice)) = value else { return Ok(()) };
         let data = self.data;
         out.push(b'[');
+        // `--password` in a list of arguments says what the next one is.
+        let mut option = None;
         elements(data, slice, depth, out, |item, out| match value {
             AnyValue::List(_) => self.json_pair(item, named, depth, out),
-            _ => self.json(AnyValue::read(data, item)?, named, depth, out),
+            _ => {
+                let element = AnyValue::read(data, item)?;
+                let text = match element {
+                    AnyValue::Text(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+                    _ => "",
+                };
+                let behind = option.take().filter(|_| !decides(named.rule) && !text.starts_with('-'));
+                option = self.redactor.rule_behind_option(text);
+                self.json(element, Named { rule: behind.unwrap_or(named.rule), ..named }, depth, out)
+            }
         })?;
         out.push(b']');
         Ok(())

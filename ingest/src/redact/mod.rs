@@ -62,6 +62,9 @@ pub struct Redactor {
     payload: PayloadRules,
 }
 
+/// Bytes of an option's name.
+const MAX_OPTION: usize = 64;
+
 impl Redactor {
     /// Compiles a configuration.
     ///
@@ -152,6 +155,14 @@ impl Redactor {
     /// The same on the span of a server, whose peer is the client.
     pub fn server_attribute_rule(&self, key: &str) -> AttributeRule {
         self.attributes.rule(key, true)
+    }
+
+    /// The rule of what follows an argument of a command in a list of them, if the argument is an option that names a
+    /// secret: `--db-password`.
+    pub(crate) fn rule_behind_option(&self, argument: &str) -> Option<AttributeRule> {
+        let name = argument.strip_prefix("--").filter(|name| name.len() <= MAX_OPTION && !name.contains(['=', ' ']))?;
+        let rule = self.attributes.remembered_rule(name);
+        matches!(rule, AttributeRule::Secret(_) | AttributeRule::DenyMask).then_some(rule)
     }
 
     /// Applies a rule to the text of a value; the result is owned exactly if it differs. Dropped attributes give an empty text and should not be stored at all.

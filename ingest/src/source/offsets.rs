@@ -54,6 +54,10 @@ impl Cluster {
         sources: &[SourcePartition],
         time: i64,
     ) -> Result<Vec<(SourcePartition, i64)>, SourceError> {
+        // librdkafka refuses to look up nothing.
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
         let failed = |reason| SourceError::Kafka { action: "looking up offsets by time".to_owned(), reason };
         // Kafka wants milliseconds; the first record at or after that time is the answer.
         let millis = (time.max(0) + 999_999) / 1_000_000;

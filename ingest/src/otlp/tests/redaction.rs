@@ -35,6 +35,10 @@ fn nothing_personal_in_any_column_of_a_span() {
         pair("raw", Value::BytesValue(MAIL.into())),
         pair("array", Value::ArrayValue(ArrayValue { values: vec![any(text()), any(Value::IntValue(CARD))] })),
         pair(
+            "process.command_args",
+            Value::ArrayValue(ArrayValue { values: vec![any(string("--db-password")), any(string("hunter2"))] }),
+        ),
+        pair(
             "list",
             list(vec![
                 pair("inner", text()),

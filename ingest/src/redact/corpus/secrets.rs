@@ -124,6 +124,7 @@ pub(super) const FORMS: &[Form] = &[
     form("password", "ado", |rng| within("Server=db;User Id=app;Password=", password(rng), ";Encrypt=true")),
     form("password", "libpq", |rng| within("host=db user=app password=", password(rng), " dbname=shop")),
     form("password", "option", |rng| within("--password ", password(rng), " --host db")),
+    form("password", "option in a list", |rng| within("[\"--password\", \"", password(rng), "\", \"--host\"]")),
     form("password", "element", |rng| within("<smtp_pass>", password(rng), "</smtp_pass>")),
     form("password", "element with a namespace", |rng| {
         within("<wsse:Password Type=\"#PasswordText\">", password(rng), "</wsse:Password>")

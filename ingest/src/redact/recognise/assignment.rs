@@ -221,12 +221,17 @@ fn value(text: &[u8], name: &Name, class: Class) -> Option<Span> {
     let spaces_from = position;
     position = skip_spaces(text, position);
     let Some((operator_end, is_colon)) = operator(text, position) else {
-        // `--password hunter2`
-        let is_option = text[name.start..name.end].starts_with(b"--") && position > spaces_from;
-        if !is_option || key_quote.is_some() || at(text, position) == b'-' {
+        // `--password hunter2`, and `"--password", "hunter2"` in a list of arguments.
+        let start = match key_quote {
+            None if position > spaces_from => position,
+            Some(_) => next_in_list(text, position)?,
+            None => return None,
+        };
+        let begins = quote_at(text, start).map_or(start, |(_, inside)| inside);
+        if !text[name.start..name.end].starts_with(b"--") || at(text, begins) == b'-' {
             return None;
         }
-        return inner_value(text, name, class, position, None, false);
+        return inner_value(text, name, class, start, None, false);
     };
     let is_spaced = skip_spaces(text, operator_end) > operator_end;
     position = skip_spaces(text, operator_end);
@@ -315,6 +320,19 @@ fn element(text: &[u8], name: &Name, start: usize, class: Class) -> Option<Span>
     let is_whole = length == word.len() || end + 2 + closing.len() == text.len();
     (is_whole && closed[..length].eq_ignore_ascii_case(&word[..length]) && !is_placeholder(&text[start..end]))
         .then(|| Span::new(start, end, class))
+}
+
+/// Longest gap between two elements of a list: a line's end and what the next one is indented by.
+const MAX_GAP: usize = 64;
+
+/// The quoted element behind the comma at `position`.
+fn next_in_list(text: &[u8], position: usize) -> Option<usize> {
+    if at(text, position) != b',' {
+        return None;
+    }
+    let near = &text[..text.len().min(position + MAX_GAP)];
+    let start = run_end(near, position + 1, |b| b.is_ascii_whitespace());
+    quote_at(text, start).map(|_| start)
 }
 
 fn skip_spaces(text: &[u8], from: usize) -> usize {

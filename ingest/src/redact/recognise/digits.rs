@@ -326,6 +326,8 @@ fn is_id_byte(byte: u8) -> bool {
 }
 
 const PHONE_WORDS: &[&[u8]] = &[b"phone", b"mobile", b"msisdn", b"telefon"];
+/// Those that are the end of other words.
+const SHORT_PHONE_WORDS: &[&[u8]] = &[b"tel", b"fax"];
 const MORE_PHONE_WORDS: &[&[u8]] = &[b"tel", b"cell", b"fax", b"call", b"sms", b"contact", b"whatsapp", b"dial"];
 
 fn phone_word_near(reach: &[u8]) -> bool {
@@ -347,12 +349,13 @@ fn phone_word_just_before(reach: &[u8]) -> bool {
             break;
         }
     }
-    PHONE_WORDS.iter().any(|word| {
-        end >= word.len()
-            && reach[end - word.len()..end].eq_ignore_ascii_case(word)
-            // The phone of `iPhone 15` is a product.
-            && !reach[..end - word.len()].last().is_some_and(|b| matches!(b, b'i' | b'I'))
-    })
+    let stands_behind = |word: &[u8], is_no_end: fn(u8) -> bool| {
+        let start = end.checked_sub(word.len()).filter(|start| reach[*start..end].eq_ignore_ascii_case(word));
+        start.is_some_and(|start| !reach[..start].last().is_some_and(|byte| is_no_end(*byte)))
+    };
+    // The phone of `iPhone 15` is a product, and `hotel 1234567` a hotel.
+    PHONE_WORDS.iter().any(|word| stands_behind(word, |byte| matches!(byte, b'i' | b'I')))
+        || SHORT_PHONE_WORDS.iter().any(|word| stands_behind(word, is_id_byte))
 }
 
 /// Country codes and lengths of the IBAN registry (SWIFT, release 99).
