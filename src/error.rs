@@ -198,7 +198,8 @@ impl From<SourceError> for Error {
 impl Error {
     /// Wrong use ends with status 2, everything else with 1.
     pub fn is_wrong_use(&self) -> bool {
-        matches!(self, Error::Config(_) | Error::Usage(_) | Error::TooFewTokens(_))
+        use tracerag_ingest::IngestError::Redact;
+        matches!(self, Error::Config(_) | Error::Usage(_) | Error::TooFewTokens(_) | Error::Ingest(Redact(_)))
     }
 
     /// Whether another worker has taken what this one was about to write; see [`tracerag_index::Error::is_lost_claim`].

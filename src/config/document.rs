@@ -103,6 +103,17 @@ impl Document {
         }
     }
 
+    /// Where the value of a dotted key stands in the text.
+    pub(super) fn place_of(&mut self, key: &str) -> Option<Range<usize>> {
+        let mut place = None;
+        each_value(self.root.get_mut(), "", &mut |path, at, _| {
+            if path == key && at != NOWHERE {
+                place.get_or_insert(at);
+            }
+        });
+        place
+    }
+
     /// A placeholder's text where something else than text is wanted: `4`, `true`, `["a", "b"]`.
     fn read_as_toml(&mut self, error: &Error) -> bool {
         let Some(span) = error.span() else { return false };

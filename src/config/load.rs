@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use toml::de::DeValue;
-use url::Url;
 
 use super::Config;
 use super::document::{Document, Mistake, Unresolved, placeholder, typed};
-use crate::server::is_this_machine;
 
 /// Environment variables that are no configuration keys although they begin like one.
 const RESERVED: &[&str] = &["TRACERAG_CONFIG", "TRACERAG_TOKEN", "TRACERAG_LOG"];
@@ -126,8 +124,8 @@ impl Config {
         for (name, value) in variables.filter(|(name, _)| is_key(name)) {
             (document, config) = set(document, &name, &value)?;
         }
-        config.unresolved = document.unresolved;
-        config.check()?;
+        config.unresolved = std::mem::take(&mut document.unresolved);
+        config.check().map_err(|refused| placed(refused, path, text, &mut document))?;
         Ok(config)
     }
 
@@ -144,114 +142,18 @@ impl Config {
             None => Ok(()),
         }
     }
+}
 
-    /// That what belongs together fits together.
-    ///
-    /// # Errors
-    /// What does not.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        const MIB: usize = 1 << 20;
-        let refuse = |message: String| Err(ConfigError::Together(message));
-        if self.lake.flush_bytes.0 < MIB {
-            return refuse(String::from("lake.flush_bytes is below 1MiB, so nothing would ever be read; raise it"));
+/// A refusal with the line of the key that it begins with, where that stands in the file.
+fn placed(refused: ConfigError, path: &Path, text: &str, document: &mut Document) -> ConfigError {
+    let ConfigError::Together(message) = refused else { return refused };
+    let key = message.split([' ', '[', ',', ':']).next().unwrap_or_default();
+    match document.place_of(key) {
+        Some(span) => {
+            let mistake = Mistake { span: Some(span), message };
+            ConfigError::File { path: path.to_owned(), place: place(text, &mistake), message: mistake.message }
         }
-        if self.window.memory.0 < 16 * MIB {
-            return refuse(String::from("window.memory is below 16MiB, too little for the open traces; raise it"));
-        }
-        if self.rekey.spans == self.rekey.logs {
-            return refuse(String::from("rekey.spans and rekey.logs name the same topic; give each signal its own"));
-        }
-        let letters = &self.kafka.dead_letter_topic;
-        if !letters.is_empty() && (*letters == self.rekey.spans || *letters == self.rekey.logs) {
-            return refuse(format!("{letters:?} is kafka.dead_letter_topic and cannot be named under [rekey], too"));
-        }
-        self.incident_events.check(&self.topics)?;
-        let serve = &self.serve;
-        if serve.tls_certificate.is_empty() != serve.tls_key.is_empty() {
-            return refuse(String::from("serve.tls_certificate and serve.tls_key go together; set both or none"));
-        }
-        if !serve.oauth_issuer.is_empty() && serve.public_url.is_empty() {
-            return refuse(String::from(
-                "serve.oauth_issuer needs serve.public_url: who gives a token has to know what it is for; set both",
-            ));
-        }
-        let is_secret = |url: &Url| match url.scheme() {
-            "https" => true,
-            "http" => is_this_machine(url),
-            _ => false,
-        };
-        if !serve.oauth_issuer.is_empty() && !Url::parse(&serve.oauth_issuer).is_ok_and(|url| is_secret(&url)) {
-            return refuse(format!(
-                "serve.oauth_issuer is {:?}, whose keys anybody on the way could change; write its https address",
-                serve.oauth_issuer
-            ));
-        }
-        if !serve.oauth_issuer.is_empty() && serve.oauth_tenant_claim.is_empty() {
-            return refuse(String::from(
-                "serve.oauth_tenant_claim is empty, so no token would be of a tenant; name a claim, such as tenant",
-            ));
-        }
-        // Rows of all tenants cross the network there.
-        let is_safe = |url: &Url| is_secret(url) || (url.scheme() == "http" && serve.behind_tls);
-        if let Some(peer) = serve.peers.iter().find(|peer| !Url::parse(peer).is_ok_and(|url| is_safe(&url))) {
-            return refuse(format!(
-                "serve.peers has {peer:?}, and rows would cross the network in clear; write its https address, or set \
-                 serve.behind_tls = true where proxies between the servers speak TLS"
-            ));
-        }
-        for (name, webhook) in &serve.webhooks {
-            webhook.check(name)?;
-        }
-        if serve.query_memory.0 < MIB || serve.query_memory.0 > self.memory_limit.0.0 {
-            return refuse(format!(
-                "serve.query_memory is from 1MiB to memory_limit ({} MiB); change one of them",
-                self.memory_limit.0.0 / MIB
-            ));
-        }
-        if self.granted_bytes() > self.memory_limit.0.0 {
-            return refuse(format!(
-                "memory_limit ({} MiB) is less than what is granted: window.memory {} MiB, twice lake.flush_bytes {} \
-                 MiB, fetch buffers {} MiB; raise it or lower those",
-                self.memory_limit.0.0 / MIB,
-                self.window.memory.0 / MIB,
-                self.lake.flush_bytes.0 / MIB,
-                self.fetch_bytes() / MIB
-            ));
-        }
-        Ok(())
-    }
-
-    /// That a server which computes for others knows them.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub(crate) fn check_exchange(&self) -> Result<(), ConfigError> {
-        if self.serve.exchange.is_empty() || !self.serve.peers.is_empty() {
-            return Ok(());
-        }
-        Err(ConfigError::Together(String::from(
-            "serve.exchange computes for the servers of serve.peers, of which there are none; name them, or leave out \
-             serve.exchange",
-        )))
-    }
-
-    /// That a worker that re-keys in its own process stays within the memory: once more what is fetched ahead, and as
-    /// much that waits to be sent.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub(crate) fn check_rekeying(&self) -> Result<(), ConfigError> {
-        let rekeying = 2 * self.fetch_bytes();
-        if self.granted_bytes().saturating_add(rekeying) <= self.memory_limit.0.0 {
-            return Ok(());
-        }
-        Err(ConfigError::Together(format!(
-            "memory_limit ({} MiB) is less than the {} MiB of the worker and the {} MiB of re-keying in the same \
-             process; raise it, lower window.memory, or run `tracerag rekey` as a process of its own",
-            self.memory_limit.0.0 >> 20,
-            self.granted_bytes() >> 20,
-            rekeying >> 20
-        )))
+        None => ConfigError::Together(message),
     }
 }
 
@@ -516,6 +418,36 @@ mod tests {
         let config = load("memory_limit = \"768MiB\"\n", &[]).unwrap();
         let error = config.check_rekeying().unwrap_err().to_string();
         assert!(error.contains("768 MiB") && error.contains("tracerag rekey"), "{error}");
+    }
+
+    /// A value that is of the right type and wrong all the same is refused with its line, or that of its section, and with
+    /// what is permitted. Guarantees that no worker waits for ever for what can never come.
+    #[test]
+    fn wrong_values_name_their_line() {
+        for (text, line, part) in [
+            ("[kafka]\n\nbootstrap_servers = \"\"\n", "line 3", "HOST:PORT"),
+            ("[kafka]\nbootstrap_servers = \"kafka-1:9092,kafka-2:port\"\n", "line 2", "kafka-2:port"),
+            ("[topics]\nspans = { topics = [\"^[\"] }\n", "line 1", "^["),
+            ("[topics]\nspans = { topics = [\"x\"] }\nlogs = { topics = [\"x\"] }\n", "line 1", "\"x\""),
+            ("\n[metrics]\nlisten = \"localhost\"\n", "line 3", "HOST:PORT"),
+            ("[metrics]\nlisten = \"127.0.0.1:99999\"\n", "line 2", "HOST:PORT"),
+            ("[serve]\npostgres = \"5433\"\n", "line 2", "HOST:PORT"),
+            ("[embedding]\nmodel = \"gpt-4\"\n", "line 2", "hashed-ngrams"),
+            ("memory_limit = \"64MiB\"\n", "line 1", "memory_limit"),
+        ] {
+            let error = load(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(line) && error.contains(part), "{text}{error}");
+        }
+        for good in [
+            "[kafka]\nbootstrap_servers = \"kafka-1, kafka-2:9093, [::1]:9092, SASL_SSL://kafka-3:9094\"\n",
+            "[kafka]\nbootstrap_servers = \"${env:TRACERAG_TEST_NOT_SET}\"\n",
+            "[metrics]\nlisten = \"\"\n",
+            "[metrics]\nlisten = \"localhost:9464\"\n",
+            "[serve]\nhttp = \"[::1]:8080\"\n",
+            "[embedding]\nmodel = \"/models/another\"\n",
+        ] {
+            load(good, &[]).unwrap();
+        }
     }
 
     /// Bounds that do not fit into the memory limit are refused with the numbers.

@@ -3,6 +3,7 @@
 //! Precedence: option, environment, file, default. Every key is documented in the shipped
 //! `tracerag.example.toml`.
 
+mod check;
 mod document;
 mod incident_events;
 mod load;
