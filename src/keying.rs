@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
-use tracerag_ingest::source::{Cluster, Findings, Member, SourceError};
+use tracerag_ingest::source::{Cluster, Encoding, Findings, Member, SourceError};
 
 use crate::error::Error;
 
@@ -132,7 +132,9 @@ fn log(findings: &Findings) {
             failure = topic.failure.as_deref(),
             "looked at the newest messages"
         );
-        if topic.encodings.contradict(topic.kind.encoding) {
+        if topic.kind.encoding == Encoding::Auto && topic.encodings.other > 0 {
+            tracing::warn!(topic = %topic.topic, "the topic holds messages that are no OTLP, which go to the dead letters");
+        } else if topic.encodings.contradict(topic.kind.encoding) {
             tracing::warn!(
                 topic = %topic.topic,
                 encoding = topic.kind.encoding.name(),
@@ -148,7 +150,7 @@ fn log(findings: &Findings) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use tracerag_ingest::source::{Encoding, EncodingsSeen, Keying, Signal, TopicFinding, TopicKind, Verdict};
+    use tracerag_ingest::source::{EncodingsSeen, Keying, Signal, TopicFinding, TopicKind, Verdict};
 
     use super::*;
 

@@ -5,7 +5,7 @@ mod show;
 
 use tracerag_index::{Head, Lake};
 use tracerag_ingest::IngestError;
-use tracerag_ingest::source::{Cluster, OutOfRange, Start, Survey};
+use tracerag_ingest::source::{Cluster, Encoding, OutOfRange, Start, Survey};
 
 use super::new_lake;
 use crate::cli::Context;
@@ -124,13 +124,15 @@ fn notes(survey: &Survey, group: &str) -> Vec<String> {
     }
     for topic in &survey.findings.topics {
         if topic.encodings.contradict(topic.kind.encoding) {
+            let remedy = match topic.kind.encoding {
+                Encoding::Auto => String::from("; find out who sends it"),
+                _ => format!("; correct the encoding in topics.{}, or set it to \"auto\"", topic.kind.signal),
+            };
             notes.push(format!(
-                "topic {:?} holds {} and is configured as {}: what does not fit goes to the dead letters; correct the \
-                 encoding in topics.{}, or set it to \"auto\"",
+                "topic {:?} holds {} and is configured as {}: what does not fit goes to the dead letters{remedy}",
                 topic.topic,
                 topic.encodings.names().join(" and "),
                 topic.kind.encoding.name(),
-                topic.kind.signal
             ));
         }
         if let Some(failure) = topic.failure.as_ref().filter(|_| !topic.is_refused) {
