@@ -7,6 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::TryStreamExt;
 
 use crate::error::{QueryError, Result};
+use crate::functions::scalars::json_text;
 use crate::session::{Parameters, Session};
 
 /// Some rows of an answer.
@@ -67,8 +68,12 @@ fn in_total_order(plan: LogicalPlan) -> Result<LogicalPlan> {
             is_ordered = true;
             let schema = sort.input.schema().clone();
             let columns = schema.columns().into_iter().zip(schema.fields());
-            let comparable = columns.filter(|(_, field)| !field.data_type().is_nested());
-            sort.expr.extend(comparable.map(|(column, _)| Expr::Column(column).sort(true, true)));
+            sort.expr.extend(columns.map(|(column, field)| {
+                let column = Expr::Column(column);
+                // Maps cannot be compared, and a tie between them must not be broken otherwise on the next page.
+                let key = if field.data_type().is_nested() { json_text(column) } else { column };
+                key.sort(true, true)
+            }));
             Ok(Transformed::new(LogicalPlan::Sort(sort), true, TreeNodeRecursion::Stop))
         }
         // These give on the order of what is below them.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
 use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
@@ -44,6 +45,9 @@ use crate::statement;
 
 /// Batches computed before the reader asks for them.
 const BATCHES_AHEAD: usize = 2;
+/// What is told of a panic in DataFusion: what it says itself is for its authors, and in the log.
+const BROKEN: &str = "a function or an operator of the statement does not bear what it was given, which is a fault of the \
+                      query engine; write the statement differently";
 
 /// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
 pub type Parameters = ParamValues;
@@ -426,7 +430,12 @@ impl Session {
                 }
             };
             // A reader that reads no further looks at no clock, and shall not keep what the query holds.
-            timeout_at(deadline, all).await.map_err(|_| DataFusionError::from(QueryError::TimeLimit { seconds }))
+            match timeout_at(deadline, AssertUnwindSafe(all).catch_unwind()).await {
+                Ok(Ok(())) => Ok(()),
+                // The panic would go on in whoever reads, which may be the connection of a client.
+                Ok(Err(_)) => Err(DataFusionError::Execution(String::from(BROKEN))),
+                Err(_) => Err(DataFusionError::from(QueryError::TimeLimit { seconds })),
+            }
         });
         let stream = answer.build();
         let limited = futures::stream::unfold(Some(stream), move |stream| async move {

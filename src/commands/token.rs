@@ -54,9 +54,10 @@ struct Lasts(Option<Duration>);
 fn lasts(text: &str) -> Result<Lasts, String> {
     match text {
         "never" => Ok(Lasts(None)),
-        text => humantime::parse_duration(text)
-            .map(|lasts| Lasts(Some(lasts)))
-            .map_err(|_| format!("{text:?} is no duration, write e.g. \"90d\", \"12h\" or \"never\"")),
+        text => match humantime::parse_duration(text) {
+            Ok(lasts) if !lasts.is_zero() => Ok(Lasts(Some(lasts))),
+            _ => Err(format!("{text:?} is no time that a token can last; write e.g. \"90d\", \"12h\" or \"never\"")),
+        },
     }
 }
 
@@ -79,6 +80,9 @@ pub(crate) async fn run(context: Context, args: TokenArgs) -> Result<(), Error> 
 }
 
 fn create(file: &TokenFile, tenant: &str, scopes: Vec<Scope>, Lasts(lasts): Lasts, name: &str) -> Result<(), Error> {
+    if tenant.trim().is_empty() {
+        return Err(Error::Usage(String::from("a token is of a tenant; name one with --tenant")));
+    }
     let scopes: Scopes = scopes.into_iter().collect();
     let MintedToken { token, secret } = MintedToken::new(tenant, scopes, name, lasts.map(|lasts| lasts.as_secs()));
     let note = format!(

@@ -7,7 +7,9 @@ import json
 import sys
 import threading
 import time
-from datetime import datetime, timezone
+import uuid
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 import psycopg
 from psycopg import errors
@@ -46,6 +48,23 @@ def parameters_are_bound(connection, trace):
         assert connection.execute(query, [START, 1, trace]).fetchone() == (3,)
     assert connection.execute("select %s::bigint + 1, %s::text", [41, None]).fetchone() == (42, None)
     assert connection.execute("select name from trace_tree(%s) limit 1", [trace]).fetchone() == ("POST /checkout",)
+    # What the client declares holds, where it is compared with something else.
+    for condition, value in [
+        ("start_time > %s - interval '1 day'", START),
+        ("start_time - %s < timestamp '2026-11-16 12:00:06'", timedelta(days=1)),
+        ("duration_ns > %s", 1000000.5),
+        ("duration_ns > %s", Decimal("1000000.5")),
+        ("duration_ns < %s", float("inf")),
+        ("duration_ns / 1000000 > %s", 1.5),
+        ("coalesce(http_response_status_code, 0) < %s", 3_000_000_000),
+    ]:
+        found = connection.execute(f"select count(*) from spans where {condition}", [value]).fetchone()[0]
+        assert found == 3, (condition, value, found)
+    for condition, value in [("start_time > %s", 1_795_910_400_000), ("trace_id = %s", uuid.uuid4())]:
+        try:
+            connection.execute(f"select count(*) from spans where {condition}", [value]).fetchone()
+        except psycopg.Error as error:
+            assert error.sqlstate not in (None, "XX000"), (condition, error.sqlstate, error)
     # Nothing tells the types of these.
     assert connection.execute("select %s, %s, %s", [None, "a", "b"]).fetchone() == (None, "a", "b")
     hostile = "'; drop table spans; --"

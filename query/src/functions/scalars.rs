@@ -1,4 +1,4 @@
-//! Scalars: `attr`, `hex`, `unhex` and the `json_get` family.
+//! Scalars: `attr`, `hex`, `unhex`, `json_text` and the `json_get` family.
 
 use std::sync::Arc;
 
@@ -13,21 +13,26 @@ use datafusion::logical_expr::{
 use serde_json::Value;
 use tracerag_schemas::ids::push_hex;
 
+use crate::encode::json_texts;
 use crate::rows::{entries, text};
 
 /// All scalars of this crate.
 pub(crate) fn all() -> Vec<ScalarUDF> {
-    use Kind::{Attr, Hex, JsonGet, JsonGetBool, JsonGetFloat, JsonGetInt, Unhex};
-    [Attr, Hex, Unhex, JsonGet("json_get"), JsonGet("json_get_str"), JsonGetInt, JsonGetFloat, JsonGetBool]
+    use Kind::{Attr, Hex, JsonGet, JsonGetBool, JsonGetFloat, JsonGetInt, JsonText, Unhex};
+    [Attr, Hex, Unhex, JsonText, JsonGet("json_get"), JsonGet("json_get_str"), JsonGetInt, JsonGetFloat, JsonGetBool]
         .into_iter()
-        .map(|kind| ScalarUDF::from(Scalar { kind, signature: Signature::user_defined(Volatility::Immutable) }))
+        .map(Kind::function)
         .collect()
 }
 
 /// The text of an attribute in a map of attributes, as an expression.
 pub(crate) fn attribute(map: Expr, key: &str) -> Expr {
-    let kind = Scalar { kind: Kind::Attr, signature: Signature::user_defined(Volatility::Immutable) };
-    ScalarUDF::from(kind).call(vec![map, lit(key)])
+    Kind::Attr.function().call(vec![map, lit(key)])
+}
+
+/// A value as JSON text, as an expression: what cannot be compared itself can be by that.
+pub(crate) fn json_text(value: Expr) -> Expr {
+    Kind::JsonText.function().call(vec![value])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,11 +43,19 @@ enum Kind {
     Hex,
     /// `unhex(text)`: the bytes; null for what is no hex.
     Unhex,
+    /// `json_text(value)`: any value as JSON, texts as they are.
+    JsonText,
     /// `json_get(text, step ...)`: text as it is, anything else as JSON text. Steps are keys or indices.
     JsonGet(&'static str),
     JsonGetInt,
     JsonGetFloat,
     JsonGetBool,
+}
+
+impl Kind {
+    fn function(self) -> ScalarUDF {
+        ScalarUDF::from(Scalar { kind: self, signature: Signature::user_defined(Volatility::Immutable) })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -57,6 +70,7 @@ impl ScalarUDFImpl for Scalar {
             Kind::Attr => "attr",
             Kind::Hex => "hex",
             Kind::Unhex => "unhex",
+            Kind::JsonText => "json_text",
             Kind::JsonGet(name) => name,
             Kind::JsonGetInt => "json_get_int",
             Kind::JsonGetFloat => "json_get_float",
@@ -70,7 +84,7 @@ impl ScalarUDFImpl for Scalar {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.kind {
-            Kind::Attr | Kind::Hex | Kind::JsonGet(_) => DataType::Utf8,
+            Kind::Attr | Kind::Hex | Kind::JsonText | Kind::JsonGet(_) => DataType::Utf8,
             Kind::Unhex => DataType::Binary,
             Kind::JsonGetInt => DataType::Int64,
             Kind::JsonGetFloat => DataType::Float64,
@@ -86,6 +100,8 @@ impl ScalarUDFImpl for Scalar {
             (Kind::Hex, _) => plan_err!("write hex(binary)"),
             (Kind::Unhex, [_]) => Ok(vec![DataType::Utf8]),
             (Kind::Unhex, _) => plan_err!("write unhex(text)"),
+            (Kind::JsonText, [kind]) => Ok(vec![kind.clone()]),
+            (Kind::JsonText, _) => plan_err!("write json_text(value)"),
             (_, [_, steps @ ..]) => Ok(std::iter::once(DataType::Utf8)
                 .chain(steps.iter().map(|step| if step.is_integer() { DataType::Int64 } else { DataType::Utf8 }))
                 .collect()),
@@ -101,6 +117,7 @@ impl ScalarUDFImpl for Scalar {
             (Kind::Attr, [map, key]) => attr(map, key)?,
             (Kind::Hex, [bytes]) => hex_text(bytes),
             (Kind::Unhex, [digits]) => unhex(digits),
+            (Kind::JsonText, [values]) => Arc::new(json_texts(values)?),
             (kind, [json, steps @ ..]) => json_get(kind, json, steps),
             _ => return exec_err!("{} was called without arguments", self.name()),
         };

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tracerag_schemas::Table;
 use tracerag_schemas::time::SECOND;
 
-use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example, row, span};
-use crate::{QueryError, Session, SessionOptions, fixes, grouping};
+use super::lake::{FAILING, GOOD, NOON, TestLake, ask, at, batch, example, row, rows, span};
+use crate::{QueryError, Session, SessionOptions, fixes, grouping, page};
 
 /// Lance's reads in a query's plan whose address has a part.
 async fn reads(session: &Session, query: &str, part: &str) -> Vec<String> {
@@ -454,4 +454,50 @@ async fn slow_queries_are_stopped() {
         "select count(*) from generate_series(1, 300) a, generate_series(1, 1000000000) b where a.value + b.value = 7";
     let error = session.collect(query, None).await.unwrap_err();
     assert!(matches!(error, QueryError::TimeLimit { .. }), "{error}");
+}
+
+/// An order leaves thousands of rows equal but for a list, of which the answer consists. Guarantees that pages of one head
+/// meet without gap and overlap all the same.
+#[tokio::test]
+async fn pages_meet_where_rows_differ_in_a_list_alone() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let query =
+        "select l from (select make_array(value) as l, value % 2 as k from generate_series(1, 2000)) order by k";
+    let mut read = HashSet::new();
+    for skip in (0..2_000).step_by(300) {
+        let page = page(&session, query, None, skip, 300).await.unwrap();
+        assert_eq!(page.has_more, skip + 300 < 2_000);
+        let rows = rows(page.batches);
+        read.extend(rows.as_array().unwrap().iter().map(Value::to_string));
+    }
+    assert_eq!(read.len(), 2_000);
+}
+
+/// DataFusion panics in a function. Guarantees that the statement ends with an error that says so, and nothing else does.
+#[tokio::test]
+async fn a_panic_is_an_error_of_its_statement() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    let query = "select first_value() over () as f from (select name from spans limit 2) as q";
+    let error = session.collect(query, None).await.unwrap_err().to_string();
+    assert!(error.contains("write the statement differently"), "{error}");
+    assert_eq!(ask(&session, "select 1 as n").await, json!([{"n": 1}]));
+}
+
+/// What would be computed as something else is refused: a pattern of `SIMILAR TO`, and a format in PostgreSQL's letters.
+#[tokio::test]
+async fn other_meanings_are_refused() {
+    let lake = TestLake::example(false, 100).await;
+    let session = lake.session("acme").await;
+    for (query, part) in [
+        ("select 'abc' similar to 'a%' as b", "regular expression"),
+        ("select to_char(start_time, 'YYYY-MM-DD') as day from spans", "%Y-%m-%d"),
+    ] {
+        let error = session.collect(query, None).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{query}: {error}");
+    }
+    let day = "select distinct to_char(start_time, '%Y') = cast(date_part('year', start_time) as varchar) as is_year,
+                      json_text(make_array(1)) as l from spans";
+    assert_eq!(ask(&session, day).await, json!([{"is_year": true, "l": "[1]"}]));
 }

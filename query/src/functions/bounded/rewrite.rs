@@ -52,6 +52,9 @@ impl BoundFunctions {
             Expr::ScalarFunction(call) if is_literal_list(&call) => {
                 Ok(Transformed::new(Expr::ScalarFunction(call), false, TreeNodeRecursion::Jump))
             }
+            Expr::ScalarFunction(call) if is_format_of_postgres(&call) => plan_err!(
+                "formats of to_char are those of strftime, as '%Y-%m-%d %H:%M'; without a % the format would be the answer"
+            ),
             Expr::ScalarFunction(call) => Ok(match self.bounded(&call.func) {
                 Some(func) => Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, ..call })),
                 None => Transformed::no(Expr::ScalarFunction(call)),
@@ -62,8 +65,9 @@ impl BoundFunctions {
             Expr::BinaryExpr(binary) if is_search(binary.op) && !is_small(&binary.right) => {
                 Ok(Transformed::yes(self.search(binary)))
             }
-            Expr::SimilarTo(similar) if !is_small(&similar.pattern) => {
-                plan_err!("the pattern of SIMILAR TO has to be a short text; use regexp_like")
+            // DataFusion takes its pattern for a regular expression that may match anywhere.
+            Expr::SimilarTo(_) => {
+                plan_err!("SIMILAR TO is not computed here; use like, or ~ with a regular expression")
             }
             Expr::WindowFunction(window) => match &window.fun {
                 WindowFunctionDefinition::AggregateUDF(function) if table::GATHERING.contains(&function.name()) => {
@@ -132,6 +136,15 @@ pub(super) fn is_small(expr: &Expr) -> bool {
         Expr::Cast(cast) => is_small(&cast.expr),
         _ => false,
     }
+}
+
+/// Whether `to_char` is given a format in which nothing stands for a part of the time: `YYYY-MM-DD`.
+fn is_format_of_postgres(call: &ScalarFunction) -> bool {
+    let format = call.args.get(1).and_then(|format| match format {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    });
+    call.func.name() == "to_char" && format.is_some_and(|format| !format.contains('%'))
 }
 
 fn is_literal_list(call: &ScalarFunction) -> bool {

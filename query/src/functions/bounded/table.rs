@@ -143,6 +143,7 @@ const PLAIN: &[&str] = &[
     "json_get_float",
     "json_get_int",
     "json_get_str",
+    "json_text",
     "lcm",
     "least",
     "left",

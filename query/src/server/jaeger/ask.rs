@@ -45,6 +45,12 @@ impl Ask {
                 conditions.push(tag(&key, &value));
             }
         }
+        // Jaeger's other form, a tag a parameter.
+        for text in std::iter::from_fn(|| given("tag")).take(MOST_TAGS) {
+            let wrong = || Problem::wrong_request(format!("tag is KEY:VALUE, as error:true, not {text:?}"));
+            let (key, value) = text.split_once(':').ok_or_else(wrong)?;
+            conditions.push(tag(key, value));
+        }
         for (name, is_least) in [(words.least, true), (words.most, false)] {
             let Some(text) = given(name) else { continue };
             let wrong = || Problem::wrong_request(format!("{name} is a duration as 100ms or 1.5s, not {text:?}"));

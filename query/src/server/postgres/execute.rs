@@ -27,7 +27,7 @@ use pgwire::messages::response::TransactionStatus;
 
 use super::answer::fields;
 use super::connection::Connection;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, expected};
 use super::query::send;
 use super::{Service, failure};
 
@@ -221,7 +221,8 @@ impl ExtendedQueryHandler for Service {
         let is_untyped = |index: usize| portal.statement.parameter_types.get(index).is_none_or(Option::is_none);
         let is_absent = |index: usize| portal.parameters.get(index).is_some_and(Option::is_none);
         let inferred = (0..portal.parameter_len()).map(|index| {
-            let known = prepared.inferred.get(index).and_then(Option::as_ref);
+            let declared = portal.statement.parameter_types.get(index).and_then(Option::as_ref);
+            let known = expected(declared, prepared.inferred.get(index).and_then(Option::as_ref));
             known.or_else(|| (is_untyped(index) && is_absent(index)).then_some(&DataType::Utf8))
         });
         let inferred: Vec<Option<&DataType>> = inferred.collect();

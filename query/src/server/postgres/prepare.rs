@@ -248,12 +248,27 @@ fn nothing_for(inferred: &[Option<DataType>], mut types: Vec<Option<Type>>) -> R
             *kind = Some(Type::TEXT);
         }
     }
+    let known = (0..count).map(|index| expected(types[index].as_ref(), inferred.get(index).and_then(Option::as_ref)));
+    let known: Vec<Option<DataType>> = known.map(Option::<&DataType>::cloned).collect();
     let statement = StoredStatement::new(String::new(), (), types);
     let mut portal = Portal::new_cursor(String::new(), Arc::new(statement));
     portal.parameters = vec![None; count];
-    let inferred: Vec<Option<&DataType>> = inferred.iter().map(Option::as_ref).collect();
-    let values = deserialize_parameters(&portal, &inferred);
-    Ok(Some(values.map_err(|error| QueryError::from(DataFusionError::External(Box::new(error))))?))
+    let known: Vec<Option<&DataType>> = known.iter().map(Option::as_ref).collect();
+    let values = deserialize_parameters(&portal, &known);
+    Ok(Some(values.map_err(|error| QueryError::Parameters(error.to_string()))?))
+}
+
+/// The type by which a value is read: what the plan has it compared with, unless the client has declared another family
+/// of types. Then the value is what the client says, and DataFusion brings the two together: a number with a fraction and
+/// a whole one, a time and what is taken from it.
+pub(super) fn expected<'t>(declared: Option<&Type>, inferred: Option<&'t DataType>) -> Option<&'t DataType> {
+    inferred.filter(|inferred| match declared {
+        Some(&Type::FLOAT4 | &Type::FLOAT8 | &Type::NUMERIC) => inferred.is_floating() || inferred.is_decimal(),
+        Some(&Type::INT2 | &Type::INT4 | &Type::INT8) => inferred.is_numeric(),
+        Some(&Type::INTERVAL) => matches!(inferred, DataType::Interval(_) | DataType::Duration(_)),
+        Some(&Type::TIMESTAMP | &Type::TIMESTAMPTZ) => matches!(inferred, DataType::Timestamp(..)),
+        _ => true,
+    })
 }
 
 /// Forgets a prepared statement, as `DEALLOCATE` asks for.

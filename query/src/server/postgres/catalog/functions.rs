@@ -25,6 +25,7 @@ const SCALARS: [(&str, &str, &str); 8] = [
     ("hex", "bytea", "text"),
     ("unhex", "text", "bytea"),
     ("json_get", "json text, step, ...", "text"),
+    ("json_text", "value", "text"),
     ("json_get_str", "json text, step, ...", "text"),
     ("json_get_int", "json text, step, ...", "bigint"),
     ("json_get_float", "json text, step, ...", "double precision"),
