@@ -69,7 +69,7 @@ fn exact_forms() {
         ("[\"--api-key\",\n  \"k3y\", \"--port\", \"80\"]", "[\"--api-key\",\n  \"<secret>\", \"--port\", \"80\"]"),
         (r#"["--password", "--host", "db"]"#, r#"["--password", "--host", "db"]"#),
         (r#"columns: "password", "name""#, r#"columns: "password", "name""#),
-        ("Tel. 415-555-2671, fax: (415) 555 2672", "Tel. <phone>, fax: (<phone>"),
+        ("Tel. 415-555-2671, fax: (415) 555 2672", "Tel. <phone>, fax: <phone>"),
         ("hotel 1234567 of intel 7654321", "hotel 1234567 of intel 7654321"),
         ("<smtp_pass>hunter2</smtp_pass>", "<smtp_pass><password></smtp_pass>"),
         ("4111 1111 1111 1111 003", "<card>"),
