@@ -144,11 +144,13 @@ impl Config {
     }
 }
 
-/// A refusal with the line of the key that it begins with, where that stands in the file.
+/// A refusal with the line of the first key in it that stands in the file.
 fn placed(refused: ConfigError, path: &Path, text: &str, document: &mut Document) -> ConfigError {
     let ConfigError::Together(message) = refused else { return refused };
-    let key = message.split([' ', '[', ',', ':']).next().unwrap_or_default();
-    match document.place_of(key) {
+    let words = message.split([' ', '[', '(', ',', ':', ';']).enumerate();
+    let mut keys = words.filter(|(number, word)| *number == 0 || word.contains(['.', '_'])).map(|(_, word)| word);
+    let place_of = keys.find_map(|key| document.place_of(key));
+    match place_of {
         Some(span) => {
             let mistake = Mistake { span: Some(span), message };
             ConfigError::File { path: path.to_owned(), place: place(text, &mistake), message: mistake.message }
