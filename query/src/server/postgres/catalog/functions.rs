@@ -20,7 +20,7 @@ const FIRST: i64 = 90_000;
 /// The number of the schema of our tables: it is the first that is given.
 const OUR_SCHEMA: &str = "16384";
 /// Scalars of ours, as name, arguments and result.
-const SCALARS: [(&str, &str, &str); 8] = [
+const SCALARS: [(&str, &str, &str); 9] = [
     ("attr", "map, key text", "text"),
     ("hex", "bytea", "text"),
     ("unhex", "text", "bytea"),
