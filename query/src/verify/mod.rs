@@ -18,6 +18,7 @@
 
 mod belongs;
 mod beyond;
+mod blocks;
 mod claim;
 mod compared;
 mod deadline;
@@ -29,7 +30,9 @@ mod markdown;
 mod names;
 mod order;
 mod parse;
+mod pieces;
 mod predicate;
+mod quotes;
 mod reason;
 mod report;
 mod sense;
