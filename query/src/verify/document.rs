@@ -6,6 +6,7 @@ use tracerag_schemas::claims::{CLAIMS_SCHEMA, Claim, Claims};
 
 use super::markdown;
 use super::reason::Reason;
+use super::words::parts;
 
 /// Bytes of a document; larger ones are refused.
 const MAX_BYTES: usize = 1 << 20;
@@ -81,8 +82,11 @@ fn json(text: &str) -> Result<Document, Reason> {
         if !ids.insert(claim.id.clone()) {
             mistakes.push(format!("the id {:?} is that of an earlier claim; each has its own", claim.id));
         }
-        if claim.id.trim().is_empty() || claim.text.trim().is_empty() {
-            mistakes.push(String::from("a claim has an id and a text"));
+        if claim.id.trim().is_empty() || !claim.text.chars().any(char::is_alphabetic) {
+            mistakes.push(String::from("a claim has an id and a text with words in it"));
+        }
+        if parts(&claim.text).is_open {
+            mistakes.push(String::from("a quote or a code span in the text does not end"));
         }
         Statement { claim, may_be_left_out: false, mistakes }
     };
@@ -122,13 +126,19 @@ mod tests {
         assert!(Document::read(&wide).unwrap_err().to_string().contains("split it"));
     }
 
-    /// Two claims of one id, and one without a text, keep their places and are told what is wrong.
+    /// Two claims of one id, one without a word and one with a quote that does not end keep their places and are told
+    /// what is wrong.
     #[test]
-    fn ids_are_unique() {
-        let claims = r#"[{"id": "c1", "text": "a"}, {"id": "c1", "text": "b"}, {"id": "c2", "text": " "}]"#;
-        let text = format!(r#"{{"schema": "tracerag.claims/1", "bundle_id": "b", "claims": {claims}}}"#);
+    fn claims_have_ids_and_words() {
+        let texts = ["a", "b", " ", "!!!", "12.", "said «a", "said `a", "it's \"a\""];
+        let claims: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .map(|(id, text)| serde_json::json!({"id": format!("c{}", id.max(1)), "text": text}))
+            .collect();
+        let text = serde_json::json!({"schema": CLAIMS_SCHEMA, "bundle_id": "b", "claims": claims}).to_string();
         let document = Document::read(&text).unwrap();
         let mistakes: Vec<usize> = document.statements.iter().map(|statement| statement.mistakes.len()).collect();
-        assert_eq!(mistakes, [0, 1, 1]);
+        assert_eq!(mistakes, [0, 1, 1, 1, 1, 1, 1, 0]);
     }
 }

@@ -28,6 +28,7 @@ mod evaluate;
 mod facts;
 mod markdown;
 mod names;
+mod numerals;
 mod order;
 mod parse;
 mod pieces;

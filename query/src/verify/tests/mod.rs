@@ -5,6 +5,7 @@
 mod attestation;
 mod claims;
 mod deadline;
+mod documents;
 mod mutations;
 mod parser;
 mod predicates;
