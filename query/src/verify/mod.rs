@@ -41,6 +41,7 @@ mod signature;
 mod subject;
 mod subjects;
 mod support;
+mod unique;
 mod visible;
 mod words;
 

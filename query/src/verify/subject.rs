@@ -7,6 +7,7 @@ use tracerag_schemas::version::BUNDLE_SCHEMA;
 use super::beyond::Beyond;
 use super::reason::Reason;
 use super::signature::is_valid;
+use super::unique::Unique;
 
 /// A bundle that claims are verified against, or why there is none that counts.
 #[derive(Debug)]
@@ -86,8 +87,9 @@ impl Subject {
 }
 
 fn read(text: &str) -> Result<Bundle, Reason> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| Reason::Integrity(format!("the file is no bundle: {error}; `tracerag bundle` prints one")))?;
+    let no_bundle = |error| Reason::Integrity(format!("the file is no bundle: {error}; `tracerag bundle` prints one"));
+    serde_json::from_str::<Unique>(text).map_err(no_bundle)?;
+    let value: Value = serde_json::from_str(text).map_err(no_bundle)?;
     let schema = value.pointer("/evidence/schema").and_then(Value::as_str).unwrap_or_default();
     if schema != BUNDLE_SCHEMA {
         return Err(Reason::Integrity(format!("the schema {schema:?} is unknown; this release reads {BUNDLE_SCHEMA}")));
