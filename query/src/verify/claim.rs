@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tracerag_schemas::anchor::Anchor;
 use tracerag_schemas::claims::{Claim, Quote};
 
-use super::belongs::misplaced;
+use super::belongs::{misplaced, with_names};
 use super::document::Statement;
 use super::evaluate::evaluate;
 use super::facts::{Entries, Entry, Facts};
@@ -273,8 +273,9 @@ impl<'a> Checked<'a> {
         let parts = parts(&claim.text);
         let quoted: Vec<String> = claim.quotes.iter().map(|quote| quote.text.clone()).collect();
         self.reasons.extend(vocabulary.missing(&parts, &support, &quoted));
-        self.reasons.extend(misplaced(vocabulary, &parts, &support));
         self.reasons.extend(names_nothing(&parts, &support));
+        let parts = with_names(&parts, &support);
+        self.reasons.extend(misplaced(vocabulary, &parts, &support));
         let plain = normal(&parts.plain);
         self.reasons.extend(sense::reasons(self.facts, vocabulary, &plain, &self.held, &self.entries));
     }

@@ -10,7 +10,27 @@ use tracerag_schemas::bundle::{
 
 use super::beyond::Beyond;
 use super::deadline::Deadline;
+use super::names::is_common;
 use super::visible::normal;
+
+/// How a text speaks of an incident that is not the one of the bundle.
+pub(super) const OTHER_INCIDENTS: &[&str] = &[
+    "similar incident",
+    "similar incidents",
+    "related incident",
+    "related incidents",
+    "other incident",
+    "other incidents",
+    "another incident",
+    "earlier incident",
+    "earlier incidents",
+    "previous incident",
+    "past incident",
+    "past incidents",
+    "known incident",
+    "known incidents",
+    "older incident",
+];
 
 /// One entry of a bundle.
 #[derive(Clone, Copy)]
@@ -51,6 +71,8 @@ pub(super) struct Facts<'a> {
     pub deadline: Deadline,
     entries: HashMap<&'a str, Entry<'a>>,
     spans: HashMap<&'a str, &'a Span>,
+    /// Where each line of code stands.
+    lines: HashMap<&'a str, Vec<Entry<'a>>>,
 }
 
 impl<'a> Facts<'a> {
@@ -59,6 +81,7 @@ impl<'a> Facts<'a> {
         let evidence = &bundle.evidence;
         let mut entries: HashMap<&'a str, Entry<'a>> = HashMap::new();
         let mut spans = HashMap::new();
+        let mut lines: HashMap<&'a str, Vec<Entry<'a>>> = HashMap::new();
         for span in &evidence.spans {
             entries.insert(&span.anchor, Entry::Span(span, evidence.resources.get(span.resource)));
             spans.entry(span.span_id.as_str()).or_insert(span);
@@ -66,15 +89,19 @@ impl<'a> Facts<'a> {
         entries.extend(evidence.logs.iter().map(|log| (log.anchor.as_str(), Entry::Log(log))));
         for failure in &evidence.failures {
             entries.insert(&failure.anchor, Entry::Failure(failure));
-            let lines = failure.frames.iter().filter_map(|frame| frame.anchor.as_deref());
-            entries.extend(lines.map(|line| (line, Entry::Code(line))));
+            for line in failure.frames.iter().filter_map(|frame| frame.anchor.as_deref()) {
+                entries.insert(line, Entry::Code(line));
+                lines.entry(line).or_default().push(Entry::Failure(failure));
+            }
         }
         entries.extend(evidence.metrics.iter().map(|metric| (metric.anchor.as_str(), Entry::Metric(metric))));
         entries.extend(evidence.payloads.iter().map(|payload| (payload.anchor.as_str(), Entry::Payload(payload))));
         for heap in &evidence.heaps {
             entries.insert(&heap.anchor, Entry::Heap(heap));
-            let lines = heap.top_sites.iter().filter_map(|site| site.anchor.as_deref());
-            entries.extend(lines.map(|line| (line, Entry::Code(line))));
+            for line in heap.top_sites.iter().filter_map(|site| site.anchor.as_deref()) {
+                entries.insert(line, Entry::Code(line));
+                lines.entry(line).or_default().push(Entry::Heap(heap));
+            }
         }
         entries.extend(evidence.builds.iter().map(|build| (build.anchor.as_str(), Entry::Build(build))));
         entries.extend(evidence.flags.iter().map(|flag| (flag.anchor.as_str(), Entry::Flag(flag))));
@@ -83,7 +110,7 @@ impl<'a> Facts<'a> {
             let similar = &bundle.context.similar;
             entries.extend(similar.iter().map(|incident| (incident.anchor.as_str(), Entry::Incident(incident))));
         }
-        Self { bundle, beyond: None, deadline: Deadline::default(), entries, spans }
+        Self { bundle, beyond: None, deadline: Deadline::default(), entries, spans, lines }
     }
 
     /// The same with what the lake knows beyond the bundle.
@@ -146,6 +173,23 @@ impl<'a> Facts<'a> {
     fn span_names(&self, span_id: Option<&str>) -> Vec<Option<&'a str>> {
         let Some(span) = span_id.and_then(|id| self.spans.get(id)) else { return vec![] };
         vec![span.name.as_deref(), span.service.as_deref(), Some(span.span_id.as_str())]
+    }
+
+    /// Failures with a fingerprint.
+    pub(super) fn failures_of(&self, fingerprint: &str) -> impl Iterator<Item = &'a Failure> {
+        let failures = self.bundle.evidence.failures.iter();
+        failures.filter(move |failure| failure.fingerprint.as_deref() == Some(fingerprint))
+    }
+
+    /// Names by which a text speaks of a similar incident: those of its failures here, else that it is another one.
+    fn names_of_incident(&self, incident: &Similar) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.failures_of(&incident.fingerprint).flat_map(|failure| Entry::Failure(failure).about(self)).collect();
+        if names.is_empty() {
+            names.extend(OTHER_INCIDENTS.iter().map(|other| (*other).to_owned()));
+        }
+        names.push(incident.fingerprint.to_ascii_lowercase());
+        names
     }
 
     /// Builds of a service.
@@ -239,7 +283,15 @@ impl<'a> Entry<'a> {
             Self::Build(build) => with(vec![], &[&build.service, &build.instance]),
             Self::Flag(flag) => with(vec![], &[&flag.key, &flag.service]),
             Self::Link(link) => facts.span_names(link.from_span_id.as_deref()),
-            Self::Code(_) | Self::Incident(_) => vec![],
+            // A line is of what has it in a frame or a site.
+            Self::Code(line) => {
+                let holders = facts.lines.get(line).into_iter().flatten();
+                let mut about: Vec<String> = holders.flat_map(|holder| holder.about(facts)).collect();
+                about.sort_unstable();
+                about.dedup();
+                return about;
+            }
+            Self::Incident(incident) => return facts.names_of_incident(incident),
         };
         let names = names.into_iter().flatten().map(|name| normal(name).to_ascii_lowercase());
         names.filter(|name| name.len() > 1).collect()
@@ -247,11 +299,12 @@ impl<'a> Entry<'a> {
 
     /// Whether the entry holds for whatever a text speaks of, such as a flag of no one service.
     pub(super) fn is_general(&self) -> bool {
-        match self {
-            Self::Flag(flag) => flag.service.is_none(),
-            Self::Code(_) | Self::Incident(_) => true,
-            _ => false,
-        }
+        matches!(self, Self::Flag(flag) if flag.service.is_none())
+    }
+
+    /// Whether the entry is of something that did not happen here: an incident of which the bundle has no failure.
+    pub(super) fn is_foreign(&self, facts: &Facts<'_>) -> bool {
+        matches!(self, Self::Incident(incident) if facts.failures_of(&incident.fingerprint).next().is_none())
     }
 
     /// Every scalar value that may be quoted, as text.
@@ -261,7 +314,8 @@ impl<'a> Entry<'a> {
         texts
     }
 
-    /// What the entry names: its values with the keys that they stand under, and for a span those of its resource.
+    /// What the entry names: its values with the keys that they stand under, and for a span those of its resource. What a
+    /// heap's types and sites and a payload's fields have is theirs alone: see [`Self::parts`].
     pub(super) fn named(&self) -> Vec<Named> {
         let mut named = Vec::new();
         // A span's index of its resource says nothing of the incident.
@@ -270,7 +324,16 @@ impl<'a> Entry<'a> {
                 named.push(Named { key: key.map(str::to_owned), value });
             }
         };
-        each_scalar(&self.document(), &mut take);
+        let mut whole = self.document();
+        if let Value::Object(members) = &mut whole {
+            let parts: &[&str] = match self {
+                Self::Heap(_) => &["top_types", "top_sites"],
+                Self::Payload(_) => &["sample"],
+                _ => &[],
+            };
+            members.retain(|name, _| !parts.contains(&name.as_str()));
+        }
+        each_scalar(&whole, &mut take);
         match self {
             Self::Span(_, Some(resource)) => each_scalar(&document(resource), &mut take),
             // The payload that a field belongs to says which span, direction and content type it is.
@@ -281,6 +344,34 @@ impl<'a> Entry<'a> {
             _ => {}
         }
         named
+    }
+
+    /// The values of the entry's parts, the types and sites of a heap and the fields of a payload, each with the part's name.
+    pub(super) fn parts(&self) -> Vec<(Option<String>, Vec<Named>)> {
+        match self {
+            Self::Heap(heap) => {
+                let types = heap.top_types.iter().map(|held| (held.r#type.clone(), document(held)));
+                let sites = heap.top_sites.iter().map(|site| (site.function.clone(), document(site)));
+                types.chain(sites).map(|(name, part)| (name.as_deref().and_then(part_name), values(&part))).collect()
+            }
+            Self::Payload(payload) => {
+                let fields = values(&payload.sample).into_iter();
+                fields.map(|field| (field.key.as_deref().and_then(part_name), vec![field])).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// The name of the field that an anchor points to.
+    pub(super) fn field(&self) -> Option<String> {
+        let Self::Field(payload, value) = self else { return None };
+        [&payload.sample, &payload.shape].into_iter().find_map(|root| key_of(root, value, None)).and_then(part_name)
+    }
+
+    /// The unit of a metric.
+    pub(super) fn unit(&self) -> Option<&'a str> {
+        let Self::Metric(metric) = self else { return None };
+        metric.unit.as_deref()
     }
 
     /// Whether the entry is one of something that failed.
@@ -309,6 +400,38 @@ impl<'a> Entry<'a> {
             Self::Incident(incident) => document(incident),
         }
     }
+}
+
+/// The name of a part by which a text may speak of it, in lower case; none for a word that says too little.
+pub(super) fn part_name(name: &str) -> Option<String> {
+    let name = normal(name).to_ascii_lowercase();
+    (name.len() > 1 && !is_common(&name)).then_some(name)
+}
+
+/// The name of the part that the last name in a JSON pointer is.
+pub(super) fn part_at(pointer: &str) -> Option<String> {
+    let is_index = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let name = pointer.rsplit('/').find(|name| !is_index(name))?;
+    part_name(&name.replace("~1", "/").replace("~0", "~"))
+}
+
+/// The key under which a value stands, by where it lies in memory.
+fn key_of<'a>(root: &'a Value, wanted: &Value, key: Option<&'a str>) -> Option<&'a str> {
+    if std::ptr::eq(root, wanted) {
+        return key;
+    }
+    match root {
+        Value::Array(items) => items.iter().find_map(|item| key_of(item, wanted, key)),
+        Value::Object(members) => members.iter().find_map(|(key, member)| key_of(member, wanted, Some(key))),
+        _ => None,
+    }
+}
+
+/// Every scalar with the key that it stands under.
+fn values(value: &Value) -> Vec<Named> {
+    let mut values = Vec::new();
+    each_scalar(value, &mut |key, value| values.push(Named { key: key.map(str::to_owned), value }));
+    values
 }
 
 fn with<'a>(mut names: Vec<Option<&'a str>>, more: &[&'a Option<String>]) -> Vec<Option<&'a str>> {

@@ -9,10 +9,11 @@
 //! 2. *scope*: of the tenant, and of the trace by ids or near it in time (`order`);
 //! 3. *quote*: verbatim but for white space, whole words, nothing that redaction has masked (`visible`);
 //! 4. *predicate*: evaluated on the evidence (`parse`, `evaluate`);
-//! 5. *causality*: paths and orders lie in parents, links and times, and a text that claims one has such a predicate;
+//! 5. *causality*: paths and orders lie in parents, links and times, and a text that claims one (`relation`) has such a
+//!    predicate (`sense`);
 //! 6. *coverage*: each claim has an anchor, and a quote or predicate that holds (else *unsupported*); what the text
 //!    *names* occurs in these (`names`), in what is of the same thing (`belongs`), and it says the same as its predicates
-//!    (`sense`; else *contradiction*) and nothing that none can bear out (`compared`);
+//!    (`direction`, `denial`, `outcome`; else *contradiction*) and nothing that none can bear out (`compared`);
 //! 7. *integrity*: the id is that of the evidence, and the lake or a signature vouches for it (`subject`; else
 //!    *unattested*).
 
@@ -23,6 +24,8 @@ mod claim;
 mod compared;
 mod deadline;
 mod decimal;
+mod denial;
+mod direction;
 mod document;
 mod evaluate;
 mod facts;
@@ -30,11 +33,13 @@ mod markdown;
 mod names;
 mod numerals;
 mod order;
+mod outcome;
 mod parse;
 mod pieces;
 mod predicate;
 mod quotes;
 mod reason;
+mod relation;
 mod report;
 mod sense;
 mod signature;

@@ -6,11 +6,13 @@ use tracerag_schemas::bundle::Bundle;
 use tracerag_schemas::values::{SPAN_KINDS, STATUS_CODES};
 
 use super::decimal::Decimal;
+use super::denial::is_denying;
+use super::parse::unit_of;
 use super::predicate::{Comparison, SEVERITIES};
 use super::reason::Reason;
 use super::support::Support;
 use super::visible::{has_name, has_words, normal};
-use super::words::{Mention, Parts, mentions, trimmed};
+use super::words::{Mention, Parts, mentions, trimmed, words_of};
 
 /// Names that are also words of the language, so that a text may have them by chance.
 const COMMON: &[&str] =
@@ -109,6 +111,18 @@ const SUBJECTS: &[&str] = &[
     "incident",
     "field",
     "what",
+    "lake",
+    "bundle",
+    "evidence",
+    "cause",
+    "part",
+    "site",
+    "reason",
+    "parent",
+    "child",
+    "ancestor",
+    "descendant",
+    "caller",
 ];
 
 /// What stands before a word that is the name of a mode, a variant or a service.
@@ -159,6 +173,11 @@ const NO_NAMES: &[&str] = &[
     "flag",
     "no",
 ];
+/// Words after which one that names a mode, a variant or a service has its name behind it: `with variant strict`.
+const NAMED_BEHIND: &[&str] = &[
+    "with", "on", "in", "from", "at", "for", "to", "under", "by", "via", "through", "as", "into", "is", "was", "had",
+    "has", "have", "having", "ran", "runs", "using", "used", "uses",
+];
 /// Verbs after which `to X` says what a flag or a value became.
 const BECAME: &[&str] = &["set", "switched", "changed", "flipped", "turned", "moved", "equal"];
 
@@ -203,6 +222,13 @@ const EMPTY: &[&str] = &[
     "span", "spans", "status", "than", "that", "the", "their", "then", "there", "these", "they", "this", "those",
     "time", "trace", "type", "under", "value", "variant", "version", "was", "were", "when", "where", "which", "while",
     "who", "why", "with", "you",
+];
+
+/// Abbreviations of the trade, which name nothing of a bundle.
+const TRADE: &[&str] = &[
+    "ANY", "API", "APM", "CI", "CPU", "CSV", "DB", "DNS", "DTO", "GC", "GRPC", "HTML", "HTTP", "HTTPS", "ID", "IDS",
+    "IO", "IP", "JSON", "JVM", "LRU", "OOM", "ORM", "OS", "PR", "RAM", "REST", "RPC", "SDK", "SHA", "SLA", "SLO",
+    "SQL", "TCP", "TLS", "TTL", "UI", "URI", "URL", "UTC", "UTF", "UUID", "VM", "XML", "YAML",
 ];
 
 /// The names of a bundle, in lower case: whoever says one of them speaks of the incident.
@@ -271,18 +297,21 @@ impl Vocabulary {
         };
         missing.extend(self.names.iter().filter(|&name| has_name(&text, name) && !is_there(name)).cloned());
         missing.extend(self.compounds(&text).filter(|word| !support.has_name(word)).map(str::to_owned));
-        missing.extend(subjects(&text).into_iter().filter(|word| !support.has(word)).map(str::to_owned));
+        missing.extend(subjects(&text).into_iter().filter(|word| !support.has_here(word)).map(str::to_owned));
         missing.extend(parts.quoted.iter().filter(|quoted| !checked.contains(quoted) && !support.has(quoted)).cloned());
         // Names of statuses, severities and kinds are words of the language in lower case. Where a predicate says which
         // it is, no other word of the same kind will do.
         for class in [&STATUS_CODES[..], SEVERITIES, &SPAN_KINDS[..]] {
             let said = |word: &str| support.sources.iter().any(|source| source.word.as_deref() == Some(word));
             let is_said = class.iter().any(|word| said(word));
-            let is_missing =
-                |word: &&&str| has_words(&parts.plain, word) && !(if is_said { said(word) } else { support.has(word) });
+            let is_there = |word: &str| if is_said { said(word) } else { support.has_here(word) };
+            let is_missing = |word: &&&str| {
+                has_words(&parts.plain, word) && !is_there(word) && !is_limit(&parts.plain, word, support)
+            };
             missing.extend(class.iter().filter(is_missing).map(|word| (*word).to_owned()));
         }
-        missing.extend(named_by(&text).into_iter().filter(|name| !support.has(name)));
+        missing.extend(capitals(&parts.plain).filter(|(_, word)| !support.has(word)).map(|(_, word)| word.to_owned()));
+        missing.extend(named_by(&text).into_iter().filter(|name| !support.has_here(name)));
         let mut reasons = Vec::new();
         let is_counted = support.counts();
         for (_, mention) in mentions(&parts.plain) {
@@ -320,6 +349,40 @@ impl Vocabulary {
     }
 }
 
+/// Whether a word is a limit in a text, as in `at least WARN` and `WARN or worse`, and one in a predicate.
+fn is_limit(plain: &str, word: &str, support: &Support) -> bool {
+    let says = |before: &str, behind: &str| has_words(plain, &format!("{before}{word}{behind}"));
+    let is_said = ["at least ", "at most ", "up to ", "below ", "above "].iter().any(|before| says(before, ""))
+        || [" or above", " or higher", " or worse", " or below", " or lower"].iter().any(|behind| says("", behind));
+    is_said && support.sources.iter().any(|source| source.limit.as_deref() == Some(word))
+}
+
+/// Words in capitals, or with one within, that are the name of something rather than a word of the language, of the trade or of a class that is
+/// looked for by itself.
+pub(super) fn capitals(plain: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_name = |word: &str| {
+        let lower = word.to_ascii_lowercase();
+        let is_word = is_common(&lower)
+            || is_denying(&lower)
+            || DID.contains(&lower.as_str())
+            || BETWEEN.contains(&lower.as_str());
+        let classes = [&STATUS_CODES[..], SEVERITIES, &SPAN_KINDS[..]];
+        word.len() > 1
+            && word.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase())
+            && !is_word
+            && !TRADE.contains(&word.trim_end_matches('s'))
+            && unit_of(word).is_none()
+            && !classes.iter().any(|class| class.contains(&word))
+    };
+    words_of(plain).into_iter().map(|(at, word)| (at, trimmed(word))).filter(move |(_, word)| is_name(word))
+}
+
+/// Whether a word says too little to be the name of something.
+pub(super) fn is_common(word: &str) -> bool {
+    COMMON.contains(&word) || EMPTY.contains(&word)
+}
+
 /// The words that stand as subjects before what something did. In lower case.
 fn subjects(text: &str) -> Vec<&str> {
     let words: Vec<&str> = text.split_whitespace().map(trimmed).collect();
@@ -352,17 +415,19 @@ pub(super) fn names_nothing(parts: &Parts, support: &Support) -> Option<Reason> 
 /// What a text calls the name of a mode, a variant or a service, or says that something was set to. In lower case.
 fn named_by(text: &str) -> Vec<String> {
     let is_letter = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(|c| !is_letter(c))).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().map(|word| word.trim_matches(|c| !is_letter(c)).trim_matches('.')).collect();
     let mut named = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| words.get(before)).copied().unwrap_or_default();
         let after = words.get(index + 1).copied().unwrap_or_default();
         let name = match *word {
             "to" if BECAME.contains(&before) => after,
+            word if NAMED_BY.contains(&word) && NAMED_BEHIND.contains(&before) => after,
             word if NAMED_BY.contains(&word) => before,
             _ => continue,
         };
-        if !name.is_empty() && !NO_NAMES.contains(&name) {
+        if !name.is_empty() && !NO_NAMES.contains(&name) && !NAMED_BEHIND.contains(&name) {
             named.push(name.to_owned());
         }
     }

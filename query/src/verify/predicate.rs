@@ -113,7 +113,8 @@ const TEXT: Parameter = Parameter::Text;
 
 /// Names of severities, from the least to the greatest.
 pub(super) const SEVERITIES: &[&str] = &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
-const JSON_TYPES: &[&str] = &["string", "number", "boolean", "null", "array", "object"];
+/// Names of JSON types.
+pub(super) const JSON_TYPES: &[&str] = &["string", "number", "boolean", "null", "array", "object"];
 
 const fn operator(
     name: &'static str,

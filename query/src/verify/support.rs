@@ -2,7 +2,7 @@
 
 use super::deadline::Deadline;
 use super::decimal::Decimal;
-use super::facts::{Entries, Entry, Facts, Named};
+use super::facts::{Entries, Entry, Facts, Named, part_at, part_name};
 use super::parse::unit_of;
 use super::predicate::{Comparison, Dimension, Function, Literal, Predicate, dimension};
 use super::visible::{has_name, has_words, normal};
@@ -16,6 +16,8 @@ pub(super) struct Support {
     pub sources: Vec<Source>,
     /// Values of attributes, flags and configuration, each with its key; both in lower case.
     pub keyed: Vec<(String, String)>,
+    /// Values of fields of payloads, likewise.
+    pub fields: Vec<(String, String)>,
     /// When to give up looking.
     pub deadline: Deadline,
 }
@@ -25,8 +27,14 @@ pub(super) struct Support {
 pub(super) struct Source {
     /// Names of what it is about, in lower case.
     pub about: Vec<String>,
+    /// The part of the entry that it is about, a type or function of a heap or a field of a payload, in lower case.
+    pub part: Option<String>,
+    /// Whether it is about an entry that has such parts, and about none of them.
+    pub has_parts: bool,
     /// Whether it is about everything.
     is_general: bool,
+    /// Whether it is about another incident.
+    pub is_foreign: bool,
     /// Normal and in lower case.
     texts: Vec<String>,
     numbers: Vec<(Option<Dimension>, Decimal)>,
@@ -40,18 +48,20 @@ pub(super) struct Source {
     of: Option<Decimal>,
     /// A word that a predicate says something is equal to, such as a status.
     pub word: Option<String>,
+    /// A word that a predicate says something is at least, or at most.
+    pub limit: Option<String>,
+    /// A JSON type that a predicate says something has, or has not.
+    pub type_word: Option<String>,
+    /// Whether a predicate denies what it has.
+    pub denies: bool,
 }
 
 impl Support {
     /// Takes in all that an entry names, but for what the claim's own predicates say is equal to something: there the
     /// predicate speaks, and not another value of the same kind beside it.
     pub(super) fn entry(&mut self, facts: &Facts<'_>, entry: &Entry<'_>, asked: &[&str]) {
-        let unit = match entry {
-            Entry::Metric(metric) => metric.unit.as_deref(),
-            _ => None,
-        };
-        let about = entry.about(facts);
-        let mut source = Source { is_general: entry.is_general() || about.is_empty(), about, ..Source::default() };
+        let unit = entry.unit();
+        let mut source = Source { part: entry.field(), ..Source::about(facts, &vec![*entry]) };
         for named in entry.named() {
             let key = named.key.as_deref().unwrap_or_default();
             if asked.contains(&key) {
@@ -62,19 +72,27 @@ impl Support {
                 self.keyed.push((key.to_ascii_lowercase(), normal(&named.value).to_ascii_lowercase()));
             }
         }
-        match entry {
-            Entry::Flag(flag) => {
-                let key = flag.key.clone().unwrap_or_default().to_ascii_lowercase();
-                let values = [&flag.variant, &flag.value].into_iter().flatten();
-                self.keyed.extend(values.map(|value| (key.clone(), normal(value).to_ascii_lowercase())));
+        if let Entry::Flag(flag) = entry {
+            let key = flag.key.clone().unwrap_or_default().to_ascii_lowercase();
+            let values = [&flag.variant, &flag.value].into_iter().flatten();
+            self.keyed.extend(values.map(|value| (key.clone(), normal(value).to_ascii_lowercase())));
+        }
+        for (name, values) in entry.parts() {
+            if self.deadline.is_over() {
+                return;
             }
-            Entry::Heap(heap) if !asked.contains(&"bytes") => {
-                let types = heap.top_types.iter().map(|held| (&held.r#type, held.bytes, held.count));
-                let sites = heap.top_sites.iter().map(|site| (&site.function, site.bytes, site.count));
-                self.sources
-                    .extend(types.chain(sites).filter_map(|(name, bytes, count)| part(name.as_deref()?, bytes, count)));
+            source.has_parts = true;
+            let mut part = Source { part: name.clone(), ..Source::about(facts, &vec![*entry]) };
+            for named in values.iter().filter(|named| !named.key.as_deref().is_some_and(|key| asked.contains(&key))) {
+                part.named(named, None);
+                if let (Entry::Payload(_), Some(name)) = (entry, &name) {
+                    self.fields.push((name.clone(), normal(&named.value).to_ascii_lowercase()));
+                }
             }
-            _ => {}
+            self.sources.push(part);
+        }
+        if let (Entry::Field(..), Some(name)) = (entry, &source.part) {
+            self.fields.extend(source.texts.iter().map(|text| (name.clone(), text.clone())));
         }
         self.sources.push(source);
     }
@@ -98,20 +116,24 @@ impl Support {
         let counting = [Function::Failures, Function::LakeFailures, Function::SameError, Function::PayloadLength];
         let mut source = Source { is_predicate: true, ..Source::about(facts, entries) };
         source.counts = counting.contains(&predicate.operator.function);
-        for text in predicate.texts() {
-            source.text(text);
-            if matches!(predicate.operator.function, Function::HeapBytes | Function::HeapShare) {
-                source.about.push(normal(text).to_ascii_lowercase());
-            }
-        }
+        predicate.texts().for_each(|text| source.text(text));
+        let name = predicate.texts().next().unwrap_or_default();
+        source.part = match predicate.operator.function {
+            Function::HeapBytes | Function::HeapShare => part_name(name),
+            Function::Payload | Function::PayloadType | Function::PayloadLength => part_at(name),
+            _ => None,
+        };
+        source.denies = predicate.is_denial();
         if let Some(traces) = predicate.traces() {
             traces.iter().for_each(|trace_id| source.text(trace_id));
             source.of = Some(Decimal::integer(i64::try_from(traces.len()).unwrap_or(i64::MAX)));
         }
         match &predicate.comparison {
+            Some((comparison, Literal::Word(word))) if comparison.is_order() => source.limit = Some(word.clone()),
             Some((comparison, Literal::Word(word))) => {
                 source.text(word);
                 source.word = (*comparison == Comparison::Equal).then(|| word.clone());
+                source.type_word = (predicate.operator.function == Function::PayloadType).then(|| word.clone());
             }
             Some((_, Literal::Text(text))) => source.text(text),
             Some((Comparison::Equal | Comparison::NotEqual, Literal::Number { value, unit })) => {
@@ -120,6 +142,10 @@ impl Support {
                     && let Some(dimension) = dimension(predicate.operator.answer)
                 {
                     source.number(Some(dimension), *value);
+                }
+                // A metric's points are in its own unit.
+                for unit in entries.iter().filter_map(Entry::unit) {
+                    source.number_of(*value, Some(unit));
                 }
             }
             Some((comparison, Literal::Number { value, .. })) => source.bounds.push((*comparison, *value)),
@@ -133,12 +159,26 @@ impl Support {
         self.sources.iter().flat_map(|source| source.about.iter().map(String::as_str))
     }
 
+    /// Names of parts of what it points to.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().filter_map(|source| source.part.as_deref())
+    }
+
+    /// Whether something has a text.
     pub(super) fn has(&self, text: &str) -> bool {
         self.sources.iter().any(|source| self.deadline.is_over() || source.has(text))
     }
 
+    /// Whether something of the incident itself has a text, or is about it.
+    pub(super) fn has_here(&self, text: &str) -> bool {
+        let is_it = |source: &Source| source.has(text) || source.about.iter().any(|name| has_words(name, text));
+        self.sources.iter().any(|source| self.deadline.is_over() || (!source.is_foreign && is_it(source)))
+    }
+
+    /// Whether something of the incident itself has a name.
     pub(super) fn has_name(&self, name: &str) -> bool {
-        self.sources.iter().any(|source| self.deadline.is_over() || source.has_name(name))
+        let has = |source: &Source| !source.is_foreign && source.has_name(name);
+        self.sources.iter().any(|source| self.deadline.is_over() || has(source))
     }
 
     pub(super) fn has_commit(&self, word: &str) -> bool {
@@ -164,26 +204,12 @@ impl Support {
     }
 }
 
-/// What a type holds or a function has allocated.
-fn part(name: &str, bytes: Option<i64>, count: Option<i64>) -> Option<Source> {
-    let name = normal(name).to_ascii_lowercase();
-    if name.len() < 2 {
-        return None;
-    }
-    let mut part = Source { about: vec![name.clone()], texts: vec![name], ..Source::default() };
-    for (dimension, number) in [(Some(Dimension::Bytes), bytes), (None, bytes), (None, count)] {
-        if let Some(number) = number {
-            part.number(dimension, Decimal::integer(number));
-        }
-    }
-    Some(part)
-}
-
 impl Source {
     fn about(facts: &Facts<'_>, entries: &Entries<'_>) -> Self {
         let about: Vec<String> = entries.iter().flat_map(|entry| entry.about(facts)).collect();
-        let is_general = about.is_empty() || entries.iter().any(Entry::is_general);
-        Self { about, is_general, ..Self::default() }
+        let is_general = entries.is_empty() || entries.iter().any(Entry::is_general);
+        let is_foreign = !entries.is_empty() && entries.iter().all(|entry| entry.is_foreign(facts));
+        Self { about, is_general, is_foreign, ..Self::default() }
     }
 
     /// Whether it says something of one of these names.
@@ -198,22 +224,24 @@ impl Source {
         }
         let Some(number) = Decimal::parse(&named.value) else { return };
         let key = named.key.as_deref().unwrap_or_default();
-        let (dimension, factor) = match (key, unit) {
-            ("points" | "value" | "sum" | "min" | "max", Some("By")) => (Some(Dimension::Bytes), None),
-            ("points" | "value" | "sum" | "min" | "max", Some(unit)) => {
-                unit_of(unit).map_or((None, None), |(dimension, factor)| (Some(dimension), Some(factor)))
-            }
-            (key, _) if key.ends_with("_ns") => (Some(Dimension::Duration), None),
-            ("bytes", _) => (Some(Dimension::Bytes), None),
-            (key, _) if key.ends_with("_bytes") => (Some(Dimension::Bytes), None),
-            _ => (None, None),
-        };
-        let scaled = factor.map_or(Some(number), |factor| number.times(factor));
-        if let Some(scaled) = scaled {
-            self.number(dimension, scaled);
+        match (key, unit) {
+            ("points" | "value" | "sum" | "min" | "max", Some(unit)) => self.number_of(number, Some(unit)),
+            (key, _) if key.ends_with("_ns") => self.number(Some(Dimension::Duration), number),
+            (key, _) if key == "bytes" || key.ends_with("_bytes") => self.number(Some(Dimension::Bytes), number),
+            _ => {}
         }
         // `4000000000` of a duration may be named without a unit, too.
         self.number(None, number);
+    }
+
+    /// Takes in a number in the unit of a metric.
+    fn number_of(&mut self, number: Decimal, unit: Option<&str>) {
+        let unit = unit.map(|unit| if unit == "By" { "B" } else { unit });
+        if let Some((dimension, factor)) = unit.and_then(unit_of)
+            && let Some(scaled) = number.times(factor)
+        {
+            self.number(Some(dimension), scaled);
+        }
     }
 
     fn number(&mut self, dimension: Option<Dimension>, value: Decimal) {

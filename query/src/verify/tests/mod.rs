@@ -6,6 +6,7 @@ mod attestation;
 mod claims;
 mod deadline;
 mod documents;
+mod meaning;
 mod mutations;
 mod parser;
 mod predicates;
