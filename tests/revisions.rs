@@ -96,7 +96,7 @@ fn files_of_one_recording_may_be_replayed_apart() {
     let (root, inner) = ("00000000000000a1", "00000000000000a2");
     let early = span(inner, Some(root), 10, 90, 50);
     let told = record(json!({"traceId": TRACE, "spanId": inner}), 60, "no stock of the red chair", json!([]));
-    let first = lines(&[early.clone()], &[told.clone()]);
+    let first = lines(std::slice::from_ref(&early), std::slice::from_ref(&told));
     let second = lines(&[early, span(root, None, 0, 100, 55)], &[told]);
     for (name, content) in [("first.jsonl", first), ("second.jsonl", second)] {
         let file = tracerag.write(name, content);
