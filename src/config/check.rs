@@ -1,6 +1,7 @@
 //! What is wrong with a configuration although each of its values has its type.
 //!
-//! A message begins with the key that it is about: that is how its line is found.
+//! A message names the key that it is about, as it is written in the file, before any other: that is how its line is
+//! found.
 
 use std::path::Path;
 

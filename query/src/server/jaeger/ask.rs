@@ -36,6 +36,12 @@ pub(super) struct Ask {
 impl Ask {
     /// Reads the parameters; those that it does not know are none of the search's.
     pub(super) fn of(query: &mut Query, words: &Words) -> Result<Self, Problem> {
+        // Jaeger's other form, a tag a parameter.
+        let tagged: Vec<String> =
+            std::iter::from_fn(|| query.text("tag")).filter(|text| !text.is_empty()).take(MOST_TAGS + 1).collect();
+        if tagged.len() > MOST_TAGS {
+            return Err(Problem::wrong_request(format!("{MOST_TAGS} values of tag are the most")));
+        }
         let mut given = |name| query.text(name).filter(|text| !text.is_empty());
         let mut conditions = Vec::new();
         conditions.extend(given(words.service).map(|service| col("service_name").eq(lit(service))));
@@ -45,8 +51,7 @@ impl Ask {
                 conditions.push(tag(&key, &value));
             }
         }
-        // Jaeger's other form, a tag a parameter.
-        for text in std::iter::from_fn(|| given("tag")).take(MOST_TAGS) {
+        for text in tagged {
             let wrong = || Problem::wrong_request(format!("tag is KEY:VALUE, as error:true, not {text:?}"));
             let (key, value) = text.split_once(':').ok_or_else(wrong)?;
             conditions.push(tag(key, value));

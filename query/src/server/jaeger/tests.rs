@@ -69,6 +69,8 @@ async fn a_trace_in_jaegers_json() {
         ("/jaeger/api/traces/xyz".to_owned(), 400),
         ("/jaeger/api/traces?service=checkout&tags=x".to_owned(), 400),
         (format!("/jaeger/api/traces?service=checkout&tags=%7B{}%7D", many.join(",")), 400),
+        ("/jaeger/api/traces?service=checkout&tag=error".to_owned(), 400),
+        (format!("/jaeger/api/traces?service=checkout{}", "&tag=error:true".repeat(33)), 400),
         ("/jaeger/api/traces?service=checkout&minDuration=soon".to_owned(), 400),
         ("/jaeger/api/operations".to_owned(), 400),
     ] {
@@ -94,6 +96,8 @@ async fn traces_are_searched() {
         ("service=checkout&operation=charge", &[]),
         ("service=checkout&tags=%7B%22error%22%3A%22true%22%7D", failing),
         ("service=checkout&tags=%7B%22http.response.status_code%22%3A502%7D", failing),
+        ("service=checkout&tag=error:true&tag=http.response.status_code:502", failing),
+        ("service=checkout&tag=error:true&tag=http.response.status_code:503", &[]),
         ("service=checkout&tags=%7B%22span.kind%22%3A%22client%22%7D", &[]),
         ("service=payments&minDuration=1.5s&maxDuration=2s", failing),
         ("service=payments&minDuration=2001ms", &[]),
