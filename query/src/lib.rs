@@ -34,6 +34,7 @@ pub mod bundle;
 pub mod canary;
 mod catalog;
 pub mod compare;
+mod computing;
 pub mod encode;
 pub mod error;
 pub mod fixes;

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout_at};
 use tracerag_index::failures::InAppRules;
 use tracerag_index::incidents::Embedding;
@@ -30,6 +29,7 @@ use crate::bounds;
 use crate::bundle::Bundler;
 use crate::catalog::{CATALOG, LakeSchema, SCHEMA, Sees, catalogs};
 use crate::compare::{self, Comparisons};
+use crate::computing::{self, Held, caught};
 use crate::error::{QueryError, Result};
 use crate::functions::bounded::{self, BoundFunctions, LongConstants, planning};
 use crate::functions::{FunctionPlanner, FunctionRelations, scalars};
@@ -45,10 +45,6 @@ use crate::statement;
 
 /// Batches computed before the reader asks for them.
 const BATCHES_AHEAD: usize = 2;
-/// What is told of a panic in DataFusion: what it says itself is for its authors, and in the log.
-const BROKEN: &str = "a function or an operator of the statement does not bear what it was given, which is a fault of the \
-                      query engine; write the statement differently";
-
 /// Values of a query's parameters: none, `$1`, `$2` .. by position, or `$name` by name.
 pub type Parameters = ParamValues;
 
@@ -138,9 +134,6 @@ pub struct Session {
     peers: Option<Arc<Peers>>,
     held: Option<Held>,
 }
-
-/// What is held as long as something computes.
-type Held = Arc<dyn Any + Send + Sync>;
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -321,7 +314,7 @@ impl Session {
         statement::refuse_changes(&parsed)?;
         bounds::check_relations(&parsed)?;
         let state = self.context.state();
-        let plan = planning(self.memory_limit, state.statement_to_plan(parsed)).await?;
+        let plan = caught(planning(self.memory_limit, state.statement_to_plan(parsed))).await?;
         statement::verify(&plan)?;
         if !self.shows_plans {
             statement::refuse_plans(&plan)?;
@@ -398,7 +391,12 @@ impl Session {
         self.bundler.compare_sets(these, others).await
     }
 
+    /// Some operators start their tasks here, before anything is asked of them.
     async fn start(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        computing::holding(self.held.clone(), caught(self.started(plan))).await
+    }
+
+    async fn started(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
         let (state, memory_limit) = (self.context.state(), self.memory_limit);
         let optimized = planning(memory_limit, async { state.optimize(plan) }).await?;
         if let Some(peers) = &self.peers {
@@ -420,22 +418,17 @@ impl Session {
         let (seconds, bytes) = (self.time_limit.as_secs(), self.memory_limit);
         let held = self.held.clone();
         answer.spawn(async move {
-            // It is let go when this task is gone, and that is when its own thread has left what it computed.
-            let _held = held;
-            let all = async {
+            let all = async move {
                 while let Some(batch) = computed.next().await {
                     if batches.send(batch).await.is_err() {
                         break;
                     }
                 }
+                Ok::<_, DataFusionError>(())
             };
             // A reader that reads no further looks at no clock, and shall not keep what the query holds.
-            match timeout_at(deadline, AssertUnwindSafe(all).catch_unwind()).await {
-                Ok(Ok(())) => Ok(()),
-                // The panic would go on in whoever reads, which may be the connection of a client.
-                Ok(Err(_)) => Err(DataFusionError::Execution(String::from(BROKEN))),
-                Err(_) => Err(DataFusionError::from(QueryError::TimeLimit { seconds })),
-            }
+            let all = timeout_at(deadline, computing::holding(held, caught(all))).await;
+            all.unwrap_or_else(|_| Err(DataFusionError::from(QueryError::TimeLimit { seconds })))
         });
         let stream = answer.build();
         let limited = futures::stream::unfold(Some(stream), move |stream| async move {

@@ -1,11 +1,13 @@
 //! SQL over stored tables and views.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
 use tracerag_schemas::Table;
@@ -474,14 +476,21 @@ async fn pages_meet_where_rows_differ_in_a_list_alone() {
     assert_eq!(read.len(), 2_000);
 }
 
-/// DataFusion panics in a function. Guarantees that the statement ends with an error that says so, and nothing else does.
+/// DataFusion panics in a function, while a statement runs and while it is planned. Guarantees that the statement ends with
+/// an error that says so, and nothing else does.
 #[tokio::test]
 async fn a_panic_is_an_error_of_its_statement() {
     let lake = TestLake::example(false, 100).await;
     let session = lake.session("acme").await;
-    let query = "select first_value() over () as f from (select name from spans limit 2) as q";
-    let error = session.collect(query, None).await.unwrap_err().to_string();
-    assert!(error.contains("write the statement differently"), "{error}");
+    let breaks = Arc::new(|_: &[ColumnarValue]| panic!("a function of a test"));
+    let breaks = create_udf("breaks", vec![DataType::Int64], DataType::Int64, Volatility::Immutable, breaks);
+    session.context().register_udf(breaks);
+    for query in
+        ["select first_value() over () as f from (select name from spans limit 2) as q", "select breaks(1) as f"]
+    {
+        let error = session.collect(query, None).await.unwrap_err().to_string();
+        assert!(error.contains("write the statement differently"), "{error}");
+    }
     assert_eq!(ask(&session, "select 1 as n").await, json!([{"n": 1}]));
 }
 
