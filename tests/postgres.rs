@@ -52,6 +52,24 @@ fn psql_finds_its_way() {
         assert!(is_there, "{column} {kind}: {columns}");
     }
     assert!(ask(&["-c", "\\df"]).contains("similar_incidents"));
+    for command in [
+        "\\d+ spans",
+        "\\d+ incidents",
+        "\\dt+",
+        "\\l+",
+        "\\dn+",
+        "\\dp",
+        "\\du+",
+        "\\df+",
+        "\\dT+",
+        "\\do",
+        "\\dD",
+        "\\dF",
+    ] {
+        ask(&["-c", command]);
+    }
+    assert_eq!(ask(&["-At", "-c", "select array(select code from (values (1), (2)) as t (code))"]), "{1,2}\n");
+    assert_eq!(ask(&["-At", "-c", "select pg_size_pretty(123456789)"]), "118 MB\n");
 
     let query = format!(
         "select name, attributes['http.route'], start_time from spans where trace_id = '{TRACE}' order by start_time limit 1"
@@ -61,6 +79,8 @@ fn psql_finds_its_way() {
     let map: serde_json::Value = serde_json::from_str(ask(&["-At", "-c", &map]).trim()).unwrap();
     assert_eq!(map["http.route"], "/checkout");
     assert_eq!(ask(&["-At", "-c", "set timezone to 'Europe/Berlin'; show timezone"]), "SET\nEurope/Berlin\n");
+    let told = ask(&["-At", "-c", "set timezone to 'Europe/Berlin'; select current_setting('TimeZone')"]);
+    assert_eq!(told, "SET\nEurope/Berlin\n");
     let transaction = "begin; declare c cursor for select name from spans order by start_time; fetch 1 from c; commit";
     assert_eq!(ask(&["-At", "-c", transaction]), "BEGIN\nDECLARE CURSOR\nPOST /checkout\nCOMMIT\n");
 

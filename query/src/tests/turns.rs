@@ -13,7 +13,9 @@ use super::lake::TestLake;
 /// A thread of an answer is within a step, and nobody wants the answer any more. Guarantees that what the session holds
 /// for it, a turn of a server, is let go when the thread has left the step, and not before: also when the step belongs to
 /// a task that an operator started, which ends later than the answer's own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+///
+/// Each of two partitions may block a thread; others are there to end the answer's own task, and to keep the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_computes_holds_its_turn() {
     let lake = TestLake::example(false, 100).await;
     for query in ["select step(value) from generate_series(1, 3)", "select step(value) from generate_series(1, 100000)"]

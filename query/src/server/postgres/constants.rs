@@ -13,10 +13,12 @@ use datafusion::logical_expr::{
 use super::settings::{Settings, VERSION};
 
 /// Functions that answer nothing, in text.
-const NOTHING: [&str; 9] = [
+const NOTHING: [&str; 11] = [
     "col_description",
     "obj_description",
     "shobj_description",
+    "pg_get_functiondef",
+    "pg_get_function_sqlbody",
     "pg_get_indexdef",
     "pg_get_viewdef",
     "pg_get_ruledef",
@@ -25,8 +27,11 @@ const NOTHING: [&str; 9] = [
     "pg_tablespace_location",
 ];
 
+/// Functions that answer no number: bytes of tables, which `tracerag status` counts, for the lake has them in no table.
+const NO_NUMBER: [&str; 4] = ["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_tablespace_size"];
+
 /// Functions that answer yes.
-const YES: [&str; 7] = [
+const YES: [&str; 12] = [
     "has_column_privilege",
     "has_function_privilege",
     "has_sequence_privilege",
@@ -34,6 +39,11 @@ const YES: [&str; 7] = [
     "pg_type_is_visible",
     "pg_opclass_is_visible",
     "pg_collation_is_visible",
+    "pg_conversion_is_visible",
+    "pg_operator_is_visible",
+    "pg_ts_config_is_visible",
+    "pg_ts_dict_is_visible",
+    "pg_ts_parser_is_visible",
 ];
 
 /// Functions that answer no.
@@ -58,23 +68,33 @@ pub(super) fn all(listed: &Arc<[Listed]>) -> Vec<ScalarUDF> {
         Kind::Value("txid_current", ScalarValue::Int64(Some(1))),
         // Tools look for types of extensions by it, of which there are none.
         Kind::Value("to_regtype", ScalarValue::Int32(None)),
-        Kind::Setting,
+        // The number of UTF-8.
+        Kind::Value("pg_char_to_encoding", ScalarValue::Int32(Some(6))),
+        Kind::Size,
         Kind::Arguments("pg_get_function_arguments", Arc::clone(listed)),
         Kind::Arguments("pg_get_function_identity_arguments", Arc::clone(listed)),
         Kind::Result(Arc::clone(listed)),
     ];
     kinds.extend(NOTHING.map(|name| Kind::Value(name, ScalarValue::Utf8(None))));
+    kinds.extend(NO_NUMBER.map(|name| Kind::Value(name, ScalarValue::Int64(None))));
     kinds.extend(YES.map(|name| Kind::Value(name, ScalarValue::Boolean(Some(true)))));
     kinds.extend(NO.map(|name| Kind::Value(name, ScalarValue::Boolean(Some(false)))));
     kinds.into_iter().map(|kind| ScalarUDF::from(Constant::new(kind))).collect()
+}
+
+/// The settings of a connection, as a function tells them.
+pub(super) fn settings(settings: &Settings) -> ScalarUDF {
+    ScalarUDF::from(Constant::new(Kind::Setting(settings.all().collect())))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// The same value for all arguments.
     Value(&'static str, ScalarValue),
-    /// `current_setting(name [, missing_ok])`: what it is until it is set.
-    Setting,
+    /// `current_setting(name [, missing_ok])`, among all that there are.
+    Setting(Vec<(&'static str, String)>),
+    /// `pg_size_pretty(bytes)`.
+    Size,
     /// The arguments of a function of ours, by its oid.
     Arguments(&'static str, Arc<[Listed]>),
     /// Its result.
@@ -98,7 +118,8 @@ impl ScalarUDFImpl for Constant {
     fn name(&self) -> &str {
         match &self.kind {
             Kind::Value(name, _) | Kind::Arguments(name, _) => name,
-            Kind::Setting => "current_setting",
+            Kind::Setting(_) => "current_setting",
+            Kind::Size => "pg_size_pretty",
             Kind::Result(_) => "pg_get_function_result",
         }
     }
@@ -110,7 +131,7 @@ impl ScalarUDFImpl for Constant {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match &self.kind {
             Kind::Value(_, value) => value.data_type(),
-            Kind::Setting | Kind::Arguments(..) | Kind::Result(_) => DataType::Utf8,
+            Kind::Setting(_) | Kind::Size | Kind::Arguments(..) | Kind::Result(_) => DataType::Utf8,
         })
     }
 
@@ -119,16 +140,36 @@ impl ScalarUDFImpl for Constant {
         match (&self.kind, first) {
             (Kind::Value(_, value), _) => Ok(ColumnarValue::Scalar(value.clone())),
             (_, None) => Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None))),
-            (Kind::Setting, Some(names)) => {
-                let settings = Settings::default();
+            (Kind::Setting(all), Some(names)) => {
                 let names = cast(&names, &DataType::Utf8)?;
-                let values = names.as_string::<i32>().iter().map(|name| Some(settings.show(name?)?.1));
+                let values = names.as_string::<i32>().iter().map(|name| {
+                    let name = name?;
+                    all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+                });
                 Ok(ColumnarValue::Array(Arc::new(values.collect::<StringArray>())))
+            }
+            (Kind::Size, Some(bytes)) => {
+                let bytes = cast(&bytes, &DataType::Int64)?;
+                let sizes = bytes.as_primitive::<Int64Type>().iter().map(|bytes| bytes.map(size));
+                Ok(ColumnarValue::Array(Arc::new(sizes.collect::<StringArray>())))
             }
             (Kind::Arguments(_, listed), Some(oids)) => by_oid(&oids, listed, |function| function.arguments),
             (Kind::Result(listed), Some(oids)) => by_oid(&oids, listed, |function| function.result),
         }
     }
+}
+
+/// Bytes in a unit in which they are fewer than 10,240, rounded, as section 9.28.7 of PostgreSQL's documentation ("Database
+/// Object Management Functions") shows them.
+fn size(bytes: i64) -> String {
+    let (mut shown, mut unit) = (i128::from(bytes), "bytes");
+    for larger in ["kB", "MB", "GB", "TB", "PB"] {
+        if shown.abs() < 10 * 1024 {
+            break;
+        }
+        (shown, unit) = ((shown + shown.signum() * 512) / 1024, larger);
+    }
+    format!("{shown} {unit}")
 }
 
 fn by_oid(oids: &ArrayRef, listed: &[Listed], tell: fn(&Listed) -> &'static str) -> Result<ColumnarValue> {
@@ -138,4 +179,25 @@ fn by_oid(oids: &ArrayRef, listed: &[Listed], tell: fn(&Listed) -> &'static str)
         Some(tell(function))
     });
     Ok(ColumnarValue::Array(Arc::new(texts.collect::<StringArray>())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes are those that PostgreSQL 16 shows.
+    #[test]
+    fn sizes_are_shown_as_postgres_does() {
+        for (bytes, shown) in [
+            (0, "0 bytes"),
+            (10_239, "10239 bytes"),
+            (10_240, "10 kB"),
+            (-10_240, "-10 kB"),
+            (1_048_576, "1024 kB"),
+            (10_485_760, "10 MB"),
+            (123_456_789_012, "115 GB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
 }

@@ -331,7 +331,7 @@ impl Service {
         let app = &self.inner.app;
         let session = app.sessions().open(caller).await?;
         let catalog = self.inner.catalogs.of(caller, &session, app.engine()).await?;
-        catalog.given_to(session, cursors::table(&connection.cursors())?)
+        catalog.given_to(session, cursors::table(&connection.cursors())?, &connection.settings())
     }
 }
 

@@ -6,15 +6,19 @@ use std::{mem, slice};
 
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, Statement, TableAlias, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
-    VisitorMut,
+    ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor, Value, ValueWithSpan, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::catalog::PG_CATALOG;
 use super::catalog::cursors::PG_CURSORS;
 
 /// Brings a pattern with another escape character into one with the backslash, as a function of PostgreSQL does.
 pub(super) const LIKE_ESCAPE: &str = "like_escape";
+/// What gathers the rows of a query, `array(select …)`.
+const ARRAY: &str = "array";
 /// The subscripts of a list.
 pub(super) const GENERATE_SUBSCRIPTS: &str = "generate_subscripts";
 
@@ -22,6 +26,7 @@ pub(super) const GENERATE_SUBSCRIPTS: &str = "generate_subscripts";
 ///
 /// - `LIKE pattern ESCAPE '/'` has the backslash as the escape character.
 /// - `generate_subscripts(list, 1)` has a row for each element, as `unnest` has.
+/// - `array(select …)` gathers the rows of its query.
 /// - `pg_cursors` is found without its schema, as the tables that datafusion-pg-catalog knows are.
 pub(super) fn in_words_of_datafusion(mut statement: Statement) -> Statement {
     let _ = VisitMut::visit(&mut statement, &mut Words);
@@ -56,10 +61,34 @@ impl VisitorMut for Words {
                 let subscripts = mem::replace(expr, null());
                 *expr = call("unnest", vec![subscripts]);
             }
+            Expr::Function(function) => {
+                if let Some(rows) = rows_of_array(function).and_then(gathered) {
+                    *expr = rows;
+                }
+            }
             _ => {}
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The query of `array(select …)`.
+fn rows_of_array(function: &Function) -> Option<&Query> {
+    match &function.args {
+        FunctionArguments::Subquery(query) if is_named(&function.name, ARRAY) => Some(query),
+        _ => None,
+    }
+}
+
+/// The rows of a query as one list, which is empty where there are none.
+fn gathered(query: &Query) -> Option<Expr> {
+    written(&format!("coalesce((SELECT array_agg(element) FROM ({query}) AS rows (element)), make_array())"))
+}
+
+/// What is easier written than made. Nothing where what stands in it is read otherwise than it was written: then the
+/// statement stays as it is, and DataFusion says what it lacks.
+fn written(text: &str) -> Option<Expr> {
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| parser.parse_expr()).ok()
 }
 
 fn is_backslash(character: &ValueWithSpan) -> bool {
@@ -95,7 +124,9 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 /// The same statement about the catalog with nothing in place of subqueries in its columns that refer to the rows around
-/// them. Tools look there for defaults, sequences and collations of columns, of which there are none here.
+/// them, and no elements in place of their lists. Tools look there for defaults, sequences, collations and privileges of
+/// columns, of which there are none here. Where rows are chosen by such a subquery, its greatest value is that of its one
+/// row, which DataFusion cannot know to be one.
 pub(super) fn without_details(mut statement: Statement) -> Statement {
     let _ = VisitMut::visit(&mut statement, &mut Columns);
     statement
@@ -110,6 +141,9 @@ impl VisitorMut for Columns {
         for column in &mut select.projection {
             let _ = VisitMut::visit(column, &mut Details);
         }
+        if let Some(chosen) = &mut select.selection {
+            let _ = VisitMut::visit(chosen, &mut OneRow);
+        }
         ControlFlow::Continue(())
     }
 }
@@ -120,10 +154,32 @@ impl VisitorMut for Details {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Subquery(query) if refers_outside(query) => *expr = null(),
+            Expr::Function(function) if rows_of_array(function).is_some_and(refers_outside) => {
+                if let Some(nothing) = written("CAST(ARRAY[] AS TEXT[])") {
+                    *expr = nothing;
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct OneRow;
+
+impl VisitorMut for OneRow {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Subquery(query) = expr
             && refers_outside(query)
+            && let SetExpr::Select(select) = query.body.as_mut()
+            && let [SelectItem::UnnamedExpr(value)] = select.projection.as_mut_slice()
+            && !matches!(value, Expr::Function(_))
         {
-            *expr = null();
+            *value = call("max", vec![mem::replace(value, null())]);
         }
         ControlFlow::Continue(())
     }
@@ -197,9 +253,6 @@ impl Visitor for Outside<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-    use datafusion::sql::sqlparser::parser::Parser;
-
     use super::*;
 
     fn rewritten(rule: fn(Statement) -> Statement, text: &str) -> String {
@@ -228,6 +281,15 @@ mod tests {
         );
     }
 
+    /// The rows of a query are a list.
+    #[test]
+    fn rows_are_gathered() {
+        assert_eq!(
+            rewritten(in_words_of_datafusion, "SELECT ARRAY(SELECT a FROM b WHERE c = $1)"),
+            "SELECT coalesce((SELECT array_agg(element) FROM (SELECT a FROM b WHERE c = $1) AS rows (element)), make_array())"
+        );
+    }
+
     /// The table of cursors is found without its schema; a function or another table of that name is left alone.
     #[test]
     fn cursors_are_found_without_their_schema() {
@@ -250,6 +312,14 @@ mod tests {
                 "SELECT CASE WHEN a.b THEN (SELECT d.c FROM pg_catalog.pg_attrdef AS d WHERE d.x = a.x) ELSE 'e' END FROM a"
             ),
             "SELECT CASE WHEN a.b THEN NULL ELSE 'e' END FROM a"
+        );
+        assert_eq!(
+            rewritten(without_details, "SELECT a.b || ARRAY(SELECT c.d FROM c WHERE c.a = a.a) FROM a"),
+            "SELECT a.b || CAST(ARRAY[] AS TEXT[]) FROM a"
+        );
+        assert_eq!(
+            rewritten(without_details, "SELECT 1 FROM a WHERE (SELECT c.b = 'c' FROM c WHERE c.a = a.a)"),
+            "SELECT 1 FROM a WHERE (SELECT max(c.b = 'c') FROM c WHERE c.a = a.a)"
         );
         for kept in [
             "SELECT a.b = (SELECT pg_catalog.pg_class.oid FROM pg_catalog.pg_class WHERE pg_class.relname = 'x') FROM a",

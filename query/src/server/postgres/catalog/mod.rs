@@ -14,6 +14,7 @@ mod relations;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ use datafusion_pg_catalog::pg_catalog::{
 use futures::TryStreamExt;
 
 use self::cursors::WithCursors;
+use super::settings::Settings;
 use super::{computed, constants, shown};
 use crate::access::{Caller, Scope};
 use crate::catalog::{CATALOG, SCHEMA};
@@ -99,12 +101,17 @@ impl Catalog {
         Ok(Self { pg_catalog, information_schema, functions, keywords: Arc::clone(&statics.pg_get_keywords) })
     }
 
-    /// The same session with this catalog beside the lake's tables, and the cursors of the connection in it
-    /// ([`cursors::table`]).
+    /// The same session with this catalog beside the lake's tables, and what belongs to the connection: its cursors
+    /// ([`cursors::table`]) and its settings.
     ///
     /// # Errors
     /// When the session has no tables.
-    pub(super) fn given_to(&self, session: Session, cursors: Arc<dyn TableProvider>) -> Result<Session> {
+    pub(super) fn given_to(
+        &self,
+        session: Session,
+        cursors: Arc<dyn TableProvider>,
+        settings: &Settings,
+    ) -> Result<Session> {
         let state = session.context().state();
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, lake_schema(&state)?)?;
@@ -123,6 +130,7 @@ impl Catalog {
         for function in &self.functions {
             session.context().register_udf(function.clone());
         }
+        session.context().register_udf(constants::settings(settings));
         let keywords: Arc<ArrowTable> = Arc::clone(&self.keywords);
         session.context().register_udtf("pg_get_keywords", keywords);
         CoerceIntArgsToBigInt::widen(session.context());
@@ -228,19 +236,24 @@ async fn pg_catalog(
         }
         let table: Arc<dyn TableProvider> = match (name, &table) {
             ("pg_namespace", PgCatalogTable::Dynamic(_)) => {
-                let rows = rows(&table).await?;
+                let rows = relations::fitted(name, &rows(&table).await?)?;
                 memory(schemas.insert(rows).clone())?
             }
             ("pg_class", PgCatalogTable::Dynamic(_)) => {
-                let rows = relations::with_options(&rows(&table).await?)?;
+                let rows = relations::fitted(name, &rows(&table).await?)?;
                 memory(classes.insert(rows).clone())?
             }
             ("pg_attribute", PgCatalogTable::Dynamic(_)) => {
-                let rows = rows(&table).await?;
-                memory(attributes::with_types(&rows, description.columns())?)?
+                let rows = attributes::with_types(&rows(&table).await?, description.columns())?;
+                memory(relations::fitted(name, &rows)?)?
             }
-            ("pg_proc", PgCatalogTable::Static(known)) => memory(functions::with_ours(known, listed)?)?,
-            (_, PgCatalogTable::Dynamic(_)) => memory(rows(&table).await?)?,
+            ("pg_proc", PgCatalogTable::Static(known)) => {
+                memory(relations::fitted(name, &functions::with_ours(known, listed)?)?)?
+            }
+            (_, PgCatalogTable::Static(known)) => {
+                memory(relations::fitted(name, &concat_batches(&known.schema(), known.data())?)?)?
+            }
+            (_, PgCatalogTable::Dynamic(_)) => memory(relations::fitted(name, &rows(&table).await?)?)?,
             _ => table.try_into_table_provider()?,
         };
         schema.register_table(name.to_owned(), table)?;
@@ -258,7 +271,7 @@ async fn rows(table: &PgCatalogTable) -> Result<RecordBatch> {
         return Err(DataFusionError::Internal(String::from("the table is not made of the description")).into());
     };
     let batches: Vec<RecordBatch> = stream.execute(Arc::new(TaskContext::default())).try_collect().await?;
-    Ok(arrow::compute::concat_batches(stream.schema(), &batches)?)
+    Ok(concat_batches(stream.schema(), &batches)?)
 }
 
 fn memory(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {

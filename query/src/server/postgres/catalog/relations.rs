@@ -1,5 +1,5 @@
-//! `pg_class`, `pg_index` and `pg_constraint` as tools expect them. datafusion-pg-catalog has texts for lists of columns,
-//! rows about indexes and keys of PostgreSQL's own tables, and no options of tables.
+//! Tables of `pg_catalog` as tools expect them. datafusion-pg-catalog has texts for lists of columns and of privileges, rows
+//! about indexes and keys of PostgreSQL's own tables, and no options and privileges of tables.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,29 +18,24 @@ const WITHOUT_ROWS: [&str; 2] = ["pg_constraint", "pg_index"];
 const NUMBERS_OF_COLUMNS: [&str; 5] = ["conkey", "confkey", "confdelsetcols", "indkey", "indoption"];
 /// Those that are object identifiers, `oidvector` or `oid[]`.
 const IDENTIFIERS: [&str; 6] = ["conpfeqop", "conppeqop", "conffeqop", "conexclop", "indclass", "indcollation"];
+/// Their columns that are privileges, `aclitem[]`: there are none but those of tokens, which no statement grants.
+const PRIVILEGES: [&str; 7] = ["attacl", "datacl", "defaclacl", "lanacl", "nspacl", "proacl", "typacl"];
+/// What `pg_class` lacks: options and privileges of tables, of which there are none.
+const OF_CLASSES: [&str; 2] = ["reloptions", "relacl"];
 
 /// The columns of a table of `pg_catalog`, where datafusion-pg-catalog has these.
 pub(super) fn columns(table: &str, known: &SchemaRef) -> SchemaRef {
-    let list = |item| DataType::List(Arc::new(Field::new_list_field(item, true)));
-    if table == "pg_class" {
-        let options = Arc::new(Field::new("reloptions", list(DataType::Utf8), true));
-        return Arc::new(Schema::new(known.fields().iter().cloned().chain([options]).collect::<Vec<_>>()));
-    }
-    if !WITHOUT_ROWS.contains(&table) {
-        return Arc::clone(known);
-    }
-    let fields = known.fields().iter().map(|field| {
-        let name = field.name().as_str();
-        let item = if NUMBERS_OF_COLUMNS.contains(&name) {
-            DataType::Int16
-        } else if IDENTIFIERS.contains(&name) {
-            DataType::Int32
-        } else {
-            return Arc::clone(field);
-        };
-        Arc::new(Field::new(name, list(item), true))
+    let list = |name: &str, item| {
+        Arc::new(Field::new(name, DataType::List(Arc::new(Field::new_list_field(item, true))), true))
+    };
+    let fields = known.fields().iter().map(|field| match field.name().as_str() {
+        name if PRIVILEGES.contains(&name) => list(name, DataType::Utf8),
+        name if NUMBERS_OF_COLUMNS.contains(&name) => list(name, DataType::Int16),
+        name if IDENTIFIERS.contains(&name) => list(name, DataType::Int32),
+        _ => Arc::clone(field),
     });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    let more = OF_CLASSES.iter().filter(|_| table == "pg_class").map(|name| list(name, DataType::Utf8));
+    Arc::new(Schema::new(fields.chain(more).collect::<Vec<_>>()))
 }
 
 /// The rows of a table that has none here.
@@ -48,16 +43,17 @@ pub(super) fn without_rows(table: &str, known: &SchemaRef) -> Option<RecordBatch
     WITHOUT_ROWS.contains(&table).then(|| RecordBatch::new_empty(columns(table, known)))
 }
 
-/// `pg_class` with options of tables, of which there are none.
+/// Rows of a table under its [`columns`]; those that datafusion-pg-catalog lacks, or has in another type, are without values.
 ///
 /// # Errors
-/// When the rows are not those of `pg_class`.
-pub(super) fn with_options(classes: &RecordBatch) -> Result<RecordBatch> {
-    let schema = columns("pg_class", classes.schema_ref());
-    let more = schema.fields().iter().skip(classes.num_columns());
-    let more = more.map(|field| new_null_array(field.data_type(), classes.num_rows()));
-    let columns = classes.columns().iter().cloned().chain(more).collect();
-    Ok(RecordBatch::try_new(schema, columns)?)
+/// When the rows are not those of the table.
+pub(super) fn fitted(table: &str, rows: &RecordBatch) -> Result<RecordBatch> {
+    let schema = columns(table, rows.schema_ref());
+    let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
+        _ => new_null_array(field.data_type(), rows.num_rows()),
+    });
+    Ok(RecordBatch::try_new(Arc::clone(&schema), columns.collect())?)
 }
 
 /// The numbers of the tables that are found with their schema only: as in PostgreSQL, those of `information_schema`.

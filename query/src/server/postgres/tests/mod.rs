@@ -22,7 +22,9 @@ async fn session(lake: &TestLake, tenant: &str) -> Session {
     let caller = Caller { tenant: tenant.into(), principal: "test".into(), scopes };
     let engine = Engine::start().unwrap();
     let catalog = Catalogs::default().of(&caller, &session, &engine).await.unwrap();
-    catalog.given_to(session, catalog::cursors::table(&HashMap::new()).unwrap()).unwrap()
+    catalog
+        .given_to(session, catalog::cursors::table(&HashMap::new()).unwrap(), &settings::Settings::default())
+        .unwrap()
 }
 
 /// The rows of a statement in the types of this port.
