@@ -26,8 +26,14 @@ const SORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Logs go to stderr: one line a record for people, JSON lines for a worker without a terminal.
 /// `TRACERAG_LOG` sets the levels in `tracing`'s syntax.
+///
+/// Without it a command that ends by itself leaves out what librdkafka complains of while it tries: the command's own
+/// answer names the last of it, and what to do.
 pub(crate) fn init_logs(worker: bool) {
-    let default = if worker { "info,lance=warn,lance_core=warn,lance_io=warn,rmcp=warn" } else { "warn" };
+    let default = match worker {
+        true => "info,lance=warn,lance_core=warn,lance_io=warn,rmcp=warn",
+        false => "warn,librdkafka=off",
+    };
     let filter = EnvFilter::try_from_env("TRACERAG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second initialisation can only happen in tests that share a process.
