@@ -252,8 +252,8 @@ impl Session {
 
     /// The same session, which holds something as long as it is there or a query of it computes: also beyond the query's
     /// time limit, and after nobody waits for its answer any more, for no thread is stopped within a step. Operators that
-    /// compute in tasks of their own (a repartition has one for each input) do not hold it: these may go on for the one
-    /// bounded step that they are in.
+    /// compute in tasks of their own (a repartition has one for each input) leave these behind then, each within the step
+    /// that it is in: all hold it too, and the last one lets it go.
     pub fn holding<T: Any + Send + Sync>(self, held: Arc<T>) -> Self {
         Self { held: Some(held), ..self }
     }
