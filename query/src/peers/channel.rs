@@ -44,8 +44,8 @@ const ASKED: Duration = Duration::from_secs(5);
 /// Bytes that a peer may send ahead of what is read, for each stream and for all of a connection: the most that there is.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// How long a peer that failed gets no more work.
-const REST: Duration = Duration::from_secs(30);
+/// How long a peer that failed gets no more work; in tests longer than any of them takes.
+const REST: Duration = Duration::from_secs(if cfg!(test) { 3_600 } else { 30 });
 
 /// Why a server cannot have these peers.
 #[derive(Debug, thiserror::Error)]
@@ -280,8 +280,10 @@ mod tests {
     async fn a_peer_that_fails_rests() {
         let lake = TestLake::empty().await;
         let key = Key::of(&lake.lake).await.unwrap();
-        // A port that was free a moment ago.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // A port on which nobody listens, and which is kept, so that nobody else gets it meanwhile.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = held.local_addr().unwrap().port();
         let (gone, other) = (format!("http://127.0.0.1:{port}"), String::from("http://127.0.0.1:1"));
         let channels = Channels::new(&[gone.clone(), other.clone()], None, &key).unwrap();
         let (gone, other) = (Url::parse(&gone).unwrap(), Url::parse(&other).unwrap());
