@@ -15,7 +15,8 @@ use crate::source::{DeadLetterTopic, Encoding, Signal};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// More than a slow machine takes for several rebalances, of which each may wait for the session's timeout.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn cluster(topics: &[(&str, i32)]) -> Cluster {
     let cluster = MockCluster::new(1).unwrap();

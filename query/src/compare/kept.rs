@@ -17,8 +17,8 @@ use crate::snapshot::Snapshot;
 
 /// Reports that are kept at once; each takes some kilobytes.
 const KEPT: usize = 256;
-/// How long a comparison may go on that nobody waits for any more.
-const LONGEST: Duration = Duration::from_secs(30);
+/// How long a comparison may go on that nobody waits for any more; in tests, which wait for it, without optimisation.
+const LONGEST: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 30 });
 
 /// What a report holds of. Traces of one hour share one: it names its own example.
 #[derive(Debug, Clone, PartialEq, Eq)]

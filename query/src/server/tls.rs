@@ -66,7 +66,7 @@ impl TlsListener {
         let address = listener.local_addr();
         let (connections, ready) = mpsc::channel(HANDSHAKES);
         let shake = move |stream: TcpStream| acceptor.accept(stream);
-        Self { address, ready, accepting: tokio::spawn(accept(listener, shake, connections)) }
+        Self { address, ready, accepting: tokio::spawn(accept(listener, shake, connections, HANDSHAKE)) }
     }
 }
 
@@ -76,13 +76,14 @@ impl Drop for TlsListener {
     }
 }
 
-/// Accepts connections and lets them shake hands, each on its own. When too many do, the one that has for longest is
-/// dropped: a client that means it is done within a round trip or two, so who holds connections open without a word
-/// keeps out nobody but himself.
+/// Accepts connections and lets them shake hands within a time, each on its own. When too many do, the one that has for
+/// longest is dropped: a client that means it is done within a round trip or two, so who holds connections open without
+/// a word keeps out nobody but himself.
 async fn accept<S, H>(
     mut listener: TcpListener,
     shake: impl Fn(TcpStream) -> H + Send + 'static,
     connections: mpsc::Sender<(S, SocketAddr)>,
+    within: Duration,
 ) where
     S: Send + 'static,
     H: Future<Output = io::Result<S>> + Send + 'static,
@@ -104,7 +105,7 @@ async fn accept<S, H>(
         }
         let (shaken, connections) = (shake(stream), connections.clone());
         in_order.push_back(shaking.spawn(async move {
-            match tokio::time::timeout(HANDSHAKE, shaken).await {
+            match tokio::time::timeout(within, shaken).await {
                 // A listener that is gone takes no connection.
                 Ok(Ok(stream)) => drop(connections.send((stream, address)).await),
                 Ok(Err(error)) => tracing::debug!(%address, %error, "no TLS connection came of it"),
@@ -152,19 +153,20 @@ mod tests {
             let mut hello = [0];
             stream.read_exact(&mut hello).await.map(|_| hello)
         };
-        let accepting = tokio::spawn(accept(listener, shake, connections));
+        let within = Duration::from_secs(600);
+        let accepting = tokio::spawn(accept(listener, shake, connections, within));
+        let begun = tokio::time::Instant::now();
         let mut idle = Vec::new();
         for _ in 0..=HANDSHAKES {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
-        let begun = tokio::time::Instant::now();
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"x").await.unwrap();
         let (hello, _) = ready.recv().await.unwrap();
         assert_eq!(&hello, b"x");
         let mut end = [0];
         assert_eq!(idle[0].read(&mut end).await.unwrap_or_default(), 0, "the oldest is closed");
-        assert!(begun.elapsed() < HANDSHAKE, "the oldest went for its time only");
+        assert!(begun.elapsed() < within, "the oldest went for its time only");
         accepting.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! Queries that their memory does not suffice for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
@@ -25,7 +26,9 @@ const TEXTS: &str = "(select repeat(cast(value as varchar), 30) as text from gen
 
 async fn session(memory_limit: usize) -> (TestLake, Session) {
     let lake = TestLake::example(false, 100).await;
-    let options = SessionOptions { memory_limit, ..SessionOptions::new("acme") };
+    // What spills goes through files again and again, without optimisation.
+    let time_limit = Duration::from_secs(600);
+    let options = SessionOptions { memory_limit, time_limit, ..SessionOptions::new("acme") };
     let session = Session::open(&lake.lake, options).await.unwrap();
     (lake, session)
 }

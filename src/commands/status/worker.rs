@@ -12,13 +12,13 @@ const ANSWER_BYTES: u64 = 4 << 20;
 /// Open traces of the worker that answers at an address; `None` if none does, or has not counted yet.
 pub(super) async fn open_traces(listen: &str) -> Option<u64> {
     let listen = listen.to_owned();
-    tokio::task::spawn_blocking(move || gauge(&metrics(&listen)?, "tracerag_open_traces")).await.ok()?
+    tokio::task::spawn_blocking(move || gauge(&metrics(&listen, ANSWER_WITHIN)?, "tracerag_open_traces")).await.ok()?
 }
 
-fn metrics(listen: &str) -> Option<String> {
+fn metrics(listen: &str, within: Duration) -> Option<String> {
     let address = listen.to_socket_addrs().ok()?.next()?;
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).ok()?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, within).ok()?;
+    stream.set_read_timeout(Some(within)).ok()?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
@@ -52,6 +52,7 @@ mod tests {
     fn only_a_worker_counts() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let metrics = |listen: &str| metrics(listen, Duration::from_secs(60));
         let server = std::thread::spawn(move || {
             for status in ["404 Not Found", "200 OK"] {
                 let (mut stream, _) = listener.accept().unwrap();

@@ -115,8 +115,9 @@ async fn queries_end_with_their_readers() {
 /// broken off, and does not look whole.
 #[tokio::test]
 async fn a_turn_ends_though_nobody_reads() {
-    let limits =
-        Limits { queries_per_tenant: 1, waiting_per_tenant: 1, time: Duration::from_secs(4), ..Limits::default() };
+    // Within the time the first rows have to be there, and whoever waits for the turn waits longer than that.
+    let (time, wait) = (Duration::from_secs(15), Duration::from_secs(60));
+    let limits = Limits { queries_per_tenant: 1, waiting_per_tenant: 1, time, wait, ..Limits::default() };
     let interface = Interface::with(limits).await;
     let token = interface.token("acme", &[Scope::Sql]).await;
     let endless =
