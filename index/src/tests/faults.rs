@@ -10,7 +10,7 @@ use tracerag_schemas::Table;
 use super::failing_store::{Fault, Faults};
 use super::staged::named;
 use super::upkeep::eager;
-use super::{Fixture, NOON, epoch, source};
+use super::{Fixture, NOON, epoch, source, write};
 use crate::journal::log::{JOURNAL, Log};
 use crate::journal::record::{Interval, Kind, Record};
 use crate::journal::writer::blank;
@@ -26,18 +26,6 @@ async fn failing(fixture: &Fixture, faults: &Faults) -> Writer {
     let mut writer = Writer::new(lake, "failing".into()).await.unwrap();
     writer.claim(&[source(0)]).await.unwrap();
     writer
-}
-
-/// Tries again as a worker does.
-async fn write(writer: &mut Writer, epoch: Epoch) -> usize {
-    let mut writing = Writing::new(epoch);
-    for attempt in 1..20 {
-        match writer.go_on(&mut writing).await {
-            Ok(_) => return attempt,
-            Err(error) => assert!(error.is_passing(), "attempt {attempt}: {error:?}"),
-        }
-    }
-    panic!("it is not written after 20 attempts");
 }
 
 /// Each write that an epoch makes fails in turn, once or three times in a row, without an effect or with its answer

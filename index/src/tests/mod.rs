@@ -31,7 +31,7 @@ use tracerag_schemas::time::{DAY, SECOND};
 use tracerag_schemas::{SourcePartition, Table};
 
 use self::support::s3::S3;
-use crate::{Epoch, Head, Lake, LakeOptions, SourceProgress, Writer};
+use crate::{Epoch, Head, Lake, LakeOptions, SourceProgress, Writer, Writing};
 
 /// Noon of 2026-11-23.
 pub(super) const NOON: i64 = 1_795_435_200 * SECOND;
@@ -164,6 +164,18 @@ pub(super) fn epoch(source: SourcePartition, from: i64, to: i64, ingested_at: i6
         sources: vec![SourceProgress { source, to, low_watermark: to, stream_time: ingested_at }],
         closed: vec![],
     }
+}
+
+/// Writes an epoch, and tries again as a worker does: how many attempts it took.
+pub(super) async fn write(writer: &mut Writer, epoch: Epoch) -> usize {
+    let mut writing = Writing::new(epoch);
+    for attempt in 1..20 {
+        match writer.go_on(&mut writing).await {
+            Ok(_) => return attempt,
+            Err(error) => assert!(error.is_passing(), "attempt {attempt}: {error:?}"),
+        }
+    }
+    panic!("it is not written after 20 attempts");
 }
 
 pub(super) fn day_before(time: i64) -> i64 {
