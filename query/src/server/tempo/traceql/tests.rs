@@ -216,7 +216,7 @@ fn long_texts_take_no_time() {
             let _ = parse(&text);
         }
     }
-    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(300), "{:?}", begin.elapsed());
 }
 
 proptest! {
