@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -217,7 +216,7 @@ fn bad_messages_cost_nothing_but_themselves() {
         assert!(worker.alive(), "{}", worker.log_tail());
         is_all_there_once(&tracerag, &config).then_some(())
     });
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     let letters = tracerag.sql("select kafka_topic, kafka_partition, kafka_offset, size_bytes from dead_letters");
     assert_eq!(letters.len(), BAD);
     let number = |value: &serde_json::Value| value.as_i64().unwrap();

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use serde_json::{Value, json};
@@ -318,7 +317,7 @@ fn a_worker_is_checked_while_it_runs() {
     for (table, number) in [("logs", 4), ("metrics", 4), ("dead_letters", 1)] {
         assert_eq!(of_table(&report, table), json!({"sent": number, "in_the_lake": number}), "{table}: {report:#}");
     }
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 
     damage(&tracerag.path("lake"), Table::Spans, "span_id = '0000000000000007'", |_| vec![]);
     produce(&topics.metrics, &[points(&[5])]);

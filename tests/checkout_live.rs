@@ -111,7 +111,7 @@ fn the_shop_itself_gives_its_truth() {
     send_again(&kafka, "otlp_spans");
     send_again(&kafka, "otlp_logs");
     wait_for("what was sent again is taken", LIMIT, all_there);
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 
     let truth = Truth::read(&folder.join("truth.jsonl"));
     let requests = truth.of("request");

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
@@ -69,7 +68,7 @@ fn has_messages(kafka: &Kafka, topic: &str) -> Option<()> {
 }
 
 fn stop(worker: crate::support::process::Process) {
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 /// Kafka goes away from a Collector that is sent four times what its queue holds. It takes what there is room for, lets

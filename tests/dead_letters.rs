@@ -55,14 +55,14 @@ impl Bench {
             let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(0).payload(value.as_bytes());
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
-        producer.flush(Duration::from_secs(30)).unwrap();
+        producer.flush(Duration::from_secs(300)).unwrap();
     }
 
     /// Runs a worker until a query gives a number.
     fn work_until(&self, config: &Path, query: &str, wanted: i64) {
         let worker = self.tracerag.worker(config);
         until(&self.tracerag, query, wanted, || worker.log_tail());
-        assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+        assert!(worker.terminate(), "the worker does not end on SIGTERM");
     }
 
     /// `dead-letters` with a configuration; it must succeed.

@@ -6,7 +6,6 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rdkafka::message::Message as _;
 use tracerag::{Config, Overrides};
@@ -98,7 +97,7 @@ fn the_server_answers(tracerag: &Tracerag, spans: i64) {
         let address = value(&variables, name);
         assert!(TcpStream::connect(address).is_ok(), "nobody listens at {address}, which is {name}");
     }
-    assert!(server.terminate(Duration::from_secs(30)), "the server does not end on SIGTERM");
+    assert!(server.terminate(), "the server does not end on SIGTERM");
 }
 
 /// Makes the topics that the Compose file makes.
@@ -191,7 +190,7 @@ fn the_parts_of_compose_work_together() {
     let worker = tracerag.background_with(&variables, &arguments(of_worker), "worker.log");
     until(&tracerag, "select count(*) from spans", 21_062, || worker.log_tail());
     the_server_answers(&tracerag, 21_062);
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 /// The configurations in the chart as it is rendered for several values.

@@ -1,7 +1,5 @@
 //! A worker that aborts between any two steps of its way into the lake.
 
-use std::time::Duration;
-
 use tracerag_index::fail_point::FailPoint;
 
 use crate::check::is_all_there_once;
@@ -47,6 +45,6 @@ fn a_worker_that_aborts_at_any_step_loses_nothing() {
         assert!(worker.alive(), "{}", worker.log_tail());
         (is_all_there_once(&tracerag, &config) && sent.has_failures(&tracerag)).then_some(())
     });
-    assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     sent.assert_once(&tracerag, kafka, &topics);
 }

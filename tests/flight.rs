@@ -2,7 +2,7 @@
 
 use crate::support::clients::Clients;
 use crate::support::secured::{Authority, Certificates};
-use crate::support::served::{ALL, LIMIT, Served};
+use crate::support::served::{ALL, Served};
 use crate::worked_example;
 
 /// Limits under which an endless query can be read for a while, and a second one only after the first has ended.
@@ -11,7 +11,7 @@ const LIMITS: &str = "query_rows = 100000000000\nquery_time = \"10m\"\nqueries_p
 /// That the audit says of queries that they were left or cancelled, and of a wrong token that it came from this machine.
 fn assert_written_down(served: Served) {
     let Served { tracerag, replica } = served;
-    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    assert!(replica.server.terminate(), "a signal ends the server");
     for what in ["outcome = 'cancelled'", "outcome = 'token-unknown' and arguments like 'from 127.0.0.1%'"] {
         let count = format!("select count(*) from audit where interface = 'flight_sql' and {what}");
         assert!(tracerag.number(&count) > 0, "{what}");

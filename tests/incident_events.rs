@@ -191,7 +191,7 @@ fn incidents_are_told_of_once() {
     }
 
     let log = std::fs::read_to_string(tracerag.path("one.log")).unwrap();
-    assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     let worker = tracerag.worker_knowing(&[&secret], &config, "two.log");
     kafka.produce_keyed(&topics.spans, [failing(2, "CardDeclined")]);
     until(&tracerag, "select max(failure_count) from incidents", 2, || worker.log_tail());

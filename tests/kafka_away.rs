@@ -1,7 +1,5 @@
 //! `tracerag run` while its broker is away.
 
-use std::time::Duration;
-
 use crate::kafka_worker::{LIMIT, Topics, config, get, lines, metrics_port, until};
 use crate::support::kafka::{Kafka, Record};
 use crate::support::program::Tracerag;
@@ -32,7 +30,7 @@ fn a_worker_waits_for_its_broker() {
     let told = tracerag.run(&["--config", config.to_str().unwrap(), "run", "--plan"]);
     assert!(told.status == 1 && told.stderr.contains("no kafka broker answers at"), "{}", told.stderr);
     assert!(stays.alive(), "{}", stays.log_tail());
-    assert!(stays.terminate(Duration::from_secs(60)), "a worker without a broker does not end on SIGTERM");
+    assert!(stays.terminate(), "a worker without a broker does not end on SIGTERM");
 
     let waits = tracerag.worker(&config);
     wait_for("another worker says that it has no broker", LIMIT, says_so);
@@ -41,5 +39,5 @@ fn a_worker_waits_for_its_broker() {
     wait_for("the worker is ready", LIMIT, || {
         get(metrics_port(&config), "/readyz").filter(|(status, _)| *status == 200)
     });
-    assert!(waits.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+    assert!(waits.terminate(), "the worker does not end on SIGTERM");
 }

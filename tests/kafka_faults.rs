@@ -4,7 +4,6 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -85,7 +84,7 @@ impl Bench {
         until(&self.tracerag, "select count(*) from logs", 10_955, || worker.log_tail());
         until(&self.tracerag, "select count(*) from traces", 307, || worker.log_tail());
         self.wait_until_ready(&worker);
-        assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+        assert!(worker.terminate(), "the worker does not end on SIGTERM");
         assert_eq!(self.tracerag.number("select count(*) from (select distinct trace_id, span_id from spans)"), 21_061);
         let config = self.config.to_str().unwrap();
         let report = self.tracerag.done(&["--config", config, "check", "--format", "json"]);
@@ -117,7 +116,7 @@ fn a_lake_that_goes_away_is_waited_for() {
     bench.tracerag.point_lake_at(&nothing);
     bench.send_logs();
     bench.wait_until_failing(&worker);
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end while it waits for the lake");
+    assert!(worker.terminate(), "the worker does not end while it waits for the lake");
     let log = std::fs::read_to_string(bench.tracerag.path("worker.log")).unwrap();
     assert!(log.contains("the last epoch is left to the next worker"), "{log}");
     assert!(log.contains("stopped; open traces are rebuilt by the next worker"), "{log}");

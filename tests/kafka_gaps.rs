@@ -68,7 +68,7 @@ impl Bench {
 }
 
 fn stop(worker: Process) {
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 fn assert_says(log: &str, parts: &[&str]) {

@@ -63,7 +63,7 @@ fn a_key_is_changed_only_where_that_is_said() {
     });
     assert!(old.log_tail().contains("redaction key"), "{}", old.log_tail());
     until(&tracerag, "select count(*) from spans", sent as i64, || new.log_tail());
-    assert!(new.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(new.terminate(), "the worker does not end on SIGTERM");
 
     let told = tracerag.done(&["--config", changed.to_str().unwrap(), "redaction-token", "--format", "json", "u-4711"]);
     let told: Value = serde_json::from_str(&told).unwrap();

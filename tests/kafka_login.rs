@@ -10,7 +10,8 @@ use crate::support::program::Tracerag;
 use crate::support::token_endpoint::TokenEndpoint;
 use crate::worked_example;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a record may take to come that is in the topic already.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// A source that connects with these options and reads the topic's spans, in a group of the topic's name.
 pub fn connect(servers: &str, topic: &str, options: &Value) -> Result<KafkaSource, SourceError> {

@@ -1,7 +1,5 @@
 //! `tracerag run` where there is no lake, and there was one.
 
-use std::time::Duration;
-
 use tracerag_ingest::source::{Cluster, KafkaConfig, TopicsConfig};
 
 use crate::kafka_worker::{LIMIT, Topics, config, lines, until};
@@ -25,7 +23,7 @@ fn a_missing_lake_is_not_made_anew_by_itself() {
         spans.iter().map(|line| Record { payload: Some(line.as_bytes()), ..Record::default() }),
     );
     let stop = |worker: Process| {
-        assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+        assert!(worker.terminate(), "the worker does not end on SIGTERM");
     };
     let worker = tracerag.worker(&path);
     until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());

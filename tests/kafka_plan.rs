@@ -1,7 +1,6 @@
 //! `tracerag run --plan` against a real Kafka broker, and what a worker makes of keys when it comes to others.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -158,7 +157,7 @@ fn the_lake_says_where_the_plan_begins() {
     (0..3).for_each(|trace| produce_unkeyed(kafka, &topics.spans, 0, trace));
     let worker = tracerag.worker(&config);
     until(&tracerag, "select count(*) from traces", 3, || worker.log_tail());
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     (3..5).for_each(|trace| produce_unkeyed(kafka, &topics.spans, 0, trace));
 
     let consumer = member_of(kafka, &topics.spans);
@@ -214,5 +213,5 @@ fn a_second_worker_on_an_unkeyed_topic_ends() {
     produce_unkeyed(kafka, &topics.spans, 0, 2);
     produce_unkeyed(kafka, &topics.spans, 1, 3);
     until(&tracerag, "select count(*) from traces", 4, || worker.log_tail());
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }

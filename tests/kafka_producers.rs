@@ -128,7 +128,7 @@ fn a_worker_begins_where_it_is_told_in_the_topics_of_a_pattern() {
         assert_eq!(found, wanted, "{begin}");
         let (_, metrics) = get(metrics_port(&config), "/metrics").unwrap();
         assert!(metrics.contains(&read[0]) && !metrics.contains(&excluded), "{begin}: {metrics}");
-        assert!(worker.terminate(LIMIT), "the worker does not end on SIGTERM");
+        assert!(worker.terminate(), "the worker does not end on SIGTERM");
         let worker = tracerag.worker(&config);
         wait_for(&format!("a worker that begins at {begin} starts again"), LIMIT, || {
             assert!(worker.alive(), "{}", worker.log_tail());

@@ -140,7 +140,7 @@ impl Bench {
 }
 
 fn stop(process: Process) {
-    assert!(process.terminate(Duration::from_secs(30)), "the process does not end on SIGTERM");
+    assert!(process.terminate(), "the process does not end on SIGTERM");
 }
 
 /// The sample lies scattered over topics that are not keyed. The re-keying makes its topics, is killed while it writes

@@ -220,7 +220,7 @@ const HEAP: &str = r#"{"format": "pprof", "captured_at": "2026-11-16T12:00:00Z",
     "top_types": [{"type": "Ledger", "bytes": 1024, "count": 1}], "total_bytes": 2048}"#;
 
 fn stop(worker: Process) {
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 /// Waits until a worker has ended by itself; what it said last.

@@ -12,7 +12,9 @@ use crate::support::kafka::{Kafka, Record};
 use crate::support::program::Tracerag;
 use crate::support::{free_port, telemetry, wait_for};
 
-pub const LIMIT: Duration = Duration::from_secs(120);
+/// More than anything takes that is waited for, on a machine that has much other work, too: who was killed is missed by the
+/// group after 45 s, and by the lake up to a minute later. Only what fails waits so long.
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 #[derive(Clone)]
 pub struct Topics {
@@ -104,7 +106,7 @@ fn a_killed_worker_loses_nothing_and_doubles_nothing() {
     until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
     until(&tracerag, "select count(*) from metrics", 7_032, || worker.log_tail());
     until(&tracerag, "select count(*) from logs", 10_955, || worker.log_tail());
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     assert_eq!(tracerag.number("select count(*) from (select distinct trace_id, span_id from spans)"), 21_061);
     assert_eq!(tracerag.number("select count(*) from traces"), 307);
     assert_eq!(tracerag.number("select cast(sum(span_count) as bigint) from traces"), 21_061);
@@ -230,7 +232,7 @@ fn a_topic_may_appear_later() {
     for series in ["tracerag_open_traces 0", "tracerag_epoch_seconds_bucket{"] {
         assert!(text.lines().any(|line| line.starts_with(series)), "no {series} in\n{text}");
     }
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 /// A real Collector sends the sample keyed by trace id as protobuf: the lake counts what was sent. A message that is no
@@ -256,7 +258,7 @@ fn a_collector_feeds_the_lake() {
     collector.stop();
     until(&tracerag, "select count(*) from spans", 21_061, || worker.log_tail());
     until(&tracerag, "select count(*) from logs", 10_955, || worker.log_tail());
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     assert_eq!(tracerag.number("select count(*) from traces"), 307);
     let letters = tracerag.sql("select kafka_topic, kafka_partition, kafka_offset, detail from dead_letters");
     assert_eq!(letters.len(), 1, "{letters:?}");

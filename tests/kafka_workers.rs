@@ -93,7 +93,7 @@ impl Group {
 }
 
 fn stop(worker: Process) {
-    assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
 }
 
 fn id(trace: usize) -> String {
@@ -246,7 +246,9 @@ fn a_group_goes_on_while_a_claim_waits() {
     std::fs::create_dir(&folder).unwrap();
     group.tracerag.point_lake_at(&folder);
     let load = Load::start(&group, 0);
-    let config = group.config("left", SHORT_SESSION);
+    // The group waits for it for longer than this test does for the further member.
+    let patient = format!("{SHORT_SESSION}, \"max.poll.interval.ms\" = {}", 2 * LIMIT.as_millis());
+    let config = group.config("left", &patient);
     let left = group.tracerag.worker_logging(&config, "left.log");
     let killed = group.worker("killed", SHORT_SESSION);
     group.has_members(2, &killed);

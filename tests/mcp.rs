@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::clients::Clients;
 use crate::support::program::{Ran, Tracerag};
-use crate::support::served::{ALL, LIMIT, Served};
+use crate::support::served::{ALL, Served};
 use crate::support::tenants::{self, Interface};
 use crate::worked_example::{self, TRACE};
 
@@ -37,7 +37,7 @@ fn clients_of_others_ask_a_server() {
     let told = said(&clients.node("agent.mjs", &[TRACE, &url, &token]));
     assert_eq!(told["bundle_id"], bundle["bundle_id"]);
     let Served { tracerag, replica } = served;
-    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    assert!(replica.server.terminate(), "a signal ends the server");
     let calls = |operation: &str, outcome: &str| {
         tracerag.number(&format!(
             "select count(*) from audit where interface = 'mcp' and operation = '{operation}' and outcome = '{outcome}'"

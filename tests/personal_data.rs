@@ -2,7 +2,7 @@
 //! everything that anybody can ask of the lake and of the worker.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdkafka::message::Message as _;
 use serde_json::{Value, json};
@@ -247,7 +247,7 @@ fn planted_data_is_nowhere() {
     }
     let measured = wait_for("the worker's metrics", LIMIT, || get(port, "/metrics"));
     personal.assert_not_in("/metrics", measured.1.as_bytes());
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     let logs = ["one.log", "two.log"].map(|name| std::fs::read_to_string(tracerag.path(name)).unwrap());
     assert!(logs[1].contains("dead letter"), "{}", logs[1]);
     for log in logs {

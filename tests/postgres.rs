@@ -136,7 +136,7 @@ fn refusals_have_their_codes() {
         assert!(ran.status == 2 && !ran.stdout.contains('1'), "{wrong:?}: {} {}", ran.status, ran.stderr);
     }
     let Served { tracerag, replica } = served;
-    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    assert!(replica.server.terminate(), "a signal ends the server");
     let refused = "select operation, arguments, outcome from audit where interface = 'postgres' and outcome in
                    ('scope-missing', 'token-unknown') order by outcome";
     assert_eq!(
@@ -285,5 +285,5 @@ fn a_statement_reads_the_newest_epoch() {
     served.tracerag.replay(&[&served.tracerag.write("two.jsonl", change("two"))]);
     wait_for("the flag is seen", LIMIT, || (keys() == "one\ntwo\n").then_some(()));
     let _idle = std::net::TcpStream::connect(("127.0.0.1", served.postgres)).unwrap();
-    assert!(served.replica.server.terminate(LIMIT), "a signal ends the server");
+    assert!(served.replica.server.terminate(), "a signal ends the server");
 }

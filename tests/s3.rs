@@ -1,7 +1,6 @@
 //! The program on a lake in a real S3 server.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::check::is_all_there_once;
 use crate::kafka_faults::Bench;
@@ -53,7 +52,7 @@ fn a_lake_in_s3_is_written_once() {
         assert!(worker.alive(), "{}", worker.log_tail());
         is_all_there_once(&tracerag, &file).then_some(())
     });
-    assert!(worker.terminate(Duration::from_secs(60)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     for (query, expected) in [
         ("select count(*) from (select distinct trace_id, span_id from spans)", 21_061),
         ("select count(*) from spans", 21_061),
@@ -165,6 +164,6 @@ fn workers_may_start_at_once_on_an_empty_bucket() {
         workers.iter().map(|worker| worker.log_tail()).collect::<Vec<_>>().join("\n")
     });
     for worker in workers {
-        assert!(worker.terminate(Duration::from_secs(60)), "a worker does not end on SIGTERM");
+        assert!(worker.terminate(), "a worker does not end on SIGTERM");
     }
 }

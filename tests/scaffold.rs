@@ -11,7 +11,7 @@ use crate::support::program::{Ran, Tracerag};
 use crate::support::{free_port, part, telemetry, wait_for};
 
 /// How long a service may take to listen.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(900);
 
 /// The first trace that failed with this type of exception.
 pub fn trace_of(tracerag: &Tracerag, exception: &str) -> String {

@@ -69,7 +69,7 @@ fn a_server_answers_like_the_lake() {
     let (_, metrics) = get(served.metrics, "/metrics").unwrap();
     assert!(metrics.contains("tracerag_visits_total{interface=\"http\",outcome=\"ok\"}"), "{metrics}");
     let Served { tracerag, replica } = served;
-    assert!(replica.server.terminate(LIMIT), "a signal ends the server");
+    assert!(replica.server.terminate(), "a signal ends the server");
     let rows = tracerag.sql("select operation, outcome, count(*) as n from audit where principal <> '' group by 1, 2");
     let count = |operation: &str, outcome: &str| {
         let row = rows.iter().find(|row| row["operation"] == operation && row["outcome"] == outcome);

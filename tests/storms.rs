@@ -30,9 +30,6 @@ const FURTHER: &str = "further";
 /// How long a worker sleeps: beyond its session of six seconds, with time for the others to take its partitions.
 const SLEEP: Duration = Duration::from_secs(9);
 
-/// How long a worker may take to end on SIGTERM.
-const STOP: Duration = Duration::from_secs(60);
-
 /// How long after the return of the lake's store a worker may have ended by itself: who opens the lake while the store
 /// is away ends, and all others wait.
 const AFTER_STORE: Duration = Duration::from_secs(60);
@@ -41,7 +38,7 @@ const AFTER_STORE: Duration = Duration::from_secs(60);
 const STORE_AWAY: Duration = Duration::from_secs(5);
 
 /// How long the last workers may take for what is left.
-const CATCH_UP: Duration = Duration::from_secs(300);
+const CATCH_UP: Duration = Duration::from_secs(900);
 
 /// Rounds of the storm in every run of the tests: one of each blow.
 const FEW_ROUNDS: usize = BLOWS.len();
@@ -202,7 +199,7 @@ impl Storm {
     /// Stops a worker as an operator does; gives its name.
     fn stop(&self, worker: Worker) -> String {
         let Worker { name, process } = worker;
-        assert!(process.terminate(STOP), "{name} does not end on SIGTERM");
+        assert!(process.terminate(), "{name} does not end on SIGTERM");
         name
     }
 

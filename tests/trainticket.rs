@@ -1,7 +1,5 @@
 //! An hour of a real system, where it lies beside the checkout; see the sample's README for its source.
 
-use std::time::Duration;
-
 use crate::kafka_worker::{Topics, config, until};
 use crate::support::collector::{Collector, Export, Signal};
 use crate::support::kafka::Kafka;
@@ -49,7 +47,7 @@ fn a_collector_brings_the_same_hour() {
     if generated {
         until(&tracerag, "select count(*) from spans where service_name = 'generated'", 400, || worker.log_tail());
     }
-    assert!(worker.terminate(Duration::from_secs(30)), "the worker does not end on SIGTERM");
+    assert!(worker.terminate(), "the worker does not end on SIGTERM");
     assert_eq!(tracerag.number("select count(*) from traces where root_service_name <> 'generated'"), 2_475);
     assert_eq!(
         tracerag.number("select count(*) from (select distinct trace_id, span_id from spans)"),

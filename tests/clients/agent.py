@@ -13,7 +13,12 @@ import sys
 
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client import stdio
 from mcp.client.streamable_http import streamable_http_client
+
+# How long, in seconds, a program may take to end once its input has. It writes down what it was asked before that, and a
+# busy machine takes longer than the two seconds after which the client would kill it.
+stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = 300
 
 TOOLS = [
     "find_similar_incidents",

@@ -13,6 +13,9 @@ use super::secured::{self, Certificates};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
+/// How long a broker may take until it answers.
+const START: Duration = Duration::from_secs(600);
+
 /// A broker on free ports of the loopback address, alone or one of several. Dropping it ends it and removes its data.
 pub struct Broker {
     libs: PathBuf,
@@ -217,7 +220,7 @@ impl Broker {
         let start = Instant::now();
         while probe.fetch_metadata(None, Duration::from_millis(500)).is_err() {
             let is_lost = self.process.as_ref().is_none_or(|process| !process.alive());
-            if is_lost || start.elapsed() > Duration::from_secs(90) {
+            if is_lost || start.elapsed() > START {
                 let process = self.process.take();
                 return Err(process.map(|process| process.log_tail()).unwrap_or_default());
             }
@@ -226,10 +229,10 @@ impl Broker {
         Ok(())
     }
 
-    /// Stops it the way an operator does.
+    /// Stops it the way an operator does. One that takes long is killed, which loses nothing that it has acknowledged.
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
-            process.terminate(Duration::from_secs(30));
+            process.terminate_within(Duration::from_secs(30));
         }
     }
 

@@ -9,7 +9,7 @@ use super::program::Ran;
 
 /// Seconds that one client's program may take, some of which ask hundreds of questions of a slow machine. It is killed then
 /// (status 124 or 137), so that a server that never answers fails its test.
-const LIMIT: &str = "1200";
+const LIMIT: &str = "3600";
 
 /// The clients that `scripts/clients/build.sh` installed.
 pub struct Clients {

@@ -9,8 +9,11 @@ use super::kafka::Kafka;
 use super::process::Process;
 use super::{free_port, part, wait_for};
 
+/// How long the Collector may take until it listens.
+const START: Duration = Duration::from_secs(900);
+
 /// How long an answer may take: one that waits for a broker has to start that first.
-const ANSWER_WITHIN: Duration = Duration::from_secs(180);
+const ANSWER_WITHIN: Duration = Duration::from_secs(900);
 
 /// How the Collector writes to Kafka.
 #[derive(Clone, Debug)]
@@ -150,7 +153,7 @@ impl Collector {
 
     fn launch(command: &[String], folder: tempfile::TempDir, port: u16) -> Collector {
         let process = Process::start(command, folder.path(), "collector.log");
-        wait_for("the Collector listens", Duration::from_secs(60), || {
+        wait_for("the Collector listens", START, || {
             assert!(process.alive(), "the Collector ended:\n{}", process.log_tail());
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
@@ -244,7 +247,7 @@ impl Collector {
     pub fn stop(self) {
         let Collector { process, connection, _folder, .. } = self;
         drop(connection);
-        assert!(process.terminate(Duration::from_secs(30)), "the Collector does not stop");
+        assert!(process.terminate(), "the Collector does not stop");
     }
 }
 

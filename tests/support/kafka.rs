@@ -17,10 +17,14 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::broker::{Beside, Broker};
 use super::{part, secured};
 
-const WAIT: Duration = Duration::from_secs(10);
+/// How long a broker may take for an answer, and until what it was told is known everywhere.
+const WAIT: Duration = Duration::from_secs(120);
 
 /// How long replicas may take to be in sync after their broker came back.
-const IN_SYNC: Duration = Duration::from_secs(90);
+const IN_SYNC: Duration = Duration::from_secs(600);
+
+/// How long all records of a test may take to be written to a topic, and those of a partition to be read.
+const RECORDS: Duration = Duration::from_secs(300);
 
 /// Who may log in, by password or with a token.
 pub const USER: &str = "reader";
@@ -309,7 +313,7 @@ impl Kafka {
                 next = back;
             }
         }
-        producer.flush(Duration::from_secs(60)).expect("the broker takes everything within a minute");
+        producer.flush(RECORDS).expect("the broker takes everything");
     }
 
     /// By which codec each batch of a partition is compressed, as a single broker has stored it: 0 by none, 1 `gzip`,
@@ -345,7 +349,7 @@ impl Kafka {
             consumer.assign(&assignment).expect("the partition exists");
             let start = Instant::now();
             loop {
-                assert!(start.elapsed() < Duration::from_secs(60), "{topic}/{partition} cannot be read to its end");
+                assert!(start.elapsed() < RECORDS, "{topic}/{partition} cannot be read to its end");
                 let Some(message) = consumer.poll(Duration::from_millis(200)) else {
                     continue;
                 };

@@ -34,7 +34,7 @@ const CHANGES_EVERY: u64 = 5;
 const TIME: i64 = 1_764_500_000_000_000_000;
 
 /// How long the producer may take for the rest, a restart of the broker included.
-const FLUSH: Duration = Duration::from_secs(120);
+const FLUSH: Duration = Duration::from_secs(600);
 
 /// The topics that a load is sent to.
 #[derive(Clone)]

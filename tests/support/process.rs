@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long a process may take to end when it is asked to. Long after what any takes on a busy machine: it tells one that
+/// ends late from one that never does.
+const STOP: Duration = Duration::from_secs(600);
+
+/// How long the system may take to be rid of a process that is killed.
+const KILL: Duration = Duration::from_secs(60);
+
 /// A shell stands between the tests and the process: it ends the process as soon as its standard input closes,
 /// which the system does for a test binary that is killed, too, and removes its folder then. Lines on that input are
 /// signals to send, or `leave`, which leaves the folder to the test.
@@ -78,8 +85,13 @@ impl Process {
             .is_some_and(|state| state != 'Z' && state != 'X')
     }
 
-    /// Asks the process to end and waits; it is killed after `limit`. True if it ended by itself.
-    pub fn terminate(mut self, limit: Duration) -> bool {
+    /// Asks the process to end and waits; if it does not, it is killed. True if it ended by itself.
+    pub fn terminate(self) -> bool {
+        self.terminate_within(STOP)
+    }
+
+    /// The same for one that may be killed after `limit`, whatever it is doing.
+    pub fn terminate_within(mut self, limit: Duration) -> bool {
         self.signal("TERM");
         self.gone_within(limit)
     }
@@ -87,7 +99,7 @@ impl Process {
     /// Kills the process at once and waits until it is gone.
     pub fn kill(mut self) {
         self.signal("KILL");
-        assert!(self.gone_within(Duration::from_secs(10)), "process {} survives SIGKILL", self.pid);
+        assert!(self.gone_within(KILL), "process {} survives SIGKILL", self.pid);
     }
 
     fn gone_within(&self, limit: Duration) -> bool {

@@ -17,7 +17,7 @@ const USER: &str = "writer";
 pub const SECRET: &str = "versitygw-opensesame";
 
 /// How long the server may take until it listens.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(900);
 
 /// A server on a free port of the loopback address. Dropping it ends it and removes its objects.
 pub struct S3 {
