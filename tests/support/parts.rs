@@ -1,8 +1,16 @@
 //! Parts that may be missing, and waiting for others. The tests of the lake's crate have this file, too.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+
+/// Ports that tests listen on: below those that Linux gives to whoever connects, and above those that programs are known by.
+/// Each process of tests has a part of them, as several may run at once.
+const FIRST_PORT: u16 = 10_000;
+const PORTS_OF_A_PROCESS: u16 = 2_000;
+const PROCESSES: u32 = 11;
 
 /// The path that `variable` names, or `None` after one line that says what does not run.
 ///
@@ -46,8 +54,13 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Option
     }
 }
 
-/// A TCP port of the loopback address that nobody listened on a moment ago.
+/// A TCP port of the loopback address that nobody listened on a moment ago. Until its owner does, which may take long, no
+/// connection gets it for its own end, and this process gives it to nobody else before it has given all that it has.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("the loopback address has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = FIRST_PORT + (std::process::id() % PROCESSES) as u16 * PORTS_OF_A_PROCESS;
+    (0..PORTS_OF_A_PROCESS)
+        .map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS_OF_A_PROCESS)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of so many ports is free")
 }
