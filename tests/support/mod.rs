@@ -43,4 +43,4 @@ pub mod tenants;
 pub mod token_endpoint;
 pub mod truth;
 
-pub use parts::{free_port, note, part, wait_for};
+pub use parts::{free_port, in_time, note, part, wait_for};
