@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tracerag_ingest::source::{Event, KafkaConfig, KafkaSource, SourceError, SourceLimits, Start, TopicsConfig};
 
-use crate::support::in_time;
 use crate::support::kafka::{Kafka, PASSWORD, Record, USER};
 use crate::support::program::Tracerag;
 use crate::support::token_endpoint::TokenEndpoint;
+use crate::support::{in_time, wait_for};
 use crate::worked_example;
 
 /// How long a record may take to come that is in the topic already.
@@ -145,7 +145,10 @@ fn commands_log_in_and_say_when_they_cannot() {
     assert!(plan.contains(&topic), "{plan}");
     let refused = tracerag.run(&["--config", &wrong, "run", "--plan"]);
     assert!(refused.status == 1 && refused.stderr.contains("cannot log in to kafka at"), "{}", refused.stderr);
-    let status = tracerag.done(&["--config", &wrong, "status"]);
+    // It waits for two seconds, in which a busy broker may not get to refuse anybody.
+    let status = wait_for("the broker refuses in time", LIMIT, || {
+        Some(tracerag.done(&["--config", &wrong, "status"])).filter(|told| told.contains("cannot log in to kafka at"))
+    });
     assert!(status.contains("not known: cannot log in to kafka at"), "{status}");
 }
 

@@ -169,9 +169,15 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// What `status` tells, once the broker has told it all: a busy one may take longer than the two seconds that `status` waits.
 fn status(tracerag: &Tracerag, config: &Path) -> Value {
-    let text = tracerag.done(&["--config", config.to_str().unwrap(), "status", "--format", "json"]);
-    serde_json::from_str(&text).unwrap()
+    wait_for("the broker answers in time", LIMIT, || {
+        let text = tracerag.done(&["--config", config.to_str().unwrap(), "status", "--format", "json"]);
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let mut partitions = told["partitions"].as_array().into_iter().flatten();
+        let is_all = told["broker_error"].is_null() && partitions.all(|partition| partition["lag"].is_number());
+        is_all.then_some(told)
+    })
 }
 
 /// A worker whose topics are not there yet waits: `/healthz` answers, `/readyz` does not, and `status` names the
@@ -193,7 +199,10 @@ fn a_topic_may_appear_later() {
     missing.sort_unstable();
     let told = status(&tracerag, &config);
     assert_eq!(told["waiting_for_topics"], Value::from(missing), "{told:#}");
-    let text = tracerag.done(&["--config", config.to_str().unwrap(), "status"]);
+    let text = wait_for("the broker answers in time", LIMIT, || {
+        let text = tracerag.done(&["--config", config.to_str().unwrap(), "status"]);
+        Some(text).filter(|text| !text.contains("lag and missing topics are not known"))
+    });
     assert!(text.contains(&format!("waiting for topics: {}", topics.logs)), "{text}");
 
     for topic in [&topics.spans, &topics.logs, &topics.metrics] {
@@ -210,7 +219,6 @@ fn a_topic_may_appear_later() {
         Some(status(&tracerag, &config)).filter(|told| told["open_traces"] == 0)
     });
     assert_eq!(told["waiting_for_topics"], Value::Array(vec![]), "{told:#}");
-    assert!(told["broker_error"].is_null(), "{told:#}");
     let partitions = told["partitions"].as_array().unwrap();
     let of_spans = partitions.iter().find(|partition| partition["topic"] == topics.spans.as_str()).unwrap();
     assert_eq!((of_spans["lag"].as_i64(), of_spans["next_offset"].as_u64()), (Some(0), Some(spans.len() as u64)));
