@@ -183,11 +183,14 @@ fn retention_overtakes_a_running_worker() {
     let Some(kafka) = Kafka::shared() else { return };
     let bench = Bench::new(kafka);
     bench.produce(&[root(1)]);
-    let mut worker = bench.tracerag.worker(&bench.config("continuing.toml", "out_of_range = \"continue\"", ""));
+    let keys = "out_of_range = \"continue\"\noptions = { \"fetch.wait.max.ms\" = 10 }";
+    let mut worker = bench.tracerag.worker(&bench.config("continuing.toml", keys, ""));
     bench.until("select count(*) from traces", 1, &worker);
     worker.signal("STOP");
-    // The broker answers the last fetch with what comes within a quarter of a second.
-    std::thread::sleep(Duration::from_secs(1));
+    wait_for("the worker stands still", LIMIT, || worker.stands_still().then_some(()));
+    // The broker answers the last fetch with what comes within a hundredth of a second, or later if it is busy itself. The
+    // group does without the worker after 45 seconds.
+    std::thread::sleep(Duration::from_secs(5));
     bench.produce(&[root(2), root(3), root(4)]);
     kafka.delete_records(&bench.topics.spans, 0, 3);
     worker.signal("CONT");

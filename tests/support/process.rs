@@ -78,11 +78,18 @@ impl Process {
 
     /// False once the process has ended.
     pub fn alive(&self) -> bool {
+        self.state().is_some_and(|state| state != 'Z' && state != 'X')
+    }
+
+    /// True while the process stands still, which `STOP` has it do a moment after it is sent.
+    pub fn stands_still(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    fn state(&self) -> Option<char> {
         // After the command's name, which may hold anything but ends with the last parenthesis, comes the state.
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
-            .ok()
-            .and_then(|stat| stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()))
-            .is_some_and(|state| state != 'Z' && state != 'X')
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        stat.rsplit(')').next()?.trim_start().chars().next()
     }
 
     /// Asks the process to end and waits; if it does not, it is killed. True if it ended by itself.
