@@ -90,10 +90,13 @@ fn variants_withhold_their_sections() {
 #[test]
 fn bad_agents_are_reported() {
     let tracerag = Tracerag::new();
-    for (agent, wanted, folder) in
-        [("exit 0", "silent", "silent"), ("echo hello", "broken", "broken"), ("sleep 600", "timed_out", "endless")]
-    {
-        let more = ["--no-tests", "--variant", "full", "--incident", "missing-field", "--seconds", "1"];
+    // Only the last one is to be stopped, so only that is given little time.
+    for (agent, wanted, folder, seconds) in [
+        ("exit 0", "silent", "silent", "60"),
+        ("echo hello", "broken", "broken", "60"),
+        ("sleep 600", "timed_out", "endless", "1"),
+    ] {
+        let more = ["--no-tests", "--variant", "full", "--incident", "missing-field", "--seconds", seconds];
         let (_, report) = run(&tracerag, &[], agent, folder, &more);
         assert_eq!(report["rows"][0]["ended"], wanted, "{report:#}");
         assert_eq!(figure(&report, "full", "answered_rate"), Some(0.0));

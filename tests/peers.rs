@@ -11,9 +11,9 @@ use tonic::transport::Endpoint;
 
 use crate::kafka_worker::get;
 use crate::support::client::Client;
-use crate::support::free_port;
 use crate::support::program::Tracerag;
-use crate::support::served::{ALL, Replica};
+use crate::support::served::{ALL, LIMIT, Replica};
+use crate::support::{free_port, wait_for};
 
 const NAMES: [&str; 3] = ["first", "second", "third"];
 const TENANTS: [&str; 2] = ["default", "acme"];
@@ -116,12 +116,19 @@ fn counted(server: &Replica, name: &str) -> u64 {
     values.map(|value| value.parse::<u64>().unwrap()).sum()
 }
 
+/// How many answers a server has computed together with others, from their beginning to their end.
+fn together(server: &Replica) -> u64 {
+    let outcome = |outcome: &str| counted(server, &format!("tracerag_query_spread_total{{outcome=\"{outcome}\"}}"));
+    outcome("spread") - outcome("alone")
+}
+
 fn answer(client: &Client, question: &str) -> Value {
     client.sql(question).good()
 }
 
 /// Both tenants ask the questions of a server that computes alone and of each of three that compute together. Guarantees
-/// that the answers are the same, row by row and without a word of the other tenant, and that all three have taken part.
+/// that the answers are the same, row by row and without a word of the other tenant, and that each is computed by several of
+/// the three, of which all have taken part.
 #[test]
 fn three_servers_answer_as_one() {
     let peers = Peers::start();
@@ -133,17 +140,18 @@ fn three_servers_answer_as_one() {
             assert!(expected.as_array().is_some_and(|rows| !rows.is_empty()), "{question}");
             assert!(!expected.to_string().contains(&format!("{other} ")), "{question}");
             for server in &peers.servers {
-                assert_eq!(answer(&server.client(&token), question), expected, "{tenant}: {question}");
+                let client = server.client(&token);
+                // A peer that a busy machine keeps from answering is done without; then the question is asked once more.
+                wait_for(&format!("several servers compute {question}"), LIMIT, || {
+                    let before = together(server);
+                    assert_eq!(answer(&client, question), expected, "{tenant}: {question}");
+                    (together(server) > before).then_some(())
+                });
             }
         }
     }
     for server in &peers.servers {
-        let (computed, asked) = (
-            counted(server, "tracerag_query_peer_tasks_total"),
-            counted(server, "tracerag_query_spread_total{outcome=\"spread\"}"),
-        );
-        assert!(computed > 0 && asked as usize >= QUESTIONS.len() * TENANTS.len(), "{computed} {asked}");
-        assert_eq!(counted(server, "tracerag_query_spread_total{outcome=\"alone\"}"), 0);
+        assert!(counted(server, "tracerag_query_peer_tasks_total") > 0, "{}", server.server.log_tail());
     }
     assert_eq!(counted(&peers.alone, "tracerag_query_peer_tasks_total"), 0);
 }
