@@ -12,7 +12,7 @@ use crate::kafka_worker::LIMIT;
 use crate::support::kafka::{Kafka, Record};
 use crate::support::program::Tracerag;
 use crate::support::truth::Truth;
-use crate::support::{free_port, part, wait_for};
+use crate::support::{free_port, note, part, wait_for};
 
 /// What the Collector and the story write, by the names that both have.
 const TOPICS: [&str; 6] = ["otlp_spans", "otlp_logs", "otlp_metrics", "feature_flags", "deployments", "heap_summaries"];
@@ -21,7 +21,13 @@ const TOPICS: [&str; 6] = ["otlp_spans", "otlp_logs", "otlp_metrics", "feature_f
 const SECONDS: &str = "90";
 
 /// How long the story may take with all that it starts and stops.
-const STORY: Duration = Duration::from_secs(420);
+const STORY: Duration = Duration::from_secs(1_200);
+
+/// How often the story is played at most.
+const PLAYS: usize = 3;
+
+/// What the story says at its end, behind the number of orders that ended otherwise than it had planned.
+const UNEXPECTED: &str = "of them not as expected";
 
 /// Every so many messages are sent again, as by a sender that had no answer.
 const SENT_AGAIN: usize = 25;
@@ -82,15 +88,26 @@ fn send_again(kafka: &Kafka, topic: &str) {
 /// traces are closed. Every number of the truth is in the lake then, and nothing else; what was sent again is there once;
 /// what was personal in the orders is neither in the lake nor in any topic.
 ///
-/// Whether an order ends as it has to depends on time-outs of two seconds, so this runs by itself.
+/// Whether an order ends as it has to depends on time-outs of two seconds, so this runs by itself, and the story is played
+/// again where the machine was too slow for it.
 #[test]
 #[ignore = "takes three minutes of a quiet machine; ./check runs it after the others"]
 fn the_shop_itself_gives_its_truth() {
     let Some(script) = part("TRACERAG_TEST_CHECKOUT", "what the checkout example needs") else { return };
-    let Some(kafka) = Kafka::start() else { return };
+    for play in 1..=PLAYS {
+        let Some(kafka) = Kafka::start() else { return };
+        let Err(told) = played(&script, &kafka) else { return };
+        assert!(play < PLAYS, "orders ended otherwise than planned, {PLAYS} times:\n{told}");
+        note(&format!("the story is played again, for orders ended otherwise than planned:\n{told}"));
+    }
+}
+
+/// Plays the story once, and compares its truth with what is in the lake and in Kafka. An error is what the story says of
+/// orders that ended otherwise than planned: then it has no truth.
+fn played(script: &Path, kafka: &Kafka) -> Result<(), String> {
     let tracerag = Tracerag::new();
     let folder = tracerag.path("story");
-    let mut story = Story::start(&script, &folder, &kafka.bootstrap(), tracerag.path("story.log"));
+    let mut story = Story::start(script, &folder, &kafka.bootstrap(), tracerag.path("story.log"));
     wait_for("the story makes its topics", STORY, || {
         assert!(story.ended().is_none(), "the story ended:\n{}", story.told());
         TOPICS.iter().all(|topic| kafka.partitions(topic) > 0).then_some(())
@@ -104,12 +121,16 @@ fn the_shop_itself_gives_its_truth() {
     let config = tracerag.write("tracerag.toml", config);
     let worker = tracerag.worker(&config);
     let status = wait_for("the story ends", STORY, || story.ended());
-    assert!(status.success(), "the story failed:\n{}", story.told());
+    let told = story.told();
+    if !status.success() && told.contains(UNEXPECTED) {
+        return Err(told);
+    }
+    assert!(status.success(), "the story failed:\n{told}");
 
     let all_there = || is_all_there_once(&tracerag, &config).then_some(());
     wait_for("everything is in the lake", LIMIT, all_there);
-    send_again(&kafka, "otlp_spans");
-    send_again(&kafka, "otlp_logs");
+    send_again(kafka, "otlp_spans");
+    send_again(kafka, "otlp_logs");
     wait_for("what was sent again is taken", LIMIT, all_there);
     assert!(worker.terminate(), "the worker does not end on SIGTERM");
 
@@ -126,4 +147,5 @@ fn the_shop_itself_gives_its_truth() {
             personal.assert_not_in(topic, message.payload().unwrap_or_default());
         }
     }
+    Ok(())
 }

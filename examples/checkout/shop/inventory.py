@@ -24,10 +24,10 @@ stocktakings: dict[str, sqlite3.Connection] = {}
 
 
 def open_stock(warehouse: str) -> sqlite3.Connection:
-    """The database of a warehouse. A lock is waited for a twentieth of a second."""
-    connection = sqlite3.connect(
-        f"{FOLDER}/{warehouse}.db", timeout=0.05, check_same_thread=False, isolation_level=None
-    )
+    """The database of a warehouse. It waits a twentieth of a second for a stock-taking, for others to their end."""
+    place = f"{FOLDER}/{warehouse}.db"
+    patience = 0.05 if warehouse in stocktakings else 10
+    connection = sqlite3.connect(place, timeout=patience, check_same_thread=False, isolation_level=None)
     connection.execute("CREATE TABLE IF NOT EXISTS reservations (sku TEXT, order_id TEXT)")
     return connection
 
