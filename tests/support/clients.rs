@@ -95,10 +95,12 @@ fn source(program: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(program)
 }
 
-/// A command that runs `program` for no longer than [`LIMIT`].
+/// A command that runs `program` for no longer than [`LIMIT`]. Servers of tests are on this machine, so that a proxy of the
+/// environment is not for them.
 fn limited(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=10", LIMIT]).arg(program.as_ref()).stdin(Stdio::null());
+    command.envs([("NO_PROXY", "*"), ("no_proxy", "*")]);
     command
 }
 
