@@ -11,6 +11,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod canonical;
 mod number;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+pub use canonical::canonical;
 pub use number::{json_double, json_integer};
 
 /// Names of the sections that are lists, in the order of the document.
@@ -46,14 +48,6 @@ pub const REDACTION_CLASSES: [&str; 18] = [
     "field",
     "payload",
 ];
-
-/// The canonical form of RFC 8785: members sorted, numbers in their one form, no white space.
-///
-/// # Errors
-/// When a map has keys that are no text.
-pub fn canonical(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    serde_json_canonicalizer::to_vec(value)
-}
 
 /// `sha256:` and the hex of the canonical form's SHA-256.
 ///
