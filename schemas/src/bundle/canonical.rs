@@ -2,7 +2,7 @@
 //!
 //! serde_json walks the value, and this formatter writes all of it into one buffer. An object whose members came out of order
 //! is put in order when it ends, by one copy of its bytes. The crate `serde_json_canonicalizer` has the same result by a
-//! buffer for each member, six times as slow on a bundle of a thousand spans; it is the oracle of the tests.
+//! buffer for each member and a parse of each key; it is the oracle of the tests.
 
 use std::cmp::Ordering;
 use std::io::{self, Write};
