@@ -93,27 +93,31 @@ pub(super) fn batch(
         let is_known = known.contains(&(key, failure.trace_id));
         deltas[position].add(failure, ingested_at(failure, batches), is_known);
     }
-    let first = |get: &dyn Fn(&Failure<'_>) -> String| {
+    let first = |get: &dyn for<'f> Fn(&'f Failure<'_>) -> &'f str| {
         texts(deltas.iter().map(|delta| Some(get(delta.first)).filter(|text| !text.is_empty())))
+    };
+    let made = |make: &dyn Fn(&Failure<'_>) -> String| {
+        let made: Vec<String> = deltas.iter().map(|delta| make(delta.first)).collect();
+        texts(made.iter().map(|text| Some(text).filter(|text| !text.is_empty())))
     };
     let counts = |get: &dyn Fn(&Delta<'_, '_>) -> i64| {
         Arc::new(deltas.iter().map(|delta| Some(get(delta))).collect::<Int64Array>()) as ArrayRef
     };
     let columns = vec![
-        ("tenant_id", first(&|failure| failure.tenant.to_owned())),
-        ("fingerprint", first(&|failure| failure.identity.fingerprint.id.clone())),
+        ("tenant_id", first(&|failure| failure.tenant)),
+        ("fingerprint", first(&|failure| &failure.identity.fingerprint.id)),
         ("fingerprint_version", Arc::new(Int32Array::from(vec![version; deltas.len()])) as ArrayRef),
-        ("title", first(&|failure| failure.identity.title.clone())),
-        ("service_name", first(&|failure| failure.draft.service.to_owned())),
-        ("exception_type", first(&|failure| failure.draft.exception_type.as_deref().unwrap_or_default().to_owned())),
-        ("message", first(&|failure| failure.draft.message.to_string())),
-        ("text", first(&|failure| failure.identity.text.clone())),
-        ("deployment_environment_name", first(&|failure| failure.environment.unwrap_or_default().to_owned())),
+        ("title", first(&|failure| &failure.identity.title)),
+        ("service_name", first(&|failure| failure.draft.service)),
+        ("exception_type", first(&|failure| failure.draft.exception_type.as_deref().unwrap_or_default())),
+        ("message", first(&|failure| &failure.draft.message)),
+        ("text", first(&|failure| &failure.identity.text)),
+        ("deployment_environment_name", first(&|failure| failure.environment.unwrap_or_default())),
         ("first_seen", times(deltas.iter().map(|delta| delta.first_seen))),
         ("last_seen", times(deltas.iter().map(|delta| delta.last_seen))),
         ("failure_count", counts(&|delta| delta.failure_count)),
-        ("context", first(&context)),
-        ("shape", first(&|failure| projections::span_names(failure.span_path.as_deref().unwrap_or_default()))),
+        ("context", made(&context)),
+        ("shape", made(&|failure| projections::span_names(failure.span_path.as_deref().unwrap_or_default()))),
         ("echo_count", counts(&|delta| delta.echo_count)),
         ("trace_count", counts(&|delta| i64::try_from(delta.traces.len()).unwrap_or(i64::MAX))),
         ("versions", lists(deltas.iter().map(|delta| delta.versions.iter().copied().collect()))),

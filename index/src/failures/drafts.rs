@@ -1,6 +1,7 @@
 //! From a row that tells of a failure to what it says: a draft, before equal ones are merged.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::FailureRules;
 use super::before::StoredFailures;
@@ -8,6 +9,7 @@ use super::candidates::FailedSpan;
 use super::columns::{Attributes, Logs, Spans, text, value};
 use super::frames::StackTrace;
 use super::mask::clip;
+use super::stacks::Stacks;
 
 /// Log attributes in which programs that know no `exception.*` put the error's text.
 const ERROR_TEXTS: &[&str] = &["error", "err", "error.message", "exception"];
@@ -66,7 +68,7 @@ pub(super) struct Draft<'a> {
     pub exception_type: Option<Cow<'a, str>>,
     pub message: Cow<'a, str>,
     pub stacktrace: Option<&'a str>,
-    pub stack: StackTrace,
+    pub stack: Rc<StackTrace>,
     /// The attribute that states a fingerprint.
     pub stated: Option<(&'a str, &'a str)>,
     pub error_type: Option<Cow<'a, str>>,
@@ -105,6 +107,7 @@ pub(super) fn of_span<'a>(
     found: &FailedSpan,
     span: Option<usize>,
     rules: &'a FailureRules,
+    stacks: &mut Stacks<'a>,
 ) -> Vec<Draft<'a>> {
     let row = found.row;
     let status = || {
@@ -125,15 +128,15 @@ pub(super) fn of_span<'a>(
         exception_type: None,
         message: Cow::Borrowed(""),
         stacktrace: None,
-        stack: StackTrace::default(),
+        stack: Rc::default(),
         stated: stated(rules, spans.signs.attributes, row),
         error_type: status(),
     };
-    let exception = |attributes: Attributes<'a>, at: usize, time: Option<i64>| {
+    let mut exception = |attributes: Attributes<'a>, at: usize, time: Option<i64>| {
         let read = ExceptionAttributes::read(attributes, at);
         let mut draft = draft(Kind::Exception, time);
         draft.stated = stated(rules, attributes, at).or(draft.stated);
-        fill(&mut draft, read, rules);
+        fill(&mut draft, read, rules, stacks);
         draft
     };
     let end = value(spans.end_time, row);
@@ -156,10 +159,11 @@ pub(super) fn of_span<'a>(
     drafts
 }
 
-fn fill<'a>(draft: &mut Draft<'a>, read: ExceptionAttributes<'a>, rules: &FailureRules) {
-    draft.stacktrace = read.stacktrace.map(|stack| clip(stack, rules.max_stacktrace_bytes));
-    draft.stack = draft.stacktrace.map(|stack| StackTrace::parse(stack, &rules.in_app)).unwrap_or_default();
-    draft.stack.truncated |= !draft.stack.is_empty() && read.stacktrace.map(str::len) > draft.stacktrace.map(str::len);
+fn fill<'a>(draft: &mut Draft<'a>, read: ExceptionAttributes<'a>, rules: &FailureRules, stacks: &mut Stacks<'a>) {
+    if let Some(told) = read.stacktrace {
+        let (text, stack) = stacks.read(told);
+        (draft.stacktrace, draft.stack) = (Some(text), stack);
+    }
     let first = draft.stack.sections.first();
     draft.exception_type = read
         .exception_type
@@ -184,14 +188,20 @@ pub(super) fn of_stored<'a>(stored: &StoredFailures<'a>, row: usize, span: Optio
         exception_type: text(stored.exception_type, row).map(Cow::Borrowed),
         message: Cow::Borrowed(text(stored.message, row).unwrap_or_default()),
         stacktrace: None,
-        stack: stored.stack(row),
+        stack: Rc::new(stored.stack(row)),
         stated: None,
         error_type: text(stored.error_type, row).map(Cow::Borrowed),
     })
 }
 
 /// What a log record tells.
-pub(super) fn of_log<'a>(logs: &Logs<'a>, row: usize, span: Option<usize>, rules: &'a FailureRules) -> Draft<'a> {
+pub(super) fn of_log<'a>(
+    logs: &Logs<'a>,
+    row: usize,
+    span: Option<usize>,
+    rules: &'a FailureRules,
+    stacks: &mut Stacks<'a>,
+) -> Draft<'a> {
     let attributes = logs.signs.attributes;
     let body = text(logs.body, row).filter(|body| !matches!(*body, "{}" | "[]"));
     let mut draft = Draft {
@@ -204,7 +214,7 @@ pub(super) fn of_log<'a>(logs: &Logs<'a>, row: usize, span: Option<usize>, rules
         exception_type: None,
         message: Cow::Borrowed(""),
         stacktrace: None,
-        stack: StackTrace::default(),
+        stack: Rc::default(),
         stated: stated(rules, attributes, row),
         error_type: attributes.get(row, "error.type").map(Cow::Borrowed),
     };
@@ -218,7 +228,7 @@ pub(super) fn of_log<'a>(logs: &Logs<'a>, row: usize, span: Option<usize>, rules
         from_body = read.stacktrace.is_some();
     }
     let carried = read.exception_type.is_some() || read.message.is_some();
-    fill(&mut draft, read, rules);
+    fill(&mut draft, read, rules, stacks);
     if from_body && draft.stack.is_empty() {
         draft.stacktrace = None;
     }

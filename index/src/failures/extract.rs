@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use super::before::{self, Before, StoredFailures};
 use super::columns::{Logs, Spans, Traces, text, value};
 use super::drafts::{self, Draft, Row};
+use super::fingerprint::short_hex;
 use super::identity::{Identities, Identity};
+use super::stacks::Stacks;
 use super::topology::{TraceKey, Tree, trees};
 use super::{Extracted, FailureError, FailureRules, alone, candidates, counts, dedupe, origins, rows};
 
@@ -134,10 +136,11 @@ impl<'a> Batches<'a> {
         let mut parts: Vec<Parts<'a>> = keys.iter().map(|_| Parts::default()).collect();
         let of = |key: Option<TraceKey<'a>>| key.and_then(|key| wanted.get(&key).copied());
 
+        let mut stacks = Stacks::by(rules);
         for found in &failed_spans {
             if let Some(trace) = of(self.span_key(found.row)) {
                 let span = text(self.spans.span_id, found.row).and_then(|id| trees[trace].index(id));
-                parts[trace].drafts.extend(drafts::of_span(&self.spans, found, span, rules));
+                parts[trace].drafts.extend(drafts::of_span(&self.spans, found, span, rules, &mut stacks));
             }
         }
         let mut alone = Vec::new();
@@ -145,9 +148,9 @@ impl<'a> Batches<'a> {
             match of(self.log_key(row)) {
                 Some(trace) => {
                     let span = text(self.logs.span_id, row).and_then(|id| trees[trace].index(id));
-                    parts[trace].drafts.push(drafts::of_log(&self.logs, row, span, rules));
+                    parts[trace].drafts.push(drafts::of_log(&self.logs, row, span, rules, &mut stacks));
                 }
-                None => alone.push(drafts::of_log(&self.logs, row, None, rules)),
+                None => alone.push(drafts::of_log(&self.logs, row, None, rules, &mut stacks)),
             }
         }
         for &row in &self.stored.rows {
@@ -169,8 +172,9 @@ impl<'a> Batches<'a> {
             }
         }
 
-        let mut identities = Identities::by(&rules.grouping);
-        let mut failures = Vec::new();
+        let drafted = parts.iter().map(|parts| parts.drafts.len()).sum::<usize>() + alone.len();
+        let mut identities = Identities::by(&rules.grouping, drafted);
+        let mut failures = Vec::with_capacity(drafted);
         for ((key, tree), parts) in keys.iter().zip(&trees).zip(parts) {
             let mut seen = dedupe::Seen::new();
             let mut found = Vec::new();
@@ -331,5 +335,5 @@ fn failure_id(tenant: &str, trace_id: Option<&str>, draft: &Draft<'_>, fingerpri
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hex::encode(&hasher.finalize()[..16])
+    short_hex(&hasher.finalize().into())
 }

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use super::frames::{Language, StackTrace, frame_key};
+use super::frames::{FrameKeys, Language, StackTrace};
 use super::mask::clip;
 
 /// The version of the rules below together with those of masking and frames. Who counts it up leaves `STATED_VERSION`
@@ -120,11 +120,11 @@ pub struct Fingerprint {
 /// How [`Fingerprint::grouped_by`] begins where a program states the fingerprint.
 pub(super) const STATED: &str = "fingerprint stated in ";
 
-/// The fingerprint of a failure.
+/// The fingerprint of a failure; `frame_keys` serves many of them.
 #[must_use]
-pub fn fingerprint(evidence: &Evidence<'_>, rules: &Grouping) -> Fingerprint {
+pub fn fingerprint(evidence: &Evidence<'_>, rules: &Grouping, frame_keys: &mut FrameKeys) -> Fingerprint {
     let keys = match (evidence.stated, evidence.exception_type) {
-        (None, Some(_)) => stack_keys(evidence.stack, rules.max_keys),
+        (None, Some(_)) => stack_keys(evidence.stack, rules.max_keys, frame_keys),
         _ => Keys::default(),
     };
     let (id, grouped_by) = grouped(evidence, &keys.in_app, rules);
@@ -217,7 +217,7 @@ struct Keys {
 }
 
 /// The keys of a stack, so many of each at most. The key of a frame is made once for both.
-fn stack_keys(stack: &StackTrace, max_keys: usize) -> Keys {
+fn stack_keys(stack: &StackTrace, max_keys: usize, frame_keys: &mut FrameKeys) -> Keys {
     let mut keys = Keys::default();
     let Some(language) = stack.language else { return keys };
     for (index, section) in stack.sections.iter().enumerate() {
@@ -234,7 +234,7 @@ fn stack_keys(stack: &StackTrace, max_keys: usize) -> Keys {
             if !in_app && !all {
                 continue;
             }
-            let key: Rc<str> = frame_key(frame, language).into();
+            let key = frame_keys.of(frame, language);
             for (takes_part, list) in [(in_app, &mut keys.in_app), (all, &mut keys.all)] {
                 if takes_part && list.last() != Some(&key) {
                     list.push(Rc::clone(&key));
@@ -261,31 +261,40 @@ fn digest(version: i32, service: &str, rule: &str, parts: &[&str]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hex::encode(&hasher.finalize()[..16])
+    short_hex(&hasher.finalize().into())
 }
 
-/// What is embedded of a failure: type, masked message and the innermost in-app function.
+/// The first 16 bytes of a SHA-256 in hexadecimal digits.
+pub(super) fn short_hex(hash: &[u8; 32]) -> String {
+    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    format!("{:032x}", u128::from_be_bytes(*first))
+}
+
+/// What is embedded of a failure: its headline and the innermost in-app function.
 #[must_use]
-pub fn text_for_embedding(exception_type: Option<&str>, masked: &str, stack: &StackTrace, place: &str) -> String {
-    let mut text = headline(exception_type, masked, place);
+pub fn text_for_embedding(headline: String, stack: &StackTrace) -> String {
+    let mut text = headline;
     if let Some(function) = stack.frames().filter(|frame| frame.in_app).find_map(|frame| frame.function.as_deref()) {
         text.push_str(" at ");
         text.push_str(function);
     }
-    clip(&text, MAX_TEXT).to_owned()
+    text.truncate(clip(&text, MAX_TEXT).len());
+    text
 }
 
 /// How an incident is headed in lists.
 #[must_use]
-pub fn title(exception_type: Option<&str>, masked: &str, place: &str) -> String {
-    clip(&headline(exception_type, masked, place), MAX_TITLE).to_owned()
+pub fn title(headline: &str) -> String {
+    clip(headline, MAX_TITLE).to_owned()
 }
 
-fn headline(exception_type: Option<&str>, masked: &str, place: &str) -> String {
+/// Type and masked message of a failure; `place` stands for the message where there is none.
+#[must_use]
+pub fn headline(exception_type: Option<&str>, masked: &str, place: &str) -> String {
     let message = without_log_prefix(masked);
     match (exception_type, message.as_ref()) {
-        (Some(exception_type), "") => format!("{exception_type} in {place}"),
-        (Some(exception_type), message) => format!("{exception_type}: {message}"),
+        (Some(exception_type), "") => [exception_type, " in ", place].concat(),
+        (Some(exception_type), message) => [exception_type, ": ", message].concat(),
         (None, "") => place.to_owned(),
         (None, message) => message.to_owned(),
     }
@@ -338,7 +347,7 @@ mod tests {
             error_type: Some("500"),
             is_log: false,
         };
-        fingerprint(&evidence, &Grouping::default())
+        fingerprint(&evidence, &Grouping::default(), &mut FrameKeys::default())
     }
 
     const STACK: &str = "PaymentFailed: x\n    at charge (/app/src/pay.js:12:5)\n    at run (/app/src/index.js:3:1)\n    at f (/app/node_modules/x/y.js:1:1)";
@@ -358,7 +367,8 @@ mod tests {
             is_log: false,
         };
         let rules = Grouping::default();
-        let of = |message, value| fingerprint(&evidence(message, Some(("error.fingerprint", value))), &rules);
+        let by = |evidence: &Evidence<'_>, rules: &Grouping| fingerprint(evidence, rules, &mut FrameKeys::default());
+        let of = |message, value| by(&evidence(message, Some(("error.fingerprint", value))), &rules);
         let first = of("a", "db-down");
         assert_eq!(first, of("b", "db-down"));
         assert_ne!(first, of("a", "db-up"));
@@ -366,8 +376,8 @@ mod tests {
         // What a program states is the same in every version, and nothing else is.
         let next = Grouping { version: FINGERPRINT_VERSION + 1, ..rules };
         let stated = evidence("a", Some(("error.fingerprint", "db-down")));
-        assert_eq!(first, fingerprint(&stated, &next));
-        assert_ne!(fingerprint(&evidence("a", None), &rules).id, fingerprint(&evidence("a", None), &next).id);
+        assert_eq!(first, by(&stated, &next));
+        assert_ne!(by(&evidence("a", None), &rules).id, by(&evidence("a", None), &next).id);
     }
 
     /// Other lines, other ids in the message, another library version: the same failure.
@@ -460,13 +470,13 @@ mod tests {
         );
         let none = StackTrace::default();
         assert_eq!(
-            text_for_embedding(None, &masked, &none, "x"),
+            text_for_embedding(headline(None, &masked, "x"), &none),
             "e.s.ExecuteServiceImpl#<num> [ticketExecute][Order Status Wrong]"
         );
         let stack = StackTrace::parse(STACK, &InAppRules::default());
-        assert_eq!(text_for_embedding(Some("E"), "order <num>", &stack, "x"), "E: order <num> at charge");
-        assert_eq!(title(Some("E"), "", "POST /charge"), "E in POST /charge");
-        assert_eq!(title(None, "", "POST /charge"), "POST /charge");
+        assert_eq!(text_for_embedding(headline(Some("E"), "order <num>", "x"), &stack), "E: order <num> at charge");
+        assert_eq!(title(&headline(Some("E"), "", "POST /charge")), "E in POST /charge");
+        assert_eq!(title(&headline(None, "", "POST /charge")), "POST /charge");
     }
 
     fn stack() -> impl Strategy<Value = StackTrace> {
@@ -485,7 +495,7 @@ mod tests {
                 keys.push(format!("cause {}", section.exception_type.as_deref().unwrap_or_default()).into());
             }
             for frame in section.frames.iter().filter(|frame| takes_part(frame)) {
-                let key: Rc<str> = frame_key(frame, Language::Python).into();
+                let key = FrameKeys::default().of(frame, Language::Python);
                 if keys.last() != Some(&key) {
                     keys.push(key);
                 }
@@ -499,7 +509,7 @@ mod tests {
         /// One walk for both lists of keys gives what a walk for each gives, cut at the same place.
         #[test]
         fn both_lists_of_keys_are_made_at_once(stack in stack(), max_keys in 1..8_usize) {
-            let keys = stack_keys(&stack, max_keys);
+            let keys = stack_keys(&stack, max_keys, &mut FrameKeys::default());
             prop_assert_eq!(keys.in_app, keys_alone(&stack, max_keys, |frame| frame.in_app));
             prop_assert_eq!(keys.all, keys_alone(&stack, max_keys, |_| true));
         }

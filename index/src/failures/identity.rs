@@ -2,15 +2,17 @@
 //! the same stack each time, so it is worked out once.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::before::StoredFailures;
 use super::causes;
 use super::columns::text;
 use super::drafts::{Draft, Kind};
-use super::fingerprint::{Evidence, Fingerprint, Grouping, fingerprint, text_for_embedding, title};
+use super::fingerprint::{Evidence, Fingerprint, Grouping, fingerprint, headline, text_for_embedding, title};
+use super::frames::FrameKeys;
 use super::interruption::{self, Interruption};
 use super::mask::{clip, mask};
 use super::topology::MaskedNames;
@@ -30,7 +32,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    fn of(draft: &Draft<'_>, local_path: &str, rules: &Grouping) -> Self {
+    fn of(draft: &Draft<'_>, local_path: &str, rules: &Grouping, frame_keys: &mut FrameKeys) -> Self {
         let masked = mask(&draft.message);
         let exception_type = draft.exception_type.as_deref();
         let evidence = Evidence {
@@ -43,11 +45,11 @@ impl Identity {
             error_type: draft.error_type.as_deref(),
             is_log: draft.kind == Kind::Log,
         };
-        let fingerprint = fingerprint(&evidence, rules);
-        let place = place(draft, local_path);
+        let fingerprint = fingerprint(&evidence, rules, frame_keys);
+        let headline = headline(exception_type, &masked, &place(draft, local_path));
         Identity {
-            title: title(exception_type, &masked, &place),
-            text: text_for_embedding(exception_type, &masked, &draft.stack, &place),
+            title: title(&headline),
+            text: text_for_embedding(headline, &draft.stack),
             interruption: interruption::of(draft, &causes::of(draft)),
             local_path: local_path.to_owned(),
             masked,
@@ -94,11 +96,14 @@ pub(super) struct Identities<'a> {
     known: FxHashMap<Said<'a>, Rc<Identity>>,
     /// Those that paths are made of.
     pub names: MaskedNames<'a>,
+    frame_keys: FrameKeys,
 }
 
 impl<'a> Identities<'a> {
-    pub(super) fn by(rules: &'a Grouping) -> Self {
-        Self { rules, known: FxHashMap::default(), names: MaskedNames::default() }
+    /// By these rules, of so many failures.
+    pub(super) fn by(rules: &'a Grouping, failures: usize) -> Self {
+        let known = FxHashMap::with_capacity_and_hasher(failures, FxBuildHasher);
+        Self { rules, known, names: MaskedNames::default(), frame_keys: FrameKeys::default() }
     }
 
     /// The identity of a draft whose service's spans lead down to it by `local_path`.
@@ -113,12 +118,13 @@ impl<'a> Identities<'a> {
             local_path,
             error_type: draft.error_type.clone(),
         };
-        if let Some(known) = self.known.get(&said) {
-            return Rc::clone(known);
+        match self.known.entry(said) {
+            Entry::Occupied(known) => Rc::clone(known.get()),
+            Entry::Vacant(new) => {
+                let identity = Identity::of(draft, &new.key().local_path, self.rules, &mut self.frame_keys);
+                Rc::clone(new.insert(Rc::new(identity)))
+            }
         }
-        let identity = Rc::new(Identity::of(draft, &said.local_path, self.rules));
-        self.known.insert(said, Rc::clone(&identity));
-        identity
     }
 }
 

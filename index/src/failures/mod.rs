@@ -30,6 +30,7 @@ mod origins;
 pub mod projections;
 mod rows;
 mod slow;
+mod stacks;
 mod stored;
 mod suspects;
 mod topology;

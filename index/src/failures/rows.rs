@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, BooleanBuilder, Int32Array, Int64Array, Int64Builder, ListArray, ListBuilder,
-    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampNanosecondArray,
-    new_null_array,
+    MapBuilder, MapFieldNames, RecordBatch, StringBuilder, StructArray, TimestampNanosecondArray, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields};
@@ -24,8 +23,11 @@ pub(super) fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
 }
 
 /// Values that are a text each.
-pub(super) fn texts<T: AsRef<str>>(values: impl IntoIterator<Item = Option<T>>) -> ArrayRef {
-    Arc::new(values.into_iter().collect::<StringArray>())
+pub(super) fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>> + Clone) -> ArrayRef {
+    let bytes = values.clone().flatten().map(|text| text.as_ref().len()).sum();
+    let mut texts = StringBuilder::with_capacity(values.size_hint().0, bytes);
+    values.for_each(|text| texts.append_option(text));
+    Arc::new(texts.finish())
 }
 
 /// The batch of `table` from columns by name; a column of the table that is not given is null.
@@ -220,7 +222,7 @@ fn causes(failures: &[Failure<'_>]) -> Result<ArrayRef, FailureError> {
 
 /// What holds of a stack trace; null where there is none.
 fn truths(failures: &[Failure<'_>], holds: impl Fn(&StackTrace) -> bool) -> ArrayRef {
-    let of = |failure: &Failure<'_>| Some(&failure.draft.stack).filter(|stack| !stack.is_empty()).map(&holds);
+    let of = |failure: &Failure<'_>| Some(&*failure.draft.stack).filter(|stack| !stack.is_empty()).map(&holds);
     Arc::new(failures.iter().map(of).collect::<BooleanArray>())
 }
 

@@ -14,7 +14,7 @@ use arrow::record_batch::RecordBatch;
 use super::columns::text;
 use super::drafts::Kind;
 use super::fingerprint::{Evidence, STATED, fingerprint};
-use super::frames::StackTrace;
+use super::frames::{FrameKeys, StackTrace};
 use super::mask::mask;
 use super::{FailureError, FailureRules};
 
@@ -46,8 +46,8 @@ pub enum Anew {
 /// # Errors
 /// When the batch lacks one of [`STORED`], or has it with another type than the lake's schema.
 pub fn anew(failures: &RecordBatch, rules: &FailureRules) -> Result<Vec<Anew>, FailureError> {
-    let columns = Columns::of(failures)?;
-    Ok((0..failures.num_rows()).map(|row| columns.anew(row, rules)).collect())
+    let (columns, mut frame_keys) = (Columns::of(failures)?, FrameKeys::default());
+    Ok((0..failures.num_rows()).map(|row| columns.anew(row, rules, &mut frame_keys)).collect())
 }
 
 struct Columns<'a> {
@@ -77,14 +77,14 @@ impl<'a> Columns<'a> {
         })
     }
 
-    fn anew(&self, row: usize, rules: &FailureRules) -> Anew {
+    fn anew(&self, row: usize, rules: &FailureRules, frame_keys: &mut FrameKeys) -> Anew {
         if text(self.grouped_by, row).is_some_and(|by| by.starts_with(STATED)) {
             return Anew::Stated;
         }
         let masked = mask(text(self.message, row).unwrap_or_default());
         let stack = text(self.stacktrace, row).map(|stack| StackTrace::parse(stack, &rules.in_app)).unwrap_or_default();
         let path = self.path.filter(|paths| paths.is_valid(row)).map(|paths| masked_again(paths.value(row)));
-        let by = |local_path, error_type| {
+        let mut by = |local_path, error_type| {
             let evidence = Evidence {
                 service: text(self.service, row).unwrap_or_default(),
                 stated: None,
@@ -95,7 +95,7 @@ impl<'a> Columns<'a> {
                 error_type,
                 is_log: text(self.kind, row) == Some(Kind::Log.name()),
             };
-            fingerprint(&evidence, &rules.grouping).id
+            fingerprint(&evidence, &rules.grouping, frame_keys).id
         };
         match path.as_deref() {
             Some(path) => Anew::Is(by(path, self.error.and_then(|errors| text(errors, row)))),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::record_batch::RecordBatch;
 use tracerag_index::failures::InAppRules;
-use tracerag_index::failures::fingerprint::text_for_embedding;
+use tracerag_index::failures::fingerprint::{headline, text_for_embedding};
 use tracerag_index::failures::frames::StackTrace;
 use tracerag_index::failures::mask::mask;
 use tracerag_index::failures::projections;
@@ -218,7 +218,7 @@ fn of_stack(text: &str, in_app: &InAppRules) -> Option<(Probe, Stack)> {
     let place = trace.frames().find_map(|frame| frame.function.as_deref()).unwrap_or_default();
     let first = trace.sections.first().filter(|_| !trace.is_empty())?;
     let message = first.message.as_deref().unwrap_or_default();
-    let masked = text_for_embedding(first.exception_type.as_deref(), &mask(message), &trace, place);
+    let masked = text_for_embedding(headline(first.exception_type.as_deref(), &mask(message), place), &trace);
     let context = Some(projections::context("", "", &trace)).filter(|context| !context.is_empty());
     let probe = Probe { context, ..Probe::new(masked.clone(), &format!("{message}\n{masked}")) };
     Some((probe, Stack::of_trace(&trace)))

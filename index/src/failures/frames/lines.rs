@@ -5,6 +5,9 @@ use super::Language;
 /// Bytes of one line that are read.
 const MAX_LINE: usize = 4096;
 
+/// What .NET writes between an exception and what it wraps, in one line.
+pub(super) const ARROW: &str = " ---> ";
+
 type Header<'t> = (&'t str, Option<&'t str>);
 
 /// One line, read.
@@ -114,7 +117,8 @@ fn python(text: &str) -> Option<Line<'_>> {
 
 /// A line `\t/app/x.go:12 +0x1d` below the line of the function.
 fn go<'t>(raw: &'t str, text: &'t str, previous: &'t str) -> Option<Line<'t>> {
-    if !raw.starts_with([' ', '\t']) || text.starts_with("at ") {
+    // The last of these is seldom there, and cheaper to ask for than all below.
+    if !raw.starts_with([' ', '\t']) || text.starts_with("at ") || !text.contains(".go:") {
         return None;
     }
     let location = text.split(" +0x").next()?;
@@ -161,7 +165,8 @@ fn without_arguments(call: &str) -> &str {
 /// Java, .NET, JavaScript and Rust write `at ...`.
 fn at(text: &str) -> Option<Line<'_>> {
     // Node opens the properties of an error behind its last frame.
-    let body = text.strip_prefix("at ")?.trim_end_matches(" {").trim();
+    let body = text.strip_prefix("at ")?;
+    let body = body.strip_suffix(" {").unwrap_or(body).trim();
     if body.contains(":line ")
         && let Some((call, location)) = body.rsplit_once(" in ")
         && let Some((file, line)) = location.rsplit_once(":line ")
@@ -176,7 +181,7 @@ fn at(text: &str) -> Option<Line<'_>> {
     }
     let body = body.strip_prefix("async ").unwrap_or(body);
     // Log libraries of Java append the archive: `~[spring-web-5.3.jar:5.3]`.
-    let body = match body.rsplit_once(") ") {
+    let body = match body.contains(") ").then(|| body.rsplit_once(") ")).flatten() {
         Some((call, archive)) if archive.starts_with(['[', '~']) => &body[..=call.len()],
         _ => body,
     };
@@ -308,7 +313,9 @@ pub(super) fn header(text: &str) -> Option<Header<'_>> {
         return Some(("panic", panic_message(told)));
     }
     // .NET on one line: the outer exception stands before the arrow.
-    text = text.split(" ---> ").next().unwrap_or(text);
+    if text.contains(ARROW) {
+        text = text.split(ARROW).next().unwrap_or(text);
+    }
     let (name, message) = match text.split_once(": ") {
         Some((name, message)) => (name, Some(message)),
         None => (text.strip_suffix(':').unwrap_or(text), None),

@@ -11,7 +11,7 @@ mod minified;
 mod normal;
 
 pub use in_app::InAppRules;
-pub use normal::frame_key;
+pub use normal::FrameKeys;
 
 use lines::Line;
 
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
                 self.message_follows = lines::begins_panic(raw);
                 // .NET's one-line form: `Outer: message ---> Inner: message`.
                 for (exception_type, message) in
-                    raw.split(" ---> ").skip(1).take(MAX_SECTIONS).filter_map(lines::header)
+                    raw.split(lines::ARROW).skip(1).take(MAX_SECTIONS).filter_map(lines::header)
                 {
                     self.open();
                     self.name(exception_type, message);
@@ -316,7 +316,8 @@ impl<'a> Reader<'a> {
         let function =
             function.map(|function| super::mask::clip(function, MAX_FUNCTION)).filter(|function| !function.is_empty());
         let file = file.map(|file| super::mask::clip(file, MAX_FILE)).filter(|file| !file.is_empty());
-        let in_app = self.rules.is_in_app(language, function, file);
+        // The file of a Rust frame comes a line later and takes part in the decision.
+        let in_app = language != Language::Rust && self.rules.is_in_app(language, function, file);
         section.frames.push(Frame {
             function: function.map(str::to_owned),
             file: file.map(str::to_owned),
@@ -332,7 +333,6 @@ impl<'a> Reader<'a> {
         let is_named = self.sections.last().is_some_and(|section| section.exception_type.is_some());
         let mut truncated = self.truncated || (self.cut_short && !(is_python && is_named));
         if self.language == Some(Language::Rust) {
-            // The file of a Rust frame comes a line later and takes part in the decision.
             for frame in self.sections.iter_mut().flat_map(|section| &mut section.frames) {
                 frame.in_app = self.rules.is_in_app(Language::Rust, frame.function.as_deref(), frame.file.as_deref());
             }

@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 mod states;
 
+fn frame_key(frame: &Frame, language: Language) -> String {
+    FrameKeys::default().of(frame, language).to_string()
+}
+
 fn parse(text: &str) -> StackTrace {
     StackTrace::parse(text, &InAppRules::default())
 }

@@ -18,7 +18,11 @@ fn named(view: &View<'_>, at: usize, names: &[[u8; 3]]) -> Option<usize> {
 
 /// Whether a word begins like the name of a month or of a day of the week, as `Monday` and `marble` do.
 pub(super) fn begins_day(word: &[u8]) -> bool {
-    word.get(..3).is_some_and(|short| is_short_name(short, MONTHS) || is_short_name(short, WEEKDAYS))
+    const INITIALS: &[u8] = b"adfjmnostw";
+    let Some([first, _, _]) = word.first_chunk() else { return false };
+    // Most words begin otherwise, and this is asked of every word of every message.
+    INITIALS.contains(&first.to_ascii_lowercase())
+        && (is_short_name(&word[..3], MONTHS) || is_short_name(&word[..3], WEEKDAYS))
 }
 
 fn is_short_name(short: &[u8], names: &[[u8; 3]]) -> bool {
@@ -131,4 +135,18 @@ pub(super) fn time(view: &View<'_>, at: usize) -> Option<Hit> {
     let behind_colon = view.before.ends_with(':');
     let end = clock(view, at, !behind_colon && !view.before.ends_with('.'))?;
     (view.ends_word(end) && view.byte(end) != b':').then_some(Hit::Mask { end, placeholder: "<time>" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A word is compared with the names only if it begins like one of them, so that each of them has to.
+    #[test]
+    fn every_day_is_asked_for() {
+        for name in MONTHS.iter().chain(WEEKDAYS) {
+            assert!(begins_day(name) && begins_day(&name.map(|letter| letter.to_ascii_uppercase())), "{name:?}");
+        }
+        assert!(!begins_day(b"may".split_at(2).0) && !begins_day(b"payment"));
+    }
 }
