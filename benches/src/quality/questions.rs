@@ -7,7 +7,8 @@
 //!
 //! `further-questions.tsv` and `further-incidents.tsv` are a second set, with much that says little but a code. They were
 //! written before the explanations of codes (`index/src/incidents/gloss`), which were written without looking at what the
-//! search missed of either set.
+//! search missed of either set. The bank of plain sentences (`query/src/search/plain.txt`), by which texts that are near to
+//! any question stand back, was written without seeing either set. The floor is the question's own vector alone.
 
 use std::collections::{BTreeMap, HashSet};
 

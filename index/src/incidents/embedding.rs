@@ -125,6 +125,16 @@ impl Embedding {
         self.inner.source.name()
     }
 
+    /// Whether it compares what texts mean, as sentence models do. Hashed n-grams compare spellings.
+    pub fn compares_meanings(&self) -> bool {
+        !matches!(self.inner.source, Source::Hashed)
+    }
+
+    /// Whether it reads a masked text as it is: there are neither codes to be explained nor names to be split.
+    pub fn reads_as_is(&self, masked: &str) -> bool {
+        self.form.of(masked) == masked
+    }
+
     /// The model as vectors are stored under it. Loads it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Only the counts tell, and they are many: what was read of them is kept for the next question with the
 //! same filter, and so are the rows of the fingerprints in the table of vectors, whether that table is one tenant's, the
-//! rows of small tables of vectors, and merges.
+//! rows of small tables of vectors, merges, and the vectors of plain sentences by each model.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use lance::dataset::scanner::{RowAddrMask, RowAddrTreeMap};
 use tracerag_index::incidents::vectors;
 use tracerag_schemas::Table;
 
+use super::hubs::Banks;
 use super::merges::MergesCache;
 use super::small::Small;
 use super::versions::{self, Requirement};
@@ -65,6 +66,7 @@ pub struct SearchCache {
     /// The turn of whoever reads a small table.
     turn: Arc<tokio::sync::Mutex<()>>,
     pub(super) merges: MergesCache,
+    pub(super) banks: Banks,
 }
 
 impl std::fmt::Debug for SearchCache {

@@ -135,6 +135,16 @@ impl Corpus {
         }
     }
 
+    /// Whether the model knows words of people, and has nothing to explain to itself in a masked text: no code, no name.
+    pub(super) fn knows_words_of(&self, masked: &str) -> bool {
+        self.embedding.as_ref().is_some_and(|embedding| embedding.compares_meanings() && embedding.reads_as_is(masked))
+    }
+
+    /// Name of the table of masked texts, which tells model, form and dimension; empty without one.
+    pub(super) fn table_name(&self) -> &str {
+        self.table.as_ref().map_or("", |table| table.name.as_str())
+    }
+
     /// Name of the model that made the vectors.
     pub(super) fn model_name(&self) -> &str {
         self.model.as_deref().unwrap_or("no model")

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use arrow::array::{Array, AsArray, FixedSizeListArray, Float32Array};
+use arrow::array::{Array, AsArray, Float32Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
@@ -13,13 +13,15 @@ use lance::dataset::ProjectionRequest;
 use lance::dataset::scanner::{RowAddrMask, Scanner};
 use lance_index::scalar::FullTextSearchQuery;
 use tracerag_index::incidents::IncidentText;
-use tracerag_index::incidents::vectors::{self, Kind};
+use tracerag_index::incidents::vectors;
 
 use super::allowed::SearchCache;
 use super::corpus::{Corpus, Stored};
 use super::failed;
 use super::filter::Filter;
 use super::further::{self, Further};
+use super::meaning::Meaning;
+use super::measure::measure;
 use super::probe::{Probe, Question};
 use super::rank::{Ranking, Weights, places};
 use super::stack::Overlap;
@@ -90,15 +92,6 @@ pub(super) struct Candidate {
     pub row: Option<u64>,
 }
 
-/// The vector of each of the question's probes; `None` where there is no model or no table.
-async fn vectors(corpus: &Corpus, question: &Question) -> Result<Vec<Option<Vec<f32>>>> {
-    if corpus.table.is_none() {
-        return Ok(vec![None; question.probes.len()]);
-    }
-    let texts = question.probes.iter().map(|probe| probe.masked.clone()).collect();
-    Ok(corpus.embed(Kind::Masked, texts).await?.into_iter().map(Some).collect())
-}
-
 /// Which rows of the table are searched.
 pub(super) struct Scope<'a> {
     filter: &'a Filter,
@@ -130,8 +123,8 @@ impl<'a> Scope<'a> {
 
 /// What a search needs of a question.
 pub(super) struct Ready<'a> {
-    /// The vector of each of the question's probes.
-    pub vectors: Vec<Option<Vec<f32>>>,
+    /// What each of the question's probes is compared by with vectors.
+    pub meanings: Vec<Option<Meaning>>,
     pub scope: Scope<'a>,
     pub further: Vec<Further>,
 }
@@ -146,13 +139,13 @@ impl<'a> Ready<'a> {
     ) -> Result<Self> {
         // What waits is needed by the search for words in any case. It is read now, for it tells as well whether the table
         // is behind.
-        let (vectors, scope, further, _) = tokio::try_join!(
-            vectors(corpus, question),
+        let (meanings, scope, further, _) = tokio::try_join!(
+            Meaning::of(corpus, cache, question),
             Scope::of(corpus.table.as_ref(), cache, filter),
             further::open(snapshot, corpus, cache, question),
             corpus.waiting(snapshot),
         )?;
-        Ok(Self { vectors, scope, further })
+        Ok(Self { meanings, scope, further })
     }
 }
 
@@ -172,14 +165,14 @@ pub(super) async fn search(
     searched: &Searched<'_>,
     number: usize,
     probe: &Probe,
-    vector: Option<&[f32]>,
+    meaning: Option<&Meaning>,
     k: usize,
 ) -> Result<Vec<Found>> {
     let Searched { snapshot, corpus, scope, further, question } = *searched;
     let query = Query::new(&probe.raw);
     let depth = (3 * k).clamp(LEAST_DEPTH, DEPTH).max(k);
     let (mut near, mut by_words) = tokio::try_join!(
-        nearest(corpus, scope, question, vector, k, depth),
+        nearest(corpus, scope, question, meaning, k, depth),
         matching(snapshot, corpus, scope, question, &query, depth),
     )?;
     // What is alike in other respects is worth about one place, so it is compared of what the texts have found.
@@ -188,20 +181,19 @@ pub(super) async fn search(
     compared.sort_unstable();
     compared.dedup();
     let rankings = further.iter().map(|further| further.ranking(snapshot, number, probe, &compared));
-    let mut distances: HashMap<u64, f64> =
-        near.iter().filter_map(|candidate| Some((candidate.row?, candidate.distance?))).collect();
-    let far = by_words.iter().filter_map(|candidate| candidate.row).filter(|row| !distances.contains_key(row));
     // Only an identifier is looked for in texts that were not found by their words.
     let unread = match probe.identifiers.is_empty() {
         true => vec![],
         false => near.iter().filter_map(|candidate| candidate.row).collect(),
     };
-    let (measured, words, rankings) =
-        tokio::try_join!(measure(corpus, vector, far.collect()), read_words(corpus, unread), try_join_all(rankings))?;
+    let (measured, words, rankings) = tokio::try_join!(
+        measure(corpus, meaning, &query, &near, &by_words),
+        read_words(corpus, unread),
+        try_join_all(rankings)
+    )?;
     let rankings: Vec<Ranking> = rankings.into_iter().flatten().collect();
-    distances.extend(measured);
-    for candidate in &mut by_words {
-        candidate.distance = candidate.row.and_then(|row| distances.get(&row).copied());
+    for candidate in near.iter_mut().chain(&mut by_words) {
+        candidate.distance = measured.distance(candidate);
     }
     for candidate in &mut near {
         if let Some(words) = candidate.row.and_then(|row| words.get(&row)) {
@@ -216,11 +208,8 @@ pub(super) async fn search(
         .cloned()
         .collect();
     near.extend(more);
-    near.sort_by(|a, b| {
-        let (a_distance, b_distance) = (a.distance.unwrap_or(f64::MAX), b.distance.unwrap_or(f64::MAX));
-        a_distance.total_cmp(&b_distance).then_with(|| a.fingerprint.cmp(&b.fingerprint))
-    });
-    Ok(fuse(probe, vector.is_some(), (near.as_slice(), by_words.as_slice()), &rankings, &query))
+    measured.sort(&mut near);
+    Ok(fuse(probe, meaning.is_some(), (near.as_slice(), by_words.as_slice()), &rankings, &query))
 }
 
 fn fuse(
@@ -300,20 +289,21 @@ impl<'a> Ranked<'a> {
     }
 }
 
-/// The nearest texts by true cosine distance, without their words. The filter holds before the search.
-/// `texts` are wanted that differ, among so many rows at first.
+/// The nearest texts by true cosine distance from what is searched with, without their words. The filter holds before the
+/// search. `texts` are wanted that differ, among so many rows at first.
 async fn nearest(
     corpus: &Corpus,
     scope: &Scope<'_>,
     question: &Question,
-    vector: Option<&[f32]>,
+    meaning: Option<&Meaning>,
     texts: usize,
     depth: usize,
 ) -> Result<Vec<Candidate>> {
-    let (Some(table), Some(vector)) = (&corpus.table, vector) else { return Ok(vec![]) };
+    let (Some(table), Some(meaning)) = (&corpus.table, meaning) else { return Ok(vec![]) };
+    let depth = depth.max(meaning.least_depth());
     let mut rows = depth + question.own.len();
     loop {
-        let mut near = nearest_rows(table, scope, vector, rows).await?;
+        let mut near = nearest_rows(table, scope, meaning.asked(), rows).await?;
         let is_all = near.len() < rows;
         near.retain(|candidate| !question.own.contains(&candidate.fingerprint));
         let different: HashSet<&str> = near.iter().map(|candidate| candidate.hash.as_str()).collect();
@@ -422,24 +412,6 @@ fn not_embedded((incident, words): &(&IncidentText, String)) -> Candidate {
     }
 }
 
-/// True distances of rows that have a vector.
-async fn measure(corpus: &Corpus, vector: Option<&[f32]>, rows: Vec<u64>) -> Result<HashMap<u64, f64>> {
-    let Some(vector) = vector else { return Ok(HashMap::new()) };
-    if let Some(small) = corpus.table.as_ref().and_then(|table| table.small.as_deref()) {
-        return Ok(rows.into_iter().filter_map(|row| Some((row, small.distance(row, vector)?))).collect());
-    }
-    let Some((rows, batch)) = taken(corpus, rows, vectors::VECTOR).await? else { return Ok(HashMap::new()) };
-    let lists: &FixedSizeListArray = batch
-        .column_by_name(vectors::VECTOR)
-        .and_then(|column| column.as_fixed_size_list_opt())
-        .ok_or_else(|| unknown(vectors::VECTOR))?;
-    let distance = |(index, row): (usize, u64)| {
-        let stored = lists.is_valid(index).then(|| lists.value(index))?;
-        Some((row, cosine(vector, stored.as_primitive_opt::<Float32Type>()?.values())))
-    };
-    Ok(rows.into_iter().enumerate().filter_map(distance).collect())
-}
-
 /// Words of rows, where these were found without them.
 async fn read_words(corpus: &Corpus, rows: Vec<u64>) -> Result<HashMap<u64, String>> {
     let Some((rows, batch)) = taken(corpus, rows, vectors::WORDS).await? else { return Ok(HashMap::new()) };
@@ -448,7 +420,11 @@ async fn read_words(corpus: &Corpus, rows: Vec<u64>) -> Result<HashMap<u64, Stri
 }
 
 /// A column of rows, with their ids, rising; `None` of none.
-async fn taken(corpus: &Corpus, mut rows: Vec<u64>, column: &str) -> Result<Option<(Vec<u64>, RecordBatch)>> {
+pub(super) async fn taken(
+    corpus: &Corpus,
+    mut rows: Vec<u64>,
+    column: &str,
+) -> Result<Option<(Vec<u64>, RecordBatch)>> {
     rows.sort_unstable();
     rows.dedup();
     let is_asked = |table: &&Stored| table.small.is_none() && !rows.is_empty();

@@ -5,6 +5,7 @@
 //! shares the stack's frames comes up. Of traces and stacks it is compared as well where they failed and with what, by
 //! vectors of their own (`further`). Without a sentence model the words alone answer, and every reason says so.
 //! Paths of spans and shapes of payloads are compared as they are, and what is near by vector comes behind.
+//! In the order by meaning, a question in plain words leaves texts behind that are near to any such question (`meaning`).
 
 mod allowed;
 mod corpus;
@@ -13,9 +14,13 @@ mod filter;
 mod further;
 mod held;
 mod history;
+mod hubs;
 mod hybrid;
+mod meaning;
+mod measure;
 mod merges;
 mod neighbours;
+mod plain;
 mod probe;
 mod rank;
 mod recent;
@@ -301,11 +306,11 @@ async fn ask(
             corpus = before;
             ready = Ready::of(snapshot, &corpus, cache, &filter, &question).await?;
         }
-        let Ready { vectors, scope, further } = ready;
+        let Ready { meanings, scope, further } = ready;
         let at = Searched { snapshot, corpus: &corpus, scope: &scope, further: &further, question: &question };
         let at = &at;
-        let searches = question.probes.iter().zip(&vectors).enumerate().map(|(number, (probe, vector))| async move {
-            hybrid::search(at, number, probe, vector.as_deref(), k).await
+        let searches = question.probes.iter().zip(&meanings).enumerate().map(|(number, (probe, meaning))| async move {
+            hybrid::search(at, number, probe, meaning.as_ref(), k).await
         });
         searched = try_join_all(searches).await?;
     }

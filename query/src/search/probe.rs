@@ -133,6 +133,14 @@ impl Question {
         }
     }
 
+    /// Whether it is a text without a stack: a message, or plain words.
+    pub(super) fn is_of_text(&self) -> bool {
+        self.trace_id.is_none()
+            && self.structure.is_none()
+            && self.stacks.is_empty()
+            && self.probes.iter().all(|probe| probe.context.is_none())
+    }
+
     fn of_text(text: &str, asked: Option<Asked>, in_app: &InAppRules) -> Self {
         let nothing = Self { trace_id: None, own: vec![], probes: vec![], stacks: vec![], structure: None };
         match asked {

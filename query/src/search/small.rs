@@ -153,6 +153,12 @@ impl Small {
         self.rows.get(usize::try_from(number).ok()?)?.distance(vector, dot(vector, vector))
     }
 
+    /// The vector of a row, if it has one.
+    pub(super) fn vector(&self, number: u64) -> Option<&[f32]> {
+        let row = self.rows.get(usize::try_from(number).ok()?)?;
+        Some(row.vector.as_slice()).filter(|vector| !vector.is_empty())
+    }
+
     /// The rows of a tenant's incidents that have a vector: fingerprint, hash of the text, and vector.
     pub(super) fn embedded<'a>(
         &'a self,
@@ -196,7 +202,7 @@ impl Row {
 }
 
 /// The sum of products. Several sums at once, so that the processor multiplies several numbers at once.
-fn dot(one: &[f32], other: &[f32]) -> f32 {
+pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     let (ones, others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
     let rest: f32 = ones.remainder().iter().zip(others.remainder()).map(|(a, b)| a * b).sum();

@@ -1,5 +1,7 @@
 //! Answers of the real sentence model.
 
+use tracerag_index::incidents::vectors::Kind;
+
 use super::*;
 
 /// With the real model a question in other words finds its incident among others that share more words
@@ -29,6 +31,40 @@ async fn a_paraphrase_is_found_by_meaning() {
         assert_eq!(fingerprints(&found), [expected], "{question}: {found:?}");
         assert!(found[0].reason.contains("by all-MiniLM-L6-v2"), "{}", found[0].reason);
     }
+}
+
+/// Messages without codes and names are plain words, and some are near to any question. Guarantees that each finds itself
+/// first all the same, and that the distance of what a question finds is that of their vectors, whatever the order is.
+#[tokio::test]
+async fn a_pasted_message_finds_itself_first() {
+    let Some(cache) = installed() else { return };
+    let model = Embedding::new("all-MiniLM-L6-v2", &cache);
+    let mut fixture = Fixture::new().await;
+    let messages = [
+        "something went wrong",
+        "the request could not be processed",
+        "please try again later",
+        "an unexpected error occurred",
+        "customers cannot log in",
+        "disk quota exceeded on volume data",
+    ];
+    let incidents: Vec<Incident> =
+        messages.iter().enumerate().map(|(n, message)| incident(&format!("f{n}"), message)).collect();
+    fixture.incidents(&incidents).await;
+    fixture.embed(&model).await;
+    let head = Arc::new(fixture.lake.newest_head().await.unwrap());
+    let (snapshot, kept) = (Snapshot::new(fixture.lake.clone(), head, "default"), SearchCache::default());
+    for (n, message) in messages.iter().enumerate() {
+        let found = similar_with(&snapshot, Some(&model), &kept, &about(message, 3)).await.unwrap();
+        assert_eq!(found[0].fingerprint, format!("f{n}"), "{message}: {found:?}");
+        assert!(found[0].distance.is_some_and(|distance| distance < 1e-4), "{found:?}");
+    }
+    let question = "there is no room left for what we want to store";
+    let vectors = model.embed(Kind::Masked, vec![question.to_owned(), messages[5].to_owned()]).await.unwrap();
+    let cosine: f32 = vectors[0].iter().zip(&vectors[1]).map(|(a, b)| a * b).sum();
+    let found = similar_with(&snapshot, Some(&model), &kept, &about(question, 6)).await.unwrap();
+    let full = found.iter().find(|incident| incident.fingerprint == "f5").unwrap();
+    assert!((full.distance.unwrap() - f64::from(1.0 - cosine)).abs() < 1e-4, "{full:?}");
 }
 
 /// After a change of the model the vectors of the one before answer until the new one has embedded what there is.
