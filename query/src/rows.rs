@@ -147,7 +147,12 @@ pub(crate) struct Attributes<'a> {
     types: Option<&'a MapArray>,
 }
 
-impl Attributes<'_> {
+impl<'a> Attributes<'a> {
+    /// A row's attributes as they are stored, and their types: what [`Attributes::json`] is made of.
+    pub(crate) fn stored(&self, row: usize) -> Vec<(&'a str, Option<&'a str>)> {
+        entries(self.values, row).chain(self.types.into_iter().flat_map(|types| entries(types, row))).collect()
+    }
+
     /// A row's attributes as typed JSON values.
     pub(crate) fn json(&self, row: usize) -> Map<String, Value> {
         let mut json = Map::new();

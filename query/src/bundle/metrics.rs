@@ -1,6 +1,7 @@
 //! The metric slice: series of the trace's instances from a minute before to a minute after it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, TimestampNanosecondArray};
 use arrow::record_batch::RecordBatch;
@@ -75,6 +76,49 @@ struct Series {
     exemplars: Vec<Exemplar>,
 }
 
+/// What a point says of its series, as it is stored: name, service, instance, unit, kind, and attributes with their types.
+type Told<'a> = ([Option<&'a str>; 5], Vec<(&'a str, Option<&'a str>)>);
+
+/// Series as points tell them. Very many points tell the same, so that what they tell is read once: attributes as JSON take
+/// longer than all the rest.
+#[derive(Default)]
+struct Collected<'a> {
+    /// Places in `series`.
+    told: HashMap<Told<'a>, usize>,
+    /// The same. Attributes in another order tell the same series.
+    known: BTreeMap<Key, usize>,
+    series: Vec<Series>,
+}
+
+impl<'a> Collected<'a> {
+    /// The series of a point.
+    fn of(&mut self, points: &Points<'a>, row: usize) -> Result<&mut Series> {
+        let texts = [points.names, points.services, points.instances, points.units, points.kinds];
+        let told: Told<'a> = (texts.map(|texts| text(texts, row)), points.attributes.stored(row));
+        let place = match self.told.entry(told) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(new) => {
+                let attributes = points.attributes.json(row);
+                let order = String::from_utf8_lossy(&canonical(&attributes)?).into_owned();
+                let [name, service, instance, unit, kind] = texts.map(|texts| owned(texts, row));
+                let place =
+                    *self.known.entry((name, service, instance, order, unit, kind)).or_insert(self.series.len());
+                if place == self.series.len() {
+                    self.series.push(Series { attributes, ..Series::default() });
+                }
+                *new.insert(place)
+            }
+        };
+        Ok(&mut self.series[place])
+    }
+
+    /// All of them, in the order of their keys.
+    fn into_series(self) -> Vec<(Key, Series)> {
+        let mut series: Vec<Option<Series>> = self.series.into_iter().map(Some).collect();
+        self.known.into_iter().filter_map(|(key, place)| Some((key, series.get_mut(place)?.take()?))).collect()
+    }
+}
+
 /// What tells whether a point is the trace's.
 const TELLING_WHOSE: [&str; 2] = ["service_name", "exemplars"];
 
@@ -110,11 +154,11 @@ pub(super) fn assemble(
 ) -> Result<Vec<Metric>> {
     let points = batches.iter().map(Points::of).collect::<Result<Vec<_>>>()?;
     let chosen = Chosen::of(&points, trace, footprint);
-    let mut series: BTreeMap<Key, Series> = BTreeMap::new();
+    let mut collected = Collected::default();
     for points in &points {
-        collect(points, &trace.id, &chosen, &mut series)?;
+        collect(points, &trace.id, &chosen, &mut collected)?;
     }
-    let mut chosen: Vec<(Key, Series)> = series.into_iter().collect();
+    let mut chosen = collected.into_series();
     let cut = chosen.len().saturating_sub(MAX_SERIES);
     if cut > 0 {
         // The order by key is kept among equals.
@@ -315,20 +359,10 @@ impl<'a> Chosen<'a> {
     }
 }
 
-fn collect(points: &Points<'_>, trace_id: &str, chosen: &Chosen<'_>, series: &mut BTreeMap<Key, Series>) -> Result<()> {
+fn collect<'a>(points: &Points<'a>, trace_id: &str, chosen: &Chosen<'_>, collected: &mut Collected<'a>) -> Result<()> {
     for row in (0..points.rows).filter(|row| chosen.has(points, *row)) {
         let Some(time) = number(points.times, row) else { continue };
-        let attributes = points.attributes.json(row);
-        let order = String::from_utf8_lossy(&canonical(&attributes)?).into_owned();
-        let key = (
-            owned(points.names, row),
-            owned(points.services, row),
-            owned(points.instances, row),
-            order,
-            owned(points.units, row),
-            owned(points.kinds, row),
-        );
-        let series = series.entry(key).or_insert_with(|| Series { attributes, ..Series::default() });
+        let series = collected.of(points, row)?;
         series.exemplars.extend(points.naming(row, trace_id).map(|item| points.exemplar(item)));
         let value = points.value(row);
         series
