@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use datafusion::common::{ParamValues, ScalarValue};
+use futures::try_join;
 use serde_json::{Map, Value, json};
 
 use super::INTERFACE;
@@ -43,25 +44,30 @@ struct Told {
 
 async fn read(session: &Session, id: &str) -> QueryResult<Told> {
     let of_trace = || Some(ParamValues::from(vec![ScalarValue::from(id.trim().to_ascii_lowercase().as_str())]));
+    let slow = "select distinct origin_span_id from failures \
+                where trace_id = $1 and origin_span_id <> gave_up_span_id order by origin_span_id";
     // Why there is no such trace is what the tree says.
+    let (tree, own, slow) = try_join!(
+        session.collect("select * from trace_tree($1)", of_trace()),
+        session.collect("select * from traces where trace_id = $1", of_trace()),
+        session.collect(slow, of_trace()),
+    )?;
     let mut spans = Vec::new();
     let mut count = 0;
-    for batch in session.collect("select * from trace_tree($1)", of_trace()).await? {
+    for batch in tree {
         count += batch.num_rows();
         let room = MOST_SPANS - spans.len();
         spans.extend(rows(&batch.slice(0, batch.num_rows().min(room)))?);
     }
     let mut trace = Value::Null;
-    for batch in session.collect("select * from traces where trace_id = $1", of_trace()).await? {
+    for batch in own {
         if let Some(row) = rows(&batch)?.into_iter().next() {
             trace = Value::Object(row);
         }
     }
     let omitted = count - spans.len();
-    let slow = "select distinct origin_span_id from failures \
-                where trace_id = $1 and origin_span_id <> gave_up_span_id order by origin_span_id";
     let mut ids = Vec::new();
-    for batch in session.collect(slow, of_trace()).await? {
+    for batch in slow {
         ids.extend(rows(&batch)?.into_iter().filter_map(|mut row| row.remove("origin_span_id")));
     }
     Ok(Told { trace, spans, omitted, slow: ids })
