@@ -31,6 +31,9 @@ const ZSTD: (&str, &str) = ("lance-encoding:compression", "zstd");
 /// Lance makes dictionaries of texts that come without one, too.
 const VALUES: (&str, &str) = ("lance-encoding:dict-values-compression", "zstd");
 const VALUES_LEVEL: (&str, &str) = ("lance-encoding:dict-values-compression-level", "12");
+/// With one long text among them, Lance packs each text of a page by itself: that takes most of a scan's time, and more
+/// bytes. It is told to pack them together. Not those in lists: there it may refuse a row with very many of them.
+const TOGETHER: (&str, &str) = ("lance-encoding:structural-encoding", "miniblock");
 /// Bytes that are packed, and unpacked, together.
 const CHUNK: (&str, &str) = ("lance-encoding:minichunk-size", "16384");
 
@@ -104,6 +107,9 @@ impl NewFile {
         let mut has_words = false;
         for (field, column) in schema.fields.iter_mut().zip(form.fields()) {
             has_words |= take_form(field, column.data_type(), encoding)?;
+            if encoding == Encoding::Small && *column.data_type() == DataType::Utf8 {
+                field.metadata.insert(TOGETHER.0.to_owned(), TOGETHER.1.to_owned());
+            }
         }
         let options = FileWriterOptions {
             // Batches that are put together would have their dictionaries merged; each is a page of its own instead.
