@@ -30,7 +30,9 @@ use crate::incidents::WaitingTexts;
 use crate::journal::heads::{self, HEADS};
 use crate::journal::log::{self, JOURNAL};
 use crate::journal::{DatasetHead, Head, fence};
+use crate::later_revisions::LaterRevisions;
 use crate::place;
+use crate::tenants::Tenants;
 use crate::unindexed::UnindexedIds;
 
 /// Bytes of index pages that Lance may keep for this lake. Its own default is 6 GiB a session.
@@ -98,6 +100,8 @@ struct Inner {
     tags: Mutex<SnapshotTags>,
     waiting: WaitingTexts,
     unindexed: UnindexedIds,
+    later_revisions: LaterRevisions,
+    tenants: Tenants,
 }
 
 /// Tags of snapshots with their versions, by dataset.
@@ -240,6 +244,8 @@ impl Lake {
                 tags: Mutex::default(),
                 waiting: WaitingTexts::default(),
                 unindexed: UnindexedIds::default(),
+                later_revisions: LaterRevisions::default(),
+                tenants: Tenants::default(),
             }),
         }
     }
@@ -520,6 +526,16 @@ impl Lake {
 
     pub(crate) fn waiting(&self) -> &WaitingTexts {
         &self.inner.waiting
+    }
+
+    /// Which parts of `traces` have later revisions, as far as they were read.
+    pub fn later_revisions(&self) -> &LaterRevisions {
+        &self.inner.later_revisions
+    }
+
+    /// Whose rows the parts of tables hold, as far as they were read.
+    pub fn tenants(&self) -> &Tenants {
+        &self.inner.tenants
     }
 
     /// Ids of rows that no index knows, as far as they were read.

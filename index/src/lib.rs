@@ -49,10 +49,12 @@ pub mod fail_point;
 pub mod failures;
 mod files;
 mod folder_store;
+mod fragment_key;
 pub mod incidents;
 pub mod journal;
 mod keys;
 pub mod lake;
+mod later_revisions;
 pub mod letters;
 pub mod maintain;
 pub mod migrate;
@@ -66,6 +68,7 @@ mod stage;
 pub mod stored;
 pub mod successors;
 pub mod templates;
+mod tenants;
 pub mod tree;
 mod unindexed;
 
@@ -77,12 +80,14 @@ pub use journal::{
 };
 pub use keys::RedactionKey;
 pub use lake::{Lake, LakeOptions};
+pub use later_revisions::LaterRevisions;
 pub use letters::{LetterFilter, WaitingLetters};
 pub use maintain::{Lease, MaintainOptions, MaintainReport, Retention, maintain};
 pub use migrate::{Migration, migrate};
 pub use pinned::Pinned;
 pub use stored::stored_rows;
 pub use successors::Successors;
+pub use tenants::{Tenants, Whose};
 pub use unindexed::UnindexedIds;
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use lance::Dataset;
 use lance_table::format::Fragment;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::fragment_key::FragmentKey;
+
 /// Rows outside an index up to which their ids are kept; among more a scan looks.
 const MOST_ROWS: usize = 500_000;
 /// Bytes that are kept at once.
@@ -43,23 +45,16 @@ struct Kept {
     uses: u64,
 }
 
-/// A column of a fragment of a dataset. Ids of fragments alone come again after a restore, names of files do not.
+/// A column of a fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    dataset: String,
     column: String,
-    fragment: u64,
-    file: String,
+    fragment: FragmentKey,
 }
 
 impl Key {
     fn of(dataset: &Dataset, column: &str, fragment: &Fragment) -> Self {
-        Self {
-            dataset: dataset.uri().to_owned(),
-            column: column.to_owned(),
-            fragment: fragment.id,
-            file: fragment.files.first().map(|file| file.path.clone()).unwrap_or_default(),
-        }
+        Self { column: column.to_owned(), fragment: FragmentKey::of(dataset, fragment) }
     }
 }
 
@@ -199,7 +194,7 @@ mod tests {
     use super::*;
 
     fn key(fragment: u64) -> Key {
-        Key { dataset: String::from("a"), column: String::from("id"), fragment, file: String::new() }
+        Key { column: String::from("id"), fragment: FragmentKey::numbered(fragment) }
     }
 
     fn ids(rows: u32) -> Arc<Ids> {

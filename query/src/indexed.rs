@@ -35,7 +35,11 @@ pub(crate) async fn rows(
     };
     let Some(mut rows) = unindexed.rows(dataset, column, &outside, texts).await? else { return Ok(None) };
     let text = |text: &&str| ScalarValue::Utf8(Some((*text).to_owned()));
-    let query = SargableQuery::IsIn(texts.iter().map(text).collect());
+    let query = match texts {
+        // A list would be looked for in a whole page of the index by hashing all of that.
+        [only] => SargableQuery::Equals(text(only)),
+        _ => SargableQuery::IsIn(texts.iter().map(text).collect()),
+    };
     for segment in segments {
         let index = dataset.open_scalar_index(column, &segment.uuid, &NoOpMetricsCollector).await?;
         let SearchResult::Exact(found) = index.search(&query, &NoOpMetricsCollector).await? else { return Ok(None) };

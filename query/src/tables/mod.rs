@@ -1,11 +1,12 @@
 //! Tables for SQL: one provider unites a table's day datasets at the head's versions.
 //!
-//! What goes down into Lance: the tenant's wall (always), projection, limit, and comparisons of plain
-//! columns. What does not: anything that reads a map, a list or a struct. `LanceTableProvider` says
+//! What goes down into Lance: the tenant's wall (unless all rows are known to be the tenant's), projection, limit, and
+//! comparisons of plain columns. What does not: anything that reads a map, a list or a struct. `LanceTableProvider` says
 //! that it can filter by any expression, but reads `attributes['k']` as a field of a struct and then
 //! fails, so it is only ever given what [`pushdown`] has let through.
 
 mod appeared;
+mod by_id;
 mod conform;
 mod evaluated;
 mod incidents;
@@ -16,6 +17,7 @@ pub(crate) mod pieces;
 mod prune;
 mod pushdown;
 mod regressed;
+mod scan;
 mod targets;
 mod traces;
 mod vectors;
@@ -35,7 +37,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::union::UnionExec;
 use futures::future::try_join_all;
 use lance::Dataset;
-use lance::datafusion::LanceTableProvider;
+use tracerag_index::Whose;
 use tracerag_schemas::Table;
 
 pub(crate) use incidents::IncidentsTable;
@@ -45,6 +47,7 @@ pub(crate) use targets::TargetsTable;
 pub(crate) use traces::TracesTable;
 pub(crate) use vectors::VectorsTable;
 
+use crate::error::QueryError;
 use crate::peers::{InPieces, LakeScanExec};
 use crate::snapshot::{Range, Snapshot};
 use pieces::Wanted;
@@ -90,6 +93,14 @@ impl LakeTable {
         ranges
     }
 
+    /// Whose the rows of a dataset are. A scan of a time leaves out most of what lies beside it, so nothing is read for it.
+    async fn whose(&self, dataset: &Dataset, filters: &[Expr]) -> Result<Whose> {
+        let learn = prune::ranges(filters).is_empty();
+        let whose = self.snapshot.lake().tenants().whose(dataset, self.snapshot.tenant(), learn).await;
+        let failed = |source| QueryError::Lance { dataset: self.table.name().to_owned(), source: Box::new(source) };
+        Ok(whose.map_err(failed)?)
+    }
+
     /// Rows of the datasets that a scan with these filters opens; none where the filters name the traces.
     fn rows(&self, filters: &[Expr]) -> u64 {
         if filters.iter().any(pieces::names_traces) {
@@ -133,11 +144,17 @@ struct Division {
 }
 
 impl Division {
-    /// Of a scan of a dataset with the columns `stored`. The filters hold the tenant's wall.
-    fn new(stored: &Schema, table: &Schema, wanted: &SchemaRef, walled: &[Expr], limit: Option<usize>) -> Result<Self> {
+    /// Of a scan of a dataset with the columns `stored`.
+    fn new(
+        stored: &Schema,
+        table: &Schema,
+        wanted: &SchemaRef,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Self> {
         let is_stored =
             |filter: &&Expr| filter.column_refs().iter().all(|column| stored.index_of(&column.name).is_ok());
-        let (below, above): (Vec<&Expr>, Vec<&Expr>) = walled.iter().partition(is_stored);
+        let (below, above): (Vec<&Expr>, Vec<&Expr>) = filters.iter().partition(is_stored);
         let read = with_columns_of(&above, wanted, table)?;
         let present = read.fields().iter().filter_map(|field| stored.index_of(field.name()).ok()).collect();
         let limit = limit.filter(|_| above.is_empty());
@@ -159,18 +176,19 @@ impl Division {
     }
 }
 
-/// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall.
+/// Scans one dataset of a table for rows of the wanted schema. The filters hold the tenant's wall, unless all rows are the
+/// tenant's.
 async fn scan_dataset(
     state: &dyn Session,
     dataset: Arc<Dataset>,
     table: &Schema,
     wanted: &SchemaRef,
-    walled: &[Expr],
+    filters: &[Expr],
+    is_narrowed: bool,
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let provider = LanceTableProvider::new_with_ordering(dataset, false, false, false);
-    let division = Division::new(&provider.schema(), table, wanted, walled, limit)?;
-    let scan = provider.scan(state, Some(&division.present), &division.below, division.limit).await?;
+    let division = Division::new(&Schema::from(dataset.schema()), table, wanted, filters, limit)?;
+    let scan = scan::of(&dataset, &division, is_narrowed)?.create_plan().await?;
     division.above(scan, wanted, |filter, schema| state.create_physical_expr(filter, schema))
 }
 
@@ -225,13 +243,25 @@ impl TableProvider for LakeTable {
             let partitions = state.config().target_partitions();
             return Ok(Arc::new(LakeScanExec::new(self.snapshot.lake().clone(), wanted, pieces, partitions)));
         }
-        let datasets = self.snapshot.open(self.table, &ranges).await?;
-        let scans =
-            datasets.into_iter().map(|dataset| scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit));
-        let scans = try_join_all(scans).await?;
-        match scans.len() {
+        let mut datasets = self.snapshot.open(self.table, &ranges).await?;
+        let mut plans = Vec::new();
+        if let Some(mut looked_up) = by_id::look_up(&self.snapshot, self.table, &datasets, filters).await? {
+            plans.extend(looked_up.plan(state, self.table, &self.schema, &wanted, &walled)?);
+            datasets = looked_up.unknown;
+        }
+        let scans = datasets.into_iter().map(|dataset| async {
+            let filters = match self.whose(&dataset, filters).await? {
+                Whose::Own => filters,
+                Whose::Others => return Ok(None),
+                Whose::Mixed => walled.as_slice(),
+            };
+            let is_narrowed = walled.len() > 1;
+            scan_dataset(state, dataset, &self.schema, &wanted, filters, is_narrowed, limit).await.map(Some)
+        });
+        plans.extend(try_join_all(scans).await?.into_iter().flatten());
+        match plans.len() {
             0 => Ok(Arc::new(EmptyExec::new(wanted))),
-            _ => UnionExec::try_new(scans),
+            _ => UnionExec::try_new(plans),
         }
     }
 }

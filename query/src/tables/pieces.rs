@@ -7,7 +7,6 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::execution_props::ExecutionProps;
@@ -16,7 +15,7 @@ use lance::Dataset;
 use tracerag_index::Lake;
 use tracerag_schemas::Table;
 
-use super::Division;
+use super::{Division, scan};
 use crate::error::QueryError;
 
 /// What is read of pieces of a table, wherever they are read.
@@ -69,14 +68,7 @@ pub(crate) async fn plan(lake: &Lake, wanted: &Wanted, piece: &Piece) -> Result<
     let stored = Schema::from(dataset.schema());
     let known = lake.schemas().newest(table);
     let division = Division::new(&stored, &known, &wanted.schema, &wanted.filters, wanted.limit)?;
-    let columns: Vec<&str> = division.present.iter().map(|index| stored.field(*index).name().as_str()).collect();
-    let mut scan = dataset.scan();
-    scan.project(&columns)?;
-    if let Some(filter) = conjunction(division.below.iter().cloned()) {
-        scan.filter_expr(filter);
-    }
-    scan.limit(division.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)), None)?;
-    scan.scan_in_order(false);
+    let mut scan = scan::of(&dataset, &division, wanted.filters.len() > 1)?;
     scan.with_fragments(vec![fragment.clone()]);
     let read = scan.create_plan().await?;
     division.above(read, &wanted.schema, |filter, schema| create_physical_expr(&filter, schema, &ExecutionProps::new()))

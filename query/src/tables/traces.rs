@@ -1,6 +1,7 @@
 //! `traces`: of each trace the newest revision.
 //!
-//! Few traces have more than one, so rows are held against the later revisions alone. A later revision has all spans of
+//! Few traces have more than one, so rows are held against the later revisions alone, and where there is none, against
+//! nothing. A later revision has all spans of
 //! those before it: it starts no later, ends no earlier, and was taken no earlier. So what a query says of times says
 //! also in which days a later revision can lie, and the others are not opened.
 
@@ -20,6 +21,7 @@ use tracerag_schemas::Table;
 use tracerag_schemas::time::DAY;
 
 use super::{LakeTable, is_about_trace, prune};
+use crate::error::QueryError;
 use crate::snapshot::{Range, time_literal};
 
 const TRACE_ID: &str = "trace_id";
@@ -57,8 +59,8 @@ impl TracesTable {
         LogicalPlanBuilder::scan_with_filters(name, source, Some(columns), filters)
     }
 
-    /// Traces with a later revision, and their newest, as far as rows that meet the filters may have one.
-    fn later(&self, filters: &[Expr], ranges: &[Range], taken_since: i64) -> Result<LogicalPlan> {
+    /// What a later revision of a row that meets the filters must meet.
+    fn implied(filters: &[Expr], ranges: &[Range], taken_since: i64) -> Vec<Expr> {
         let mut implied = vec![
             col(REVISION).gt(lit(1_i32)),
             col("ingested_at").gt_eq(time_literal(taken_since.saturating_sub(SKEW))),
@@ -71,6 +73,23 @@ impl TracesTable {
             }
         }
         implied.extend(filters.iter().filter(|filter| is_about_trace(filter)).cloned());
+        implied
+    }
+
+    /// Whether any trace has a revision that meets this.
+    async fn has(&self, implied: &[Expr]) -> Result<bool> {
+        let snapshot = &self.revisions.snapshot;
+        for dataset in snapshot.open(Table::Traces, &self.revisions.ranges(implied)).await? {
+            let any = snapshot.lake().later_revisions().any(&dataset).await;
+            if any.map_err(|source| QueryError::Lance { dataset: String::from("traces"), source: Box::new(source) })? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Traces with a revision that meets this, and their newest.
+    fn later(&self, implied: Vec<Expr>) -> Result<LogicalPlan> {
         self.scan_of("later", &[TRACE_ID, REVISION], implied)?
             .aggregate([col("later.trace_id")], [max(col("later.revision")).alias("newest")])?
             .project([col("later.trace_id").alias("later_trace_id"), col("newest")])?
@@ -117,11 +136,15 @@ impl TableProvider for TracesTable {
         let Some(taken_since) = self.taken_since(&ranges) else {
             return self.revisions.scan(state, projection, filters, limit).await;
         };
+        let implied = Self::implied(filters, &ranges, taken_since);
+        if !self.has(&implied).await? {
+            return self.revisions.scan(state, projection, filters, limit).await;
+        }
         let wanted = match projection {
             Some(columns) => Arc::new(self.schema().project(columns)?),
             None => self.schema(),
         };
-        let later = self.later(filters, &ranges, taken_since)?;
+        let later = self.later(implied)?;
         let plan = self.newest(&wanted, filters, later)?;
         super::conform::conform(state.create_physical_plan(&plan).await?, &wanted)
     }

@@ -123,9 +123,10 @@ impl TableProvider for VectorsTable {
         let datasets = self.datasets(filters).await?;
         let mut walled = vec![self.snapshot.wall()];
         walled.extend_from_slice(filters);
+        let is_narrowed = walled.len() > 1;
         let scans = datasets
             .into_iter()
-            .map(|dataset| super::scan_dataset(state, dataset, &self.schema, &wanted, &walled, limit));
+            .map(|dataset| super::scan_dataset(state, dataset, &self.schema, &wanted, &walled, is_narrowed, limit));
         let mut scans = try_join_all(scans).await?;
         match scans.len() {
             0 => Ok(Arc::new(EmptyExec::new(wanted))),

@@ -110,7 +110,7 @@ pub(crate) fn span(tenant: &str, trace_id: &str, base: i64, own: Value) -> Value
     row(tenant, 1, base + 5, with(common, own))
 }
 
-fn trace(tenant: &str, trace_id: &str, revision: i32, base: i64, own: Value) -> Value {
+pub(crate) fn trace(tenant: &str, trace_id: &str, revision: i32, base: i64, own: Value) -> Value {
     let common = json!({
         "trace_id": trace_id, "revision": revision, "root_span_id": "00f067aa0ba902b7", "root_name": "POST /checkout",
         "root_service_name": "checkout", "services": ["checkout"], "start_time": at(base), "end_time": at(base + 4),
