@@ -3,8 +3,7 @@
 //! Few traces have a second revision, and most fragments have none. Who asks for the newest ones then needs no comparison.
 //! Rows of a fragment never change, so each is looked at once.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, UInt64Type};
@@ -12,26 +11,25 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance_table::format::Fragment;
 
-use crate::fragment_key::FragmentKey;
-
-/// Fragments of which it is kept. With more all is forgotten and begun anew.
-const MOST_FRAGMENTS: usize = 100_000;
+use crate::fragment_key::ByFragment;
 
 /// What is known of fragments of `traces`: whether they have a revision after the first.
 #[derive(Debug, Default)]
-pub struct LaterRevisions(Mutex<HashMap<FragmentKey, bool>>);
+pub struct LaterRevisions(ByFragment<bool>);
 
 impl LaterRevisions {
-    /// Whether a dataset of `traces` has a row with a revision after the first. One that was deleted may count.
+    /// Whether a dataset of `traces` may have a row with a revision after the first.
     ///
     /// # Errors
     /// When the column `revision` cannot be read.
     pub async fn any(&self, dataset: &Dataset) -> lance::Result<bool> {
         let mut unread = Vec::new();
         for fragment in dataset.fragments().iter() {
-            match self.known().get(&FragmentKey::of(dataset, fragment)) {
+            match self.0.get(dataset, fragment) {
                 Some(true) => return Ok(true),
                 Some(false) => {}
+                // Rows that were deleted are not read, and stand in versions of before.
+                None if fragment.deletion_file.is_some() => return Ok(true),
                 None => unread.push(fragment.clone()),
             }
         }
@@ -39,19 +37,10 @@ impl LaterRevisions {
             return Ok(false);
         }
         let with_later = read(dataset, unread.clone()).boxed().await?;
-        let mut known = self.known();
-        if known.len() + unread.len() > MOST_FRAGMENTS {
-            known.clear();
+        for fragment in &unread {
+            self.0.keep(dataset, fragment, with_later.contains(&fragment.id));
         }
-        known.extend(
-            unread.iter().map(|fragment| (FragmentKey::of(dataset, fragment), with_later.contains(&fragment.id))),
-        );
         Ok(!with_later.is_empty())
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<FragmentKey, bool>> {
-        // An entry is put in whole or not at all, so what a panic left behind is sound.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

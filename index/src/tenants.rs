@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, StringArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
@@ -15,10 +15,8 @@ use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance_table::format::Fragment;
 
-use crate::fragment_key::FragmentKey;
+use crate::fragment_key::ByFragment;
 
-/// Fragments of which it is kept. With more all is forgotten and begun anew.
-const MOST_FRAGMENTS: usize = 100_000;
 const TENANT: &str = "tenant_id";
 
 /// Whose the rows of a dataset are, for one tenant.
@@ -37,7 +35,7 @@ type Only = Option<Arc<str>>;
 
 /// What is known of fragments, of all tables.
 #[derive(Debug, Default)]
-pub struct Tenants(Mutex<HashMap<FragmentKey, Only>>);
+pub struct Tenants(ByFragment<Only>);
 
 impl Tenants {
     /// Whose the rows of a dataset are. What is not known yet is read where a scan would read it all in any case (`learn`),
@@ -49,10 +47,12 @@ impl Tenants {
         let (mut own, mut others, mut unread) = (0, 0, Vec::new());
         let fragments = dataset.fragments();
         for fragment in fragments.iter() {
-            match self.known().get(&FragmentKey::of(dataset, fragment)) {
-                Some(Some(only)) if **only == *tenant => own += 1,
+            match self.0.get(dataset, fragment) {
+                Some(Some(only)) if *only == *tenant => own += 1,
                 Some(Some(_)) => others += 1,
                 Some(None) => return Ok(Whose::Mixed),
+                // Rows that were deleted are not read, and stand in versions of before.
+                None if fragment.deletion_file.is_some() => return Ok(Whose::Mixed),
                 None => unread.push(fragment.clone()),
             }
         }
@@ -61,10 +61,6 @@ impl Tenants {
                 return Ok(Whose::Mixed);
             }
             let mut read = read(dataset, unread.clone()).boxed().await?;
-            let mut known = self.known();
-            if known.len() + unread.len() > MOST_FRAGMENTS {
-                known.clear();
-            }
             for fragment in &unread {
                 let only = read.remove(&fragment.id).flatten();
                 match only.as_deref() {
@@ -72,7 +68,7 @@ impl Tenants {
                     Some(_) => others += 1,
                     None => {}
                 }
-                known.insert(FragmentKey::of(dataset, fragment), only);
+                self.0.keep(dataset, fragment, only);
             }
         }
         Ok(match (own == fragments.len(), others == fragments.len()) {
@@ -80,11 +76,6 @@ impl Tenants {
             (_, true) => Whose::Others,
             _ => Whose::Mixed,
         })
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<FragmentKey, Only>> {
-        // An entry is put in whole or not at all, so what a panic left behind is sound.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,4 +110,33 @@ fn columns(batch: &RecordBatch) -> lance::Result<(&StringArray, &UInt64Array)> {
     tenants
         .zip(rows)
         .ok_or_else(|| lance::Error::invalid_input("tenant_id is no column of texts; ask a table of the lake"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use arrow::record_batch::RecordBatchIterator;
+
+    use super::*;
+
+    /// A row of another tenant that was deleted is still there in the version before. Guarantees that nothing is learnt of a
+    /// fragment from rows of which some are gone, so that no reader of an older version sees what is not its own.
+    #[tokio::test]
+    async fn nothing_is_learnt_from_fragments_with_deleted_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("spans.lance");
+        let batch = RecordBatch::try_from_iter([(TENANT, Arc::new(StringArray::from(vec!["a", "b"])) as _)]).unwrap();
+        let schema = batch.schema();
+        let rows = RecordBatchIterator::new([Ok(batch)], schema);
+        let before = Dataset::write(rows, uri.to_str().unwrap(), None).await.unwrap();
+        let mut after = before.clone();
+        after.delete("tenant_id = 'b'").await.unwrap();
+        assert_eq!(after.count_rows(None).await.unwrap(), 1);
+        let tenants = Tenants::default();
+        for dataset in [&after, &before, &after] {
+            for tenant in ["a", "b"] {
+                assert_eq!(tenants.whose(dataset, tenant, true).await.unwrap(), Whose::Mixed, "{tenant}");
+            }
+        }
+    }
 }

@@ -31,7 +31,8 @@ use crate::snapshot::Snapshot;
 use crate::{indexed, lookup};
 
 /// Columns of ids that have an index in every table that has them and a day of rows.
-const IDS: [&str; 3] = ["trace_id", "fingerprint", "bundle_id"];
+const IDS: [&str; 3] = [TRACE_ID, "fingerprint", "bundle_id"];
+const TRACE_ID: &str = "trace_id";
 /// Ids that a query may name; more are scanned for.
 const MOST_IDS: usize = 100;
 /// Rows of a dataset that are taken; more are scanned for.
@@ -107,6 +108,11 @@ impl LookedUp {
         }
         conform::conform(plan, wanted).map(Some)
     }
+}
+
+/// Whether a filter names the traces that are read: these are looked up, not scanned for.
+pub(super) fn names_traces(filter: &Expr) -> bool {
+    named(filter).is_some_and(|(column, _)| column == TRACE_ID)
 }
 
 /// The column and the ids that a filter names: every row that meets it has one of them.
@@ -242,13 +248,14 @@ mod tests {
         let is = |id: &str| col("trace_id").eq(lit(id));
         assert_eq!(named(&is("a")), Some(("trace_id", vec!["a"])));
         assert_eq!(named(&lit("a").eq(col("fingerprint"))), Some(("fingerprint", vec!["a"])));
+        assert!(names_traces(&is("a")) && !names_traces(&lit("a").eq(col("fingerprint"))));
         assert_eq!(named(&col("name").eq(lit("x")).and(is("a"))), Some(("trace_id", vec!["a"])));
         let list = |negated| col("trace_id").in_list(vec![lit("a"), lit("b")], negated);
         assert_eq!(named(&list(false)), Some(("trace_id", vec!["a", "b"])));
         assert_eq!(named(&is("a").or(is("b"))), Some(("trace_id", vec!["a", "b"])));
         let elsewhere = is("a").or(col("fingerprint").eq(lit("b")));
         for other in [list(true), elsewhere, col("name").eq(lit("a")), col("trace_id").eq(col("name"))] {
-            assert_eq!(named(&other), None, "{other}");
+            assert!(named(&other).is_none() && !names_traces(&other), "{other}");
         }
     }
 }

@@ -93,9 +93,10 @@ impl LakeTable {
         ranges
     }
 
-    /// Whose the rows of a dataset are. A scan of a time leaves out most of what lies beside it, so nothing is read for it.
-    async fn whose(&self, dataset: &Dataset, filters: &[Expr]) -> Result<Whose> {
-        let learn = prune::ranges(filters).is_empty();
+    /// Whose the rows of a dataset are. A scan of a time, or of a few rows, leaves out most of what lies beside them, so
+    /// nothing is read for it.
+    async fn whose(&self, dataset: &Dataset, filters: &[Expr], limit: Option<usize>) -> Result<Whose> {
+        let learn = limit.is_none() && self.ranges(filters).is_empty();
         let whose = self.snapshot.lake().tenants().whose(dataset, self.snapshot.tenant(), learn).await;
         let failed = |source| QueryError::Lance { dataset: self.table.name().to_owned(), source: Box::new(source) };
         Ok(whose.map_err(failed)?)
@@ -103,7 +104,7 @@ impl LakeTable {
 
     /// Rows of the datasets that a scan with these filters opens; none where the filters name the traces.
     fn rows(&self, filters: &[Expr]) -> u64 {
-        if filters.iter().any(pieces::names_traces) {
+        if filters.iter().any(by_id::names_traces) {
             return 0;
         }
         let datasets = self.snapshot.datasets(self.table, &self.ranges(filters));
@@ -250,7 +251,7 @@ impl TableProvider for LakeTable {
             datasets = looked_up.unknown;
         }
         let scans = datasets.into_iter().map(|dataset| async {
-            let filters = match self.whose(&dataset, filters).await? {
+            let filters = match self.whose(&dataset, filters, limit).await? {
                 Whose::Own => filters,
                 Whose::Others => return Ok(None),
                 Whose::Mixed => walled.as_slice(),

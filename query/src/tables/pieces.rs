@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::execution_props::ExecutionProps;
 use datafusion::physical_plan::ExecutionPlan;
@@ -85,23 +84,9 @@ fn is_of(dataset: &str, table: Table) -> bool {
     }
 }
 
-/// Whether a filter names the traces that are read: these are looked up, not scanned for.
-pub(super) fn names_traces(filter: &Expr) -> bool {
-    let is_trace = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == "trace_id");
-    match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => is_trace(left) || is_trace(right),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => names_traces(left) || names_traces(right),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => names_traces(left) && names_traces(right),
-        Expr::InList(InList { expr, negated: false, .. }) => is_trace(expr),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use datafusion::logical_expr::{col, lit};
-
     use super::*;
     use crate::tests::lake::TestLake;
 
@@ -120,18 +105,6 @@ mod tests {
         ] {
             assert!(!is_of(name, table), "{name} of {table:?}");
         }
-    }
-
-    /// Traces are named by equality, by a list, and by alternatives that all name some.
-    #[test]
-    fn filters_name_traces() {
-        let is = |id: &str| col("trace_id").eq(lit(id));
-        assert!(names_traces(&is("a")) && names_traces(&is("a").or(is("b"))));
-        assert!(names_traces(&col("trace_id").in_list(vec![lit("a")], false)));
-        assert!(names_traces(&col("name").eq(lit("x")).and(is("a"))));
-        assert!(!names_traces(&is("a").or(col("name").eq(lit("x")))));
-        assert!(!names_traces(&col("trace_id").in_list(vec![lit("a")], true)));
-        assert!(!names_traces(&col("trace_id").is_not_null()));
     }
 
     /// A piece that is in no version of the lake, or of another table, is an error that says which; nothing is read.
